@@ -1,0 +1,37 @@
+"""jood: out-of-distribution detection in JAX.
+
+Shapes: B batch, H W C a map's height, width and channels, D penultimate width,
+K classes, N examples. Every score is float32 [B] and higher means more
+in-distribution. Quantile-like hyper-parameters are fractions in (0, 1).
+
+    component = jood.parse('ta(k=0.2)|feature_sim()')
+    detector = jood.Detector(component, model, variables).fit(train_batches)
+    scores = detector(images)
+
+`import jood` has no side effect; submodules with heavier dependencies (`jood.data`,
+`jood.training`, `jood.report`, `jood.testing`) are imported by name.
+"""
+
+from jood import metrics as metrics
+from jood import models as models
+from jood import presets as presets
+from jood import scores as scores
+from jood import stats as stats
+from jood import transforms as transforms
+from jood.activations import Activations as Activations
+from jood.activations import MissingStageError as MissingStageError
+from jood.activations import StageEdit as StageEdit
+from jood.compose import bundle as bundle
+from jood.compose import chain as chain
+from jood.compose import fuse as fuse
+from jood.core import Component as Component
+from jood.core import NotFittedError as NotFittedError
+from jood.core import Statistic as Statistic
+from jood.detector import Detector as Detector
+from jood.fit import fit as fit
+from jood.network import Taps as Taps
+from jood.network import observe as observe
+from jood.preprocessing import Preprocessing as Preprocessing
+from jood.spec import parse as parse
+
+__version__ = "0.1.0.dev0"

@@ -1,0 +1,300 @@
+"""Composition: `chain` in sequence, `fuse` as a weighted sum, `bundle` side by side.
+
+All three take `Component`s and return a `Component`, so they nest freely, and
+whatever fits, scores, saves or tests one method does so for any composition. Pass j
+of every branch of `fuse` and `bundle` shares sweep j over the training data, and
+equal stage edits share one run of the network.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import itertools
+import math
+import numbers
+from typing import Any
+
+import jax
+import numpy as np
+
+from jood import core
+from jood import stats
+from jood.activations import Activations
+from jood.activations import StageEdit
+from jood.core import SLOTS
+from jood.core import Component
+from jood.core import Statistic
+
+
+def chain(*parts: Component) -> Component:
+    """Composes parts from left to right: `chain(ta(), react(), energy())`.
+
+    Part i is fitted on activations that the parts before it have rewritten.
+
+    Args:
+      *parts: components in slot order (stage, feature, head, logit, score); slots
+        may repeat up to the score, which ends a chain.
+
+    Returns:
+      A component whose slot is the last part's.
+
+    Raises:
+      ValueError: two neighbours are out of order; the message names them. A
+        rewrite recomputes everything after it, so a temperature before ReAct, say,
+        would silently vanish.
+    """
+    if not parts:
+        raise ValueError("chain() needs at least one component, got none.")
+    for left, right in itertools.pairwise(parts):
+        _check_order(left, right)
+    counts = [len(part.passes) for part in parts]
+    starts = np.cumsum([0, *counts])
+
+    def split(fitted: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return [
+            tuple(fitted[a : a + n]) for a, n in zip(starts[:-1], counts, strict=True)
+        ]
+
+    def make_pass(i: int, j: int) -> core.Pass:
+        def build(fitted: tuple[Any, ...]) -> Statistic:
+            values = split(fitted)
+            stat = parts[i].passes[j](values[i][:j])
+
+            def upstream(acts: Activations) -> Activations:
+                for part, value in zip(parts[:i], values[:i], strict=True):
+                    acts = part.apply(value, acts)
+                return acts
+
+            return stat._replace(
+                init=lambda acts: stat.init(jax.eval_shape(upstream, acts)),
+                update=lambda s, acts, mask: stat.update(s, upstream(acts), mask),
+            )
+
+        return build
+
+    def apply(fitted: tuple[Any, ...], acts: Activations) -> Any:
+        for part, value in zip(parts, split(fitted), strict=True):
+            acts = part.apply(value, acts)
+        return acts
+
+    edits: tuple[tuple[StageEdit, ...], ...] = ()
+    for part in reversed(parts):  # a stage part is run before whatever follows it
+        if part.slot == "stage":
+            edits = tuple(a + b for a in part.edits for b in (edits or ((),)))
+        else:
+            edits = part.edits + edits
+    return core.component(
+        spec="|".join(part.spec for part in parts),
+        slot=parts[-1].slot,
+        apply=apply,
+        passes=tuple(make_pass(i, j) for i, n in enumerate(counts) for j in range(n)),
+        edits=tuple(dict.fromkeys(edits)),
+        entry=min((_entry(part) for part in parts), key=SLOTS.index),
+    )
+
+
+def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
+    """Adds scores: S = Σ_i λ_i S_i (Feature Sim, Eq. 6: S_feat + λ S_cls).
+
+    Args:
+      *parts: at least two components that return a score [B].
+      weights: one number per part, the λ_i; or 'scale', which fits them on the ID
+        training data as λ_i = std(S_1) / std(S_i), so that no score dominates
+        (Feature Sim, App. A.1).
+
+    Returns:
+      A component that returns a score. Pass j of every part shares sweep j.
+
+    Raises:
+      ValueError: a part returns no score, or the number of weights differs from
+        the number of parts.
+
+    References:
+      Feature Map Matters in Out-of-Distribution Detection, Sec. 5.3 and App. A.1.
+    """
+    if len(parts) < 2:
+        raise ValueError(f"fuse() needs at least two scores, got {len(parts)}.")
+    _check_scores("fuse", parts)
+    body = ", ".join(part.spec for part in parts)
+    if isinstance(weights, str):
+        if weights != "scale":
+            raise ValueError(
+                f"weights must be 'scale' or one number per part, got {weights!r}."
+            )
+        text = "'scale'"
+        parts = tuple(_with_spread(part) for part in parts)
+    else:
+        weights = tuple(weights)
+        if len(weights) != len(parts):
+            raise ValueError(
+                f"fuse() needs one weight per part: {len(parts)} parts, {weights=}."
+            )
+        for weight in weights:
+            _check_weight(weight)
+        text = core.format_value(weights)
+
+    def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
+        values = _branch_values(parts, fitted)
+        if isinstance(weights, str):  # the spread is the last value of each part
+            lambdas = [values[0][-1] / value[-1] for value in values]
+        else:
+            lambdas = list(weights)
+        scores = [p.apply(v, acts) for p, v in zip(parts, values, strict=True)]
+        return sum(w * s for w, s in zip(lambdas, scores, strict=True))
+
+    return core.component(
+        spec=f"fuse({body}, weights={text})",
+        slot="score",
+        apply=apply,
+        passes=_side_by_side(parts),
+        edits=_union(parts),
+        entry=min((_entry(part) for part in parts), key=SLOTS.index),
+    )
+
+
+def bundle(**parts: Component) -> Component:
+    """Asks many detectors at once; the score is a dict {name: [B]}.
+
+    All parts share the forward passes (each distinct stage edit runs once) and the
+    sweeps over the training data.
+
+    Args:
+      **parts: a score component per name. Names that are no Python identifiers
+        are given as `bundle(**{name: component})`.
+
+    Returns:
+      A component of slot 'bundle'.
+
+    Raises:
+      ValueError: there is no part, or a part returns no score.
+    """
+    if not parts:
+        raise ValueError("bundle() needs at least one named component, got none.")
+    branches = tuple(parts.values())
+    _check_scores("bundle", branches)
+
+    def apply(fitted: tuple[Any, ...], acts: Activations) -> dict[str, jax.Array]:
+        values = _branch_values(branches, fitted)
+        return {
+            name: part.apply(value, acts)
+            for (name, part), value in zip(parts.items(), values, strict=True)
+        }
+
+    if all(name.isidentifier() for name in parts):
+        body = ", ".join(f"{name}={part.spec}" for name, part in parts.items())
+    else:
+        pairs = ", ".join(f"{name!r}: {part.spec}" for name, part in parts.items())
+        body = f"**{{{pairs}}}"
+    return core.component(
+        spec=f"bundle({body})",
+        slot="bundle",
+        apply=apply,
+        passes=_side_by_side(branches),
+        edits=_union(branches),
+        entry=min((_entry(part) for part in branches), key=SLOTS.index),
+    )
+
+
+def _entry(part: Component) -> str:
+    return part.entry or part.slot
+
+
+def _check_order(left: Component, right: Component) -> None:
+    if left.slot in ("score", "bundle"):
+        raise ValueError(
+            f"{left.spec} already returns a score, so {right.spec} cannot follow it. "
+            "To add two scores use fuse(a, b, weights=...)."
+        )
+    if SLOTS.index(left.slot) > SLOTS.index(_entry(right)):
+        raise ValueError(
+            f"{left.spec} (slot {left.slot}) stands before {right.spec}, which "
+            f"rewrites the slot {_entry(right)} and with it all that follows, so the "
+            f"effect of {left.spec} would vanish. Order: {' -> '.join(SLOTS[:5])}."
+        )
+
+
+def _check_scores(caller: str, parts: Sequence[Component]) -> None:
+    for part in parts:
+        if part.slot != "score":
+            raise ValueError(
+                f"{caller}() needs components that end in a score, got {part.spec} "
+                f"(slot {part.slot}). End it with one, such as {part.spec}|energy()."
+                if part.slot != "bundle"
+                else f"{caller}() needs single scores, got the bundle {part.spec}."
+            )
+
+
+def _check_weight(weight: Any) -> None:
+    if isinstance(weight, (jax.core.Tracer, jax.Array, np.generic)):
+        return
+    if not isinstance(weight, numbers.Real) or not math.isfinite(weight):
+        raise ValueError(f"each weight must be a finite number, got {weight!r}.")
+
+
+def _union(parts: Sequence[Component]) -> tuple[tuple[StageEdit, ...], ...]:
+    return tuple(dict.fromkeys(path for part in parts for path in part.edits))
+
+
+def _branch_values(
+    parts: Sequence[Component], fitted: tuple[Any, ...]
+) -> list[tuple[Any, ...]]:
+    """Regroups sweep-major fitted values (fitted[j][i]) by branch i."""
+    return [
+        tuple(fitted[j][i] for j in range(len(part.passes)))
+        for i, part in enumerate(parts)
+    ]
+
+
+def _side_by_side(parts: Sequence[Component]) -> tuple[core.Pass, ...]:
+    """Runs pass j of every branch in the same sweep over the data."""
+
+    def make_pass(j: int) -> core.Pass:
+        def build(fitted: tuple[Any, ...]) -> Statistic:
+            stats = [
+                part.passes[j](tuple(f[i] for f in fitted[:j]))
+                if j < len(part.passes)
+                else None
+                for i, part in enumerate(parts)
+            ]
+
+            def each(method: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+                return lambda *states: tuple(
+                    method(stat, *(s[i] for s in states)) if stat else ()
+                    for i, stat in enumerate(stats)
+                )
+
+            return Statistic(
+                init=lambda acts: tuple(s.init(acts) if s else () for s in stats),
+                update=lambda state, acts, mask: each(
+                    lambda stat, s: stat.update(s, acts, mask)
+                )(state),
+                merge=each(lambda stat, a, b: stat.merge(a, b)),
+                finalize=each(lambda stat, s: stat.finalize(s)),
+            )
+
+        return build
+
+    return tuple(make_pass(j) for j in range(max(len(p.passes) for p in parts)))
+
+
+def _with_spread(part: Component) -> Component:
+    """Adds one pass that fits the standard deviation of a part's own score."""
+    count = len(part.passes)
+
+    def spread(fitted: tuple[Any, ...]) -> Statistic:
+        moments = stats.moments(lambda acts: part.apply(fitted, acts)[:, None])
+
+        def finalize(state: Any) -> np.ndarray:
+            std = np.sqrt(stats.variance(state))[0]
+            if not std > 0:
+                raise ValueError(
+                    f"weights='scale' needs scores that vary, but {part.spec} is "
+                    "constant on the training data. Give numbers as weights."
+                )
+            return np.float32(std)
+
+        return moments._replace(finalize=finalize)
+
+    return part._replace(
+        apply=lambda fitted, acts: part.apply(fitted[:count], acts),
+        passes=(*part.passes, spread),
+    )

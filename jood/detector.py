@@ -1,0 +1,287 @@
+"""`Detector`: a component, a network and what was learned, in one object.
+
+    detector = jood.Detector('fs_ta_energy', model, variables).fit(train_batches)
+    scores = detector(images)                      # float32 [B], higher = more ID
+    detector = detector.calibrate(id_batches, tpr=0.95)
+    detector.is_ood(images); detector.save(path); jood.Detector.load(path)
+
+`fit` and `calibrate` return a new detector and leave the old one as it is.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+import dataclasses
+import functools
+import os
+from typing import Any
+from typing import NamedTuple
+from typing import Self
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood import activations
+from jood import metrics
+from jood import spec as spec_lib
+from jood.activations import Activations
+from jood.batch import Batch
+from jood.batch import as_batch
+from jood.core import Component
+from jood.core import NotFittedError
+from jood.fit import Restartable
+from jood.fit import fit
+from jood.network import Taps
+from jood.network import observe
+from jood.preprocessing import Preprocessing
+
+SINGLE = "score"  # the name under which a single score is calibrated
+
+
+class Calibration(NamedTuple):
+    """Scores of held-out ID images, sorted, by detector name; and the TPR to keep."""
+
+    tpr: float
+    scores: dict[str, np.ndarray]
+
+    def thresholds(self) -> dict[str, float]:
+        """Returns γ by name: the largest threshold that keeps `tpr` of the scores."""
+        return {
+            name: metrics.threshold_at_tpr(scores, self.tpr)
+            for name, scores in self.scores.items()
+        }
+
+
+class Output(NamedTuple):
+    """What one pass over a batch gives.
+
+    Attributes:
+      scores: float32 [B], or a dict of them for a bundle.
+      prediction: int32 [B], the class that the unmodified network answers.
+    """
+
+    scores: Any
+    prediction: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detector:
+    """Scores images with a network.
+
+    Attributes:
+      component: a `Component` that ends in a score, or its text (`jood.parse`).
+      model: any Linen module; `model.apply(variables, images)` gives logits.
+      variables: its parameters and statistics.
+      preprocessing: if given, images are uint8 and normalised by it; else they are
+        floating, as the network wants them.
+      class_names: one per class, to print predictions.
+      stages: module path by stage name; by default modules C2..C5.
+      head: module path of the classifier's Dense layer.
+      fitted: what `fit` learned; None before.
+      calibration: what `calibrate` learned; None before.
+      image_shape: (H, W, C) of the images it was fitted or calibrated on.
+    """
+
+    component: Component
+    model: nn.Module
+    variables: Mapping[str, Any]
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] | None = None
+    stages: Mapping[str, str] | None = None
+    head: str = "head"
+    fitted: tuple[Any, ...] | None = None
+    calibration: Calibration | None = None
+    image_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.component, str):
+            object.__setattr__(self, "component", spec_lib.parse(self.component))
+        if self.component.slot not in ("score", "bundle"):
+            raise ValueError(
+                f"a detector must end in a score; {self.component.spec} ends in the "
+                f"slot {self.component.slot}. Add one: '...|energy()'."
+            )
+
+    def fit(self, batches: Iterable[Any]) -> Self:
+        """Returns a detector fitted on ID training data.
+
+        Args:
+          batches: an iterable that can be iterated again (a list, a pipeline) of
+            batches: {'image', 'label', 'mask'}, (images, labels) or images [B, H,
+            W, C]. Labels are needed by methods with class statistics only.
+
+        Raises:
+          ValueError: no batch, images or labels that do not fit, NaNs.
+        """
+        shape = self.image_shape
+
+        def read(batch: Any) -> Batch:
+            nonlocal shape
+            batch = self._checked(batch)
+            shape = shape or batch.image.shape[1:]
+            return batch
+
+        def observer(variables: Any, batch: Batch) -> tuple[Activations, jax.Array]:
+            return self._observe(variables, batch.image, batch.label), batch.mask
+
+        source = Restartable(batches, read)
+        fitted = fit(
+            self.component, source, observer=observer, variables=self.variables
+        )
+        return dataclasses.replace(self, fitted=fitted, image_shape=shape)
+
+    def __call__(self, images: Any) -> Any:
+        """Scores images [B, H, W, C]: float32 [B], or {name: [B]} for a bundle.
+
+        Raises:
+          NotFittedError: the component learns from data and `fit` was not called.
+          ValueError: images of wrong rank, dtype or channels, or with NaNs.
+        """
+        return self.run(images).scores
+
+    def run(self, images: Any) -> Output:
+        """Scores and classifies images in one pass; see `__call__` for errors."""
+        if self.component.passes and self.fitted is None:
+            raise NotFittedError(
+                f"{self.component.spec} learns from data: call "
+                "detector = detector.fit(train_batches) before scoring."
+            )
+        image = self._checked(images).image
+        output, finite = self._program(self.variables, self.fitted or (), image)
+        activations.check_rows(np.asarray(finite), "pixels or features")
+        return jax.device_get(output)
+
+    def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
+        """Returns a detector with a threshold γ that keeps `tpr` of ID images.
+
+        Args:
+          batches: held-out ID images, as for `fit`; not those it was fitted on.
+          tpr: fraction of ID images to keep, in (0, 1].
+
+        Raises:
+          ValueError: no batch, or tpr out of range.
+        """
+        parts: dict[str, list[np.ndarray]] = {}
+        shape = self.image_shape
+        for batch in batches:
+            batch = self._checked(batch)
+            shape = shape or batch.image.shape[1:]
+            keep = np.asarray(batch.mask) > 0
+            for name, scores in _named(self(batch.image)).items():
+                parts.setdefault(name, []).append(scores[keep])
+        if not parts:
+            raise ValueError("cannot calibrate on an empty data set: no batch.")
+        scores = {name: np.sort(np.concatenate(s)) for name, s in parts.items()}
+        calibration = Calibration(tpr, scores)
+        calibration.thresholds()  # refuses a bad tpr now, not at the first image
+        return dataclasses.replace(self, calibration=calibration, image_shape=shape)
+
+    @property
+    def threshold(self) -> Any:
+        """γ, or {name: γ} for a bundle; an image is OOD if its score is below it."""
+        return self._like_scores(self._calibrated().thresholds())
+
+    def is_ood(self, images: Any) -> Any:
+        """Returns bool [B] (or {name: [B]}): score < γ. Raises NotFittedError."""
+        thresholds = self._calibrated().thresholds()
+        scores = _named(self(images))
+        return self._like_scores({n: s < thresholds[n] for n, s in scores.items()})
+
+    def p_values(self, images: Any) -> Any:
+        """Split-conformal p-values, float64 [B] (or {name: [B]}).
+
+        p = (1 + #{calibration scores <= S}) / (1 + n): calling OOD what has p <= α
+        raises a false alarm on at most α of exchangeable ID images.
+
+        Raises:
+          NotFittedError: the detector is not calibrated.
+        """
+        reference = self._calibrated().scores
+        return self._like_scores(
+            {
+                name: (1 + np.searchsorted(reference[name], scores, side="right"))
+                / (1 + len(reference[name]))
+                for name, scores in _named(self(images)).items()
+            }
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the detector into a new folder; see `jood.detector_io.save`."""
+        from jood import detector_io
+
+        detector_io.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], model: nn.Module | None = None) -> Self:
+        """Reads a detector; see `jood.detector_io.load`."""
+        from jood import detector_io
+
+        return detector_io.load(path, model)  # type: ignore[return-value]
+
+    @property
+    def taps(self) -> Taps:
+        """Where the network's stages and head are."""
+        return Taps(head=self.head, **({"stages": self.stages} if self.stages else {}))
+
+    def _checked(self, batch: Any) -> Batch:
+        batch = as_batch(batch, self._num_classes)
+        if self.preprocessing is None and batch.image.dtype == np.uint8:
+            raise ValueError(
+                "images are uint8 but this detector has no preprocessing. Give it one "
+                "(jood.Preprocessing(mean, std)) or pass floating, normalised images."
+            )
+        if self.preprocessing is not None:
+            jax.eval_shape(self.preprocessing, batch.image)  # rank, dtype, channels
+        return batch
+
+    @functools.cached_property
+    def _num_classes(self) -> int:
+        node: Any = self.variables["params"]
+        for key in self.head.split("/"):
+            node = node.get(key, {}) if isinstance(node, Mapping) else {}
+        return int(node["kernel"].shape[-1]) if "kernel" in node else 1 << 31
+
+    def _observe(
+        self, variables: Mapping[str, Any], images: jax.Array, labels: Any = None
+    ) -> Activations:
+        if self.preprocessing is not None:
+            images = self.preprocessing(images)
+        return observe(
+            self.model,
+            variables,
+            images,
+            edits=self.component.edits,
+            labels=labels,
+            taps=self.taps,
+        )
+
+    @functools.cached_property
+    def _program(self) -> Callable[..., tuple[Output, jax.Array]]:
+        def score(
+            variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
+        ) -> tuple[Output, jax.Array]:
+            acts = self._observe(variables, images)
+            finite = jnp.isfinite(acts.penultimate).all(-1)
+            if jnp.issubdtype(images.dtype, jnp.floating):
+                finite &= jnp.isfinite(images).all(axis=(1, 2, 3))
+            scores = self.component.apply(fitted, acts)
+            return Output(scores, acts.prediction), finite
+
+        return jax.jit(score)
+
+    def _calibrated(self) -> Calibration:
+        if self.calibration is None:
+            raise NotFittedError(
+                "the detector has no threshold yet: call "
+                "detector = detector.calibrate(id_batches, tpr=0.95) first."
+            )
+        return self.calibration
+
+    def _like_scores(self, values: dict[str, Any]) -> Any:
+        return values if self.component.slot == "bundle" else values[SINGLE]
+
+
+def _named(scores: Any) -> dict[str, np.ndarray]:
+    return scores if isinstance(scores, dict) else {SINGLE: scores}

@@ -1,0 +1,263 @@
+"""A detector on disk: a folder of `detector.json` and `arrays.safetensors`.
+
+The JSON says everything in words (the component's text, the network, preprocessing,
+class names, thresholds, versions); the arrays are the network's variables, the
+fitted values and the calibration scores. Both carry a SHA-256, so that a truncated
+or edited file is refused, never half-read. A folder appears complete or not at all.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any
+
+from flax import linen as nn
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from safetensors import numpy as safetensors_numpy
+
+import jood
+from jood import models
+from jood import spec as spec_lib
+from jood.detector import Calibration
+from jood.detector import Detector
+from jood.preprocessing import Preprocessing
+
+FORMAT, VERSION = "jood.Detector", 1
+JSON_NAME, ARRAYS_NAME = "detector.json", "arrays.safetensors"
+
+
+def save(detector: Detector, path: str | os.PathLike[str]) -> None:
+    """Writes a detector into a new folder.
+
+    Raises:
+      FileExistsError: the path exists already; nothing is overwritten.
+    """
+    path = pathlib.Path(path)
+    if path.exists():
+        raise FileExistsError(
+            f"{path} exists already; a detector is saved into a new folder."
+        )
+    variables = traverse_util.flatten_dict(dict(detector.variables), sep="/")
+    arrays = {f"variables/{k}": np.asarray(v) for k, v in variables.items()}
+    fitted = None
+    if detector.fitted is not None:
+        fitted = _encode(detector.fitted, "fitted", arrays)
+    calibration = None
+    if detector.calibration is not None:
+        calibration = {
+            "tpr": detector.calibration.tpr,
+            "thresholds": detector.calibration.thresholds(),
+            "images": {k: len(v) for k, v in detector.calibration.scores.items()},
+        }
+        for name, scores in detector.calibration.scores.items():
+            arrays[f"calibration/{name}"] = scores
+    blob = safetensors_numpy.save(
+        {k: np.asarray(v, order="C") for k, v in arrays.items()}
+    )
+    preprocessing = detector.preprocessing
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "spec": detector.component.spec,
+        "model": models.describe(detector.model),
+        "model_class": type(detector.model).__name__,
+        "stages": None if detector.stages is None else dict(detector.stages),
+        "head": detector.head,
+        "image_shape": detector.image_shape,
+        "preprocessing": preprocessing
+        and {
+            "mean": preprocessing.mean,
+            "std": preprocessing.std,
+        },
+        "class_names": detector.class_names,
+        "fitted": fitted,
+        "calibration": calibration,
+        "arrays": {"file": ARRAYS_NAME, "sha256": _sha256(blob)},
+        "written_by": {"jood": jood.__version__, "jax": jax.__version__},
+    }
+    content = json.loads(json.dumps(content))
+    content["sha256"] = _sha256(_canonical(content))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        partial.chmod(0o755)
+        (partial / ARRAYS_NAME).write_bytes(blob)
+        (partial / JSON_NAME).write_text(json.dumps(content, indent=2) + "\n")
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detector:
+    """Reads a detector that `save` wrote.
+
+    Args:
+      path: the folder.
+      model: the network, for one that is not of `jood.models`; else it is built
+        from the folder.
+
+    Raises:
+      FileNotFoundError: the folder or one of its files is missing.
+      ValueError: a file is truncated or edited, the format is of another version,
+        or the arrays do not fit the model (all differences in one message).
+    """
+    path = pathlib.Path(path)
+    for name in (JSON_NAME, ARRAYS_NAME):
+        if not (path / name).is_file():
+            raise FileNotFoundError(
+                f"{path} is no saved detector: {name} is missing. It needs "
+                f"{JSON_NAME} and {ARRAYS_NAME}, as Detector.save writes them."
+            )
+    content = _read_json(path / JSON_NAME)
+    blob = (path / ARRAYS_NAME).read_bytes()
+    if _sha256(blob) != content["arrays"]["sha256"]:
+        raise ValueError(
+            f"{path / ARRAYS_NAME} is truncated or was changed: its SHA-256 is "
+            f"{_sha256(blob)[:12]}..., {JSON_NAME} says "
+            f"{content['arrays']['sha256'][:12]}.... Save the detector again."
+        )
+    try:
+        arrays = safetensors_numpy.load(blob)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"cannot read {path / ARRAYS_NAME}: {error}.") from None
+    model = model or _build(content, path)
+    variables = {
+        k.removeprefix("variables/"): v
+        for k, v in arrays.items()
+        if k.startswith("variables/")
+    }
+    shape = content["image_shape"]
+    preprocessing = content["preprocessing"]
+    _check_architecture(model, variables, shape, preprocessing, path)
+    calibration = None
+    if content["calibration"] is not None:
+        names = content["calibration"]["images"]
+        scores = {name: arrays[f"calibration/{name}"] for name in names}
+        calibration = Calibration(content["calibration"]["tpr"], scores)
+    fitted = content["fitted"]
+    return Detector(
+        component=spec_lib.parse(content["spec"]),
+        model=model,
+        variables=traverse_util.unflatten_dict(variables, sep="/"),
+        preprocessing=preprocessing and Preprocessing(**preprocessing),
+        class_names=content["class_names"] and tuple(content["class_names"]),
+        stages=content["stages"],
+        head=content["head"],
+        fitted=None if fitted is None else _decode(fitted, arrays),
+        calibration=calibration,
+        image_shape=shape and tuple(shape),
+    )
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+        checksum = content.pop("sha256")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is truncated or no detector: {error!r}.") from None
+    if (content.get("format"), content.get("version")) != (FORMAT, VERSION):
+        raise ValueError(
+            f"{path} has format {content.get('format')!r} version "
+            f"{content.get('version')!r}; this jood ({jood.__version__}) reads "
+            f"{FORMAT!r} version {VERSION}."
+        )
+    if _sha256(_canonical(content)) != checksum:
+        raise ValueError(
+            f"{path} was changed by hand after it was written: its content does not "
+            "match its SHA-256. Change the detector in Python and save it again."
+        )
+    return content
+
+
+def _build(content: dict[str, Any], path: pathlib.Path) -> nn.Module:
+    if content["model"] is None:
+        raise ValueError(
+            f"{path} was made with a {content['model_class']}, a model that is not of "
+            "jood.models: pass it, Detector.load(path, model=...)."
+        )
+    return models.build(content["model"])
+
+
+def _check_architecture(
+    model: nn.Module,
+    variables: dict[str, np.ndarray],
+    image_shape: list[int] | None,
+    preprocessing: dict[str, Any] | None,
+    path: pathlib.Path,
+) -> None:
+    """Raises ValueError listing every array that the model does not expect so."""
+    channels = len(preprocessing["mean"]) if preprocessing else 3
+    images = jnp.zeros([1, *(image_shape or (64, 64, channels))])
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    flat = traverse_util.flatten_dict(dict(shapes), sep="/")
+    wanted = {name: leaf.shape for name, leaf in flat.items()}
+    found = {name: array.shape for name, array in variables.items()}
+    problems = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": [
+            f"{name} (model {wanted[name]}, file {found[name]})"
+            for name in sorted(wanted.keys() & found.keys())
+            if wanted[name] != found[name]
+        ],
+    }
+    if any(problems.values()):
+        lines = [
+            f"  {kind}: {', '.join(names[:6])}"
+            + f" and {len(names) - 6} more" * (len(names) > 6)
+            for kind, names in problems.items()
+            if names
+        ]
+        raise ValueError(
+            f"{path} was made for another architecture than {type(model).__name__}:\n"
+            + "\n".join(lines)
+        )
+
+
+def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """Moves the arrays of a fitted value to `arrays`; returns its structure."""
+    if value is None:
+        return None
+    if type(value) is tuple or type(value) is list:
+        items = [_encode(v, f"{name}/{i}", arrays) for i, v in enumerate(value)]
+        return {type(value).__name__: items}
+    if type(value) is dict:
+        return {
+            "dict": {k: _encode(v, f"{name}/{k}", arrays) for k, v in value.items()}
+        }
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise ValueError(
+            "fitted values must be tuples, lists, dicts and arrays, got "
+            f"{type(value).__name__} in {name}."
+        )
+    arrays[name] = array
+    return {"array": name}
+
+
+def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if value is None:
+        return None
+    ((kind, content),) = value.items()
+    if kind == "array":
+        return arrays[content]
+    if kind == "dict":
+        return {k: _decode(v, arrays) for k, v in content.items()}
+    items = [_decode(v, arrays) for v in content]
+    return tuple(items) if kind == "tuple" else items
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _sha256(blob: bytes) -> str:
+    return hashlib.sha256(blob).hexdigest()

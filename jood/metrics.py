@@ -1,0 +1,169 @@
+"""What a table of OOD detection reports, with every convention spelled out.
+
+ID is the positive class and higher scores mean more in-distribution. Published
+tables mix conventions: on equal scores FPR95 with ID positive and with OOD positive
+can be 42 % and 90 %. Every number here says which it is. All are fractions in [0, 1].
+"""
+
+from typing import Any
+
+import numpy as np
+
+# scikit-learn takes about a second to import, so it is imported where it is used.
+
+
+def auroc(id_scores: Any, ood_scores: Any) -> float:
+    """Area under the ROC curve: P(S_ID > S_OOD), ties counting one half.
+
+    Args:
+      id_scores: floating [N], scores of ID images.
+      ood_scores: floating [M], scores of OOD images.
+
+    Returns:
+      A fraction in [0, 1]; 0.5 is chance.
+
+    Raises:
+      ValueError: a side is empty or holds a NaN.
+    """
+    from sklearn import metrics
+
+    return float(metrics.roc_auc_score(*_labelled(id_scores, ood_scores)))
+
+
+def threshold_at_tpr(id_scores: Any, tpr: float = 0.95) -> float:
+    """The largest threshold γ with P(S_ID >= γ) >= tpr.
+
+    Args:
+      id_scores: floating [N].
+      tpr: fraction of ID images to keep, in (0, 1].
+
+    Returns:
+      γ, one of the ID scores. An image is called OOD if its score is below γ.
+
+    Raises:
+      ValueError: there is no score, one is NaN, or tpr is out of range.
+    """
+    scores = np.sort(_checked(id_scores, "ID"))[::-1]
+    if not 0 < tpr <= 1:
+        raise ValueError(f"tpr must be a fraction in (0, 1], got {tpr=}.")
+    # The tolerance keeps 0.95 * 20 = 19.000000000000004 from counting as 20.
+    return float(scores[int(np.ceil(tpr * scores.size - 1e-9)) - 1])
+
+
+def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
+    """Share of OOD images accepted when at least `tpr` of the ID images are.
+
+    γ = `threshold_at_tpr`; FPR = P(S_OOD >= γ). Ties count against the detector.
+
+    Args:
+      id_scores: floating [N].
+      ood_scores: floating [M].
+      tpr: fraction in (0, 1]; 0.95 gives FPR95.
+
+    Returns:
+      A fraction in [0, 1]; lower is better.
+
+    Raises:
+      ValueError: as in `threshold_at_tpr`.
+    """
+    threshold = threshold_at_tpr(id_scores, tpr)
+    return float(np.mean(_checked(ood_scores, "OOD") >= threshold))
+
+
+def fpr95_ood_positive(id_scores: Any, ood_scores: Any) -> float:
+    """Share of ID images rejected when at least 95 % of the OOD images are.
+
+    The convention of OpenOOD and pytorch-ood, with OOD as the positive class. Not
+    comparable with `fpr_at_tpr`.
+
+    Args:
+      id_scores: floating [N].
+      ood_scores: floating [M].
+
+    Returns:
+      A fraction in [0, 1]; lower is better.
+
+    Raises:
+      ValueError: a side is empty or holds a NaN.
+    """
+    flipped = -_checked(ood_scores, "OOD"), -_checked(id_scores, "ID")
+    return fpr_at_tpr(*flipped, tpr=0.95)
+
+
+def aupr_in(id_scores: Any, ood_scores: Any) -> float:
+    """Average precision with ID as the positive class, a fraction in [0, 1].
+
+    Args:
+      id_scores: floating [N].
+      ood_scores: floating [M].
+
+    Returns:
+      A fraction in [0, 1]; chance is N / (N + M).
+
+    Raises:
+      ValueError: a side is empty or holds a NaN.
+    """
+    from sklearn import metrics
+
+    return float(metrics.average_precision_score(*_labelled(id_scores, ood_scores)))
+
+
+def aupr_out(id_scores: Any, ood_scores: Any) -> float:
+    """Average precision with OOD as the positive class (on negated scores).
+
+    Args:
+      id_scores: floating [N].
+      ood_scores: floating [M].
+
+    Returns:
+      A fraction in [0, 1]; chance is M / (N + M).
+
+    Raises:
+      ValueError: a side is empty or holds a NaN.
+    """
+    flipped = -_checked(ood_scores, "OOD"), -_checked(id_scores, "ID")
+    return aupr_in(*flipped)
+
+
+METRICS = {
+    "AUROC": auroc,
+    "FPR95": fpr_at_tpr,
+    "AUPR-in": aupr_in,
+    "AUPR-out": aupr_out,
+    "FPR95-OOD-positive": fpr95_ood_positive,
+}
+LOWER_IS_BETTER = ("FPR95", "FPR95-OOD-positive")
+
+
+def evaluate(id_scores: Any, ood_scores: Any) -> dict[str, float]:
+    """Returns every metric of `METRICS` by name, fractions in [0, 1].
+
+    Args:
+      id_scores: floating [N].
+      ood_scores: floating [M].
+
+    Raises:
+      ValueError: a side is empty or holds a NaN.
+    """
+    return {name: metric(id_scores, ood_scores) for name, metric in METRICS.items()}
+
+
+def _checked(scores: Any, side: str) -> np.ndarray:
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 1 or not scores.size:
+        raise ValueError(
+            f"{side} scores must be a non-empty vector [N], got shape {scores.shape}."
+        )
+    wrong = np.flatnonzero(np.isnan(scores))
+    if wrong.size:
+        raise ValueError(f"{side} score at index {wrong[0]} is NaN.")
+    return scores
+
+
+def _labelled(id_scores: Any, ood_scores: Any) -> tuple[np.ndarray, np.ndarray]:
+    inside, outside = _checked(id_scores, "ID"), _checked(ood_scores, "OOD")
+    labels = np.concatenate([np.ones(inside.size), np.zeros(outside.size)])
+    return labels, np.clip(
+        np.concatenate([inside, outside]),
+        *[s * np.finfo(np.float64).max for s in (-1, 1)],
+    )

@@ -1,0 +1,204 @@
+"""`observe`: one forward pass of any Linen model, with stage edits, as a record.
+
+Reading uses Flax's `capture_intermediates`, rewriting its method interceptors.
+Both see modules by their path, so no model is wrapped or changed.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from jood import activations
+from jood.activations import Activations
+from jood.activations import StageEdit
+
+EditPath = tuple[StageEdit, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Taps:
+    """Where a model's stages and head are, as module paths ('backbone/layer4').
+
+    Attributes:
+      stages: module path by stage name; by default stage Cn is the module 'Cn'.
+      head: path of the Dense module whose input is the penultimate feature and
+        whose output is the logits.
+    """
+
+    stages: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: {name: name for name in activations.STAGES}
+    )
+    head: str = "head"
+
+
+def observe(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    images: jax.Array,
+    *,
+    edits: Sequence[EditPath] = (),
+    labels: jax.Array | None = None,
+    taps: Taps | None = None,
+) -> Activations:
+    """Runs the network and returns what detectors read. Pure; use it under `jit`.
+
+    Args:
+      model: a Linen model; `model.apply(variables, images)` is evaluation mode and
+        returns logits.
+      variables: its parameters and batch statistics.
+      images: floating [B, H, W, C], preprocessed.
+      edits: paths of stage edits, as `component.edits` gives them. Each distinct
+        path adds one record and costs the layers after its first edit.
+      labels: int32 [B], carried along for fitting.
+      taps: where the stages and the head are; by default modules C2..C5 and head.
+
+    Returns:
+      The record of the plain pass; `record.edited[edit.spec]` are those of the
+      edited ones, nested where a path has several edits.
+
+    Raises:
+      ValueError: `images` has not rank 4, or the model has no such stage or head;
+        the message lists the modules it has.
+    """
+    if images.ndim != 4:
+        raise ValueError(f"images must be [B, H, W, C], got shape {images.shape}.")
+    taps = taps or Taps()
+    plain = _run(model, variables, images, (), taps)
+    plain = plain.replace(labels=labels)
+    return _with_edits(
+        plain, (), edits, lambda path: _run(model, variables, images, path, taps)
+    )
+
+
+def _with_edits(
+    record: Activations,
+    prefix: EditPath,
+    paths: Sequence[EditPath],
+    run: Callable[[EditPath], Activations],
+) -> Activations:
+    """Hangs the records of all edit paths below `prefix` into `record`."""
+    below: dict[StageEdit, list[EditPath]] = {}
+    for path in paths:
+        if path:
+            below.setdefault(path[0], []).append(path[1:])
+    edited = {}
+    for edit, rest in below.items():
+        path = (*prefix, edit)
+        # What the ID task answers, and the features behind it, stay the plain pass's.
+        changed = run(path).replace(
+            labels=record.labels,
+            prediction=record.prediction,
+            original=record.original,
+        )
+        edited[edit.spec] = _with_edits(changed, path, rest, run)
+    return record.replace(edited=edited)
+
+
+def _run(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    images: jax.Array,
+    path: EditPath,
+    taps: Taps,
+) -> Activations:
+    """One forward pass with the edits of one path."""
+    stage_of = {tuple(p.split("/")): name for name, p in taps.stages.items()}
+    head_path = tuple(taps.head.split("/"))
+    head_inputs: list[jax.Array] = []
+
+    def intercept(
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        if context.method_name != "__call__":
+            return call(*args, **kwargs)
+        module_path = context.module.path
+        if module_path == head_path:
+            head_inputs.append(args[0])
+        output = call(*args, **kwargs)
+        for edit in path:
+            if stage_of.get(module_path) == edit.stage:
+                output = edit.rewrite(output).astype(output.dtype)
+        return output
+
+    def is_stage(module: nn.Module, method: str) -> bool:
+        return method == "__call__" and module.path in stage_of
+
+    with nn.intercept_methods(intercept):
+        _, captured = model.apply(
+            variables, images, capture_intermediates=is_stage, mutable=["intermediates"]
+        )
+    stages = _stages(captured.get("intermediates", {}), stage_of)
+    for edit in path:
+        if edit.stage not in stages:
+            raise ValueError(
+                f"{edit.spec} needs the stage {edit.stage!r}, which the model lacks; "
+                f"it has: {', '.join(stages) or 'none'}. Name stages with "
+                f"Taps(stages={{name: module path}}); modules: {_modules(variables)}."
+            )
+    if len(head_inputs) != 1:
+        raise ValueError(
+            f"the head {taps.head!r} was called {len(head_inputs)} times, expected "
+            "once. Name the classifier's Dense module with Taps(head=module path); "
+            f"modules: {_modules(variables)}."
+        )
+    return Activations.of(
+        _pooled_feature(head_inputs[0]), *_head(variables, taps), stages=stages
+    )
+
+
+def _stages(
+    intermediates: Mapping[str, Any], stage_of: Mapping[tuple[str, ...], str]
+) -> dict[str, jax.Array]:
+    stages = {}
+    for path, name in stage_of.items():
+        node: Any = intermediates
+        for key in (*path, "__call__"):
+            node = node.get(key, {}) if isinstance(node, Mapping) else {}
+        if node:
+            if len(node) != 1:
+                raise ValueError(
+                    f"the stage {'/'.join(path)!r} was called {len(node)} times in one "
+                    "pass, expected once: a stage is one module with one map."
+                )
+            stages[name] = node[0]
+    return stages
+
+
+def _pooled_feature(feature: jax.Array) -> jax.Array:
+    if feature.ndim != 2:
+        raise ValueError(
+            "the head's input must be the penultimate feature [B, D], got shape "
+            f"{feature.shape}."
+        )
+    return feature.astype(jnp.float32)
+
+
+def _head(
+    variables: Mapping[str, Any], taps: Taps
+) -> tuple[jax.Array, jax.Array | None]:
+    node: Any = variables["params"]
+    for key in taps.head.split("/"):
+        node = node.get(key, {}) if isinstance(node, Mapping) else {}
+    if "kernel" not in node:
+        raise ValueError(
+            f"the head {taps.head!r} must be a Dense module with a kernel [D, K], "
+            f"found parameters: {', '.join(node) or 'none'}."
+        )
+    bias = node.get("bias")
+    return (
+        node["kernel"].astype(jnp.float32),
+        None if bias is None else bias.astype(jnp.float32),
+    )
+
+
+def _modules(variables: Mapping[str, Any]) -> str:
+    return ", ".join(variables["params"])

@@ -1,0 +1,182 @@
+"""A detector as text, and back: `parse('ta(k=0.2)|feature_sim()')`.
+
+The grammar is a small part of Python's: calls with literal arguments, `|` for
+`chain`, and the names of presets. The text is read with `ast` and never evaluated,
+so it is safe to take from a flag, a table or a file. `component.spec` is the
+inverse.
+
+    ta(k=0.2) | feature_sim()
+    fuse(ta(k=0.2)|feature_sim(), ta(k=0.2)|energy(), weights=(1, 0.016))
+    bundle(baseline=msp(), ours=fs_ta_energy)
+"""
+
+import ast
+from collections.abc import Callable
+from collections.abc import Mapping
+import difflib
+import inspect
+from typing import Any
+
+from jood import compose
+from jood import presets
+from jood import scores
+from jood import transforms
+from jood.core import Component
+
+MAX_LENGTH = 20_000  # characters; a bundle of fifty fused detectors is about 5,000
+
+_COMBINATORS: dict[str, Callable[..., Component]] = {
+    "bundle": compose.bundle,
+    "chain": compose.chain,
+    "fuse": compose.fuse,
+}
+
+
+def factories() -> dict[str, Callable[..., Component]]:
+    """Returns every component factory by name, from `transforms` and `scores`."""
+    return {
+        name: getattr(module, name)
+        for module in (transforms, scores)
+        for name in module.__all__
+    }
+
+
+def parse(text: str, benchmark: str = presets.DEFAULT) -> Component:
+    """Returns the component that a text describes.
+
+    Args:
+      text: see the module's docstring. A name without parentheses is a preset, or
+        a factory called without arguments.
+      benchmark: whose values a preset takes.
+
+    Returns:
+      The component; `parse(component.spec)` gives it again.
+
+    Raises:
+      ValueError: the text is no such expression, a name is unknown (the nearest
+        ones are listed), or arguments do not fit (the signature is given).
+
+    Example:
+      >>> parse('react(q=0.9) | energy()').spec
+      'react(q=0.9)|energy(T=1.0)'
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"expected the text of a detector, got {text!r}.")
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"a spec has at most {MAX_LENGTH} characters.")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        return _component(tree, benchmark)
+    except SyntaxError as error:
+        raise ValueError(
+            f"cannot read {text!r}: {error.msg} at character {error.offset}. "
+            "Expected e.g. 'react(q=0.9)|energy()'."
+        ) from None
+    except (RecursionError, MemoryError):
+        raise ValueError("cannot read a spec that is nested this deeply.") from None
+
+
+def _component(node: ast.expr, benchmark: str) -> Component:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return compose.chain(*(_component(n, benchmark) for n in _piped(node)))
+    if isinstance(node, ast.Name):
+        if node.id in presets.PRESETS:
+            return parse(presets.preset(node.id, benchmark), benchmark)
+        return _call(node.id, [], [], benchmark)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id in presets.PRESETS:
+            raise ValueError(
+                f"{node.func.id} is a preset and takes no arguments; write it without "
+                f"parentheses, or its text {presets.preset(node.func.id, benchmark)!r}."
+            )
+        return _call(node.func.id, node.args, node.keywords, benchmark)
+    raise ValueError(
+        f"expected a detector such as 'react(q=0.9)|energy()', got "
+        f"{ast.unparse(node)!r}."
+    )
+
+
+def _piped(node: ast.expr) -> list[ast.expr]:
+    """A | b | c parses as (a | b) | c; returns [a, b, c] without recursion."""
+    parts: list[ast.expr] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        parts.append(node.right)
+        node = node.left
+    return [node, *reversed(parts)]
+
+
+def _call(
+    name: str, args: list[ast.expr], keywords: list[ast.keyword], benchmark: str
+) -> Component:
+    combines = name in _COMBINATORS
+    known = {**_COMBINATORS, **factories()}
+    if name not in known:
+        names = [*known, *presets.PRESETS]
+        near = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
+        raise ValueError(
+            f"unknown method {name!r}. "
+            + (f"Did you mean {' or '.join(near)}? " if near else "")
+            + f"Known: {', '.join(sorted(names))}."
+        )
+
+    def value(node: ast.expr, key: str | None) -> Any:
+        if combines and key != "weights":
+            return _component(node, benchmark)
+        return _literal(node)
+
+    positional = [value(node, None) for node in args]
+    named: dict[str, Any] = {}
+    for keyword in keywords:
+        if keyword.arg is not None:
+            named[keyword.arg] = value(keyword.value, keyword.arg)
+        elif name == "bundle" and isinstance(keyword.value, ast.Dict):
+            named |= _named_parts(keyword.value, benchmark)
+        else:
+            raise ValueError(f"** is read only in bundle(**{{...}}), not in {name}().")
+    factory = known[name]
+    try:
+        inspect.signature(factory).bind(*positional, **named)
+    except TypeError as error:
+        raise ValueError(
+            f"{error} in {name}(...). Its signature: {_signature(name, factory)}"
+        ) from None
+    try:
+        return factory(*positional, **named)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{error} Signature: {_signature(name, factory)}"
+            if not combines
+            else str(error)
+        ) from None
+
+
+def _named_parts(node: ast.Dict, benchmark: str) -> Mapping[str, Component]:
+    parts = {}
+    for key, part in zip(node.keys, node.values, strict=True):
+        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+            raise ValueError("names in bundle(**{...}) must be strings.")
+        parts[key.value] = _component(part, benchmark)
+    return parts
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError):
+        raise ValueError(
+            f"arguments must be literals (a number, a string, a tuple), got "
+            f"{ast.unparse(node)!r}."
+        ) from None
+
+
+def _signature(name: str, factory: Callable[..., Component]) -> str:
+    parameters = inspect.signature(factory).parameters.values()
+    return (
+        f"{name}({', '.join(str(p).split(':')[0] + _default(p) for p in parameters)})"
+    )
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    if parameter.default is inspect.Parameter.empty:
+        return ""
+    return f"={parameter.default!r}"

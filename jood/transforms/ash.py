@@ -1,0 +1,121 @@
+"""ASH-P, ASH-B, ASH-S: prune small activations, then reshape what is left.
+
+Slot feature, applied to the pooled feature as the authors do: `ash_s(q=0.9)|energy()`.
+Of D entries the k = D - round(q D) largest are kept; s₁ is the sum before pruning
+and s₂ the sum of the kept entries.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood import core
+from jood.core import Component
+
+
+def top_k_mask(x: jax.Array, q: float) -> jax.Array:
+    """Marks the k = D - round(q D) largest entries of each row, bool [B, D].
+
+    Halves round to even and ties keep the lower index, as the authors' code does.
+    """
+    width = x.shape[-1]
+    kept = max(width - int(np.round(width * q)), 1)
+    _, indices = jax.lax.top_k(x, kept)  # [B, k]; ties: lower index first
+    rows = jnp.arange(x.shape[0])[:, None]  # [B, 1]
+    return jnp.zeros(x.shape, bool).at[rows, indices].set(True)
+
+
+def prune(x: jax.Array, q: float) -> jax.Array:
+    """ASH-P: zeroes all but the largest entries; float32 [B, D]."""
+    return jnp.where(top_k_mask(x, q), x, 0.0)
+
+
+def binarise(x: jax.Array, q: float) -> jax.Array:
+    """ASH-B: sets the kept entries to s₁ / k, the others to 0; float32 [B, D]."""
+    mask = top_k_mask(x, q)
+    kept = mask.sum(-1, keepdims=True)
+    return jnp.where(mask, x.sum(-1, keepdims=True) / kept, 0.0)
+
+
+def scale(x: jax.Array, q: float) -> jax.Array:
+    """ASH-S: multiplies the kept entries by exp(s₁ / s₂); float32 [B, D].
+
+    A feature whose kept entries sum to nothing (all zero) is left as it is, and the
+    exponent is capped at 80 so that float32 does not overflow: s₁ / s₂ is at most
+    1 / (1 - q) for non-negative features.
+    """
+    pruned = prune(x, q)
+    before = x.sum(-1, keepdims=True)  # s1, [B, 1]
+    after = pruned.sum(-1, keepdims=True)  # s2, [B, 1]
+    exponent = jnp.where(after == 0, 0.0, before / jnp.where(after == 0, 1.0, after))
+    return pruned * jnp.exp(jnp.minimum(exponent, 80.0))
+
+
+def ash_p(q: float = 0.6) -> Component:
+    """Keeps the largest activations, zeroes the rest (ASH-P).
+
+    Args:
+      q: fraction in (0, 1) of the entries that is removed; 0.6 on ImageNet.
+
+    Returns:
+      A component of slot 'feature'; nothing is fitted.
+
+    Raises:
+      ValueError: q is not a fraction in (0, 1).
+
+    References:
+      Djurisic, Bozanic, Ashok, Liu, ASH, ICLR 2023, Algorithm 1.
+    """
+    core.check_fraction("q", q)
+    return core.stateless(
+        core.call_spec("ash_p", q=q),
+        "feature",
+        lambda acts: acts.with_penultimate(prune(acts.penultimate, q)),
+    )
+
+
+def ash_b(q: float = 0.65) -> Component:
+    """Keeps the largest activations, each at their common share s₁ / k (ASH-B).
+
+    Args:
+      q: fraction in (0, 1) of the entries that is removed; 0.65 on ImageNet, which
+        is also the ASH of Feature Sim (its row equals ASH-B's published one).
+
+    Returns:
+      A component of slot 'feature'; nothing is fitted.
+
+    Raises:
+      ValueError: q is not a fraction in (0, 1).
+
+    References:
+      Djurisic, Bozanic, Ashok, Liu, ASH, ICLR 2023, Algorithm 2.
+    """
+    core.check_fraction("q", q)
+    return core.stateless(
+        core.call_spec("ash_b", q=q),
+        "feature",
+        lambda acts: acts.with_penultimate(binarise(acts.penultimate, q)),
+    )
+
+
+def ash_s(q: float = 0.9) -> Component:
+    """Keeps the largest activations, times exp(s₁ / s₂) (ASH-S).
+
+    Args:
+      q: fraction in (0, 1) of the entries that is removed; 0.9 on ImageNet.
+
+    Returns:
+      A component of slot 'feature'; nothing is fitted.
+
+    Raises:
+      ValueError: q is not a fraction in (0, 1).
+
+    References:
+      Djurisic, Bozanic, Ashok, Liu, ASH, ICLR 2023, Algorithm 3.
+    """
+    core.check_fraction("q", q)
+    return core.stateless(
+        core.call_spec("ash_s", q=q),
+        "feature",
+        lambda acts: acts.with_penultimate(scale(acts.penultimate, q)),
+    )

@@ -1,0 +1,40 @@
+"""Two CPU devices, strict shapes, and the paths of data that is not in the project."""
+
+import os
+
+# Before JAX starts: tests of sharding need more than one device.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import pathlib
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def _data_folder() -> pathlib.Path:
+    if "JOOD_DATA_DIR" not in os.environ:
+        pytest.skip("JOOD_DATA_DIR is not set; it names the folder of real data")
+    folder = pathlib.Path(os.environ["JOOD_DATA_DIR"])
+    assert folder.is_dir(), f"JOOD_DATA_DIR={folder} is no folder"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> pathlib.Path:
+    """The folder of real images and pretrained networks."""
+    return _data_folder()
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> pathlib.Path:
+    """Scores that independent PyTorch code gave on fixed inputs."""
+    folder = _data_folder().parent / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"no golden scores in {folder}")
+    return folder
