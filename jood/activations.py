@@ -40,8 +40,7 @@ class StageEdit(NamedTuple):
         return hash(self.spec)
 
 
-@struct.dataclass
-class Activations:
+class Activations(struct.PyTreeNode):
     """What a detector may read of one forward pass over B images.
 
     Attributes:

@@ -283,7 +283,7 @@ def _with_spread(part: Component) -> Component:
     def spread(fitted: tuple[Any, ...]) -> Statistic:
         moments = stats.moments(lambda acts: part.apply(fitted, acts)[:, None])
 
-        def finalize(state: Any) -> np.ndarray:
+        def finalize(state: Any) -> np.float32:
             std = np.sqrt(stats.variance(state))[0]
             if not std > 0:
                 raise ValueError(

@@ -63,7 +63,7 @@ class Output(NamedTuple):
     """
 
     scores: Any
-    prediction: np.ndarray
+    prediction: Any
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -173,8 +173,9 @@ class Detector:
                 parts.setdefault(name, []).append(scores[keep])
         if not parts:
             raise ValueError("cannot calibrate on an empty data set: no batch.")
-        scores = {name: np.sort(np.concatenate(s)) for name, s in parts.items()}
-        calibration = Calibration(tpr, scores)
+        calibration = Calibration(
+            tpr, {name: np.sort(np.concatenate(s)) for name, s in parts.items()}
+        )
         calibration.thresholds()  # refuses a bad tpr now, not at the first image
         return dataclasses.replace(self, calibration=calibration, image_shape=shape)
 

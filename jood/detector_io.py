@@ -10,23 +10,22 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any
 
 from flax import linen as nn
 from flax import traverse_util
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
 import jood
+from jood import folders
 from jood import models
 from jood import spec as spec_lib
 from jood.detector import Calibration
 from jood.detector import Detector
+from jood.models import check
 from jood.preprocessing import Preprocessing
 
 FORMAT, VERSION = "jood.Detector", 1
@@ -40,10 +39,7 @@ def save(detector: Detector, path: str | os.PathLike[str]) -> None:
       FileExistsError: the path exists already; nothing is overwritten.
     """
     path = pathlib.Path(path)
-    if path.exists():
-        raise FileExistsError(
-            f"{path} exists already; a detector is saved into a new folder."
-        )
+    folders.check_new(path)
     variables = traverse_util.flatten_dict(dict(detector.variables), sep="/")
     arrays = {f"variables/{k}": np.asarray(v) for k, v in variables.items()}
     fitted = None
@@ -84,16 +80,9 @@ def save(detector: Detector, path: str | os.PathLike[str]) -> None:
     }
     content = json.loads(json.dumps(content))
     content["sha256"] = _sha256(_canonical(content))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        partial.chmod(0o755)
+    with folders.atomic_folder(path) as partial:
         (partial / ARRAYS_NAME).write_bytes(blob)
         (partial / JSON_NAME).write_text(json.dumps(content, indent=2) + "\n")
-        partial.rename(path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detector:
@@ -134,9 +123,11 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detect
         for k, v in arrays.items()
         if k.startswith("variables/")
     }
-    shape = content["image_shape"]
+    variables = traverse_util.unflatten_dict(variables, sep="/")
     preprocessing = content["preprocessing"]
-    _check_architecture(model, variables, shape, preprocessing, path)
+    shape = content["image_shape"]
+    channels = len(preprocessing["mean"]) if preprocessing else 3
+    check.check_variables(model, variables, shape or (64, 64, channels), str(path))
     calibration = None
     if content["calibration"] is not None:
         names = content["calibration"]["images"]
@@ -146,7 +137,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detect
     return Detector(
         component=spec_lib.parse(content["spec"]),
         model=model,
-        variables=traverse_util.unflatten_dict(variables, sep="/"),
+        variables=variables,
         preprocessing=preprocessing and Preprocessing(**preprocessing),
         class_names=content["class_names"] and tuple(content["class_names"]),
         stages=content["stages"],
@@ -184,42 +175,6 @@ def _build(content: dict[str, Any], path: pathlib.Path) -> nn.Module:
             "jood.models: pass it, Detector.load(path, model=...)."
         )
     return models.build(content["model"])
-
-
-def _check_architecture(
-    model: nn.Module,
-    variables: dict[str, np.ndarray],
-    image_shape: list[int] | None,
-    preprocessing: dict[str, Any] | None,
-    path: pathlib.Path,
-) -> None:
-    """Raises ValueError listing every array that the model does not expect so."""
-    channels = len(preprocessing["mean"]) if preprocessing else 3
-    images = jnp.zeros([1, *(image_shape or (64, 64, channels))])
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
-    flat = traverse_util.flatten_dict(dict(shapes), sep="/")
-    wanted = {name: leaf.shape for name, leaf in flat.items()}
-    found = {name: array.shape for name, array in variables.items()}
-    problems = {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - wanted.keys()),
-        "of another shape": [
-            f"{name} (model {wanted[name]}, file {found[name]})"
-            for name in sorted(wanted.keys() & found.keys())
-            if wanted[name] != found[name]
-        ],
-    }
-    if any(problems.values()):
-        lines = [
-            f"  {kind}: {', '.join(names[:6])}"
-            + f" and {len(names) - 6} more" * (len(names) > 6)
-            for kind, names in problems.items()
-            if names
-        ]
-        raise ValueError(
-            f"{path} was made for another architecture than {type(model).__name__}:\n"
-            + "\n".join(lines)
-        )
 
 
 def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:

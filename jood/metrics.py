@@ -163,7 +163,5 @@ def _checked(scores: Any, side: str) -> np.ndarray:
 def _labelled(id_scores: Any, ood_scores: Any) -> tuple[np.ndarray, np.ndarray]:
     inside, outside = _checked(id_scores, "ID"), _checked(ood_scores, "OOD")
     labels = np.concatenate([np.ones(inside.size), np.zeros(outside.size)])
-    return labels, np.clip(
-        np.concatenate([inside, outside]),
-        *[s * np.finfo(np.float64).max for s in (-1, 1)],
-    )
+    limit = np.finfo(np.float64).max  # scikit-learn refuses infinities
+    return labels, np.clip(np.concatenate([inside, outside]), -limit, limit)

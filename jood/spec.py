@@ -76,6 +76,38 @@ def parse(text: str, benchmark: str = presets.DEFAULT) -> Component:
         raise ValueError("cannot read a spec that is nested this deeply.") from None
 
 
+def split(text: str) -> dict[str, str]:
+    """Splits a list of detectors into their texts by name.
+
+    Args:
+      text: detectors separated by commas, each perhaps named: 'msp, mine=fs_ta'.
+
+    Returns:
+      Texts by name; a detector without one is named by its text.
+
+    Raises:
+      ValueError: the list cannot be read, is empty, or has a name twice.
+
+    Example:
+      >>> split('msp, mine=react(q=0.9)|energy()')
+      {'msp': 'msp', 'mine': 'react(q=0.9)|energy()'}
+    """
+    source = f"table({text})"
+    try:
+        call = ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"cannot read the list {text!r}: {error.msg}.") from None
+    if not isinstance(call, ast.Call) or not (call.args or call.keywords):
+        raise ValueError(f"expected detectors separated by commas, got {text!r}.")
+    named = [(ast.get_source_segment(source, node) or "", node) for node in call.args]
+    named += [(keyword.arg or "**", keyword.value) for keyword in call.keywords]
+    names = [name for name, _ in named]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the list of detectors has {', '.join(twice)} twice.")
+    return {name: ast.get_source_segment(source, node) or "" for name, node in named}
+
+
 def _component(node: ast.expr, benchmark: str) -> Component:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return compose.chain(*(_component(n, benchmark) for n in _piped(node)))

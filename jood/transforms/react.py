@@ -45,7 +45,7 @@ def react(q: float | None = None, clip: float | None = None) -> Component:
     core.check_fraction("q", q)
     sketch = quantile.quantile_sketch(lambda acts: acts.penultimate)
 
-    def finalize(state: Any) -> np.ndarray:
+    def finalize(state: Any) -> np.float32:
         return np.float32(quantile.quantile(sketch.finalize(state), q))
 
     return core.component(

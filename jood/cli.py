@@ -1,0 +1,64 @@
+"""What the command-line jobs share: quiet logs, clear errors, flags for detectors."""
+
+from collections.abc import Callable
+import logging
+import sys
+from typing import Any
+
+from absl import app
+from absl import flags
+from absl import logging as absl_logging
+
+from jood import presets
+from jood import spec
+
+# What a user can mend; anything else keeps its traceback.
+_USER_ERRORS = (ValueError, FloatingPointError, OSError)
+
+
+def run(main: Callable[[list[str]], Any]) -> None:
+    """Runs a job: parses flags, then prints user errors as one message, exit code 1."""
+
+    def wrapped(argv: list[str]) -> None:
+        if len(argv) > 1:
+            raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+        absl_logging.set_verbosity(absl_logging.WARNING)
+        logging.getLogger("jood").addHandler(logging.StreamHandler(sys.stderr))
+        logging.getLogger("jood").setLevel(logging.INFO)
+        try:
+            main(argv)
+        except _USER_ERRORS as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            sys.exit("interrupted; the same command goes on from the last checkpoint.")
+
+    app.run(wrapped)
+
+
+def define_detectors() -> flags.FlagHolder[str]:
+    """Defines --detectors and checks its text as soon as flags are parsed."""
+    holder = flags.DEFINE_string(
+        "detectors",
+        "default",
+        "Detectors to compare, separated by commas: texts such as "
+        "'react(q=0.9)|energy()', presets such as fs_ta_ash, each perhaps named "
+        "(mine=ta(k=0.1)|msp()); or 'default' for the table of the README.",
+    )
+
+    def readable(text: str) -> bool:
+        try:
+            for part in detectors(text, presets.DEFAULT).values():
+                spec.parse(part)
+        except ValueError as error:
+            raise flags.ValidationError(str(error)) from None
+        return True
+
+    flags.register_validator("detectors", readable)
+    return holder
+
+
+def detectors(text: str, benchmark: str) -> dict[str, str]:
+    """Returns the texts of --detectors by row name."""
+    if text == "default":
+        return presets.table(benchmark)
+    return spec.split(text)

@@ -1,0 +1,1 @@
+"""Data: sources of examples, batching pipelines, and benchmarks (ID + OOD sets)."""

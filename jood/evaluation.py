@@ -1,0 +1,141 @@
+"""One pass over each set of a benchmark: all detectors' scores, and ID accuracy."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+import numpy as np
+import tqdm
+
+from jood import compose
+from jood import metrics
+from jood import sharding
+from jood import spec
+from jood.batch import Batch
+from jood.data.benchmark import Benchmark
+from jood.data.pipeline import EvaluationBatches
+from jood.data.sources import Source
+from jood.detector import Detector
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What the detectors gave on a benchmark.
+
+    Attributes:
+      accuracy: fraction of ID test images that the unmodified network classifies
+        rightly.
+      id_scores: float32 [N] by detector.
+      ood_scores: float32 [M] by OOD set and detector.
+    """
+
+    accuracy: float
+    id_scores: dict[str, np.ndarray]
+    ood_scores: dict[str, dict[str, np.ndarray]]
+
+    def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Returns {detector: {OOD set: {metric: fraction}}}."""
+        return {
+            name: {
+                ood: metrics.evaluate(inside, scores[name])
+                for ood, scores in self.ood_scores.items()
+            }
+            for name, inside in self.id_scores.items()
+        }
+
+
+def make_detector(
+    detectors: Mapping[str, str],
+    benchmark: Benchmark,
+    model: nn.Module,
+    variables: Mapping[str, Any],
+) -> Detector:
+    """Returns one unfitted `Detector` that asks all of them at once.
+
+    Args:
+      detectors: texts (`jood.parse`) by name; presets take the benchmark's values.
+      benchmark: gives preprocessing and class names.
+      model: the network.
+      variables: its parameters and statistics.
+    """
+    parts = {n: spec.parse(text, benchmark.name) for n, text in detectors.items()}
+    return Detector(
+        compose.bundle(**parts),
+        model,
+        variables,
+        preprocessing=benchmark.preprocessing,
+        class_names=benchmark.class_names,
+    )
+
+
+def evaluate(
+    detector: Detector,
+    benchmark: Benchmark,
+    *,
+    batch_size: int = 128,
+    progress: bool | None = None,
+) -> tuple[Detector, Evaluation]:
+    """Fits a bundle on the ID training set and scores every test set.
+
+    The network runs once per image, however many detectors are asked; nothing is
+    fitted or chosen on a test set.
+
+    Args:
+      detector: of a bundle, as `make_detector` returns it.
+      benchmark: the sets.
+      batch_size: images per step, over all devices.
+      progress: whether to draw progress bars; None draws them on a terminal only.
+
+    Returns:
+      The fitted detector, and what it gave.
+    """
+    disable = None if progress is None else not progress
+    mesh = sharding.data_mesh()
+
+    def batches(source: Source, what: str) -> Any:
+        every = EvaluationBatches(source, batch_size)
+        bar = tqdm.tqdm(every, desc=what, unit="batch", disable=disable)
+        return (sharding.shard_batch(batch, mesh) for batch in bar)
+
+    fitted = detector.fit(_Again(lambda: batches(benchmark.id_train, "fit")))
+    inside, correct = _scores(fitted, batches(benchmark.id_test, "score id_test"))
+    outside = {
+        name: _scores(fitted, batches(source, f"score {name}"))[0]
+        for name, source in benchmark.ood.items()
+    }
+    return fitted, Evaluation(float(correct.mean()), inside, outside)
+
+
+class _Again:
+    """Batches that start anew at every iteration."""
+
+    def __init__(self, start: Any):
+        self._start = start
+
+    def __iter__(self) -> Any:
+        return iter(self._start())
+
+
+def _scores(
+    detector: Detector, batches: Any
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Scores by detector, and which labelled images are classified rightly."""
+    scores: dict[str, list[np.ndarray]] = {}
+    correct = []
+    for batch in batches:
+        keep = np.asarray(batch.mask) > 0
+        output = detector.run(batch.image)
+        for name, values in output.scores.items():
+            scores.setdefault(name, []).append(values[keep])
+        correct.append(_correct(batch, output.prediction)[keep])
+    return (
+        {name: np.concatenate(values) for name, values in scores.items()},
+        np.concatenate(correct),
+    )
+
+
+def _correct(batch: Batch, prediction: np.ndarray) -> np.ndarray:
+    if batch.label is None:
+        return np.zeros(len(prediction), bool)
+    return np.asarray(batch.label) == prediction

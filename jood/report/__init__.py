@@ -1,0 +1,1 @@
+"""Tables and pictures of what detectors did on a benchmark."""

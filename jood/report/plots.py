@@ -1,0 +1,133 @@
+"""Pictures: score histograms, ROC curves, and heatmaps without and with TA."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+from matplotlib import figure
+import numpy as np
+
+from jood import metrics
+from jood.evaluation import Evaluation
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_GREY = "#555555"
+
+
+def _grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]:
+    columns = min(3, panels)
+    rows = -(-panels // columns)
+    fig = figure.Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = fig.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes[panels:]:
+        axis.set_axis_off()
+    for axis in axes[:panels]:
+        axis.spines[["top", "right"]].set_visible(False)
+    return fig, axes[:panels]
+
+
+def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
+    """Draws the score distributions of ID and every OOD set, a panel per detector.
+
+    The dashed line is the threshold that keeps 95 % of the ID images.
+    """
+    fig, axes = _grid(len(names), 4.2, 3.0)
+    for axis, name in zip(axes, names, strict=True):
+        inside = evaluation.id_scores[name]
+        sets = {ood: s[name] for ood, s in evaluation.ood_scores.items()}
+        everything = np.concatenate([inside, *sets.values()])
+        low, high = np.quantile(everything, [0.002, 0.998])
+        edges = np.linspace(low, high if high > low else low + 1, 61)
+
+        def clipped(scores: np.ndarray, edges: np.ndarray = edges) -> np.ndarray:
+            return np.clip(scores, edges[0], edges[-1])
+
+        axis.hist(
+            clipped(inside), edges, density=True, color="#BBBBBB", label="ID test"
+        )
+        for (ood, scores), colour in zip(sets.items(), COLOURS, strict=False):
+            axis.hist(
+                clipped(scores),
+                edges,
+                density=True,
+                histtype="step",
+                linewidth=1.6,
+                color=colour,
+                label=ood,
+            )
+        threshold = metrics.threshold_at_tpr(inside)
+        axis.axvline(threshold, color=_GREY, linestyle="--", linewidth=1)
+        heights = np.histogram(inside, edges, density=True)[0]
+        axis.set_ylim(0, 3 * heights.max())
+        axis.set_yticks([])
+        axis.set_title(name)
+        axis.set_xlabel("score (higher = more in-distribution)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(
+        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
+    )
+    return fig
+
+
+def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
+    """Draws the ROC curves of some detectors, a panel per OOD set; ID is positive."""
+    from sklearn import metrics as sklearn_metrics  # takes a second to import
+
+    fig, axes = _grid(len(evaluation.ood_scores), 3.8, 3.8)
+    for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
+        for name, colour in zip(names, COLOURS, strict=False):
+            inside, outside = evaluation.id_scores[name], scores[name]
+            labels = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
+            fpr, tpr, _ = sklearn_metrics.roc_curve(labels, np.r_[inside, outside])
+            value = 100 * metrics.auroc(inside, outside)
+            axis.plot(fpr, tpr, color=colour, label=f"{name}  {value:.1f}")
+        axis.plot([0, 1], [0, 1], color="#CCCCCC", linewidth=1, zorder=0)
+        axis.axhline(0.95, color=_GREY, linestyle="--", linewidth=0.8, zorder=0)
+        axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", title=f"ID vs {ood}")
+        axis.set_xlabel("OOD accepted (FPR)")
+        axis.set_ylabel("ID accepted (TPR)")
+        axis.legend(title="AUROC in %", loc="lower right", fontsize=8, frameon=False)
+    return fig
+
+
+def heatmaps(
+    images: Mapping[str, np.ndarray],
+    without: Mapping[str, np.ndarray],
+    with_ta: Mapping[str, np.ndarray],
+    scores: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    k: float,
+) -> figure.Figure:
+    """Draws Feature Sim's Fig. 1: images over their heatmaps without and with TA.
+
+    A heatmap is the last map summed over channels (App. C.1). All heatmaps of a row
+    share one colour scale, so that ID and OOD can be compared; each row has its own,
+    because TA weakens everything.
+
+    Args:
+      images: uint8 [n, H, W, 3] by set.
+      without: float [n, h, w] by set, of the plain pass.
+      with_ta: the same after Threshold Activation.
+      scores: Feature Sim without and with TA, [n] each, by set.
+      k: TA's threshold, for the label.
+    """
+    columns = [(name, i) for name, batch in images.items() for i in range(len(batch))]
+    fig = figure.Figure(figsize=(1.25 * len(columns), 4.7), layout="constrained")
+    axes = fig.subplots(3, len(columns), squeeze=False)
+    rows = (("without TA", without), (f"with TA, k = {k:g}", with_ta))
+    for column, (name, i) in enumerate(columns):
+        axes[0, column].imshow(images[name][i], interpolation="nearest")
+        if i == 0:
+            axes[0, column].set_title(name, loc="left", fontsize=10, fontweight="bold")
+        for row, (_, maps) in enumerate(rows, start=1):
+            top = max(float(np.quantile(batch, 0.995)) for batch in maps.values())
+            axes[row, column].imshow(
+                maps[name][i], cmap="inferno", vmin=0, vmax=top, interpolation="bicubic"
+            )
+            value = scores[name][row - 1][i]
+            axes[row, column].set_xlabel(f"FS {value:.3f}", fontsize=8)
+    for axis in axes.ravel():
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for row, label in enumerate(("image", rows[0][0], rows[1][0])):
+        axes[row, 0].set_ylabel(label, fontsize=10)
+    return fig

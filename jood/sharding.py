@@ -1,0 +1,42 @@
+"""Data parallelism: batches split over a mesh axis 'data', the rest replicated.
+
+No function of jood names the axis: `jit` over batches with these shardings lets XLA
+insert the sums, so one device and many run the same code.
+"""
+
+from typing import Any
+
+import jax
+
+from jood.batch import Batch
+
+
+def data_mesh(devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
+    """Returns a mesh with the one axis 'data' over all (or the given) devices."""
+    devices = devices or jax.devices()
+    # Auto axes: with the default, explicit ones, scatter-adds do not compile.
+    auto = (jax.sharding.AxisType.Auto,)
+    return jax.make_mesh((len(devices),), ("data",), auto, devices=devices)
+
+
+def shard_batch(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
+    """Puts a batch on the mesh, its first axis split over 'data'.
+
+    Raises:
+      ValueError: B is not divisible by the number of devices.
+    """
+    size = batch.image.shape[0]
+    if size % mesh.devices.size:
+        raise ValueError(
+            f"batch_size must be divisible by the {mesh.devices.size} devices, "
+            f"got {size}."
+        )
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    return jax.device_put(batch, rows)
+
+
+def replicate(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Puts every array of a pytree on all devices of the mesh."""
+    return jax.device_put(
+        tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    )

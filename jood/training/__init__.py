@@ -1,0 +1,1 @@
+"""Training: configuration, state, loop, losses and checkpoints."""
