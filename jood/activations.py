@@ -11,11 +11,8 @@ Nothing is asked of the model but names: stages are found by module path, the
 penultimate feature is the input of the head, a Dense module.
 """
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from typing import Any
-from typing import NamedTuple
-from typing import Self
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
 
 import chex
 from flax import struct
@@ -218,7 +215,7 @@ def check_rows(finite: np.ndarray, what: str, first: int = 0) -> None:
         shown = ", ".join(str(i) for i in wrong[:8]) + ", ..." * (wrong.size > 8)
         raise ValueError(
             f"NaN or infinite {what} at index {shown} ({wrong.size} of {finite.size} "
-            "rows of the batch). Remove or repair these examples."
+            "in this batch). Remove or repair these examples."
         )
 
 

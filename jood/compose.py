@@ -6,12 +6,12 @@ of every branch of `fuse` and `bundle` shares sweep j over the training data, an
 equal stage edits share one run of the network.
 """
 
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import itertools
+import keyword
 import math
-import numbers
 from typing import Any
+import unicodedata
 
 import jax
 import numpy as np
@@ -179,7 +179,7 @@ def bundle(**parts: Component) -> Component:
             for (name, part), value in zip(parts.items(), values, strict=True)
         }
 
-    if all(name.isidentifier() for name in parts):
+    if all(_is_keyword_argument(name) for name in parts):
         body = ", ".join(f"{name}={part.spec}" for name, part in parts.items())
     else:
         pairs = ", ".join(f"{name!r}: {part.spec}" for name, part in parts.items())
@@ -192,6 +192,12 @@ def bundle(**parts: Component) -> Component:
         edits=_union(branches),
         entry=min((_entry(part) for part in branches), key=SLOTS.index),
     )
+
+
+def _is_keyword_argument(name: str) -> bool:
+    """Whether Python reads `name=...` in a call back as this very name."""
+    readable = name.isidentifier() and not keyword.iskeyword(name)
+    return readable and unicodedata.normalize("NFKC", name) == name
 
 
 def _entry(part: Component) -> str:
@@ -224,9 +230,13 @@ def _check_scores(caller: str, parts: Sequence[Component]) -> None:
 
 
 def _check_weight(weight: Any) -> None:
-    if isinstance(weight, (jax.core.Tracer, jax.Array, np.generic)):
+    if isinstance(weight, jax.core.Tracer):
         return
-    if not isinstance(weight, numbers.Real) or not math.isfinite(weight):
+    try:
+        finite = math.isfinite(float(weight))
+    except (TypeError, ValueError, OverflowError):
+        finite = False
+    if not finite:
         raise ValueError(f"each weight must be a finite number, got {weight!r}.")
 
 
@@ -285,7 +295,8 @@ def _with_spread(part: Component) -> Component:
 
         def finalize(state: Any) -> np.float32:
             std = np.sqrt(stats.variance(state))[0]
-            if not std > 0:
+            # Below that a spread is float32 rounding, not a difference of images.
+            if not std > 1e-6 * abs(state["mean"][0]):
                 raise ValueError(
                     f"weights='scale' needs scores that vary, but {part.spec} is "
                     "constant on the training data. Give numbers as weights."

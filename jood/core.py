@@ -13,8 +13,7 @@ Scores are float32 [B]; higher means more in-distribution.
 """
 
 from collections.abc import Callable
-from typing import Any
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -152,10 +151,12 @@ def check_range(name: str, value: Any, low: float, high: float, expected: str) -
     if isinstance(value, jax.core.Tracer):
         return
     try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
         inside = low < float(value) < high
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         inside = False
-    if not inside or isinstance(value, bool):
+    if not inside:
         raise ValueError(f"{name} must be {expected}, got {name}={value!r}.")
 
 

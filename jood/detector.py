@@ -8,16 +8,14 @@
 `fit` and `calibrate` return a new detector and leave the old one as it is.
 """
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
 import dataclasses
 import functools
 import os
-from typing import Any
-from typing import NamedTuple
-from typing import Self
+from typing import Any, NamedTuple, Self
 
+from flax import errors as flax_errors
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -127,10 +125,11 @@ class Detector:
             return self._observe(variables, batch.image, batch.label), batch.mask
 
         source = Restartable(batches, read)
-        fitted = fit(
-            self.component, source, observer=observer, variables=self.variables
-        )
-        return dataclasses.replace(self, fitted=fitted, image_shape=shape)
+        with _channel_errors():
+            fitted = fit(
+                self.component, source, observer=observer, variables=self.variables
+            )
+        return self._with(fitted=fitted, image_shape=shape)
 
     def __call__(self, images: Any) -> Any:
         """Scores images [B, H, W, C]: float32 [B], or {name: [B]} for a bundle.
@@ -149,8 +148,9 @@ class Detector:
                 "detector = detector.fit(train_batches) before scoring."
             )
         image = self._checked(images).image
-        output, finite = self._program(self.variables, self.fitted or (), image)
-        activations.check_rows(np.asarray(finite), "pixels or features")
+        with _channel_errors():
+            output, finite = self._program(self.variables, self.fitted or (), image)
+        activations.check_rows(np.asarray(finite), "penultimate features")
         return jax.device_get(output)
 
     def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
@@ -177,7 +177,7 @@ class Detector:
             tpr, {name: np.sort(np.concatenate(s)) for name, s in parts.items()}
         )
         calibration.thresholds()  # refuses a bad tpr now, not at the first image
-        return dataclasses.replace(self, calibration=calibration, image_shape=shape)
+        return self._with(calibration=calibration, image_shape=shape)
 
     @property
     def threshold(self) -> Any:
@@ -237,6 +237,12 @@ class Detector:
             jax.eval_shape(self.preprocessing, batch.image)  # rank, dtype, channels
         return batch
 
+    def _with(self, **changes: Any) -> Self:
+        """A copy that shares the compiled program; what is learned is its argument."""
+        other = dataclasses.replace(self, **changes)
+        other.__dict__["_program"] = self._program
+        return other
+
     @functools.cached_property
     def _num_classes(self) -> int:
         node: Any = self.variables["params"]
@@ -265,8 +271,6 @@ class Detector:
         ) -> tuple[Output, jax.Array]:
             acts = self._observe(variables, images)
             finite = jnp.isfinite(acts.penultimate).all(-1)
-            if jnp.issubdtype(images.dtype, jnp.floating):
-                finite &= jnp.isfinite(images).all(axis=(1, 2, 3))
             scores = self.component.apply(fitted, acts)
             return Output(scores, acts.prediction), finite
 
@@ -282,6 +286,18 @@ class Detector:
 
     def _like_scores(self, values: dict[str, Any]) -> Any:
         return values if self.component.slot == "bundle" else values[SINGLE]
+
+
+@contextlib.contextmanager
+def _channel_errors() -> Iterator[None]:
+    """Turns Flax's error about a kernel's shape into one about the images."""
+    try:
+        yield
+    except flax_errors.ScopeParamShapeError as error:
+        raise ValueError(
+            "the images do not fit the network; do they have the number of channels "
+            f"that it was trained on? ({error})"
+        ) from None
 
 
 def _named(scores: Any) -> dict[str, np.ndarray]:

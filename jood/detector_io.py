@@ -15,6 +15,7 @@ from typing import Any
 from flax import linen as nn
 from flax import traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
@@ -54,6 +55,9 @@ def save(detector: Detector, path: str | os.PathLike[str]) -> None:
         }
         for name, scores in detector.calibration.scores.items():
             arrays[f"calibration/{name}"] = scores
+    bfloat16 = sorted(k for k, v in arrays.items() if v.dtype == jnp.bfloat16)
+    for name in bfloat16:  # safetensors' NumPy reader knows no bfloat16
+        arrays[name] = arrays[name].astype(np.float32)
     blob = safetensors_numpy.save(
         {k: np.asarray(v, order="C") for k, v in arrays.items()}
     )
@@ -75,7 +79,7 @@ def save(detector: Detector, path: str | os.PathLike[str]) -> None:
         "class_names": detector.class_names,
         "fitted": fitted,
         "calibration": calibration,
-        "arrays": {"file": ARRAYS_NAME, "sha256": _sha256(blob)},
+        "arrays": {"file": ARRAYS_NAME, "sha256": _sha256(blob), "bfloat16": bfloat16},
         "written_by": {"jood": jood.__version__, "jax": jax.__version__},
     }
     content = json.loads(json.dumps(content))
@@ -117,6 +121,8 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detect
         arrays = safetensors_numpy.load(blob)
     except safetensors.SafetensorError as error:
         raise ValueError(f"cannot read {path / ARRAYS_NAME}: {error}.") from None
+    for name in content["arrays"]["bfloat16"]:
+        arrays[name] = arrays[name].astype(jnp.bfloat16)
     model = model or _build(content, path)
     variables = {
         k.removeprefix("variables/"): v
@@ -126,8 +132,10 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detect
     variables = traverse_util.unflatten_dict(variables, sep="/")
     preprocessing = content["preprocessing"]
     shape = content["image_shape"]
-    channels = len(preprocessing["mean"]) if preprocessing else 3
-    check.check_variables(model, variables, shape or (64, 64, channels), str(path))
+    if shape is None and preprocessing:
+        shape = (64, 64, len(preprocessing["mean"]))
+    if shape is not None:  # else nothing says which images the network takes
+        check.check_variables(model, variables, shape, str(path))
     calibration = None
     if content["calibration"] is not None:
         names = content["calibration"]["images"]
@@ -144,7 +152,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detect
         head=content["head"],
         fitted=None if fitted is None else _decode(fitted, arrays),
         calibration=calibration,
-        image_shape=shape and tuple(shape),
+        image_shape=content["image_shape"] and tuple(content["image_shape"]),
     )
 
 
@@ -152,7 +160,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
         checksum = content.pop("sha256")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is truncated or no detector: {error!r}.") from None
     if (content.get("format"), content.get("version")) != (FORMAT, VERSION):
         raise ValueError(

@@ -9,9 +9,7 @@ Batches may be sharded over devices: the statistics are plain sums, so `jit`
 inserts what must be added up. Fitted values come back as NumPy arrays.
 """
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 import pathlib
 import tempfile
 from typing import Any
@@ -34,12 +32,16 @@ def _given(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
     """The observer of activations that were computed elsewhere."""
     del variables
     acts, mask = batch if isinstance(batch, tuple) else (batch, None)
+    return acts, jnp.ones(acts.penultimate.shape[0]) if mask is None else mask
+
+
+def _check_given(batch: Any) -> None:
+    acts = batch[0] if isinstance(batch, tuple) and len(batch) == 2 else batch
     if not isinstance(acts, Activations):
         raise ValueError(
-            "without a network, fit() takes jood.Activations (jood.Activations.of), "
-            f"got {type(batch).__name__}."
+            "without a network, fit() takes jood.Activations (jood.Activations.of) or "
+            f"pairs of them and a mask [B], got {type(acts).__name__}."
         )
-    return acts, jnp.ones(acts.penultimate.shape[0]) if mask is None else mask
 
 
 def fit(
@@ -110,6 +112,8 @@ def _sweep(
     update = jax.jit(step, donate_argnums=0)
     state, seen = None, 0
     for batch in source:
+        if observe is _given:
+            _check_given(batch)
         if state is None:
             acts, _ = jax.eval_shape(observe, variables, batch)
             # Copies: equal zeros may share a buffer, which is not donated twice.

@@ -39,9 +39,15 @@ def atomic_folder(
     try:
         yield partial
         partial.chmod(0o755)
+        earlier = partial.with_name(partial.name + ".old")
         if path.exists():
-            path.rename(partial.with_suffix(".old"))
-        partial.rename(path)
+            path.rename(earlier)
+        try:
+            partial.rename(path)
+        except OSError:
+            if earlier.exists():
+                earlier.rename(path)
+            raise
+        shutil.rmtree(earlier, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(partial.with_suffix(".old"), ignore_errors=True)

@@ -4,9 +4,7 @@ Reading uses Flax's `capture_intermediates`, rewriting its method interceptors.
 Both see modules by their path, so no model is wrapped or changed.
 """
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
 

@@ -6,6 +6,7 @@ cannot drift apart.
 
 from collections.abc import Sequence
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -28,6 +29,8 @@ class Preprocessing:
         for name in ("mean", "std"):
             values: Sequence[Any] = getattr(self, name)
             object.__setattr__(self, name, tuple(float(v) for v in values))
+            if not all(math.isfinite(v) for v in getattr(self, name)):
+                raise ValueError(f"{name} must be finite numbers, got {values}.")
         if len(self.mean) != len(self.std) or not self.mean:
             raise ValueError(
                 "mean and std need one number per channel each, got "

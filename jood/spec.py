@@ -12,7 +12,6 @@ inverse.
 
 import ast
 from collections.abc import Callable
-from collections.abc import Mapping
 import difflib
 import inspect
 from typing import Any
@@ -152,7 +151,7 @@ def _call(
         )
 
     def value(node: ast.expr, key: str | None) -> Any:
-        if combines and key != "weights":
+        if combines and not (name == "fuse" and key == "weights"):
             return _component(node, benchmark)
         return _literal(node)
 
@@ -160,11 +159,15 @@ def _call(
     named: dict[str, Any] = {}
     for keyword in keywords:
         if keyword.arg is not None:
-            named[keyword.arg] = value(keyword.value, keyword.arg)
+            pairs = [(keyword.arg, value(keyword.value, keyword.arg))]
         elif name == "bundle" and isinstance(keyword.value, ast.Dict):
-            named |= _named_parts(keyword.value, benchmark)
+            pairs = _named_parts(keyword.value, benchmark)
         else:
             raise ValueError(f"** is read only in bundle(**{{...}}), not in {name}().")
+        for key, part in pairs:
+            if key in named:
+                raise ValueError(f"{name}(...) names {key!r} twice.")
+            named[key] = part
     factory = known[name]
     try:
         inspect.signature(factory).bind(*positional, **named)
@@ -182,12 +185,12 @@ def _call(
         ) from None
 
 
-def _named_parts(node: ast.Dict, benchmark: str) -> Mapping[str, Component]:
-    parts = {}
+def _named_parts(node: ast.Dict, benchmark: str) -> list[tuple[str, Component]]:
+    parts = []
     for key, part in zip(node.keys, node.values, strict=True):
         if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
             raise ValueError("names in bundle(**{...}) must be strings.")
-        parts[key.value] = _component(part, benchmark)
+        parts.append((key.value, _component(part, benchmark)))
     return parts
 
 

@@ -28,6 +28,11 @@ def _float64(state: Any) -> Any:
     return jax.tree.map(convert, state)
 
 
+def _unpadded(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns x [B, D] in float32 with padded rows at 0; NaN x 0 would be NaN."""
+    return jnp.where(mask[:, None] > 0, x.astype(jnp.float32), 0.0)
+
+
 def sums(measure: Callable[[Activations, jax.Array], Any]) -> Statistic:
     """Sums over examples: `measure(acts, mask)` returns a pytree of masked sums.
 
@@ -61,11 +66,10 @@ def moments(measure: Measure) -> Statistic:
     """
 
     def batch(acts: Activations, mask: jax.Array) -> dict[str, jax.Array]:
-        x = measure(acts).astype(jnp.float32)  # [B, D]
-        weight = mask[:, None]
+        x = _unpadded(measure(acts), mask)  # [B, D]
         count = mask.sum()
-        mean = (x * weight).sum(0) / jnp.maximum(count, 1.0)
-        m2 = (jnp.square(x - mean[None]) * weight).sum(0)
+        mean = x.sum(0) / jnp.maximum(count, 1.0)
+        m2 = (jnp.square(x - mean[None]) * mask[:, None]).sum(0)
         return {"count": count.astype(jnp.int32), "mean": mean, "m2": m2}
 
     def merge(a: dict[str, jax.Array], b: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -93,9 +97,9 @@ def second_moments(measure: Measure) -> Statistic:
     """
 
     def batch(acts: Activations, mask: jax.Array) -> dict[str, jax.Array]:
-        x = measure(acts).astype(jnp.float32)  # [B, D]
+        x = _unpadded(measure(acts), mask)  # [B, D]
         count = mask.sum()
-        mean = (x * mask[:, None]).sum(0) / jnp.maximum(count, 1.0)
+        mean = x.sum(0) / jnp.maximum(count, 1.0)
         centred = (x - mean[None]) * mask[:, None]  # the mask is 0 or 1
         scatter = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST)
         return {"count": count.astype(jnp.int32), "mean": mean, "scatter": scatter}
@@ -153,7 +157,7 @@ def class_means(measure: Measure) -> Statistic:
         count = member.sum(0)
         total = jnp.matmul(
             member.T,
-            measure(acts).astype(jnp.float32),
+            _unpadded(measure(acts), mask),
             precision=jax.lax.Precision.HIGHEST,
         )  # [K, D]
         mean = total / jnp.maximum(count, 1.0)[:, None]

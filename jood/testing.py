@@ -12,8 +12,7 @@ network passes them through four ReLU stages, pools, and compares with the class
 patterns. On it any sensible score ranks ID above OOD.
 """
 
-from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import functools
 import inspect
 import pathlib

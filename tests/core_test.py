@@ -173,9 +173,11 @@ def test_bundle_asks_for_each_distinct_edit_once():
 
 def test_edits_of_branches_follow_the_edit_before_them():
     """TA at C3 stands before both branches, which have each another at C4."""
-    first, second = ta(k=0.3, stage="C3"), ta(k=0.5)
-    both = chain(first, bundle(a=chain(second, msp()), b=chain(ta(k=2.0), msp())))
-    a, b = chain(first, second, msp()), chain(first, ta(k=2.0), msp())
+    first, second = ta(k=0.01, stage="C3"), ta(k=0.02)
+    both = chain(
+        first, bundle(a=chain(second, feature_sim()), b=chain(ta(k=0.1), feature_sim()))
+    )
+    a, b = chain(first, second, feature_sim()), chain(first, ta(k=0.1), feature_sim())
     assert both.edits == a.edits + b.edits
     assert [[e.spec for e in path] for path in a.edits] == [[first.spec, second.spec]]
     actual = both.apply((), _toy(both.edits))

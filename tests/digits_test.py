@@ -15,7 +15,13 @@ def tiny():
 
 
 def test_benchmark_has_five_ood_sets_and_eight_classes(tiny):
-    assert list(tiny.ood) == ["near", "background", "other_photo", "gaussian", "uniform"]
+    assert list(tiny.ood) == [
+        "near",
+        "background",
+        "other_photo",
+        "gaussian",
+        "uniform",
+    ]
     assert tiny.class_names == tuple("01234567")
     assert set(tiny.near) <= set(tiny.ood)
     assert sorted(np.unique(tiny.id_train.labels)) == list(range(8))

@@ -45,7 +45,9 @@ def test_training_sees_every_example_once_an_epoch_in_a_new_order():
 @pytest.mark.parametrize("start", [1, 4, 5])
 def test_training_restarts_at_any_step_with_the_same_batches(start):
     whole = list(pipeline.training_batches(numbered(10), 4, steps=6, seed=1))
-    rest = list(pipeline.training_batches(numbered(10), 4, steps=6, seed=1, start=start))
+    rest = list(
+        pipeline.training_batches(numbered(10), 4, steps=6, seed=1, start=start)
+    )
     assert len(rest) == 6 - start
     for expected, batch in zip(whole[start:], rest, strict=True):
         np.testing.assert_array_equal(batch.label, expected.label)

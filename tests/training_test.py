@@ -61,7 +61,11 @@ def test_cosine_schedule_warms_up_and_falls_to_zero():
 
 def test_step_schedule_decays_tenfold_at_its_epochs():
     config = config_lib.TrainConfig(
-        epochs=6, learning_rate=1.0, schedule="step", warmup_epochs=1, decay_epochs=(3, 5)
+        epochs=6,
+        learning_rate=1.0,
+        schedule="step",
+        warmup_epochs=1,
+        decay_epochs=(3, 5),
     )
     rate = config_lib.learning_rate_schedule(config, steps_per_epoch=10)
     found = [float(rate(step)) for step in (10, 29, 31, 49, 51)]

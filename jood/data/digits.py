@@ -20,8 +20,7 @@ background without an object, is the *spurious* OOD that these papers are about.
 Every example is a function of (seed, set, index): the same on every machine.
 """
 
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any
 

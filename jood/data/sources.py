@@ -7,8 +7,7 @@ list to a TFDS data source is one.
 
 from collections.abc import Mapping
 import dataclasses
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 

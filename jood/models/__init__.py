@@ -11,6 +11,7 @@ import difflib
 from typing import Any
 
 from flax import linen as nn
+import numpy as np
 
 from jood.models import resnet
 
@@ -45,7 +46,9 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
             f"unknown model {name!r}; near: {', '.join(near) or 'none'}; "
             f"all: {', '.join(_MODELS)}."
         )
-    if not isinstance(num_classes, int) or num_classes < 1:
+    if isinstance(num_classes, np.integer):
+        num_classes = int(num_classes)
+    if type(num_classes) is not int or num_classes < 1:
         raise ValueError(f"num_classes must be an integer >= 1, got {num_classes!r}.")
     try:
         return _MODELS[name](num_classes=num_classes, **options)

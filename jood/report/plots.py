@@ -1,7 +1,6 @@
 """Pictures: score histograms, ROC curves, and heatmaps without and with TA."""
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib import figure
 import numpy as np

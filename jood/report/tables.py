@@ -5,8 +5,7 @@ seeds mean ± standard deviation. Two average columns close it: over the far OOD
 and over all.
 """
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import csv
 import dataclasses
 import io

@@ -4,8 +4,7 @@ A folder holds the table in four formats, `results.json` (what was run, by which
 versions, and every number) and the pictures as PNG and PDF.
 """
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import importlib.metadata
 import json
 import os

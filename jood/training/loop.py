@@ -1,7 +1,6 @@
 """The training loop: one jitted, donated step over a mesh, and what surrounds it."""
 
-from collections.abc import Callable
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import logging
 import os
 import time
