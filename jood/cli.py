@@ -8,6 +8,7 @@ from typing import Any
 from absl import app
 from absl import flags
 from absl import logging as absl_logging
+from tqdm.contrib import logging as tqdm_logging
 
 from jood import presets
 from jood import spec
@@ -23,10 +24,13 @@ def run(main: Callable[[list[str]], Any]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
         absl_logging.set_verbosity(absl_logging.WARNING)
-        logging.getLogger("jood").addHandler(logging.StreamHandler(sys.stderr))
-        logging.getLogger("jood").setLevel(logging.INFO)
+        logger = logging.getLogger("jood")
+        logger.addHandler(logging.StreamHandler(sys.stderr))
+        logger.setLevel(logging.INFO)
+        logger.propagate = False  # absl's handler would print every line again
         try:
-            main(argv)
+            with tqdm_logging.logging_redirect_tqdm([logger]):
+                main(argv)
         except _USER_ERRORS as error:
             sys.exit(f"error: {error}")
         except KeyboardInterrupt:

@@ -27,7 +27,7 @@ COUNTS = {
     "resnet50_cifar": (10, 23_520_842),
     "resnet101_cifar": (10, 42_512_970),
     # stem 464, stages 9,344 + 33,088 + 131,712, head 650
-    "resnet_small": (10, 175_258),
+    "resnet_small_8x8": (10, 175_258),
 }
 
 
@@ -54,7 +54,7 @@ def test_number_of_parameters(name):
         ("resnet18", 224, {"C2": (56, 64), "C3": (28, 128), "C4": (14, 256)}),
         ("resnet50", 224, {"C2": (56, 256), "C3": (28, 512), "C4": (14, 1024)}),
         ("resnet18_cifar", 32, {"C2": (32, 64), "C3": (16, 128), "C4": (8, 256)}),
-        ("resnet_small", 32, {"C3": (32, 16), "C4": (16, 32)}),
+        ("resnet_small_8x8", 32, {"C3": (32, 16), "C4": (16, 32)}),
     ],
 )
 def test_stages_and_their_shapes(name, size, expected):
@@ -71,7 +71,7 @@ def test_stages_and_their_shapes(name, size, expected):
 
 
 def test_bfloat16_computes_in_bfloat16_but_keeps_float32_parameters_and_logits():
-    model = models.create("resnet_small", 4, dtype="bfloat16")
+    model = models.create("resnet_small_8x8", 4, dtype="bfloat16")
     variables, images = shapes(model)
     acts = jax.eval_shape(functools.partial(jood.observe, model), variables, images)
     logits = jax.eval_shape(model.apply, variables, images)
@@ -164,7 +164,7 @@ def test_forward_pass_is_torchvisions(block, stem, size):
 
 @functools.cache
 def initialised():
-    model = models.create("resnet_small", 1000, width=32)
+    model = models.create("resnet_small_8x8", 1000, width=32)
     return model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
 
 
@@ -190,7 +190,7 @@ def test_the_head_starts_uniform_within_one_over_root_fan_in(name):
 
 
 def test_training_mode_updates_the_statistics_and_evaluation_mode_does_not():
-    model = models.create("resnet_small", 4, width=4)
+    model = models.create("resnet_small_8x8", 4, width=4)
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3)) + 2.0
     variables = model.init(jax.random.key(0), images)
     _, kept = model.apply(variables, images, mutable=["batch_stats"])

@@ -90,7 +90,7 @@ def _observe(model, *parts, variables=None, **options):
     return run(variables or _variables(model), IMAGES)
 
 
-RESNET = models.create("resnet_small", 5, width=8)
+RESNET = models.create("resnet_small_8x8", 5, width=8)
 
 
 # The plain record.
@@ -129,7 +129,7 @@ def test_taps_name_the_modules_of_any_model(use_bias):
 
 
 def test_bfloat16_network_keeps_its_maps_and_gives_float32_features():
-    model = models.create("resnet_small", 5, width=8, dtype="bfloat16")
+    model = models.create("resnet_small_8x8", 5, width=8, dtype="bfloat16")
     part = ta(k=0.1)
     acts = _observe(model, part)
     for record in (acts, acts.edit(part.spec)):

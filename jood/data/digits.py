@@ -171,14 +171,18 @@ def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _crop(rng: np.random.Generator, photo: np.ndarray, size: int) -> np.ndarray:
-    """A random square of the photograph, resized to the canvas, perhaps mirrored."""
+    """A random square of the photograph at its own resolution, perhaps mirrored.
+
+    A canvas that is larger than the photograph takes the largest square, enlarged.
+    """
     height, width = photo.shape[:2]
-    limit = min(height, width)
-    side = int(rng.integers(min(size, limit), min(4 * size, limit) + 1))
+    side = min(size, height, width)
     top = int(rng.integers(0, height - side + 1))
     left = int(rng.integers(0, width - side + 1))
-    square = Image.fromarray(photo[top : top + side, left : left + side])
-    image = np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    image = photo[top : top + side, left : left + side]
+    if side < size:
+        enlarged = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
+        image = np.asarray(enlarged)
     return image[:, ::-1] if rng.random() < 0.5 else image
 
 

@@ -18,6 +18,7 @@ from jood.scores.feature_map import mean_absolute_deviation
 from jood.transforms.ta import ta
 
 ID_SHOWN = 4
+OOD_SHOWN = (0, 7)
 
 
 def draw(
@@ -25,8 +26,8 @@ def draw(
 ) -> figure.Figure:
     """Draws Feature Sim's Fig. 1 on a benchmark's own images.
 
-    Shown are the first ID test images of different classes and the first two images
-    of every OOD set that is no noise: none is picked by its score.
+    Shown are the first ID test images of different classes and the images 0 and 7 of
+    every OOD set that is no noise: none is picked by its score.
 
     Args:
       benchmark: where images come from.
@@ -37,7 +38,7 @@ def draw(
     shown = {"ID": _first_of_classes(benchmark.id_test)}
     for name, source in benchmark.ood.items():
         if name not in ("gaussian", "uniform"):
-            shown[name] = np.stack([source[i]["image"] for i in range(2)])
+            shown[name] = np.stack([source[i]["image"] for i in OOD_SHOWN])
     component = compose.chain(ta(k=k), feature_sim())
     (edit,) = component.edits[0]
 

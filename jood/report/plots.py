@@ -28,44 +28,39 @@ def _grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list
 def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     """Draws the score distributions of ID and every OOD set, a panel per detector.
 
-    The dashed line is the threshold that keeps 95 % of the ID images.
+    Every distribution is drawn to the same height: it is their places that matter,
+    and a saturated one (MSP's) would flatten the others. The dashed line is the
+    threshold that keeps 95 % of the ID images.
     """
-    fig, axes = _grid(len(names), 4.2, 3.0)
+    fig, axes = _grid(len(names), 4.2, 2.8)
     for axis, name in zip(axes, names, strict=True):
         inside = evaluation.id_scores[name]
         sets = {ood: s[name] for ood, s in evaluation.ood_scores.items()}
         everything = np.concatenate([inside, *sets.values()])
         low, high = np.quantile(everything, [0.002, 0.998])
-        edges = np.linspace(low, high if high > low else low + 1, 61)
-
-        def clipped(scores: np.ndarray, edges: np.ndarray = edges) -> np.ndarray:
-            return np.clip(scores, edges[0], edges[-1])
-
-        axis.hist(
-            clipped(inside), edges, density=True, color="#BBBBBB", label="ID test"
+        edges = np.linspace(low, high if high > low else low + 1, 51)
+        axis.stairs(
+            _heights(inside, edges), edges, fill=True, color="#C8C8C8", label="ID test"
         )
         for (ood, scores), colour in zip(sets.items(), COLOURS, strict=False):
-            axis.hist(
-                clipped(scores),
-                edges,
-                density=True,
-                histtype="step",
-                linewidth=1.6,
-                color=colour,
-                label=ood,
+            axis.stairs(
+                _heights(scores, edges), edges, color=colour, linewidth=1.6, label=ood
             )
         threshold = metrics.threshold_at_tpr(inside)
         axis.axvline(threshold, color=_GREY, linestyle="--", linewidth=1)
-        heights = np.histogram(inside, edges, density=True)[0]
-        axis.set_ylim(0, 3 * heights.max())
-        axis.set_yticks([])
-        axis.set_title(name)
+        axis.set(ylim=(0, 1.08), yticks=[], title=name)
         axis.set_xlabel("score (higher = more in-distribution)")
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(
         handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
     )
     return fig
+
+
+def _heights(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """A histogram whose highest bin is 1; what lies outside counts at the ends."""
+    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
+    return counts / max(int(counts.max()), 1)
 
 
 def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
@@ -98,9 +93,8 @@ def heatmaps(
 ) -> figure.Figure:
     """Draws Feature Sim's Fig. 1: images over their heatmaps without and with TA.
 
-    A heatmap is the last map summed over channels (App. C.1). All heatmaps of a row
-    share one colour scale, so that ID and OOD can be compared; each row has its own,
-    because TA weakens everything.
+    A heatmap is the last map summed over channels (App. C.1). All share one colour
+    scale, so that ID can be compared with OOD and the plain pass with TA.
 
     Args:
       images: uint8 [n, H, W, 3] by set.
@@ -110,23 +104,24 @@ def heatmaps(
       k: TA's threshold, for the label.
     """
     columns = [(name, i) for name, batch in images.items() for i in range(len(batch))]
-    fig = figure.Figure(figsize=(1.25 * len(columns), 4.7), layout="constrained")
+    fig = figure.Figure(figsize=(1.3 * len(columns), 4.4), layout="constrained")
     axes = fig.subplots(3, len(columns), squeeze=False)
+    top = max(float(batch.max()) for batch in without.values())
     rows = (("without TA", without), (f"with TA, k = {k:g}", with_ta))
     for column, (name, i) in enumerate(columns):
         axes[0, column].imshow(images[name][i], interpolation="nearest")
         if i == 0:
-            axes[0, column].set_title(name, loc="left", fontsize=10, fontweight="bold")
+            title = name.replace("_", " ")
+            axes[0, column].set_title(title, loc="left", fontweight="bold")
         for row, (_, maps) in enumerate(rows, start=1):
-            top = max(float(np.quantile(batch, 0.995)) for batch in maps.values())
             axes[row, column].imshow(
                 maps[name][i], cmap="inferno", vmin=0, vmax=top, interpolation="bicubic"
             )
             value = scores[name][row - 1][i]
-            axes[row, column].set_xlabel(f"FS {value:.3f}", fontsize=8)
+            axes[row, column].set_title(f"FS {value:.2f}", fontsize=9, pad=3)
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
     for row, label in enumerate(("image", rows[0][0], rows[1][0])):
-        axes[row, 0].set_ylabel(label, fontsize=10)
+        axes[row, 0].set_ylabel(label, fontsize=11)
     return fig

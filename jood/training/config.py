@@ -31,7 +31,7 @@ class TrainConfig:
 
     benchmark: str = "digits"
     model: str = "resnet_small"
-    epochs: int = 10
+    epochs: int = 16
     batch_size: int = 128
     learning_rate: float = 0.1
     schedule: str = "cosine"

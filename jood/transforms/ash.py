@@ -102,7 +102,9 @@ def ash_s(q: float = 0.9) -> Component:
     """Keeps the largest activations, times exp(s₁ / s₂) (ASH-S).
 
     Args:
-      q: fraction in (0, 1) of the entries that is removed; 0.9 on ImageNet.
+      q: fraction in (0, 1) of the entries that is removed; 0.9 on ImageNet. Of a
+        narrow feature this leaves very few, and the factor then says little of ID:
+        on the embedded benchmark (D = 64, six entries left) noise scores above ID.
 
     Returns:
       A component of slot 'feature'; nothing is fitted.
