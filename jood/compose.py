@@ -129,7 +129,7 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
                 f"fuse() needs one weight per part: {len(parts)} parts, {weights=}."
             )
         for weight in weights:
-            _check_weight(weight)
+            core.check_range("weight", weight, -math.inf, math.inf, "a finite number")
         text = core.format_value(weights)
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
@@ -227,17 +227,6 @@ def _check_scores(caller: str, parts: Sequence[Component]) -> None:
                 if part.slot != "bundle"
                 else f"{caller}() needs single scores, got the bundle {part.spec}."
             )
-
-
-def _check_weight(weight: Any) -> None:
-    if isinstance(weight, jax.core.Tracer):
-        return
-    try:
-        finite = math.isfinite(float(weight))
-    except (TypeError, ValueError, OverflowError):
-        finite = False
-    if not finite:
-        raise ValueError(f"each weight must be a finite number, got {weight!r}.")
 
 
 def _union(parts: Sequence[Component]) -> tuple[tuple[StageEdit, ...], ...]:

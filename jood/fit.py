@@ -40,7 +40,7 @@ def _check_given(batch: Any) -> None:
     if not isinstance(acts, Activations):
         raise ValueError(
             "without a network, fit() takes jood.Activations (jood.Activations.of) or "
-            f"pairs of them and a mask [B], got {type(acts).__name__}."
+            f"pairs of them and a mask [B], got {type(batch).__name__}."
         )
 
 

@@ -66,7 +66,7 @@ def test_train_and_test_backgrounds_come_from_disjoint_halves(monkeypatch):
 
 def test_composites_hold_their_digit(tiny):
     """A nearest-neighbour look at brightness cannot do it, but pixels do change."""
-    glyphs, labels, photo, _ = digits._load()
+    glyphs, _, photo, _ = digits._load()
     rng = np.random.default_rng(0), np.random.default_rng(0)
     crop = digits._crop(rng[0], photo, 32).astype(int)
     painted = digits._composite(rng[1], glyphs[0], photo, 32).astype(int)

@@ -20,7 +20,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def result(digits):
-    model = models.create("resnet_small_8x8", 8, width=4)
+    model = models.create("resnet_small", 8, width=4)
     variables = model.init(jax.random.key(0), np.zeros([1, 32, 32, 3], np.float32))
     texts = {"MSP": "msp()", "FS": "feature_sim()", "ReAct": "react(q=0.9)|energy()"}
     detector = evaluation.make_detector(texts, digits, model, variables)

@@ -187,7 +187,7 @@ def test_nan_features_are_named_by_their_index_in_the_data():
     bad = _acts(1)
     penultimate = bad.penultimate.at[2, 0].set(jnp.nan).at[4, 1].set(-jnp.inf)
     bad = bad.replace(penultimate=penultimate)
-    match = r"NaN or infinite penultimate features at index 8, 10 \(2 of 6 rows"
+    match = r"NaN or infinite penultimate features at index 8, 10 \(2 of 6"
     with pytest.raises(ValueError, match=match):
         fit(spec.parse("react()|energy()"), [_acts(0), bad, _acts(2)])
 

@@ -47,7 +47,7 @@ def test_quickstart_writes_a_complete_results_folder(quickstart):
     results = workdir / "results"
     assert {path.name for path in results.iterdir()} == RESULTS
     assert (results / "table.txt").read_text() in printed
-    rows = list(csv.DictReader((results / "table.csv").open()))
+    rows = list(csv.DictReader((results / "table.csv").read_text().splitlines()))
     assert len({row["detector"] for row in rows}) >= 12
     assert {"near", "background", "other_photo", "gaussian", "uniform"} <= {
         row["ood_set"] for row in rows

@@ -27,6 +27,7 @@ COUNTS = {
     "resnet50_cifar": (10, 23_520_842),
     "resnet101_cifar": (10, 42_512_970),
     # stem 464, stages 9,344 + 33,088 + 131,712, head 650
+    "resnet_small": (10, 175_258),
     "resnet_small_8x8": (10, 175_258),
 }
 
@@ -219,7 +220,7 @@ def test_num_classes_must_be_a_positive_integer(classes):
     [
         ({"widht": 4}, "widht.*in models.create"),
         ({"dtype": "int8"}, "dtype must be one of .*bfloat16.*got 'int8'"),
-        ({"stem": "big"}, "stem must be one of imagenet, cifar, got 'big'"),
+        ({"stem": "big"}, "stem must be one of imagenet, cifar, strided, got 'big'"),
         ({"block": "wide"}, "block must be one of basic, bottleneck, got 'wide'"),
         ({"stage_sizes": (2,)}, "2 to 4 stages"),
     ],

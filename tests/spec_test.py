@@ -178,7 +178,7 @@ def test_unknown_name_with_nothing_near_lists_all():
         ("energy(T=1e999)", r"T=inf.*Signature: energy\("),
         ("energy(T=" + "9" * 400 + ")", r"finite number above 0.*Signature: energy\("),
         ("fuse(msp(), msp())", r"'weights'.*fuse\("),
-        ("fuse(msp(), msp(), weights=(1, 'a'))", "finite number, got 'a'"),
+        ("fuse(msp(), msp(), weights=(1, 'a'))", "finite number, got weight='a'"),
         ("fuse(msp(), msp(), weights=(1, " + "9" * 400 + "))", "finite number"),
         ("fs_ta()", "is a preset and takes no arguments"),
         ("energy(T=msp())", r"must be literals.*'msp\(\)'"),

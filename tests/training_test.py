@@ -36,7 +36,7 @@ def benchmark():
 
 @pytest.fixture(scope="module")
 def model():
-    return models.create("resnet_small_8x8", 8, width=4)
+    return models.create("resnet_small", 8, width=4)
 
 
 def test_cross_entropy_is_the_mean_of_minus_log_p():
@@ -128,8 +128,9 @@ def test_batch_must_divide_over_devices(benchmark):
         sharding.shard_batch(batch, mesh)
 
 
-def test_training_learns(model, benchmark, tmp_path):
-    config = dataclasses.replace(TINY, epochs=12, learning_rate=0.05)
+def test_training_learns(benchmark, tmp_path):
+    model = models.create("resnet_small", 8, width=8)
+    config = dataclasses.replace(TINY, epochs=30)
     variables = loop.train(config, benchmark, model, tmp_path / "run")
     images = benchmark.preprocessing(benchmark.id_train.images)
     logits = model.apply(variables, images)
@@ -173,7 +174,7 @@ def test_checkpoint_of_another_architecture_lists_the_differences(
     loop.train(dataclasses.replace(TINY, epochs=1), benchmark, model, tmp_path)
     loaded = checkpoints.load_variables(tmp_path, model, (32, 32, 3))
     assert loaded["params"]["head"]["kernel"].shape == (16, 8)
-    wider = models.create("resnet_small_8x8", 8, width=8)
+    wider = models.create("resnet_small", 8, width=8)
     with pytest.raises(ValueError, match="another architecture") as error:
         checkpoints.load_variables(tmp_path, wider, (32, 32, 3))
     assert "params/head/kernel (model (32, 8), file (16, 8))" in str(error.value) or (
@@ -197,7 +198,7 @@ def test_nan_loss_stops_with_the_step_and_keeps_the_last_checkpoint(
 
 
 def test_bfloat16_trains_with_float32_parameters(benchmark, tmp_path):
-    model = models.create("resnet_small_8x8", 8, width=4, dtype="bfloat16")
+    model = models.create("resnet_small", 8, width=4, dtype="bfloat16")
     config = dataclasses.replace(TINY, epochs=1, dtype="bfloat16")
     variables = loop.train(config, benchmark, model, tmp_path)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}

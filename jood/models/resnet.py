@@ -205,9 +205,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         f"{n}_cifar": functools.partial(ResNet, stem="cifar", **depth)
         for n, depth in _DEPTHS.items()
     },
-    # For the embedded benchmark. At 32 px the last map is 4x4, which trains in two minutes
-    # on two CPU cores; the second keeps 8x8 locations, which LFF and SSOD want, at a
-    # quarter of the speed.
+    # For the embedded benchmark. At 32 px the last map is 4x4, and two CPU cores train
+    # it in two minutes; the second keeps 8x8 locations, at about a quarter of that.
     "resnet_small": functools.partial(
         ResNet, stage_sizes=(2, 2, 2), stem="strided", width=16
     ),
