@@ -61,6 +61,8 @@ def as_batch(batch: Any, num_classes: int | None = None) -> Batch:
     if image.dtype != np.uint8:  # a NaN may not even reach the features: max(NaN, 0)
         finite = jnp.isfinite(image).all(axis=(1, 2, 3))
         activations.check_rows(np.asarray(finite), "pixels")
+    if label is not None and not isinstance(label, jax.Array):
+        label = np.asarray(label)
     if label is not None and num_classes is not None:
         if mask is None:
             label = activations.check_labels(label, size, num_classes)
@@ -69,7 +71,10 @@ def as_batch(batch: Any, num_classes: int | None = None) -> Batch:
             activations.check_labels(
                 np.asarray(label)[real], int(real.sum()), num_classes
             )
-    mask = np.ones(size, np.float32) if mask is None else mask
+    if mask is None:
+        mask = np.ones(size, np.float32)
+    elif not isinstance(mask, jax.Array):
+        mask = np.asarray(mask, np.float32)
     if np.shape(mask) != (size,):
         raise ValueError(f"mask must have shape ({size},), got {np.shape(mask)}.")
     return Batch(image, label, mask)

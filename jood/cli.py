@@ -10,6 +10,7 @@ from absl import flags
 from absl import logging as absl_logging
 from tqdm.contrib import logging as tqdm_logging
 
+from jood import compose
 from jood import presets
 from jood import spec
 
@@ -23,7 +24,8 @@ def run(main: Callable[[list[str]], Any]) -> None:
     def wrapped(argv: list[str]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-        absl_logging.set_verbosity(absl_logging.WARNING)
+        if not absl_logging.level_debug():
+            absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells a lot
         logger = logging.getLogger("jood")
         logger.addHandler(logging.StreamHandler(sys.stderr))
         logger.setLevel(logging.INFO)
@@ -32,9 +34,11 @@ def run(main: Callable[[list[str]], Any]) -> None:
             with tqdm_logging.logging_redirect_tqdm([logger]):
                 main(argv)
         except _USER_ERRORS as error:
-            sys.exit(f"error: {error}")
+            if absl_logging.level_debug():
+                raise
+            sys.exit(f"error: {error}\n(--verbosity=1 shows where it was raised)")
         except KeyboardInterrupt:
-            sys.exit("interrupted; the same command goes on from the last checkpoint.")
+            sys.exit("interrupted; nothing is half-written.")
 
     app.run(wrapped)
 
@@ -51,8 +55,8 @@ def define_detectors() -> flags.FlagHolder[str]:
 
     def readable(text: str) -> bool:
         try:
-            for part in detectors(text, presets.DEFAULT).values():
-                spec.parse(part)
+            parts = detectors(text, presets.DEFAULT)
+            compose.bundle(**{name: spec.parse(part) for name, part in parts.items()})
         except ValueError as error:
             raise flags.ValidationError(str(error)) from None
         return True

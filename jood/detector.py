@@ -149,8 +149,8 @@ class Detector:
             )
         image = self._checked(images).image
         with _channel_errors():
-            output, finite = self._program(self.variables, self.fitted or (), image)
-        activations.check_rows(np.asarray(finite), "penultimate features")
+            output, finite = self._program(*self._on_device, image)
+        activations.check_rows(np.asarray(finite), "features or scores")
         return jax.device_get(output)
 
     def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
@@ -215,16 +215,21 @@ class Detector:
         detector_io.save(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], model: nn.Module | None = None) -> Self:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        model: nn.Module | None = None,
+        component: Component | None = None,
+    ) -> "Detector":
         """Reads a detector; see `jood.detector_io.load`."""
         from jood import detector_io
 
-        return detector_io.load(path, model)  # type: ignore[return-value]
+        return detector_io.load(path, model, component)
 
     @property
     def taps(self) -> Taps:
         """Where the network's stages and head are."""
-        return Taps(head=self.head, **({"stages": self.stages} if self.stages else {}))
+        return Taps(stages=self.stages, head=self.head)
 
     def _checked(self, batch: Any) -> Batch:
         batch = as_batch(batch, self._num_classes)
@@ -265,6 +270,11 @@ class Detector:
         )
 
     @functools.cached_property
+    def _on_device(self) -> tuple[Any, Any]:
+        """Variables and fitted values, sent to the device once, not with each batch."""
+        return jax.device_put((self.variables, self.fitted or ()))
+
+    @functools.cached_property
     def _program(self) -> Callable[..., tuple[Output, jax.Array]]:
         def score(
             variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
@@ -272,6 +282,8 @@ class Detector:
             acts = self._observe(variables, images)
             finite = jnp.isfinite(acts.penultimate).all(-1)
             scores = self.component.apply(fitted, acts)
+            for score in jax.tree.leaves(scores):
+                finite &= jnp.isfinite(score)
             return Output(scores, acts.prediction), finite
 
         return jax.jit(score)

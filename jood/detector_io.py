@@ -24,6 +24,7 @@ import jood
 from jood import folders
 from jood import models
 from jood import spec as spec_lib
+from jood.core import Component
 from jood.detector import Calibration
 from jood.detector import Detector
 from jood.models import check
@@ -89,13 +90,19 @@ def save(detector: Detector, path: str | os.PathLike[str]) -> None:
         (partial / JSON_NAME).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detector:
+def load(
+    path: str | os.PathLike[str],
+    model: nn.Module | None = None,
+    component: Component | None = None,
+) -> Detector:
     """Reads a detector that `save` wrote.
 
     Args:
       path: the folder.
       model: the network, for one that is not of `jood.models`; else it is built
         from the folder.
+      component: the method, for one that is not jood's own; else it is parsed from
+        the folder.
 
     Raises:
       FileNotFoundError: the folder or one of its files is missing.
@@ -123,7 +130,12 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detect
         raise ValueError(f"cannot read {path / ARRAYS_NAME}: {error}.") from None
     for name in content["arrays"]["bfloat16"]:
         arrays[name] = arrays[name].astype(jnp.bfloat16)
+    _check_description(model, content["model"], path)
     model = model or _build(content, path)
+    if component is not None and component.spec != content["spec"]:
+        raise ValueError(
+            f"{path} holds {content['spec']}, not the given {component.spec}."
+        )
     variables = {
         k.removeprefix("variables/"): v
         for k, v in arrays.items()
@@ -143,7 +155,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Detect
         calibration = Calibration(content["calibration"]["tpr"], scores)
     fitted = content["fitted"]
     return Detector(
-        component=spec_lib.parse(content["spec"]),
+        component=component or spec_lib.parse(content["spec"]),
         model=model,
         variables=variables,
         preprocessing=preprocessing and Preprocessing(**preprocessing),
@@ -176,6 +188,24 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
+def _check_description(
+    model: nn.Module | None, stored: dict[str, Any] | None, path: pathlib.Path
+) -> None:
+    """Raises ValueError if a model of ours is given that is not the stored one."""
+    if model is None or stored is None:
+        return
+    given = json.loads(json.dumps(models.describe(model) or {"family": "another"}))
+    differ = [
+        f"{key}: there {stored.get(key)!r}, given {given.get(key)!r}"
+        for key in sorted(stored.keys() | given.keys())
+        if stored.get(key) != given.get(key)
+    ]
+    if differ:
+        raise ValueError(
+            f"{path} was made for another architecture ({'; '.join(differ)})."
+        )
+
+
 def _build(content: dict[str, Any], path: pathlib.Path) -> nn.Module:
     if content["model"] is None:
         raise ValueError(
@@ -197,7 +227,7 @@ def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
             "dict": {k: _encode(v, f"{name}/{k}", arrays) for k, v in value.items()}
         }
     array = np.asarray(value)
-    if array.dtype == object:
+    if array.dtype == object or isinstance(value, tuple | list | dict):
         raise ValueError(
             "fitted values must be tuples, lists, dicts and arrays, got "
             f"{type(value).__name__} in {name}."

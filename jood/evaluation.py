@@ -5,6 +5,8 @@ import dataclasses
 from typing import Any
 
 from flax import linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 import tqdm
 
@@ -13,10 +15,13 @@ from jood import metrics
 from jood import sharding
 from jood import spec
 from jood.batch import Batch
+from jood.core import Component
 from jood.data.benchmark import Benchmark
 from jood.data.pipeline import EvaluationBatches
 from jood.data.sources import Source
 from jood.detector import Detector
+from jood.fit import Restartable
+from jood.network import observe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,40 @@ def make_detector(
     )
 
 
+def check(detectors: Mapping[str, str], benchmark: Benchmark, model: nn.Module) -> None:
+    """Finds out, before hours of training, whether detectors fit a network.
+
+    Raises:
+      ValueError: a text cannot be read, does not end in a score, or reads a stage
+        that the model lacks; the message says which.
+    """
+    size = benchmark.image_size
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    labels = jax.ShapeDtypeStruct((2,), jnp.int32)
+
+    for name, text in detectors.items():
+        component = spec.parse(text, benchmark.name)
+        if component.slot != "score":
+            raise ValueError(
+                f"the detector {name} does not end in a score: {component.spec} has "
+                f"the slot {component.slot}. Add one, such as {text}|energy()."
+            )
+
+        def run(
+            variables: Any, images: Any, labels: Any, component: Component = component
+        ) -> Any:
+            acts = observe(
+                model, variables, images, edits=component.edits, labels=labels
+            )
+            if not component.passes:
+                return component.apply((), acts)
+            statistic = component.passes[0](())
+            return statistic.update(statistic.init(acts), acts, jnp.ones(2))
+
+        jax.eval_shape(run, variables, images, labels)
+
+
 def evaluate(
     detector: Detector,
     benchmark: Benchmark,
@@ -93,28 +132,18 @@ def evaluate(
     disable = None if progress is None else not progress
     mesh = sharding.data_mesh()
 
-    def batches(source: Source, what: str) -> Any:
+    def batches(source: Source, what: str) -> Restartable:
         every = EvaluationBatches(source, batch_size)
         bar = tqdm.tqdm(every, desc=what, unit="batch", disable=disable)
-        return (sharding.shard_batch(batch, mesh) for batch in bar)
+        return Restartable(bar, lambda batch: sharding.shard_batch(batch, mesh))
 
-    fitted = detector.fit(_Again(lambda: batches(benchmark.id_train, "fit")))
+    fitted = detector.fit(batches(benchmark.id_train, "fit"))
     inside, correct = _scores(fitted, batches(benchmark.id_test, "score id_test"))
     outside = {
         name: _scores(fitted, batches(source, f"score {name}"))[0]
         for name, source in benchmark.ood.items()
     }
     return fitted, Evaluation(float(correct.mean()), inside, outside)
-
-
-class _Again:
-    """Batches that start anew at every iteration."""
-
-    def __init__(self, start: Any):
-        self._start = start
-
-    def __iter__(self) -> Any:
-        return iter(self._start())
 
 
 def _scores(

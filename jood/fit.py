@@ -5,6 +5,9 @@ sweep only: its penultimate features (and those of edited runs) are kept on disk
 and later sweeps read them. A later pass that reads a stage's map, which is too
 large to keep, runs the network again.
 
+The kept features take 4 D bytes per image and run (plain, and one per stage edit) in
+the folder for temporary files (TMPDIR), and are deleted at the end.
+
 Batches may be sharded over devices: the statistics are plain sums, so `jit`
 inserts what must be added up. Fitted values come back as NumPy arrays.
 """
@@ -19,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood import activations
+from jood import sharding
 from jood.activations import Activations
 from jood.activations import MissingStageError
 from jood.core import Component
@@ -117,9 +121,9 @@ def _sweep(
         if state is None:
             acts, _ = jax.eval_shape(observe, variables, batch)
             # Copies: equal zeros may share a buffer, which is not donated twice.
-            state = jax.tree.map(
-                lambda x: jnp.array(x, copy=True), statistic.init(acts)
-            )
+            empty = statistic.init(acts)
+            state = jax.tree.map(lambda x: jnp.array(x, copy=True), empty)
+            state = sharding.replicate_like(state, batch)
         state, finite, kept = update(state, variables, batch)
         activations.check_rows(np.asarray(finite), "penultimate features", seen)
         seen += finite.size

@@ -18,36 +18,20 @@ def check_new(path: str | os.PathLike[str]) -> None:
 
 
 @contextlib.contextmanager
-def atomic_folder(
-    path: str | os.PathLike[str], *, replace: bool = False
-) -> Iterator[pathlib.Path]:
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary folder that becomes `path` when the block succeeds.
 
-    Args:
-      path: the folder to make.
-      replace: whether an earlier folder of that name may be replaced, which happens
-        only once the new one is complete.
-
     Raises:
-      FileExistsError: the path exists already and `replace` is False.
+      FileExistsError: the path exists already.
     """
     path = pathlib.Path(path).resolve()
-    if not replace:
-        check_new(path)
+    check_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield partial
         partial.chmod(0o755)
-        earlier = partial.with_name(partial.name + ".old")
-        if path.exists():
-            path.rename(earlier)
-        try:
-            partial.rename(path)
-        except OSError:
-            if earlier.exists():
-                earlier.rename(path)
-            raise
-        shutil.rmtree(earlier, ignore_errors=True)
-    finally:
+        partial.rename(path)
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise

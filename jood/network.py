@@ -24,14 +24,13 @@ class Taps:
     """Where a model's stages and head are, as module paths ('backbone/layer4').
 
     Attributes:
-      stages: module path by stage name; by default stage Cn is the module 'Cn'.
+      stages: module path by stage name, each of which must be there; None takes
+        those of the modules 'C2' to 'C5' that the model has.
       head: path of the Dense module whose input is the penultimate feature and
         whose output is the logits.
     """
 
-    stages: Mapping[str, str] = dataclasses.field(
-        default_factory=lambda: {name: name for name in activations.STAGES}
-    )
+    stages: Mapping[str, str] | None = None
     head: str = "head"
 
 
@@ -106,7 +105,8 @@ def _run(
     taps: Taps,
 ) -> Activations:
     """One forward pass with the edits of one path."""
-    stage_of = {tuple(p.split("/")): name for name, p in taps.stages.items()}
+    paths = taps.stages or {name: name for name in activations.STAGES}
+    stage_of = {tuple(path.split("/")): name for name, path in paths.items()}
     head_path = tuple(taps.head.split("/"))
     head_inputs: list[jax.Array] = []
 
@@ -135,6 +135,12 @@ def _run(
             variables, images, capture_intermediates=is_stage, mutable=["intermediates"]
         )
     stages = _stages(captured.get("intermediates", {}), stage_of)
+    absent = [name for name in taps.stages or () if name not in stages]
+    if absent:
+        raise ValueError(
+            f"the model has no module {paths[absent[0]]!r} to be the stage "
+            f"{absent[0]!r}, or does not call it; modules: {_modules(variables)}."
+        )
     for edit in path:
         if edit.stage not in stages:
             raise ValueError(
@@ -199,4 +205,10 @@ def _head(
 
 
 def _modules(variables: Mapping[str, Any]) -> str:
-    return ", ".join(variables["params"])
+    """The paths of modules with parameters, two levels deep."""
+    paths = []
+    for name, node in variables["params"].items():
+        paths.append(name)
+        if isinstance(node, Mapping):
+            paths += [f"{name}/{k}" for k, v in node.items() if isinstance(v, Mapping)]
+    return ", ".join(paths)

@@ -1,8 +1,7 @@
 """Named detectors with the papers' values, as texts that `jood.parse` reads.
 
 A preset is a template; what differs between benchmarks (TA's k, the weights of a
-fusion) is filled in from `VALUES`. A benchmark without an entry of its own takes
-ImageNet's, the papers' main one.
+fusion) is filled in from `VALUES`.
 """
 
 import difflib
@@ -86,5 +85,16 @@ def table(benchmark: str = DEFAULT) -> dict[str, str]:
 
 
 def values(benchmark: str) -> dict[str, str]:
-    """Returns what a benchmark fills into the presets."""
-    return VALUES.get(benchmark, VALUES[DEFAULT])
+    """Returns what a benchmark fills into the presets.
+
+    Raises:
+      ValueError: no values are known for the benchmark; the near ones are listed.
+    """
+    if benchmark not in VALUES:
+        near = difflib.get_close_matches(benchmark, VALUES, n=3, cutoff=0.4)
+        raise ValueError(
+            f"no preset has values for the benchmark {benchmark!r}; near: "
+            f"{', '.join(near) or 'none'}; known: {', '.join(VALUES)}. Write the "
+            "detector's text with your own values instead."
+        )
+    return VALUES[benchmark]

@@ -35,8 +35,22 @@ def shard_batch(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
     return jax.device_put(batch, rows)
 
 
-def replicate(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+def replicate(tree: Any, mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh) -> Any:
     """Puts every array of a pytree on all devices of the mesh."""
     return jax.device_put(
         tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     )
+
+
+def replicate_like(tree: Any, batch: Any) -> Any:
+    """Puts a pytree on all devices of the mesh that `batch` is on, if it is on one.
+
+    A state that starts there has the sharding of what a step returns, so the step is
+    compiled once.
+    """
+    for leaf in jax.tree.leaves(batch):
+        if isinstance(leaf, jax.Array) and isinstance(
+            leaf.sharding, jax.sharding.NamedSharding
+        ):
+            return replicate(tree, leaf.sharding.mesh)
+    return tree

@@ -1,4 +1,4 @@
-"""Mergeable streaming summaries: sums, class means, moments, quantiles, a row bank.
+"""Mergeable streaming summaries: sums, class means, first and second moments.
 
 Each function returns a `Statistic` over some value that it reads from the
 activations. States are small pytrees of arrays that neither grow with the number of

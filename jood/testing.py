@@ -123,10 +123,7 @@ def component_checks() -> Iterator[tuple[str, Callable[[Factory], None]]]:
             yield name.removeprefix("check_"), check
 
 
-@functools.lru_cache(maxsize=64)
-def _fitted_on_toy(text: str) -> tuple[Component, tuple[Any, ...]]:
-    component = spec.parse(text)
-    return component, _fit(component)
+_FITTED: dict[str, tuple[Any, ...]] = {}  # by spec: the checks share one fit
 
 
 def _fit(component: Component, order: Any = None, size: int = 32) -> tuple[Any, ...]:
@@ -141,7 +138,10 @@ def _fit(component: Component, order: Any = None, size: int = 32) -> tuple[Any, 
 
 
 def _default(factory: Factory) -> tuple[Component, tuple[Any, ...]]:
-    return _fitted_on_toy(scoring(factory()).spec)
+    component = scoring(factory())
+    if component.spec not in _FITTED:
+        _FITTED[component.spec] = _fit(component)
+    return component, _FITTED[component.spec]
 
 
 def _scores(component: Component, fitted: Any, images: Any) -> Any:
@@ -154,8 +154,11 @@ def _assert_close(actual: Any, expected: Any) -> None:
 
 
 def check_spec_round_trip(factory: Factory) -> None:
-    """`parse(component.spec)` gives the component back."""
+    """`parse(component.spec)` gives back a component that jood knows by name."""
     component = factory()
+    if factory not in spec.factories().values():
+        assert component.spec, "a component needs a text"
+        return
     assert spec.parse(component.spec).spec == component.spec
 
 
@@ -306,7 +309,7 @@ def check_survives_saving(factory: Factory) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "detector"
         detector.save(path)
-        loaded = detector_lib.Detector.load(path, model=ToyNet())
+        loaded = detector_lib.Detector.load(path, ToyNet(), component)
     np.testing.assert_array_equal(loaded(images), detector(images))
 
 

@@ -12,10 +12,7 @@ from jood import cli
 from jood import evaluation
 from jood import folders
 from jood import models
-from jood import presets
 from jood.data import benchmarks
-from jood.report import heatmaps
-from jood.report import tables
 from jood.report import writing
 from jood.training import checkpoints
 
@@ -29,9 +26,8 @@ _OUTPUT = flags.DEFINE_string(
     "output", None, "New folder for the results.", required=True
 )
 _BENCHMARK = flags.DEFINE_enum(
-    "benchmark", "digits", benchmarks.names(), "Whose sets to score."
+    "benchmark", None, benchmarks.names(), "What to score; else what it was trained on."
 )
-_MODEL = flags.DEFINE_enum("model", "resnet_small", models.names(), "The network.")
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 128, "Images per step, all devices.", lower_bound=1
 )
@@ -41,29 +37,30 @@ _DETECTORS = cli.define_detectors()
 def main(argv: list[str]) -> None:
     """Loads a checkpoint, scores the benchmark and writes the results."""
     del argv
-    benchmark = benchmarks.get(_BENCHMARK.value)
     folders.check_new(_OUTPUT.value)
-    model = models.create(_MODEL.value, len(benchmark.class_names))
-    shape = benchmark.id_train[0]["image"].shape
-    variables = checkpoints.load_variables(_CHECKPOINT.value, model, shape)
+    run = checkpoints.read_config(_CHECKPOINT.value)
+    size = run["image_size"]
+    benchmark = benchmarks.get(_BENCHMARK.value or run["benchmark"], image_size=size)
+    classes = len(benchmark.class_names)
+    model = models.create(run["model"], classes, dtype=run["dtype"])
     detectors = cli.detectors(_DETECTORS.value, benchmark.name)
+    evaluation.check(detectors, benchmark, model)
+    variables = checkpoints.load_variables(_CHECKPOINT.value, model, (size, size, 3))
     detector = evaluation.make_detector(detectors, benchmark, model, variables)
     _, result = evaluation.evaluate(detector, benchmark, batch_size=_BATCH_SIZE.value)
-    table = tables.build([result], list(detectors), benchmark.near)
-    k = float(presets.values(benchmark.name)["k"])
     printed = writing.write(
         _OUTPUT.value,
-        table,
-        specs=detectors,
+        [result],
+        benchmark=benchmark,
+        detectors=detectors,
         configuration={
             "benchmark": benchmark.name,
-            "model": _MODEL.value,
             "checkpoint": _CHECKPOINT.value,
-            "detectors": _DETECTORS.value,
+            "batch_size": _BATCH_SIZE.value,
+            "trained": run,
         },
-        evaluation=result,
-        shown=[n for n in presets.SHOWN if n in detectors] or list(detectors)[:6],
-        figures={"heatmaps": heatmaps.draw(benchmark, model, variables, k)},
+        model=model,
+        variables=variables,
     )
     print(f"\n{printed}\nwritten to {_OUTPUT.value}")
 

@@ -8,16 +8,14 @@ WORKDIR/results. Interrupted, the same command goes on from the last epoch.
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from absl import flags
 
 from jood import cli
 from jood import evaluation
 from jood import models
-from jood import presets
 from jood.data import benchmarks
-from jood.report import heatmaps
-from jood.report import tables
 from jood.report import writing
 from jood.training import loop
 from jood.training.config import DTYPES
@@ -30,6 +28,9 @@ _WORKDIR = flags.DEFINE_string(
 )
 _BENCHMARK = flags.DEFINE_enum(
     "benchmark", _DEFAULT.benchmark, benchmarks.names(), "What to train and score on."
+)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", _DEFAULT.image_size, "Side in pixels.", lower_bound=32
 )
 _SEED = flags.DEFINE_integer("seed", 0, "The first training seed.", lower_bound=0)
 _SEEDS = flags.DEFINE_integer(
@@ -51,41 +52,53 @@ _DETECTORS = cli.define_detectors()
 def main(argv: list[str]) -> None:
     """Trains one network per seed, scores them and writes the results."""
     del argv
-    workdir = pathlib.Path(_WORKDIR.value)
-    benchmark = benchmarks.get(_BENCHMARK.value)
-    detectors = cli.detectors(_DETECTORS.value, benchmark.name)
     config = TrainConfig(
-        benchmark=benchmark.name,
+        benchmark=_BENCHMARK.value,
+        image_size=_IMAGE_SIZE.value,
         model=_MODEL.value,
         epochs=_EPOCHS.value,
         batch_size=_BATCH_SIZE.value,
         dtype=_DTYPE.value,
+        seed=_SEED.value,
     )
+    results = pathlib.Path(_WORKDIR.value) / "results"
+    configuration = {**config.as_json(), "seeds": _SEEDS.value}
+    detectors = cli.detectors(_DETECTORS.value, config.benchmark)
+    printed = writing.finished(results, configuration, detectors)
+    if printed is None:
+        printed = run(config, detectors, configuration, results)
+    print(f"\n{printed}\nwritten to {results}")
+
+
+def run(
+    config: TrainConfig,
+    detectors: dict[str, str],
+    configuration: dict[str, Any],
+    results: pathlib.Path,
+) -> str:
+    """Trains, evaluates and writes; returns the table as text."""
+    benchmark = benchmarks.get(config.benchmark, image_size=config.image_size)
     model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
-    results, first = [], None
-    for seed in range(_SEED.value, _SEED.value + _SEEDS.value):
-        run = dataclasses.replace(config, seed=seed)
-        folder = workdir / "checkpoints" / f"seed{seed}"
-        variables = loop.train(run, benchmark, model, folder)
-        detector = evaluation.make_detector(detectors, benchmark, model, variables)
-        results.append(
-            evaluation.evaluate(detector, benchmark, batch_size=config.batch_size)[1]
+    evaluation.check(detectors, benchmark, model)
+    evaluations, trained = [], []
+    for seed in range(config.seed, config.seed + configuration["seeds"]):
+        folder = results.parent / "checkpoints" / f"seed{seed}"
+        one = dataclasses.replace(config, seed=seed)
+        trained.append(loop.train(one, benchmark, model, folder))
+        detector = evaluation.make_detector(detectors, benchmark, model, trained[-1])
+        _, result = evaluation.evaluate(
+            detector, benchmark, batch_size=config.batch_size
         )
-        first = first or variables
-    assert first is not None
-    table = tables.build(results, list(detectors), benchmark.near)
-    k = float(presets.values(benchmark.name)["k"])
-    printed = writing.write(
-        workdir / "results",
-        table,
-        specs=detectors,
-        configuration={**config.as_json(), "seed": _SEED.value, "seeds": _SEEDS.value},
-        evaluation=results[0],
-        shown=[n for n in presets.SHOWN if n in detectors] or list(detectors)[:6],
-        figures={"heatmaps": heatmaps.draw(benchmark, model, first, k)},
-        replace=True,
+        evaluations.append(result)
+    return writing.write(
+        results,
+        evaluations,
+        benchmark=benchmark,
+        detectors=detectors,
+        configuration=configuration,
+        model=model,
+        variables=trained[0],
     )
-    print(f"\n{printed}\nwritten to {workdir / 'results'}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ _WORKDIR = flags.DEFINE_string(
 _BENCHMARK = flags.DEFINE_enum(
     "benchmark", _DEFAULT.benchmark, benchmarks.names(), "Whose ID set to train on."
 )
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", _DEFAULT.image_size, "Side in pixels.", lower_bound=32
+)
 _MODEL = flags.DEFINE_enum("model", _DEFAULT.model, models.names(), "The network.")
 _EPOCHS = flags.DEFINE_integer(
     "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
@@ -58,6 +61,7 @@ def main(argv: list[str]) -> None:
     del argv
     config = config_lib.TrainConfig(
         benchmark=_BENCHMARK.value,
+        image_size=_IMAGE_SIZE.value,
         model=_MODEL.value,
         epochs=_EPOCHS.value,
         batch_size=_BATCH_SIZE.value,
@@ -70,7 +74,7 @@ def main(argv: list[str]) -> None:
         dtype=_DTYPE.value,
         seed=_SEED.value,
     )
-    benchmark = benchmarks.get(config.benchmark)
+    benchmark = benchmarks.get(config.benchmark, image_size=config.image_size)
     model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
     loop.train(config, benchmark, model, _WORKDIR.value)
     print(f"trained; checkpoints are in {_WORKDIR.value}")

@@ -81,7 +81,7 @@ def test_several_seeds_give_mean_and_standard_deviation(digits, result):
         table.std("MSP", "near", "AUROC"), np.std(values, ddof=1)
     )
     assert f"{np.mean(values):.1f}±{np.std(values, ddof=1):.1f}" in tables.text(table)
-    assert "±" in tables.heading(table)
+    assert "±" in tables.heading(table, digits.protocol)
 
 
 def test_csv_has_a_line_per_detector_and_column_with_all_metrics(digits, result):

@@ -6,10 +6,15 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
+import jax
 import numpy as np
 from PIL import Image
 import pytest
+
+from jood import models
+from jood.training import checkpoints
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = {
@@ -17,17 +22,17 @@ RESULTS = {
     "histograms.png", "histograms.pdf", "roc.png", "roc.pdf",
     "heatmaps.png", "heatmaps.pdf",
 }  # fmt: skip
+ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}  # one device
 TINY = ("--epochs=1", "--batch_size=128")
 
 
 def launch(job, *arguments, ok=True):
     """Runs launch/JOB.py on one CPU device; returns what it printed."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     done = subprocess.run(
         [sys.executable, str(ROOT / "launch" / f"{job}.py"), *map(str, arguments)],
         capture_output=True,
         text=True,
-        env=environment,
+        env=ENVIRONMENT,
         timeout=500,
     )
     assert (done.returncode == 0) == ok, done.stdout + done.stderr
@@ -68,22 +73,86 @@ def test_pictures_are_not_blank(quickstart):
 
 
 @pytest.mark.slow
-def test_same_seed_gives_the_same_table_and_a_trained_run_is_not_repeated(quickstart):
+def test_same_seed_gives_the_same_table_in_another_folder(quickstart, tmp_path):
     workdir, arguments, _ = quickstart
-    before = (workdir / "results" / "table.csv").read_text()
-    steps = sorted((workdir / "checkpoints" / "seed0").iterdir())
-    launch("quickstart", *arguments)
-    assert (workdir / "results" / "table.csv").read_text() == before
-    assert sorted((workdir / "checkpoints" / "seed0").iterdir()) == steps
+    others = [a for a in arguments if "workdir" not in a]
+    launch("quickstart", *others, f"--workdir={tmp_path}")
+    for name in ("table.csv", "table.txt"):
+        again = (tmp_path / "results" / name).read_text()
+        assert again == (workdir / "results" / name).read_text()
+
+
+@pytest.mark.slow
+def test_a_finished_job_shows_its_table_and_other_results_are_not_overwritten(
+    quickstart,
+):
+    workdir, arguments, _ = quickstart
+    table = (workdir / "results" / "table.txt").read_text()
+    assert table in launch("quickstart", *arguments)
+    printed = launch("quickstart", *arguments, "--detectors=msp", ok=False)
+    assert "not overwritten" in printed
+    assert (workdir / "results" / "table.txt").read_text() == table
+
+
+@pytest.mark.slow
+def test_several_seeds_in_bfloat16_give_mean_and_standard_deviation(tmp_path):
+    printed = launch(
+        "quickstart",
+        "--benchmark=digits_tiny",
+        f"--workdir={tmp_path}",
+        "--seeds=2",
+        "--dtype=bfloat16",
+        "--detectors=msp, fs_ta_energy",
+        *TINY,
+    )
+    assert "±" in printed
+    summary = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert len(summary["id_accuracy"]) == 2
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [
+        "seed0",
+        "seed1",
+    ]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_parameters(tmp_path):
+    def command(folder):
+        return [
+            sys.executable,
+            str(ROOT / "launch" / "train.py"),
+            "--benchmark=digits_tiny",
+            "--epochs=6",
+            f"--workdir={tmp_path / folder}",
+        ]
+
+    subprocess.run(command("whole"), env=ENVIRONMENT, check=True, timeout=300)
+    process = subprocess.Popen(command("killed"), env=ENVIRONMENT)
+    steps = 1010 // 128
+    while not (tmp_path / "killed" / str(2 * steps)).exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed" / str(6 * steps)).exists()
+    subprocess.run(command("killed"), env=ENVIRONMENT, check=True, timeout=300)
+
+    model = models.create("resnet_small", 8)
+    whole, resumed = (
+        checkpoints.load_variables(tmp_path / folder, model, (32, 32, 3))
+        for folder in ("whole", "killed")
+    )
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
 
 
 @pytest.mark.slow
 def test_train_then_evaluate_named_detectors(tmp_path):
     flagfile = tmp_path / "tiny.cfg"
-    flagfile.write_text("--benchmark=digits_tiny\n--epochs=1\n--schedule=step\n")
+    flagfile.write_text(
+        "--benchmark=digits_tiny\n--epochs=1\n--schedule=step\n--decay_epochs=0.5\n"
+        "--warmup_epochs=0\n"
+    )
     launch("train", f"--flagfile={flagfile}", f"--workdir={tmp_path / 'run'}")
     arguments = (
-        "--benchmark=digits_tiny",
         f"--checkpoint={tmp_path / 'run'}",
         f"--output={tmp_path / 'results'}",
         "--detectors=msp, ours=ta(k=0.1)|fuse(feature_sim(), energy(), weights=(1, 2))",
@@ -91,19 +160,17 @@ def test_train_then_evaluate_named_detectors(tmp_path):
     printed = launch("evaluate", *arguments)
     assert "ours" in printed
     assert {path.name for path in (tmp_path / "results").iterdir()} == RESULTS
-    again = launch("evaluate", *arguments, ok=False)
-    assert "exists already" in again
-    other = [a for a in arguments if "output" not in a]
-    wrong = launch(
-        "evaluate",
-        *other,
-        f"--output={tmp_path / 'b'}",
-        "--model=resnet18_cifar",
-        ok=False,
-    )
+    summary = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert summary["configuration"]["trained"]["schedule"] == "step"
+    assert "exists already" in launch("evaluate", *arguments, ok=False)
+
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace("resnet_small", "resnet18_cifar"))
+    elsewhere = (arguments[0], f"--output={tmp_path / 'never'}", arguments[2])
+    wrong = launch("evaluate", *elsewhere, ok=False)
     assert "another architecture" in wrong
     assert "Traceback" not in wrong
-    assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "never").exists()
 
 
 @pytest.mark.slow
@@ -115,6 +182,12 @@ def test_train_then_evaluate_named_detectors(tmp_path):
         ("quickstart", ["--detectors=mps"], "Did you mean msp"),
         ("quickstart", ["--detectors=react(p=90)|energy()"], "Its signature: react(q"),
         ("quickstart", ["--epochs=0"], "epochs"),
+        ("quickstart", ["--detectors=react()"], "needs components that end in a score"),
+        (
+            "quickstart",
+            ["--detectors=feature_sim(stage='C2')", "--workdir=/tmp/never"],
+            "there are: C3, C4, C5",
+        ),
         (
             "evaluate",
             ["--checkpoint=/nonexistent", "--output=/tmp/never"],

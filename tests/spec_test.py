@@ -100,7 +100,7 @@ def test_names_of_all_factories_combinators_and_presets_are_distinct():
 # Presets.
 
 
-@pytest.mark.parametrize("benchmark", [*presets.VALUES, "another"])
+@pytest.mark.parametrize("benchmark", presets.VALUES)
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_every_preset_parses_for_every_benchmark(name, benchmark):
     part = spec.parse(name, benchmark)
@@ -116,7 +116,6 @@ def test_every_preset_parses_for_every_benchmark(name, benchmark):
         ("cifar100", 0.15),
         ("coco_detection", 0.2),
         ("ade20k_segmentation", 0.15),
-        ("another", 0.2),
     ],
 )
 def test_presets_take_the_benchmark_s_threshold(benchmark, k):
@@ -124,6 +123,12 @@ def test_presets_take_the_benchmark_s_threshold(benchmark, k):
     assert spec.parse("fs_ta", benchmark).spec == expected
     nested = spec.parse("bundle(a=msp, b=fs_ta)", benchmark).spec
     assert nested == f"bundle(a=msp(), b={expected})"
+
+
+def test_a_preset_without_values_for_a_benchmark_lists_the_near_ones():
+    with pytest.raises(ValueError, match="'cifar-100'; near: cifar100"):
+        spec.parse("fs_ta", "cifar-100")
+    assert spec.parse("msp()", "cifar-100").spec == "msp()"  # no preset, no matter
 
 
 @pytest.mark.parametrize(

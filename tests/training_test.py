@@ -89,13 +89,15 @@ def test_weight_decay_spares_biases_and_batch_norm(model):
     [
         ("schedule", "linear", "one of cosine, step"),
         ("dtype", "int8", "one of float32, bfloat16"),
+        ("decay_epochs", (3.0,), "go with schedule='step'"),
+        ("warmup_epochs", 99.0, "<= epochs"),
         ("epochs", 0, "above 0"),
         ("learning_rate", float("nan"), "above 0"),
         ("momentum", 1.0, r"\[0, 1\)"),
     ],
 )
 def test_bad_configuration_is_named(field, value, message):
-    with pytest.raises(ValueError, match=f"{field} must be.*{message}"):
+    with pytest.raises(ValueError, match=f"{field}.*{message}"):
         config_lib.TrainConfig(**{field: value})
 
 
@@ -185,6 +187,8 @@ def test_checkpoint_of_another_architecture_lists_the_differences(
 def test_missing_checkpoints_are_named(model, tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint folder"):
         checkpoints.load_variables(tmp_path / "none", model, (32, 32, 3))
+    with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
+        checkpoints.read_config(tmp_path)
     with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
         checkpoints.load_variables(tmp_path, model, (32, 32, 3))
 

@@ -15,6 +15,9 @@ import numpy as np
 from jood.batch import Batch
 from jood.data.sources import Source
 
+# Grain's own default reads 500 elements ahead, and an element here is a whole batch.
+_READ_AHEAD = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EvaluationBatches:
@@ -36,7 +39,7 @@ class EvaluationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         dataset = grain.MapDataset.source(self.source).batch(self.batch_size)
-        for examples in dataset.to_iter_dataset():
+        for examples in dataset.to_iter_dataset(_READ_AHEAD):
             yield self._padded(examples)
 
     def _padded(self, examples: dict[str, Any]) -> Batch:
@@ -77,7 +80,7 @@ def training_batches(
         .repeat()
         .batch(batch_size, drop_remainder=True)
     )
-    for examples in dataset[start:steps].to_iter_dataset():
+    for examples in dataset[start:steps].to_iter_dataset(_READ_AHEAD):
         yield Batch(
             image=examples["image"],
             label=examples["label"],

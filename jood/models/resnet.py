@@ -103,7 +103,7 @@ class ResNet(nn.Module):
         'strided' (3x3 stride 2, a quarter of the cost).
       width: channels of the first stage (a bottleneck returns four times as many);
         each further stage doubles it.
-      dtype: compute type, 'float32' or 'bfloat16'.
+      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
       param_dtype: type of parameters and statistics.
     """
 

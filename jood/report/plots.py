@@ -1,6 +1,7 @@
 """Pictures: score histograms, ROC curves, and heatmaps without and with TA."""
 
 from collections.abc import Mapping, Sequence
+import itertools
 
 from matplotlib import figure
 import numpy as np
@@ -42,7 +43,9 @@ def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
         axis.stairs(
             _heights(inside, edges), edges, fill=True, color="#C8C8C8", label="ID test"
         )
-        for (ood, scores), colour in zip(sets.items(), COLOURS, strict=False):
+        for (ood, scores), colour in zip(
+            sets.items(), itertools.cycle(COLOURS), strict=False
+        ):
             axis.stairs(
                 _heights(scores, edges), edges, color=colour, linewidth=1.6, label=ood
             )
@@ -69,7 +72,7 @@ def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
 
     fig, axes = _grid(len(evaluation.ood_scores), 3.8, 3.8)
     for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
-        for name, colour in zip(names, COLOURS, strict=False):
+        for name, colour in zip(names, itertools.cycle(COLOURS), strict=False):
             inside, outside = evaluation.id_scores[name], scores[name]
             labels = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
             fpr, tpr, _ = sklearn_metrics.roc_curve(labels, np.r_[inside, outside])

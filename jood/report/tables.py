@@ -86,12 +86,12 @@ def _average(sets: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([m[name] for m in sets])) for name in metrics.METRICS}
 
 
-def heading(table: Table) -> str:
-    """Returns the line that says what the cells are, and the ID accuracy."""
+def heading(table: Table, protocol: str) -> str:
+    """Returns the lines that say how the numbers were made, and the ID accuracy."""
     accuracies = 100 * np.array(table.accuracies)
     spread = f" ± {accuracies.std(ddof=1):.2f}" if len(accuracies) > 1 else ""
     return (
-        f"ID accuracy {accuracies.mean():.2f}{spread} %. "
+        f"{protocol}\nID accuracy {accuracies.mean():.2f}{spread} %. "
         "Cells: AUROC / FPR95 in %, ID positive; higher / lower is better."
     )
 
@@ -117,8 +117,7 @@ def text(table: Table, style: str = "simple") -> str:
         rows, headers, tablefmt=style, stralign="right", colalign=("left",)
     )
     if style == "latex_raw":
-        for number, rule in enumerate(("top", "mid", "bottom")):
-            del number
+        for rule in ("top", "mid", "bottom"):
             body = body.replace("\\hline", f"\\{rule}rule", 1)
     return body
 

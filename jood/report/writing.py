@@ -8,19 +8,24 @@ from collections.abc import Mapping, Sequence
 import importlib.metadata
 import json
 import os
+import pathlib
 import platform
 from typing import Any
 
-from matplotlib import figure
+from flax import linen as nn
 
 import jood
 from jood import folders
+from jood import presets
+from jood.data.benchmark import Benchmark
 from jood.evaluation import Evaluation
+from jood.report import heatmaps
 from jood.report import plots
 from jood.report import tables
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 DOTS_PER_INCH = 150
+TABLE, SUMMARY = "table.txt", "results.json"
 
 
 def versions() -> dict[str, str]:
@@ -37,48 +42,75 @@ def versions() -> dict[str, str]:
 
 def write(
     folder: str | os.PathLike[str],
-    table: tables.Table,
+    results: Sequence[Evaluation],
     *,
-    specs: Mapping[str, str],
+    benchmark: Benchmark,
+    detectors: Mapping[str, str],
     configuration: Mapping[str, Any],
-    evaluation: Evaluation,
-    shown: Sequence[str],
-    figures: Mapping[str, figure.Figure],
-    replace: bool = False,
+    model: nn.Module,
+    variables: Mapping[str, Any],
 ) -> str:
     """Writes a results folder; returns the table as text.
 
     Args:
-      folder: where to.
-      table: of all seeds.
-      specs: the full text of each detector.
+      folder: a new folder.
+      results: one evaluation per seed; pictures show the first.
+      benchmark: what was scored.
+      detectors: texts by row name, in the order of the rows.
       configuration: whatever is needed to run this again, JSON values.
-      evaluation: of the first seed, for histograms and ROC curves.
-      shown: the detectors to draw.
-      figures: further pictures by file name.
-      replace: whether an earlier folder of that name is replaced.
+      model: the network, for the heatmaps.
+      variables: of the first seed.
     """
-    printed = f"{tables.heading(table)}\n\n{tables.text(table)}\n"
+    table = tables.build(results, list(detectors), benchmark.near)
+    heading = tables.heading(table, benchmark.protocol)
+    printed = f"{heading}\n\n{tables.text(table)}\n"
+    shown = [n for n in presets.SHOWN if n in detectors] or list(detectors)[:6]
+    k = float(presets.values(benchmark.name)["k"])
     pictures = {
-        "histograms": plots.histograms(evaluation, shown),
-        "roc": plots.roc_curves(evaluation, shown),
-        **figures,
+        "histograms": plots.histograms(results[0], shown),
+        "roc": plots.roc_curves(results[0], shown),
+        "heatmaps": heatmaps.draw(benchmark, model, variables, k),
     }
     summary = {
         "configuration": configuration,
         "versions": versions(),
-        "detectors": dict(specs),
+        "detectors": dict(detectors),
         "id_accuracy": list(table.accuracies),
         "metrics_by_seed": list(table.values),
     }
-    with folders.atomic_folder(folder, replace=replace) as partial:
-        (partial / "table.txt").write_text(printed)
-        markdown = f"{tables.heading(table)}\n\n{tables.text(table, 'github')}\n"
+    with folders.atomic_folder(folder) as partial:
+        (partial / TABLE).write_text(printed)
+        markdown = f"{heading}\n\n{tables.text(table, 'github')}\n"
         (partial / "table.md").write_text(markdown)
         (partial / "table.tex").write_text(tables.text(table, "latex_booktabs") + "\n")
-        (partial / "table.csv").write_text(tables.as_csv(table, specs))
-        (partial / "results.json").write_text(json.dumps(summary, indent=2) + "\n")
+        (partial / "table.csv").write_text(tables.as_csv(table, detectors))
+        (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
         for name, picture in pictures.items():
             for suffix in ("png", "pdf"):
                 picture.savefig(partial / f"{name}.{suffix}", dpi=DOTS_PER_INCH)
     return printed
+
+
+def finished(
+    folder: str | os.PathLike[str],
+    configuration: Mapping[str, Any],
+    detectors: Mapping[str, str],
+) -> str | None:
+    """Returns the table of a results folder that this very job wrote earlier, or None.
+
+    Raises:
+      FileExistsError: the folder holds results of another job.
+    """
+    path = pathlib.Path(folder)
+    if not path.exists():
+        return None
+    found = json.loads((path / SUMMARY).read_text()) if path.is_dir() else {}
+    if (found.get("configuration"), found.get("detectors")) != (
+        dict(configuration),
+        dict(detectors),
+    ):
+        raise FileExistsError(
+            f"{path} holds results of another configuration or other detectors and is "
+            "not overwritten. Choose another --workdir or delete that folder."
+        )
+    return (path / TABLE).read_text()

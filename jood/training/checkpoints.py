@@ -18,6 +18,7 @@ from jood.models import check
 from jood.training.state import TrainState
 
 KEPT = 2  # the newest ones
+_CONFIG = "config.json"
 
 
 class Checkpoints:
@@ -32,7 +33,7 @@ class Checkpoints:
         """
         self._folder = pathlib.Path(folder).resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
-        _check_config(self._folder / "config.json", config)
+        _check_config(self._folder / _CONFIG, config)
         self._manager = _manager(self._folder)
 
     def __enter__(self) -> "Checkpoints":
@@ -53,6 +54,21 @@ class Checkpoints:
             return state
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
         return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the configuration of the run in a folder, as JSON values.
+
+    Raises:
+      FileNotFoundError: the folder holds no run.
+    """
+    path = pathlib.Path(folder) / _CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no checkpoint folder {folder}: {_CONFIG} is missing. Train "
+            "first: python launch/train.py --workdir=..."
+        )
+    return json.loads(path.read_text())
 
 
 def load_variables(
@@ -80,7 +96,13 @@ def load_variables(
                 f"{path} holds no finished checkpoint. Train first: "
                 "python launch/train.py --workdir=..."
             )
-        state = manager.restore(step, args=ocp.args.StandardRestore())
+        # Onto this machine's first device, whatever the run was sharded over.
+        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        target = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+            manager.item_metadata(step).tree,
+        )
+        state = manager.restore(step, args=ocp.args.StandardRestore(target))
     variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
     check.check_variables(model, variables, image_shape, str(path))
     return jax.device_get(variables)
@@ -88,7 +110,9 @@ def load_variables(
 
 def _manager(folder: pathlib.Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
-        folder, options=ocp.CheckpointManagerOptions(max_to_keep=KEPT)
+        folder,
+        options=ocp.CheckpointManagerOptions(max_to_keep=KEPT),
+        item_handlers=ocp.StandardCheckpointHandler(),
     )
 
 

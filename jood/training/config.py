@@ -15,6 +15,7 @@ class TrainConfig:
 
     Attributes:
       benchmark: name of the benchmark whose ID training set is used.
+      image_size: side of the benchmark's images, in pixels.
       model: name of the network.
       epochs: passes over the training set.
       batch_size: images per step, over all devices.
@@ -30,6 +31,7 @@ class TrainConfig:
     """
 
     benchmark: str = "digits"
+    image_size: int = 32
     model: str = "resnet_small"
     epochs: int = 16
     batch_size: int = 128
@@ -58,6 +60,16 @@ class TrainConfig:
                     f"{name} must be one of {', '.join(choices)}, "
                     f"got {getattr(self, name)!r}"
                 )
+        if (self.schedule == "step") != bool(self.decay_epochs):
+            problems.append(
+                "decay_epochs go with schedule='step', which needs at least one; got "
+                f"{self.schedule!r} and {self.decay_epochs}"
+            )
+        if self.warmup_epochs > self.epochs:
+            problems.append(
+                f"warmup_epochs must be <= epochs = {self.epochs}, "
+                f"got {self.warmup_epochs}"
+            )
         if problems:
             raise ValueError("; ".join(problems) + ".")
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 import tqdm
 
+from jood import activations
 from jood import sharding
 from jood.batch import Batch
 from jood.data import pipeline
@@ -93,6 +94,7 @@ def train(
         and the learning rate.
     """
     source = benchmark.id_train
+    classes = len(benchmark.class_names)
     steps_per_epoch = max(len(source) // config.batch_size, 1)
     total = config.epochs * steps_per_epoch
     optimizer = make_optimizer(config, steps_per_epoch)
@@ -121,6 +123,7 @@ def train(
             epoch: list[dict[str, jax.Array]] = []
             clock = time.monotonic()
             for index, batch in enumerate(batches, start=start + 1):
+                activations.check_labels(batch.label, config.batch_size, classes)
                 state, metrics = step(state, sharding.shard_batch(batch, mesh))
                 epoch.append(metrics)
                 bar.update(config.batch_size)
@@ -148,7 +151,7 @@ def _report(
     if not jnp.isfinite(loss):
         raise FloatingPointError(
             f"the training loss is {loss} in the epoch that ends with step {step}, "
-            f"peak learning rate {config.learning_rate}. Lower --learning_rate; the "
+            f"peak learning rate {config.learning_rate}. Lower the learning rate; the "
             "last checkpoint, of the epoch before, is untouched."
         )
     bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
