@@ -1,7 +1,9 @@
 """Every component satisfies the contract; they are found by themselves."""
 
+import jax.numpy as jnp
 import pytest
 
+from jood import core
 from jood import spec
 from jood import testing
 
@@ -13,3 +15,36 @@ CHECKS = dict(testing.component_checks())
 @pytest.mark.parametrize("check", CHECKS)
 def test_contract(name, check):
     CHECKS[check](FACTORIES[name])
+
+
+def test_a_method_from_outside_passes_the_public_check():
+    def smallest_margin(T=1.0):
+        def margin(acts):
+            top = jnp.sort(acts.logits / T, axis=-1)
+            return top[:, -1] - top[:, -2]
+
+        return core.score(core.call_spec("smallest_margin", T=T), margin)
+
+    testing.check_component(smallest_margin)
+
+
+@pytest.mark.parametrize(
+    ("check", "broken"),
+    [
+        ("separates_toy", lambda acts: -acts.logits.max(-1)),
+        ("rows_are_independent", lambda acts: acts.logits.max(-1) - acts.logits.mean()),
+        ("extreme_inputs_stay_finite", lambda acts: jnp.log(acts.penultimate.sum(-1))),
+        ("score_shape_and_type", lambda acts: acts.logits),
+    ],
+)
+def test_the_checks_catch_broken_methods(check, broken):
+    with pytest.raises(AssertionError):
+        CHECKS[check](lambda: core.score(f"broken_{check}()", broken))
+
+
+def test_the_checks_catch_a_hyper_parameter_that_does_nothing():
+    def idle(k=0.5):
+        return core.score(core.call_spec("idle", k=k), lambda acts: acts.logits.max(-1))
+
+    with pytest.raises(AssertionError, match=r"k of idle.*has no effect"):
+        CHECKS["hyper_parameters_matter"](idle)
