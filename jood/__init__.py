@@ -33,5 +33,6 @@ from jood.network import Taps as Taps
 from jood.network import observe as observe
 from jood.preprocessing import Preprocessing as Preprocessing
 from jood.spec import parse as parse
+from jood.version import VERSION
 
-__version__ = "0.1.0.dev0"
+__version__ = VERSION

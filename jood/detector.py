@@ -22,11 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood import activations
-from jood import metrics
+from jood import detector_io
 from jood import spec as spec_lib
 from jood.activations import Activations
 from jood.batch import Batch
 from jood.batch import as_batch
+from jood.calibration import Calibration
 from jood.core import Component
 from jood.core import NotFittedError
 from jood.fit import Restartable
@@ -36,20 +37,6 @@ from jood.network import observe
 from jood.preprocessing import Preprocessing
 
 SINGLE = "score"  # the name under which a single score is calibrated
-
-
-class Calibration(NamedTuple):
-    """Scores of held-out ID images, sorted, by detector name; and the TPR to keep."""
-
-    tpr: float
-    scores: dict[str, np.ndarray]
-
-    def thresholds(self) -> dict[str, float]:
-        """Returns γ by name: the largest threshold that keeps `tpr` of the scores."""
-        return {
-            name: metrics.threshold_at_tpr(scores, self.tpr)
-            for name, scores in self.scores.items()
-        }
 
 
 class Output(NamedTuple):
@@ -199,20 +186,13 @@ class Detector:
         Raises:
           NotFittedError: the detector is not calibrated.
         """
-        reference = self._calibrated().scores
-        return self._like_scores(
-            {
-                name: (1 + np.searchsorted(reference[name], scores, side="right"))
-                / (1 + len(reference[name]))
-                for name, scores in _named(self(images)).items()
-            }
-        )
+        calibration = self._calibrated()
+        return self._like_scores(calibration.p_values(_named(self(images))))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the detector into a new folder; see `jood.detector_io.save`."""
-        from jood import detector_io
-
-        detector_io.save(self, path)
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        detector_io.save(path, **fields)
 
     @classmethod
     def load(
@@ -220,11 +200,9 @@ class Detector:
         path: str | os.PathLike[str],
         model: nn.Module | None = None,
         component: Component | None = None,
-    ) -> "Detector":
+    ) -> Self:
         """Reads a detector; see `jood.detector_io.load`."""
-        from jood import detector_io
-
-        return detector_io.load(path, model, component)
+        return cls(**detector_io.load(path, model, component))
 
     @property
     def taps(self) -> Taps:

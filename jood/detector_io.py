@@ -6,6 +6,8 @@ fitted values and the calibration scores. Both carry a SHA-256, so that a trunca
 or edited file is refused, never half-read. A folder appears complete or not at all.
 """
 
+from collections.abc import Mapping
+import dataclasses
 import hashlib
 import json
 import os
@@ -20,13 +22,12 @@ import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
-import jood
 from jood import folders
 from jood import models
 from jood import spec as spec_lib
+from jood import version
+from jood.calibration import Calibration
 from jood.core import Component
-from jood.detector import Calibration
-from jood.detector import Detector
 from jood.models import check
 from jood.preprocessing import Preprocessing
 
@@ -34,27 +35,33 @@ FORMAT, VERSION = "jood.Detector", 1
 JSON_NAME, ARRAYS_NAME = "detector.json", "arrays.safetensors"
 
 
-def save(detector: Detector, path: str | os.PathLike[str]) -> None:
-    """Writes a detector into a new folder.
+def save(
+    path: str | os.PathLike[str],
+    *,
+    component: Component,
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    preprocessing: Preprocessing | None,
+    class_names: tuple[str, ...] | None,
+    stages: Mapping[str, str] | None,
+    head: str,
+    fitted: tuple[Any, ...] | None,
+    calibration: Calibration | None,
+    image_shape: tuple[int, ...] | None,
+) -> None:
+    """Writes the fields of a `Detector` into a new folder.
 
     Raises:
       FileExistsError: the path exists already; nothing is overwritten.
+      ValueError: a fitted value is of a kind that cannot be stored.
     """
     path = pathlib.Path(path)
     folders.check_new(path)
-    variables = traverse_util.flatten_dict(dict(detector.variables), sep="/")
-    arrays = {f"variables/{k}": np.asarray(v) for k, v in variables.items()}
-    fitted = None
-    if detector.fitted is not None:
-        fitted = _encode(detector.fitted, "fitted", arrays)
-    calibration = None
-    if detector.calibration is not None:
-        calibration = {
-            "tpr": detector.calibration.tpr,
-            "thresholds": detector.calibration.thresholds(),
-            "images": {k: len(v) for k, v in detector.calibration.scores.items()},
-        }
-        for name, scores in detector.calibration.scores.items():
+    flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    arrays = {f"variables/{k}": np.asarray(v) for k, v in flat.items()}
+    structure = None if fitted is None else _encode(fitted, "fitted", arrays)
+    if calibration is not None:
+        for name, scores in calibration.scores.items():
             arrays[f"calibration/{name}"] = scores
     bfloat16 = sorted(k for k, v in arrays.items() if v.dtype == jnp.bfloat16)
     for name in bfloat16:  # safetensors' NumPy reader knows no bfloat16
@@ -62,26 +69,30 @@ def save(detector: Detector, path: str | os.PathLike[str]) -> None:
     blob = safetensors_numpy.save(
         {k: np.asarray(v, order="C") for k, v in arrays.items()}
     )
-    preprocessing = detector.preprocessing
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "spec": detector.component.spec,
-        "model": models.describe(detector.model),
-        "model_class": type(detector.model).__name__,
-        "stages": None if detector.stages is None else dict(detector.stages),
-        "head": detector.head,
-        "image_shape": detector.image_shape,
-        "preprocessing": preprocessing
+        "spec": component.spec,
+        "model": models.describe(model),
+        "model_class": type(model).__name__,
+        "stages": stages and dict(stages),
+        "head": head,
+        "image_shape": image_shape,
+        "preprocessing": preprocessing and dataclasses.asdict(preprocessing),
+        "class_names": class_names,
+        "fitted": structure,
+        "calibration": calibration
         and {
-            "mean": preprocessing.mean,
-            "std": preprocessing.std,
+            "tpr": calibration.tpr,
+            "thresholds": calibration.thresholds(),
+            "images": {k: len(v) for k, v in calibration.scores.items()},
         },
-        "class_names": detector.class_names,
-        "fitted": fitted,
-        "calibration": calibration,
-        "arrays": {"file": ARRAYS_NAME, "sha256": _sha256(blob), "bfloat16": bfloat16},
-        "written_by": {"jood": jood.__version__, "jax": jax.__version__},
+        "arrays": {
+            "file": ARRAYS_NAME,
+            "sha256": _sha256(blob),
+            "bfloat16": bfloat16,
+        },
+        "written_by": {"jood": version.VERSION, "jax": jax.__version__},
     }
     content = json.loads(json.dumps(content))
     content["sha256"] = _sha256(_canonical(content))
@@ -94,8 +105,8 @@ def load(
     path: str | os.PathLike[str],
     model: nn.Module | None = None,
     component: Component | None = None,
-) -> Detector:
-    """Reads a detector that `save` wrote.
+) -> dict[str, Any]:
+    """Reads the fields of a `Detector` that `save` wrote.
 
     Args:
       path: the folder.
@@ -154,18 +165,18 @@ def load(
         scores = {name: arrays[f"calibration/{name}"] for name in names}
         calibration = Calibration(content["calibration"]["tpr"], scores)
     fitted = content["fitted"]
-    return Detector(
-        component=component or spec_lib.parse(content["spec"]),
-        model=model,
-        variables=variables,
-        preprocessing=preprocessing and Preprocessing(**preprocessing),
-        class_names=content["class_names"] and tuple(content["class_names"]),
-        stages=content["stages"],
-        head=content["head"],
-        fitted=None if fitted is None else _decode(fitted, arrays),
-        calibration=calibration,
-        image_shape=content["image_shape"] and tuple(content["image_shape"]),
-    )
+    return {
+        "component": component or spec_lib.parse(content["spec"]),
+        "model": model,
+        "variables": variables,
+        "preprocessing": preprocessing and Preprocessing(**preprocessing),
+        "class_names": content["class_names"] and tuple(content["class_names"]),
+        "stages": content["stages"],
+        "head": content["head"],
+        "fitted": None if fitted is None else _decode(fitted, arrays),
+        "calibration": calibration,
+        "image_shape": content["image_shape"] and tuple(content["image_shape"]),
+    }
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -177,7 +188,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     if (content.get("format"), content.get("version")) != (FORMAT, VERSION):
         raise ValueError(
             f"{path} has format {content.get('format')!r} version "
-            f"{content.get('version')!r}; this jood ({jood.__version__}) reads "
+            f"{content.get('version')!r}; this jood ({version.VERSION}) reads "
             f"{FORMAT!r} version {VERSION}."
         )
     if _sha256(_canonical(content)) != checksum:
