@@ -4,12 +4,6 @@
 suite runs them over every name in `transforms.__all__` and `scores.__all__`, so a new
 method is tested by being listed there. Each check raises `AssertionError` and says
 what was violated.
-
-The toy behind the checks: "images" are small maps in which ID examples light up one
-region with their class's pattern, and OOD examples are background only: weak, flat
-over the image, a few channels stronger than others, as real features are. The
-network passes them through four ReLU stages, pools, and compares with the classes'
-patterns. On it any sensible score ranks ID above OOD.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +14,6 @@ import tempfile
 from typing import Any
 
 import chex
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,67 +25,15 @@ from jood import spec
 from jood.activations import Activations
 from jood.core import Component
 from jood.fit import fit
-from jood.network import observe
 from jood.scores.logit import energy
+from jood.toy import SIZE as SIZE
+from jood.toy import WIDTH as WIDTH
+from jood.toy import ToyNet as ToyNet
+from jood.toy import toy_activations as toy_activations
+from jood.toy import toy_images as toy_images
+from jood.toy import toy_variables as toy_variables
 
 Factory = Callable[..., Component]
-CLASSES, WIDTH, SIZE = 4, 32, 4  # K, D, and the side of the toy's maps
-
-
-class _Pass(nn.Module):
-    gain: float
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.relu(x) * self.gain
-
-
-class ToyNet(nn.Module):
-    """Four stages that only apply a ReLU and a gain; pooling and a head."""
-
-    @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
-        """Maps images [B, 4, 4, D] to logits [B, K]."""
-        x = images
-        for name, gain in (("C2", 0.8), ("C3", 1.25), ("C4", 0.9), ("C5", 1.2)):
-            x = _Pass(gain, name=name)(x)
-        return nn.Dense(CLASSES, name="head")(x.mean(axis=(1, 2)))
-
-
-def toy_variables() -> dict[str, Any]:
-    """Returns the toy's head: its kernel [D, K] holds one pattern per class."""
-    kernel = 4.0 * _patterns().T - 0.5
-    return {"params": {"head": {"kernel": kernel, "bias": np.zeros(CLASSES, "f")}}}
-
-
-def toy_images(count: int, seed: int, ood: bool = False) -> tuple[Any, Any]:
-    """Returns images float32 [N, 4, 4, D] and labels int32 [N] (of OOD: arbitrary)."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, CLASSES, count).astype(np.int32)
-    channels = rng.exponential(0.15, (count, 1, 1, WIDTH))
-    images = channels * rng.uniform(0.8, 1.2, (count, SIZE, SIZE, WIDTH))
-    if not ood:
-        strength = rng.uniform(6.0, 9.0, (count, 1, 1, 1))
-        images[:, 1:3, 1:3] += strength * _patterns()[labels][:, None, None]
-    return images.astype(np.float32), labels
-
-
-def _patterns() -> np.ndarray:
-    """One pattern per class, [K, D]: each class owns D / K channels."""
-    owner = np.arange(WIDTH) % CLASSES
-    graded = 1.0 + 0.1 * np.arange(WIDTH) / WIDTH  # no two entries tie
-    return ((owner[None] == np.arange(CLASSES)[:, None]) * graded).astype(np.float32)
-
-
-def toy_activations(component: Component, images: Any, labels: Any = None) -> Any:
-    """Observes the toy network with the edits that a component asks for."""
-    return _observe(component, jnp.asarray(images), labels)
-
-
-def _observe(component: Component, images: jax.Array, labels: Any = None) -> Any:
-    return observe(
-        ToyNet(), toy_variables(), images, edits=component.edits, labels=labels
-    )
 
 
 def scoring(component: Component) -> Component:
@@ -182,7 +123,7 @@ def check_jit_equals_eager(factory: Factory) -> None:
     @jax.jit
     def score(fitted: Any, images: jax.Array) -> jax.Array:
         traces.append(images.shape)
-        return component.apply(fitted, _observe(component, images))
+        return component.apply(fitted, toy_activations(component, images))
 
     for seed in (1, 2):
         images = jnp.asarray(toy_images(6, seed)[0])
@@ -270,7 +211,7 @@ def check_sharded_equals_single_device(factory: Factory) -> None:
     def observer(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
         del variables
         image, label = batch
-        return _observe(component, image, label), jnp.ones(image.shape[0])
+        return toy_activations(component, image, label), jnp.ones(image.shape[0])
 
     images, labels = toy_images(192, seed=0)
     batches = [
