@@ -1,0 +1,62 @@
+"""What the README shows in Python runs as written."""
+
+import pathlib
+import re
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jood
+
+README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+class _Stage(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.relu(nn.Conv(8, (3, 3), (2, 2))(x))
+
+
+class _Backbone(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return _Stage(name="stage4")(_Stage(name="stage3")(x))
+
+
+class _MyModel(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = _Backbone(name="backbone")(x)
+        return nn.Dense(3, name="classifier")(x.mean((1, 2)))
+
+
+def test_first_example_scores_and_decides(capsys):
+    names = {}
+    exec(BLOCKS[0], names)
+    assert names["detector"](names["images"]).shape == (8,)
+    assert "False" in capsys.readouterr().out  # is_ood's answers
+
+
+def test_own_model_example_scores(capsys):
+    model = _MyModel()
+    images = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype(np.float32)
+    variables = model.init(jax.random.key(0), images)
+    names = {"jood": jood, "my_model": model, "my_variables": variables}
+    exec(BLOCKS[1], names)
+    assert names["detector"](images).shape == (4,)
+
+
+def test_features_example_scores():
+    rng = np.random.default_rng(0)
+    names = {
+        "jood": jood,
+        "penultimate": jnp.asarray(rng.random((16, 8)), jnp.float32),
+        "kernel": jnp.asarray(rng.normal(size=(8, 3)), jnp.float32),
+        "bias": jnp.zeros(3),
+        "fmap": jnp.ones((16, 4, 4, 8)),
+    }
+    exec(BLOCKS[2], names)
+    assert names["scores"].shape == (16,)
