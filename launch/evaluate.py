@@ -32,6 +32,7 @@ _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 128, "Images per step, all devices.", lower_bound=1
 )
 _DETECTORS = cli.define_detectors()
+flags.declare_key_flag("detectors")  # lists it in --help
 
 
 def main(argv: list[str]) -> None:

@@ -47,6 +47,7 @@ _DTYPE = flags.DEFINE_enum(
     "dtype", _DEFAULT.dtype, DTYPES, "Compute type; parameters are float32."
 )
 _DETECTORS = cli.define_detectors()
+flags.declare_key_flag("detectors")  # lists it in --help
 
 
 def main(argv: list[str]) -> None:

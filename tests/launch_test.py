@@ -211,3 +211,4 @@ def test_help_describes_the_job_and_its_flags(job):
     )
     assert f"python launch/{job}.py" in done.stdout
     assert "--batch_size" in done.stdout
+    assert ("--detectors" in done.stdout) == (job != "train")
