@@ -1,6 +1,9 @@
 """Two CPU devices, strict shapes, and the paths of data that is not in the project."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Before JAX starts: tests of sharding need more than one device.
 os.environ["XLA_FLAGS"] = (
@@ -8,6 +11,12 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# One compilation for the jobs and training runs that several tests start, in this
+# process and in others.
+_CACHE = tempfile.mkdtemp(prefix="jood_compiled_")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 import pathlib
 

@@ -132,7 +132,7 @@ def test_batch_must_divide_over_devices(benchmark):
 
 def test_training_learns(benchmark, tmp_path):
     model = models.create("resnet_small", 8, width=8)
-    config = dataclasses.replace(TINY, epochs=30)
+    config = dataclasses.replace(TINY, epochs=20)
     variables = loop.train(config, benchmark, model, tmp_path / "run")
     images = benchmark.preprocessing(benchmark.id_train.images)
     logits = model.apply(variables, images)
