@@ -26,6 +26,7 @@ from jood.activations import Activations
 from jood.core import Component
 from jood.fit import fit
 from jood.scores.logit import energy
+from jood.toy import CLASSES as CLASSES
 from jood.toy import SIZE as SIZE
 from jood.toy import WIDTH as WIDTH
 from jood.toy import ToyNet as ToyNet
