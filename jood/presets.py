@@ -4,7 +4,7 @@ A preset is a template; what differs between benchmarks (TA's k, the weights of 
 fusion) is filled in from `VALUES`.
 """
 
-import difflib
+from jood import names
 
 DEFAULT = "imagenet"
 
@@ -71,11 +71,7 @@ def preset(name: str, benchmark: str = DEFAULT) -> str:
       ValueError: there is no preset of that name; the nearest ones are listed.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.3)
-        raise ValueError(
-            f"unknown preset {name!r}; near: {', '.join(near) or 'none'}; "
-            f"all: {', '.join(PRESETS)}."
-        )
+        raise names.unknown("preset", name, PRESETS)
     return PRESETS[name].format(**values(benchmark))
 
 
@@ -91,10 +87,5 @@ def values(benchmark: str) -> dict[str, str]:
       ValueError: no values are known for the benchmark; the near ones are listed.
     """
     if benchmark not in VALUES:
-        near = difflib.get_close_matches(benchmark, VALUES, n=3, cutoff=0.4)
-        raise ValueError(
-            f"no preset has values for the benchmark {benchmark!r}; near: "
-            f"{', '.join(near) or 'none'}; known: {', '.join(VALUES)}. Write the "
-            "detector's text with your own values instead."
-        )
+        raise names.unknown("benchmark of presets", benchmark, VALUES)
     return VALUES[benchmark]

@@ -5,10 +5,10 @@ one type, so whatever evaluates one evaluates all.
 """
 
 from collections.abc import Callable
-import difflib
 import functools
 from typing import Any
 
+from jood import names as names_lib
 from jood.data import digits
 from jood.data.benchmark import Benchmark as Benchmark
 
@@ -37,9 +37,5 @@ def get(name: str, **options: Any) -> Benchmark:
       ValueError: the name is unknown; the near ones are listed.
     """
     if name not in _BENCHMARKS:
-        near = difflib.get_close_matches(name, _BENCHMARKS, n=3, cutoff=0.4)
-        raise ValueError(
-            f"unknown benchmark {name!r}; near: {', '.join(near) or 'none'}; "
-            f"all: {', '.join(_BENCHMARKS)}."
-        )
+        raise names_lib.unknown("benchmark", name, _BENCHMARKS)
     return _BENCHMARKS[name](**options)

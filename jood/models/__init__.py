@@ -7,12 +7,12 @@ remembers its network.
 
 from collections.abc import Callable
 import dataclasses
-import difflib
 from typing import Any
 
 from flax import linen as nn
 import numpy as np
 
+from jood import names as names_lib
 from jood.models import resnet
 
 _FAMILIES: dict[str, type[nn.Module]] = {"ResNet": resnet.ResNet}
@@ -41,11 +41,7 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
       ValueError: the name or an option is unknown; the near ones are listed.
     """
     if name not in _MODELS:
-        near = difflib.get_close_matches(name, _MODELS, n=3, cutoff=0.4)
-        raise ValueError(
-            f"unknown model {name!r}; near: {', '.join(near) or 'none'}; "
-            f"all: {', '.join(_MODELS)}."
-        )
+        raise names_lib.unknown("model", name, _MODELS)
     if isinstance(num_classes, np.integer):
         num_classes = int(num_classes)
     if type(num_classes) is not int or num_classes < 1:
