@@ -33,6 +33,7 @@ from jood.core import NotFittedError
 from jood.fit import Restartable
 from jood.fit import fit
 from jood.network import Taps
+from jood.network import descend
 from jood.network import observe
 from jood.preprocessing import Preprocessing
 
@@ -129,14 +130,19 @@ class Detector:
 
     def run(self, images: Any) -> Output:
         """Scores and classifies images in one pass; see `__call__` for errors."""
+        self._check_fitted()
+        return self._run(self._checked(images))
+
+    def _check_fitted(self) -> None:
         if self.component.passes and self.fitted is None:
             raise NotFittedError(
                 f"{self.component.spec} learns from data: call "
                 "detector = detector.fit(train_batches) before scoring."
             )
-        image = self._checked(images).image
+
+    def _run(self, batch: Batch) -> Output:
         with _channel_errors():
-            output, finite = self._program(*self._on_device, image)
+            output, finite = self._program(*self._on_device, batch.image)
         activations.check_rows(np.asarray(finite), "features or scores")
         return jax.device_get(output)
 
@@ -156,7 +162,8 @@ class Detector:
             batch = self._checked(batch)
             shape = shape or batch.image.shape[1:]
             keep = np.asarray(batch.mask) > 0
-            for name, scores in _named(self(batch.image)).items():
+            self._check_fitted()
+            for name, scores in _named(self._run(batch).scores).items():
                 parts.setdefault(name, []).append(scores[keep])
         if not parts:
             raise ValueError("cannot calibrate on an empty data set: no batch.")
@@ -216,8 +223,6 @@ class Detector:
                 "images are uint8 but this detector has no preprocessing. Give it one "
                 "(jood.Preprocessing(mean, std)) or pass floating, normalised images."
             )
-        if self.preprocessing is not None:
-            jax.eval_shape(self.preprocessing, batch.image)  # rank, dtype, channels
         return batch
 
     def _with(self, **changes: Any) -> Self:
@@ -228,9 +233,7 @@ class Detector:
 
     @functools.cached_property
     def _num_classes(self) -> int:
-        node: Any = self.variables["params"]
-        for key in self.head.split("/"):
-            node = node.get(key, {}) if isinstance(node, Mapping) else {}
+        node = descend(self.variables["params"], self.head.split("/"))
         return int(node["kernel"].shape[-1]) if "kernel" in node else 1 << 31
 
     def _observe(

@@ -64,14 +64,17 @@ def make_detector(
       model: the network.
       variables: its parameters and statistics.
     """
-    parts = {n: spec.parse(text, benchmark.name) for n, text in detectors.items()}
     return Detector(
-        compose.bundle(**parts),
+        compose.bundle(**_parse(detectors, benchmark)),
         model,
         variables,
         preprocessing=benchmark.preprocessing,
         class_names=benchmark.class_names,
     )
+
+
+def _parse(detectors: Mapping[str, str], benchmark: Benchmark) -> dict[str, Component]:
+    return {name: spec.parse(text, benchmark.name) for name, text in detectors.items()}
 
 
 def check(detectors: Mapping[str, str], benchmark: Benchmark, model: nn.Module) -> None:
@@ -86,13 +89,10 @@ def check(detectors: Mapping[str, str], benchmark: Benchmark, model: nn.Module) 
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)
 
-    for name, text in detectors.items():
-        component = spec.parse(text, benchmark.name)
-        if component.slot != "score":
-            raise ValueError(
-                f"the detector {name} does not end in a score: {component.spec} has "
-                f"the slot {component.slot}. Add one, such as {text}|energy()."
-            )
+    parts = _parse(detectors, benchmark)
+    compose.bundle(**parts)  # refuses what does not end in a score
+
+    for component in parts.values():
 
         def run(
             variables: Any, images: Any, labels: Any, component: Component = component

@@ -159,14 +159,19 @@ def _run(
     )
 
 
+def descend(tree: Any, path: Sequence[str]) -> Any:
+    """Returns the node of nested dicts at a module path; {} if there is none."""
+    for key in path:
+        tree = tree.get(key, {}) if isinstance(tree, Mapping) else {}
+    return tree
+
+
 def _stages(
     intermediates: Mapping[str, Any], stage_of: Mapping[tuple[str, ...], str]
 ) -> dict[str, jax.Array]:
     stages = {}
     for path, name in stage_of.items():
-        node: Any = intermediates
-        for key in (*path, "__call__"):
-            node = node.get(key, {}) if isinstance(node, Mapping) else {}
+        node = descend(intermediates, (*path, "__call__"))
         if node:
             if len(node) != 1:
                 raise ValueError(
@@ -189,9 +194,7 @@ def _pooled_feature(feature: jax.Array) -> jax.Array:
 def _head(
     variables: Mapping[str, Any], taps: Taps
 ) -> tuple[jax.Array, jax.Array | None]:
-    node: Any = variables["params"]
-    for key in taps.head.split("/"):
-        node = node.get(key, {}) if isinstance(node, Mapping) else {}
+    node = descend(variables["params"], taps.head.split("/"))
     if "kernel" not in node:
         raise ValueError(
             f"the head {taps.head!r} must be a Dense module with a kernel [D, K], "

@@ -104,8 +104,8 @@ def text(table: Table, style: str = "simple") -> str:
       style: 'simple' (terminal), 'github' (Markdown) or 'latex_booktabs'; the last
         two mark the best AUROC and FPR95 of each column.
     """
-    marks = {"github": ("**{}**",), "latex_booktabs": (r"\textbf{{{}}}",)}
-    mark = marks.get(style, ("{}",))[0]
+    marks = {"github": "**{}**", "latex_booktabs": r"\textbf{{{}}}"}
+    mark = marks.get(style, "{}")
     rows = [
         [_escape(name, style)]
         + [_cell(table, name, column, mark, style) for column in table.columns]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import logging
+import math
 import os
 import time
 from typing import Any
@@ -148,7 +149,7 @@ def _report(
     images = len(epoch) * config.batch_size
     sums = jax.tree.map(lambda *leaves: sum(float(x) for x in leaves), *epoch)
     loss, accuracy = sums["loss"] / images, sums["correct"] / images
-    if not jnp.isfinite(loss):
+    if not math.isfinite(loss):
         raise FloatingPointError(
             f"the training loss is {loss} in the epoch that ends with step {step}, "
             f"peak learning rate {config.learning_rate}. Lower the learning rate; the "
