@@ -17,8 +17,8 @@ import unicodedata
 import jax
 import numpy as np
 
+from jood import compatibility
 from jood import core
-from jood.activations import STAGES
 from jood.activations import Activations
 from jood.activations import StageEdit
 from jood.core import SLOTS
@@ -47,9 +47,9 @@ def chain(*parts: Component) -> Component:
     if not parts:
         raise ValueError("chain() needs at least one component, got none.")
     for left, right in itertools.pairwise(parts):
-        _check_order(left, right)
+        compatibility.check_order(left, right)
     for left in parts[:-1]:
-        _check_read(left, parts[-1])
+        compatibility.check_read(left, parts[-1])
     counts = [len(part.passes) for part in parts]
     starts = np.cumsum([0, *counts])
 
@@ -82,7 +82,10 @@ def chain(*parts: Component) -> Component:
 
     edits: tuple[tuple[StageEdit, ...], ...] = ()
     for part in reversed(parts):  # a stage part is run before whatever follows it
-        if _entry(part) == "stage" and part.slot not in ("score", "bundle"):
+        if compatibility.entry(part) == "stage" and part.slot not in (
+            "score",
+            "bundle",
+        ):
             edits = tuple(a + b for a in part.edits for b in (edits or ((),)))
         else:
             edits = part.edits + edits
@@ -92,7 +95,7 @@ def chain(*parts: Component) -> Component:
         apply=apply,
         passes=tuple(make_pass(i, j) for i, n in enumerate(counts) for j in range(n)),
         edits=tuple(dict.fromkeys(edits)),
-        entry=min((_entry(part) for part in parts), key=SLOTS.index),
+        entry=min((compatibility.entry(part) for part in parts), key=SLOTS.index),
         reads=parts[-1].reads,
     )
 
@@ -118,7 +121,7 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
     """
     if len(parts) < 2:
         raise ValueError(f"fuse() needs at least two scores, got {len(parts)}.")
-    _check_scores("fuse", parts)
+    compatibility.check_scores("fuse", parts)
     body = ", ".join(part.spec for part in parts)
     if isinstance(weights, str):
         if weights != "scale":
@@ -152,8 +155,8 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
         apply=apply,
         passes=_side_by_side(parts),
         edits=_union(parts),
-        entry=min((_entry(part) for part in parts), key=SLOTS.index),
-        reads=_reads(parts),
+        entry=min((compatibility.entry(part) for part in parts), key=SLOTS.index),
+        reads=compatibility.reads(parts),
     )
 
 
@@ -176,7 +179,7 @@ def bundle(**parts: Component) -> Component:
     if not parts:
         raise ValueError("bundle() needs at least one named component, got none.")
     branches = tuple(parts.values())
-    _check_scores("bundle", branches)
+    compatibility.check_scores("bundle", branches)
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> dict[str, jax.Array]:
         values = _branch_values(branches, fitted)
@@ -196,8 +199,8 @@ def bundle(**parts: Component) -> Component:
         apply=apply,
         passes=_side_by_side(branches),
         edits=_union(branches),
-        entry=min((_entry(part) for part in branches), key=SLOTS.index),
-        reads=_reads(branches),
+        entry=min((compatibility.entry(part) for part in branches), key=SLOTS.index),
+        reads=compatibility.reads(branches),
     )
 
 
@@ -212,66 +215,16 @@ def _rewrite(part: Component, value: tuple[Any, ...], acts: Activations) -> Any:
     out = part.apply(value, acts)
     network = acts.network
     # After a stage edit it is the edited record's own network that stands behind.
-    if network is None or part.slot in ("score", "bundle") or _entry(part) == "stage":
+    if (
+        network is None
+        or part.slot in ("score", "bundle")
+        or compatibility.entry(part) == "stage"
+    ):
         return out
     run = network.run
     return out.replace(
         network=dataclasses.replace(network, run=lambda x: part.apply(value, run(x)))
     )
-
-
-def _entry(part: Component) -> str:
-    return part.entry or part.slot
-
-
-def _check_order(left: Component, right: Component) -> None:
-    if left.slot in ("score", "bundle"):
-        raise ValueError(
-            f"{left.spec} already returns a score, so {right.spec} cannot follow it. "
-            "To add two scores use fuse(a, b, weights=...)."
-        )
-    if SLOTS.index(left.slot) > SLOTS.index(_entry(right)):
-        raise ValueError(
-            f"{left.spec} (slot {left.slot}) stands before {right.spec}, which "
-            f"rewrites the slot {_entry(right)} and with it all that follows, so the "
-            f"effect of {left.spec} would vanish. Order: {' -> '.join(SLOTS[:5])}."
-        )
-
-
-def _check_read(left: Component, score: Component) -> None:
-    """Refuses a rewrite of which the score reads nothing: it would have no effect."""
-    reads = set(score.reads)
-    if not reads or left.slot in ("score", "bundle"):
-        return
-    if _entry(left) == "stage":
-        edited = min(edit.stage for path in left.edits for edit in path)
-        seen = not (reads <= set(STAGES) and edited in STAGES and max(reads) < edited)
-    else:  # whatever is rewritten, the logits follow
-        seen = bool(reads & {_entry(left), left.slot, "logit"})
-    if not seen:
-        raise ValueError(
-            f"{left.spec} has no effect on {score.spec}, which reads "
-            f"{' and '.join(sorted(reads))} only. Leave it out, or add a score that "
-            "it changes with fuse(a, b, weights=...)."
-        )
-
-
-def _reads(parts: Sequence[Component]) -> tuple[str, ...]:
-    """What any of the parts reads; () if one may read anything."""
-    if not all(part.reads for part in parts):
-        return ()
-    return tuple(dict.fromkeys(name for part in parts for name in part.reads))
-
-
-def _check_scores(caller: str, parts: Sequence[Component]) -> None:
-    for part in parts:
-        if part.slot != "score":
-            raise ValueError(
-                f"{caller}() needs components that end in a score, got {part.spec} "
-                f"(slot {part.slot}). End it with one, such as {part.spec}|energy()."
-                if part.slot != "bundle"
-                else f"{caller}() needs single scores, got the bundle {part.spec}."
-            )
 
 
 def _union(parts: Sequence[Component]) -> tuple[tuple[StageEdit, ...], ...]:

@@ -31,6 +31,13 @@ class NotFittedError(ValueError):
     """A component or detector that learns from data is used before `fit`."""
 
 
+def empty_data_set(purpose: str) -> ValueError:
+    """Returns the error of a data set without a batch: 'cannot fit on an empty ...'."""
+    return ValueError(
+        f"cannot {purpose} on an empty data set: the source has no batch."
+    )
+
+
 class Statistic(NamedTuple):
     """A mergeable, streaming summary of examples.
 

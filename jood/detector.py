@@ -21,6 +21,7 @@ import numpy as np
 
 from jood import activations
 from jood import assumptions
+from jood import core
 from jood import detector_io
 from jood import features
 from jood import spec as spec_lib
@@ -202,7 +203,7 @@ class Detector:
             for name, scores in _named(self._run(batch).scores).items():
                 parts.setdefault(name, []).append(scores[keep])
         if not parts:
-            raise ValueError("cannot calibrate on an empty data set: no batch.")
+            raise core.empty_data_set("calibrate")
         calibration = Calibration(
             tpr, {name: np.sort(np.concatenate(s)) for name, s in parts.items()}
         )

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood import activations
+from jood import core
 from jood import feature_cache
 from jood import feature_key
 from jood import features
@@ -33,8 +34,6 @@ from jood.core import Statistic
 from jood.feature_cache import FeatureCache
 from jood.features import Features
 from jood.features import Observer
-
-_EMPTY = "cannot fit on an empty data set: the source has no batch."
 
 
 def _given(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
@@ -160,7 +159,7 @@ def _sweep(
             cache.write(count, kept)
         count += 1
     if state is None:
-        raise ValueError(_EMPTY)
+        raise core.empty_data_set("fit")
     if cache:
         cache.finish(count)
     return state
@@ -199,7 +198,7 @@ class Restartable:
         for batch in iterator:
             self._begun = itertools.chain([batch], iterator)
             return batch
-        raise ValueError(_EMPTY)
+        raise core.empty_data_set("fit")
 
     def fingerprint(self) -> str:
         """Returns that of the batches; see `jood.feature_key.fingerprint`."""

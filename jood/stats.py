@@ -87,6 +87,18 @@ def moments(measure: Measure) -> Statistic:
     return _chan(batch, merge)
 
 
+def mean(measure: Measure) -> Statistic:
+    """The mean of each of D values, finalized to float32 [D]; see `moments`.
+
+    Args:
+      measure: activations -> float [B, D].
+    """
+    found = moments(measure)
+    return found._replace(
+        finalize=lambda state: np.asarray(found.finalize(state)["mean"], np.float32)
+    )
+
+
 def second_moments(measure: Measure) -> Statistic:
     """Count, mean and centred scatter matrix of D values, by Chan's update.
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jood import core
 from jood import spec as spec_lib
 from jood.activations import Activations
 from jood.core import Component
@@ -90,7 +91,7 @@ def _at_once(
         leaves = jax.tree.leaves(state)
         size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
         return max(min(AT_ONCE, MEMORY // max(size, 1)), 1)
-    raise ValueError("cannot fit on an empty data set: the source has no batch.")
+    raise core.empty_data_set("fit")
 
 
 def _groups(
@@ -152,9 +153,7 @@ def _together(
                 state = start(variables, batch, numbers, stacked)
             state = step(state, variables, batch, numbers, stacked)
         if state is None:
-            raise ValueError(
-                "cannot fit on an empty data set: the source has no batch."
-            )
+            raise core.empty_data_set("fit")
         states = jax.device_get(state)
         fitted = [
             (*fit, component.passes[j](fit).finalize(_item(states, i)))
@@ -175,7 +174,7 @@ def _together(
             values, mask = jax.device_get(program(variables, batch, numbers, stacked))
             parts.append(values[:, mask > 0])
         if not parts:
-            raise ValueError("cannot select on an empty data set: no batch.")
+            raise core.empty_data_set("select")
         for result, row in zip(results, np.concatenate(parts, axis=1), strict=True):
             result.append(row)
     return results

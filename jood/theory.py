@@ -44,11 +44,7 @@ def expected_feature_sim_slope(
 ) -> jax.Array:
     """∂s/∂d = 2w(1-w) (Φ(wd/σ2) - Φ((w-1)d/σ1)), which is never negative.
 
-    Args:
-      w: the foreground's weight in [0, 1]; floating, any shape (as are the others).
-      d: μ1 - μ2, >= 0, in units of the map.
-      sigma1: the foreground's standard deviation, above 0.
-      sigma2: the background's, above 0.
+    Args: those of `expected_feature_sim`.
 
     Returns:
       Floating, of the arguments' common shape, in [0, 1/2].

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jood import core
 from jood import stats
@@ -32,10 +31,6 @@ def fdbd() -> Component:
       Liu, Qin, fDBD (Fast Decision Boundary based Detector), ICML 2024, the distance
       in closed form and its regularised average.
     """
-    moments = stats.moments(lambda acts: acts.penultimate)
-
-    def finalize(state: Any) -> np.ndarray:
-        return np.asarray(moments.finalize(state)["mean"], np.float32)
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         c = acts.prediction
@@ -49,7 +44,7 @@ def fdbd() -> Component:
         core.call_spec("fdbd"),
         "score",
         apply,
-        passes=(lambda _: moments._replace(finalize=finalize),),
+        passes=(lambda _: stats.mean(lambda acts: acts.penultimate),),
     )
 
 

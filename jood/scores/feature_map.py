@@ -26,6 +26,27 @@ def flat(feature_map: jax.Array) -> jax.Array:
     return feature_map.reshape(batch, -1, channels).astype(jnp.float32)
 
 
+def sum_over_locations(
+    total: Callable[[jax.Array], jax.Array], z: jax.Array, at_once: int
+) -> jax.Array:
+    """Sums what a function gives for blocks of locations, one block at a time.
+
+    Args:
+      total: sum over some locations, [B, R, C] -> [B].
+      z: of all locations, [B, HW, C].
+      at_once: the largest R, so that what `total` builds fits into memory.
+
+    Returns:
+      float32 [B].
+    """
+    batch, locations, channels = z.shape
+    size = max(1, min(locations, at_once))
+    whole = locations // size * size
+    blocks = z[:, :whole].reshape(batch, -1, size, channels).swapaxes(0, 1)
+    result = jax.lax.map(total, blocks).sum(0) if len(blocks) > 1 else total(blocks[0])
+    return result + total(z[:, whole:]) if whole < locations else result
+
+
 def mean_absolute_deviation(feature_map: jax.Array) -> jax.Array:
     """mean_{C,H,W} |z - mean_HW z|, Eq. 2-4; [B, H, W, C] -> float32 [B]."""
     z = flat(feature_map)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jood import core
 from jood.core import Component
 from jood.scores.feature_map import flat
+from jood.scores.feature_map import sum_over_locations
 
 GramStatistic = Literal["mad", "std", "mean"]
 
@@ -36,7 +37,7 @@ def gram_statistic(feature_map: jax.Array, statistic: str) -> jax.Array:
     """
     z = flat(feature_map)
     unit = z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
-    batch, locations, channels = unit.shape
+    batch, locations, _ = unit.shape
     # The mean of G needs no G: it is |mean of ẑ|².
     mean = jnp.square(unit.mean(axis=1)).sum(-1)  # [B]
     if statistic == "mean":
@@ -48,14 +49,7 @@ def gram_statistic(feature_map: jax.Array, statistic: str) -> jax.Array:
         g = jnp.einsum("brc,bnc->brn", rows, unit, precision=jax.lax.Precision.HIGHEST)
         return entry(g - mean[:, None, None]).sum(axis=(1, 2))
 
-    size = max(1, min(locations, _BLOCK // (batch * locations)))
-    whole = locations // size * size
-    blocks = unit[:, :whole].reshape(batch, -1, size, channels).swapaxes(0, 1)
-    deviation = (
-        jax.lax.map(total, blocks).sum(0) if len(blocks) > 1 else total(blocks[0])
-    )
-    if whole < locations:
-        deviation += total(unit[:, whole:])
+    deviation = sum_over_locations(total, unit, _BLOCK // (batch * locations))
     return result(deviation / locations**2)
 
 

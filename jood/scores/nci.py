@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jood import core
 from jood import stats
@@ -37,10 +36,6 @@ def nci(alpha: float = 1e-4) -> Component:
       the detection score.
     """
     core.check_at_least("alpha", alpha, 0)
-    moments = stats.moments(lambda acts: acts.penultimate)
-
-    def finalize(state: Any) -> np.ndarray:
-        return np.asarray(moments.finalize(state)["mean"], np.float32)
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         centred = acts.penultimate - fitted[0][None]  # [B, D]
@@ -53,5 +48,5 @@ def nci(alpha: float = 1e-4) -> Component:
         core.call_spec("nci", alpha=alpha),
         "score",
         apply,
-        passes=(lambda _: moments._replace(finalize=finalize),),
+        passes=(lambda _: stats.mean(lambda acts: acts.penultimate),),
     )

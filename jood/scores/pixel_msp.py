@@ -13,6 +13,7 @@ from jood import core
 from jood.activations import Activations
 from jood.core import Component
 from jood.scores.feature_map import flat
+from jood.scores.feature_map import sum_over_locations
 
 _BLOCK = 1 << 24  # logits that are held at once: 64 MiB
 
@@ -36,15 +37,7 @@ def mean_confidence(
         below = logits - logits.max(-1, keepdims=True)
         return (1 / jnp.exp(below).sum(-1)).reshape(batch, -1).sum(-1)
 
-    size = max(1, min(locations, _BLOCK // (batch * len(bias))))
-    whole = locations // size * size
-    blocks = z[:, :whole].reshape(batch, -1, size, width).swapaxes(0, 1)
-    confidence = (
-        jax.lax.map(total, blocks).sum(0) if len(blocks) > 1 else total(z[:, :size])
-    )
-    if whole < locations:
-        confidence += total(z[:, whole:])
-    return confidence / locations
+    return sum_over_locations(total, z, _BLOCK // (batch * len(bias))) / locations
 
 
 def pixel_msp(stage: str = "C5") -> Component:
