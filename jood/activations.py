@@ -134,7 +134,7 @@ class Activations(struct.PyTreeNode):
             kernel=kernel,
             bias=bias,
             logits=logits,
-            prediction=jnp.argmax(logits, axis=-1).astype(jnp.int32),
+            prediction=_predicted(logits),
             original=penultimate,
             labels=labels,
         )
@@ -201,6 +201,12 @@ class Activations(struct.PyTreeNode):
 
 class MissingStageError(ValueError):
     """A component reads a stage, or a run with an edit, that was not observed."""
+
+
+def _predicted(logits: jax.Array) -> jax.Array:
+    if not logits.shape[-1]:  # a backbone without classifier answers nothing
+        return jnp.zeros(len(logits), jnp.int32)
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
 def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:

@@ -40,6 +40,8 @@ class Backbone:
 
     def num_classes(self, variables: Mapping[str, Any]) -> int | None:
         """Returns K, the width of the head; None where there is no such head."""
+        if self.taps.head is None:
+            return None
         node = descend(variables["params"], self.taps.head.split("/"))
         return int(node["kernel"].shape[-1]) if "kernel" in node else None
 

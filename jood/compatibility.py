@@ -49,6 +49,16 @@ def check_read(left: Component, score: Component) -> None:
         )
 
 
+def check_without_head(score: Component) -> None:
+    """Raises ValueError if a score reads the classifier, which a backbone lacks."""
+    if not score.reads or {"head", "logit"} & set(score.reads):
+        raise ValueError(
+            f"{score.spec} reads the classifier, but the network is a backbone without "
+            "one (head=None). Such a network can be scored by what reads its maps, as "
+            "'ta(k=0.2)|feature_sim()', or its pooled feature, as 'knn(k=50)'."
+        )
+
+
 def reads(parts: Sequence[Component]) -> tuple[str, ...]:
     """Returns what any of the parts reads; () if one may read anything."""
     if not all(part.reads for part in parts):

@@ -21,6 +21,7 @@ import numpy as np
 
 from jood import activations
 from jood import assumptions
+from jood import compatibility
 from jood import core
 from jood import detector_io
 from jood import features
@@ -65,7 +66,8 @@ class Detector:
         floating, as the network wants them.
       class_names: one per class, to print predictions.
       stages: module path by stage name; by default modules C2..C5.
-      head: module path of the classifier's Dense layer.
+      head: module path of the classifier's Dense layer; None for a backbone without
+        one, which scores that read maps or the pooled last map can use.
       fitted: what `fit` learned; None before.
       calibration: what `calibrate` learned; None before.
       image_shape: (H, W, C) of the images it was fitted or calibrated on.
@@ -77,7 +79,7 @@ class Detector:
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] | None = None
     stages: Mapping[str, str] | None = None
-    head: str = "head"
+    head: str | None = "head"
     fitted: tuple[Any, ...] | None = None
     calibration: Calibration | None = None
     image_shape: tuple[int, ...] | None = None
@@ -90,6 +92,8 @@ class Detector:
                 f"a detector must end in a score; {self.component.spec} ends in the "
                 f"slot {self.component.slot}. Add one: '...|energy()'."
             )
+        if self.head is None:
+            compatibility.check_without_head(self.component)
 
     def fit(
         self, batches: Iterable[Any], cache: str | os.PathLike[str] | None = None

@@ -44,7 +44,7 @@ def save(
     preprocessing: Preprocessing | None,
     class_names: tuple[str, ...] | None,
     stages: Mapping[str, str] | None,
-    head: str,
+    head: str | None,
     fitted: tuple[Any, ...] | None,
     calibration: Calibration | None,
     image_shape: tuple[int, ...] | None,

@@ -29,11 +29,12 @@ class Taps:
       stages: module path by stage name, each of which must be there; None takes
         those of the modules 'C2' to 'C5' that the model has.
       head: path of the Dense module whose input is the penultimate feature and
-        whose output is the logits.
+        whose output is the logits; None for a backbone without classifier, whose
+        feature is the mean of the last stage's map (K = 0).
     """
 
     stages: Mapping[str, str] | None = None
-    head: str = "head"
+    head: str | None = "head"
 
 
 def observe(
@@ -128,7 +129,7 @@ def _run(
     """One forward pass with the edits of one path."""
     paths = taps.stages or {name: name for name in activations.STAGES}
     stage_of = {tuple(path.split("/")): name for name, path in paths.items()}
-    head_path = tuple(taps.head.split("/"))
+    head_path = None if taps.head is None else tuple(taps.head.split("/"))
     head_inputs: list[jax.Array] = []
 
     def intercept(
@@ -169,14 +170,18 @@ def _run(
                 f"it has: {', '.join(stages) or 'none'}. Name stages with "
                 f"Taps(stages={{name: module path}}); modules: {_modules(variables)}."
             )
+    if taps.head is None:
+        feature, kernel, bias = _without_head(stages)
+        return Activations.of(feature, kernel, bias, stages=stages)
     if len(head_inputs) != 1:
         raise ValueError(
             f"the head {taps.head!r} was called {len(head_inputs)} times, expected "
-            "once. Name the classifier's Dense module with Taps(head=module path); "
+            "once. Name the classifier's Dense module with Taps(head=module path), or "
+            "None if the network is a backbone without one; "
             f"modules: {_modules(variables)}."
         )
     return Activations.of(
-        _pooled_feature(head_inputs[0]), *_head(variables, taps), stages=stages
+        _pooled_feature(head_inputs[0]), *_head(variables, taps.head), stages=stages
     )
 
 
@@ -215,13 +220,27 @@ def _pooled_feature(feature: jax.Array) -> jax.Array:
     return feature.astype(jnp.float32)
 
 
+def _without_head(
+    stages: Mapping[str, jax.Array],
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The last map's mean [B, D], and the kernel [D, 0] and bias [0] of no class."""
+    if not stages:
+        raise ValueError(
+            "a backbone without a head needs stages to be read from: name them with "
+            "Taps(stages={name: module path})."
+        )
+    last = stages[max(stages)].astype(jnp.float32)
+    feature = last.mean(axis=tuple(range(1, last.ndim - 1)))
+    return feature, jnp.zeros([feature.shape[-1], 0]), jnp.zeros([0])
+
+
 def _head(
-    variables: Mapping[str, Any], taps: Taps
+    variables: Mapping[str, Any], head: str
 ) -> tuple[jax.Array, jax.Array | None]:
-    node = descend(variables["params"], taps.head.split("/"))
+    node = descend(variables["params"], head.split("/"))
     if "kernel" not in node:
         raise ValueError(
-            f"the head {taps.head!r} must be a Dense module with a kernel [D, K], "
+            f"the head {head!r} must be a Dense module with a kernel [D, K], "
             f"found parameters: {', '.join(node) or 'none'}."
         )
     bias = node.get("bias")
@@ -230,7 +249,7 @@ def _head(
         kernel = kernel[0, 0]
     if kernel.ndim != 2:
         raise ValueError(
-            f"the head {taps.head!r} must be a Dense module (kernel [D, K]) or a 1x1 "
+            f"the head {head!r} must be a Dense module (kernel [D, K]) or a 1x1 "
             f"convolution, but its kernel has shape {kernel.shape}. Name the "
             "classifier's last linear layer with head=module path."
         )
