@@ -48,10 +48,12 @@ class Backbone:
     def checked(self, batch: Any, num_classes: int | None) -> Batch:
         """Reads a batch, as `as_batch` does, and checks that it can be observed.
 
+        Images of other sizes than the preprocessing makes are resized and cropped.
+
         Raises:
           ValueError: what `as_batch` refuses; uint8 images without a preprocessing.
         """
-        batch = as_batch(batch, num_classes)
+        batch = as_batch(batch, num_classes, self.preprocessing)
         if self.preprocessing is None and batch.image.dtype == jnp.uint8:
             raise ValueError(
                 "images are uint8 but this detector has no preprocessing. Give it one "

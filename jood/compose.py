@@ -89,7 +89,8 @@ def chain(*parts: Component) -> Component:
             edits = tuple(a + b for a in part.edits for b in (edits or ((),)))
         else:
             edits = part.edits + edits
-    return core.component(
+    ranking = parts[-1].ranking
+    whole = core.component(
         spec="|".join(part.spec for part in parts),
         slot=parts[-1].slot,
         apply=apply,
@@ -98,6 +99,7 @@ def chain(*parts: Component) -> Component:
         entry=min((compatibility.entry(part) for part in parts), key=SLOTS.index),
         reads=parts[-1].reads,
     )
+    return whole._replace(ranking=ranking and chain(*parts[:-1], ranking))
 
 
 def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:

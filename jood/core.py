@@ -70,6 +70,9 @@ class Component(NamedTuple):
       entry: the earliest slot that it or a part of it rewrites; `slot` if left out.
       reads: what a score depends on, of 'feature', 'head', 'logit' and stage names;
         () stands for anything. `chain` refuses a rewrite that it would not see.
+      ranking: for a score that saturates, a component whose score is a strictly
+        increasing function of it that does not: metrics, which depend on the order
+        alone, are taken on it. None for most.
     """
 
     spec: str
@@ -79,6 +82,7 @@ class Component(NamedTuple):
     edits: tuple[tuple[StageEdit, ...], ...] = ()
     entry: str = ""
     reads: tuple[str, ...] = ()
+    ranking: "Component | None" = None
 
 
 def format_value(value: Any) -> str:

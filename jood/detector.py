@@ -62,8 +62,8 @@ class Detector:
       component: a `Component` that ends in a score, or its text (`jood.parse`).
       model: any Linen module; `model.apply(variables, images)` gives logits.
       variables: its parameters and statistics.
-      preprocessing: if given, images are uint8 and normalised by it; else they are
-        floating, as the network wants them.
+      preprocessing: if given, images are uint8, brought to size and normalised by it;
+        else they are floating, as the network wants them.
       class_names: one per class, to print predictions.
       stages: module path by stage name; by default modules C2..C5.
       head: module path of the classifier's Dense layer; None for a backbone without
@@ -161,6 +161,9 @@ class Detector:
 
     def __call__(self, images: Any) -> Any:
         """Scores images [B, H, W, C]: float32 [B], or {name: [B]} for a bundle.
+
+        With a preprocessing that resizes or crops, they may be of another size, and a
+        list of uint8 [H, W, C] of different ones; see `jood.batch.as_batch`.
 
         Raises:
           NotFittedError: the component learns from data and `fit` was not called.

@@ -1,7 +1,8 @@
 """One pass over each set of a benchmark: all detectors' scores, and ID accuracy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
+import math
 import os
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
+from jood import compatibility
 from jood import compose
 from jood import metrics
 from jood import sharding
@@ -19,8 +21,11 @@ from jood.batch import Batch
 from jood.core import Component
 from jood.data.benchmark import Benchmark
 from jood.data.pipeline import EvaluationBatches
+from jood.data.prefetch import Timed
+from jood.data.prefetch import prefetched
 from jood.data.sources import Source
 from jood.detector import Detector
+from jood.network import Taps
 from jood.network import observe
 
 
@@ -30,14 +35,19 @@ class Evaluation:
 
     Attributes:
       accuracy: fraction of ID test images that the unmodified network classifies
-        rightly.
+        rightly; NaN if they carry no labels.
       id_scores: float32 [N] by detector.
       ood_scores: float32 [M] by OOD set and detector.
+      skipped: images that could not be read and were left out: which and why, by
+        set ('id_train', 'id_test' or an OOD set).
+      waiting: fraction of the time that was spent waiting for data.
     """
 
     accuracy: float
     id_scores: dict[str, np.ndarray]
     ood_scores: dict[str, dict[str, np.ndarray]]
+    skipped: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    waiting: float = 0.0
 
     def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
         """Returns {detector: {OOD set: {metric: fraction}}}."""
@@ -59,6 +69,9 @@ def make_detector(
 ) -> Detector:
     """Returns one unfitted `Detector` that asks all of them at once.
 
+    A score that saturates in float32 is replaced by its `Component.ranking`, which
+    gives every metric the same value, but for the ties.
+
     Args:
       detectors: texts (`jood.parse`) by name; presets take the benchmark's values.
       benchmark: gives preprocessing and class names.
@@ -66,13 +79,49 @@ def make_detector(
       variables: its parameters and statistics.
       backbone: the network's name, for presets that have values for it.
     """
+    parts = _parse(detectors, benchmark, backbone)
     return Detector(
-        compose.bundle(**_parse(detectors, benchmark, backbone)),
+        compose.bundle(**{name: part.ranking or part for name, part in parts.items()}),
         model,
         variables,
         preprocessing=benchmark.preprocessing,
-        class_names=benchmark.class_names,
+        class_names=benchmark.class_names or None,
+        head=_head(model),
     )
+
+
+def check_classes(
+    model: nn.Module, class_names: Sequence[str] | None, benchmark: Benchmark
+) -> None:
+    """Finds out whether a network's classes are those of a benchmark, in its order.
+
+    Args:
+      model: whose `num_classes` is compared, if it says.
+      class_names: of the network; None if unknown.
+      benchmark: whose labels are the places in its class names.
+
+    Raises:
+      ValueError: another number of classes, or the same names in another order.
+    """
+    wanted = benchmark.class_names
+    classes = getattr(model, "num_classes", None)
+    if wanted and classes and classes != len(wanted):
+        raise ValueError(
+            f"the network has {classes} classes, but {benchmark.name} has "
+            f"{len(wanted)}: it was not trained on it."
+        )
+    if class_names and set(class_names) == set(wanted) and tuple(class_names) != wanted:
+        raise ValueError(
+            f"the network's classes are those of {benchmark.name} in another order "
+            f"({', '.join(class_names[:3])}, ... there, {', '.join(wanted[:3])}, ... "
+            "here), so its answers would be misread. Convert it with the order of its "
+            "own training."
+        )
+
+
+def _head(model: nn.Module) -> str | None:
+    """Where the classifier is; a backbone of 0 classes has none."""
+    return "head" if getattr(model, "num_classes", 1) else None
 
 
 def _parse(
@@ -102,7 +151,10 @@ def check(
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)
 
     parts = _parse(detectors, benchmark, backbone)
-    compose.bundle(**parts)  # refuses what does not end in a score
+    together = compose.bundle(**parts)  # refuses what does not end in a score
+    taps = Taps(head=_head(model))
+    if taps.head is None:
+        compatibility.check_without_head(together)
 
     for component in parts.values():
 
@@ -110,7 +162,12 @@ def check(
             variables: Any, images: Any, labels: Any, component: Component = component
         ) -> Any:
             acts = observe(
-                model, variables, images, edits=component.edits, labels=labels
+                model,
+                variables,
+                images,
+                edits=component.edits,
+                labels=labels,
+                taps=taps,
             )
             if not component.passes:
                 return component.apply((), acts)
@@ -125,6 +182,7 @@ def evaluate(
     benchmark: Benchmark,
     *,
     batch_size: int = 128,
+    workers: int = 0,
     progress: bool | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> tuple[Detector, Evaluation]:
@@ -137,6 +195,7 @@ def evaluate(
       detector: of a bundle, as `make_detector` returns it.
       benchmark: the sets.
       batch_size: images per step, over all devices.
+      workers: processes that read and decode images; 0 reads with threads.
       progress: whether to draw progress bars; None draws them on a terminal only.
       cache: folder that keeps training features for later runs; see `Detector.fit`.
 
@@ -147,32 +206,57 @@ def evaluate(
     mesh = sharding.data_mesh()
 
     def batches(source: Source, what: str) -> _ShardedBatches:
-        every = EvaluationBatches(source, batch_size)
-        return _ShardedBatches(every, mesh, what, disable)
+        every = EvaluationBatches(source, batch_size, workers=workers)
+        return _ShardedBatches(every, Timed(every), mesh, what, disable)
 
-    fitted = detector.fit(batches(benchmark.id_train, "fit"), cache=cache)
-    inside, correct = _scores(fitted, batches(benchmark.id_test, "score id_test"))
-    outside = {
-        name: _scores(fitted, batches(source, f"score {name}"))[0]
-        for name, source in benchmark.ood.items()
-    }
-    return fitted, Evaluation(float(correct.mean()), inside, outside)
+    training = batches(benchmark.id_train, "fit id_train")
+    fitted = detector.fit(training, cache=cache)
+    sets = {"id_test": benchmark.id_test, **benchmark.ood}
+    tests = {name: batches(source, f"score {name}") for name, source in sets.items()}
+    scores, accuracy = {}, math.nan
+    for name, test in tests.items():
+        scores[name], correct = _scores(fitted, test)
+        if name == "id_test" and correct is not None:
+            accuracy = float(correct.mean())
+    every = {"id_train": training, **tests}
+    waited = sum(part.timed.waited for part in every.values())
+    total = sum(part.timed.total for part in every.values())
+    return fitted, Evaluation(
+        accuracy=accuracy,
+        id_scores=scores.pop("id_test"),
+        ood_scores=scores,
+        skipped={
+            name: list(part.batches.skipped.values())
+            for name, part in every.items()
+            if part.batches.skipped
+        },
+        waiting=waited / total if total else 0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _ShardedBatches:
-    """Batches on all devices, with a progress bar."""
+    """Batches on all devices, read and sent ahead, with a progress bar."""
 
     batches: EvaluationBatches
+    timed: Timed
     mesh: jax.sharding.Mesh
     what: str
     disable: bool | None
 
     def __iter__(self) -> Iterator[Batch]:
-        bar = tqdm.tqdm(
-            self.batches, desc=self.what, unit="batch", disable=self.disable
+        sent = prefetched(
+            self.timed, lambda batch: sharding.shard_batch(batch, self.mesh)
         )
-        return (sharding.shard_batch(batch, self.mesh) for batch in bar)
+        return iter(
+            tqdm.tqdm(
+                sent,
+                desc=self.what,
+                unit="batch",
+                total=len(self.batches),
+                disable=self.disable,
+            )
+        )
 
     def fingerprint(self) -> str:
         return self.batches.fingerprint()
@@ -180,8 +264,8 @@ class _ShardedBatches:
 
 def _scores(
     detector: Detector, batches: Any
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Scores by detector, and which labelled images are classified rightly."""
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Scores by detector, and which images are classified rightly, if they tell."""
     scores: dict[str, list[np.ndarray]] = {}
     correct = []
     for batch in batches:
@@ -189,14 +273,9 @@ def _scores(
         output = detector.run(batch.image)
         for name, values in output.scores.items():
             scores.setdefault(name, []).append(values[keep])
-        correct.append(_correct(batch, output.prediction)[keep])
+        if batch.label is not None:
+            correct.append((np.asarray(batch.label) == output.prediction)[keep])
     return (
         {name: np.concatenate(values) for name, values in scores.items()},
-        np.concatenate(correct),
+        np.concatenate(correct) if correct else None,
     )
-
-
-def _correct(batch: Batch, prediction: np.ndarray) -> np.ndarray:
-    if batch.label is None:
-        return np.zeros(len(prediction), bool)
-    return np.asarray(batch.label) == prediction

@@ -2,25 +2,30 @@
 
     python launch/evaluate.py --checkpoint=runs/a --output=runs/a_results \
         --detectors="msp, fs_ta, mine=ta(k=0.1)|react(q=0.9)|energy()"
+    python launch/evaluate.py --checkpoint=networks/densenet --benchmark=cifar10 \
+        --data_dir=data --output=runs/densenet
 
 The network runs once per image, however many detectors are asked.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 
 from jood import cli
 from jood import evaluation
 from jood import folders
-from jood import models
 from jood import paper_grids
 from jood.data import benchmarks
 from jood.report import writing
-from jood.training import checkpoints
+from jood.weights import checkpoint
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    "Folder of a training run (--workdir of launch/train.py).",
+    "Folder of a network: --output of launch/convert.py, or --workdir of "
+    "launch/train.py.",
     required=True,
 )
 _OUTPUT = flags.DEFINE_string(
@@ -28,6 +33,19 @@ _OUTPUT = flags.DEFINE_string(
 )
 _BENCHMARK = flags.DEFINE_enum(
     "benchmark", None, benchmarks.names(), "What to score; else what it was trained on."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
+)
+_OOD = flags.DEFINE_list("ood", None, "OOD sets to score; else all that are present.")
+_CORRUPT = flags.DEFINE_enum(
+    "corrupt",
+    "raise",
+    ("raise", "skip"),
+    "What to do with images that cannot be read: stop, or leave out and count them.",
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
 )
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 128, "Images per step, all devices.", lower_bound=1
@@ -48,31 +66,26 @@ flags.declare_key_flag("detectors")  # lists it in --help
 
 
 def main(argv: list[str]) -> None:
-    """Loads a checkpoint, scores the benchmark and writes the results."""
+    """Loads a network, scores the benchmark and writes the results."""
     del argv
     folders.check_new(_OUTPUT.value)
-    run = checkpoints.read_config(_CHECKPOINT.value)
-    size = run["image_size"]
-    benchmark = benchmarks.get(_BENCHMARK.value or run["benchmark"], image_size=size)
-    classes = len(benchmark.class_names)
-    backbone = run["model"]
-    model = models.create(backbone, classes, dtype=run["dtype"])
-    detectors = cli.detectors(_DETECTORS.value, benchmark.name, backbone)
-    evaluation.check(detectors, benchmark, model, backbone)
-    variables = checkpoints.load_variables(_CHECKPOINT.value, model, (size, size, 3))
-    detector = evaluation.make_detector(
-        detectors, benchmark, model, variables, backbone
-    )
+    network = checkpoint.open(_CHECKPOINT.value)
+    benchmark = _open_benchmark(network)
+    evaluation.check_classes(network.model, network.class_names, benchmark)
+    detectors = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
+    evaluation.check(detectors, benchmark, network.model, network.name)
     curves = {}
     if _SELECT.value:
+        detector = _detector(detectors, benchmark, network)
         curves = paper_grids.run(detector, benchmark, _BATCH_SIZE.value)
         chosen = {name: curve.best.spec for name, curve in curves.items()}
         detectors = {**detectors, **chosen}
-        detector = evaluation.make_detector(
-            detectors, benchmark, model, variables, backbone
-        )
     _, result = evaluation.evaluate(
-        detector, benchmark, batch_size=_BATCH_SIZE.value, cache=_CACHE.value
+        _detector(detectors, benchmark, network),
+        benchmark,
+        batch_size=_BATCH_SIZE.value,
+        workers=_WORKERS.value,
+        cache=_CACHE.value,
     )
     printed = writing.write(
         _OUTPUT.value,
@@ -83,15 +96,46 @@ def main(argv: list[str]) -> None:
             "benchmark": benchmark.name,
             "checkpoint": _CHECKPOINT.value,
             "batch_size": _BATCH_SIZE.value,
-            "trained": run,
+            "trained": dict(network.source),
         },
-        model=model,
-        variables=variables,
+        model=network.model,
+        variables=network.variables,
         curves=curves,
     )
     for name, curve in curves.items():
         print(f"\n{name}: {curve.method}, on noise\n{curve.text()}")
-    print(f"\n{printed}\nwritten to {_OUTPUT.value}")
+    for name, images in result.skipped.items():
+        print(f"\nskipped in {name}:\n  " + "\n  ".join(images))
+    print(f"\n{printed}\nwaited for data {result.waiting:.1%} of the time")
+    print(f"written to {_OUTPUT.value}")
+
+
+def _open_benchmark(network: checkpoint.Trained) -> benchmarks.Benchmark:
+    """The benchmark that is asked for, with the network's own preprocessing."""
+    name = _BENCHMARK.value or network.source.get("benchmark")
+    if name is None:
+        raise ValueError(
+            f"{_CHECKPOINT.value} was converted, so it does not say what to score: "
+            f"give --benchmark, one of {', '.join(benchmarks.names())}."
+        )
+    return benchmarks.get(
+        name,
+        data_dir=_DATA_DIR.value,
+        image_size=network.image_size,
+        preprocessing=network.preprocessing,
+        ood=_OOD.value,
+        skip_corrupt=_CORRUPT.value == "skip",
+    )
+
+
+def _detector(
+    detectors: Mapping[str, str],
+    benchmark: benchmarks.Benchmark,
+    network: checkpoint.Trained,
+) -> Any:
+    return evaluation.make_detector(
+        detectors, benchmark, network.model, network.variables, network.name
+    )
 
 
 if __name__ == "__main__":

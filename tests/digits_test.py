@@ -119,5 +119,5 @@ def test_array_source_refuses_other_dtypes_and_lengths():
     images = np.zeros((3, 4, 4, 3), np.uint8)
     with pytest.raises(ValueError, match="uint8"):
         sources.ArraySource(images.astype(np.float32))
-    with pytest.raises(ValueError, match="2 labels for 3 images"):
+    with pytest.raises(ValueError, match=r"labels \(2,\) for 3 images"):
         sources.ArraySource(images, np.zeros(2, int))

@@ -12,6 +12,7 @@ from jood.scores.gen import gen
 from jood.scores.gen import log_probabilities
 from jood.scores.gradnorm import gradnorm
 from jood.scores.klm import klm
+from jood.scores.logit import msp
 
 
 def of_logits(logits):
@@ -176,3 +177,37 @@ def test_gradnorm_is_the_gradient_of_the_divergence_from_uniform(T):
 def test_gradnorms_temperature_is_checked(T):
     with pytest.raises(ValueError, match="T must be a finite number above 0"):
         gradnorm(T=T)
+
+
+def test_metrics_rank_msp_by_its_log_odds_which_do_not_end_at_one():
+    logits = np.float32([[20.0, 0.4, 0.0], [40.0, 0.4, 0.0], [1.0, 0.9, 0.0]])
+    p = score(msp(), of_logits(logits))
+    assert p[0] == p[1] == 1
+    got = score(msp().ranking, of_logits(logits))
+    rest = np.log(np.exp(0.4) + 1)
+    np.testing.assert_allclose(got[:2], [20 - rest, 40 - rest], rtol=1e-6)
+    np.testing.assert_allclose(got[2], np.log(p[2] / (1 - p[2])), rtol=1e-5)
+
+
+def test_log_odds_keep_the_order_of_softmax_probabilities():
+    logits = sample_logits()
+    wide = logits.astype(np.float64)
+    p = np.exp(wide - wide.max(-1, keepdims=True))
+    p = (p / p.sum(-1, keepdims=True)).max(-1)
+    np.testing.assert_array_equal(
+        np.argsort(score(msp().ranking, of_logits(logits))), np.argsort(p)
+    )
+
+
+def test_log_odds_of_one_class_are_finite():
+    np.testing.assert_array_equal(
+        score(msp().ranking, of_logits(np.float32([[3.0], [-2.0]]))), [0, 0]
+    )
+
+
+def test_a_chain_is_ranked_by_its_last_parts_ranking():
+    acts = of_logits(np.float32([[40.0, 0.4, 0.0]]))
+    ranking = jood.parse("temperature(T=2.0)|msp()").ranking
+    rest = np.log(np.exp(0.2) + 1)
+    np.testing.assert_allclose(score(ranking, acts), [20 - rest], rtol=1e-6)
+    assert jood.parse("temperature(T=2.0)|energy()").ranking is None

@@ -1,10 +1,24 @@
-"""Batches: padding and masks, order, and restarting at any step."""
+"""Batches: padding and masks, order, restarting, workers, shares of processes."""
 
+import itertools
+import os
+import time
+
+from absl import flags
+import grain
+import jax
 import numpy as np
+from PIL import Image
 import pytest
 
+import jood
+from jood.data import decoding
 from jood.data import pipeline
+from jood.data import prefetch
+from jood.data import workers
+from jood.data.image_folder import ImageFolder
 from jood.data.sources import ArraySource
+from jood.data.sources import Skipping
 
 
 def numbered(count):
@@ -69,3 +83,357 @@ def test_too_little_data_is_named():
         pipeline.EvaluationBatches(numbered(0), 4)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         pipeline.EvaluationBatches(numbered(3), 0)
+
+
+class Plain:
+    """Another source's examples, without the path that arrays in memory take."""
+
+    def __init__(self, source, bad=(), delay=0.0):
+        self.source, self.bad, self.delay = source, bad, delay
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        time.sleep(self.delay)
+        if index in self.bad:
+            raise decoding.ImageError(f"{index}.png", "it is cut")
+        return self.source[index]
+
+
+class Dying(Plain):
+    """A source whose process ends when it is read."""
+
+    def __getitem__(self, index):
+        os._exit(7)
+
+
+def same(first, second):
+    first, second = list(first), list(second)
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize("count", [8, 10])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_arrays_in_memory_give_the_batches_that_any_source_gives(count, labelled):
+    source = numbered(count)
+    if not labelled:
+        source = ArraySource(source.images)
+    sliced = list(pipeline.EvaluationBatches(source, 4))
+    same(sliced, pipeline.EvaluationBatches(Plain(source), 4))
+    assert sliced[0].image.dtype == np.uint8
+    assert sliced[0].mask.dtype == np.float32
+    assert (sliced[0].label.dtype == np.int32) if labelled else sliced[0].label is None
+
+
+def test_batches_of_an_iteration_that_is_left_are_not_read():
+    class Counting(Plain):
+        read = 0
+
+        def __getitem__(self, index):
+            Counting.read += 1
+            return super().__getitem__(index)
+
+    batches = iter(pipeline.EvaluationBatches(Counting(numbered(200)), 1))
+    next(batches)
+    batches.close()
+    assert Counting.read < 100
+
+
+# Files
+
+
+def photos(root, count, size=(8, 8), broken=()):
+    root.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        path = root / f"{'ab'[i % 2]}/{i:03}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((*size, 3), i, np.uint8)).save(path)
+        if i in broken:
+            path.write_bytes(path.read_bytes()[:30])
+    return root
+
+
+def test_images_of_several_sizes_are_an_error_that_names_two(tmp_path):
+    photos(tmp_path, 3)
+    photos(tmp_path / "c", 1, size=(8, 9))
+    message = (
+        r"uint8 \(8, 8, 3\) for .*a/000\.png and uint8 \(8, 9, 3\) for "
+        r".*c/a/000\.png\. Give the source a preprocessing"
+    )
+    with pytest.raises(ValueError, match=message):
+        list(pipeline.EvaluationBatches(ImageFolder(tmp_path), 4))
+    with pytest.raises(ValueError, match=r"\(8, 9, 3\) for .*c/a/000\.png"):
+        list(pipeline.training_batches(ImageFolder(tmp_path), 4, steps=1, seed=0))
+    fit = jood.Preprocessing((0.5,) * 3, (0.5,) * 3, crop=8)
+    (batch,) = pipeline.EvaluationBatches(ImageFolder(tmp_path, preprocessing=fit), 4)
+    assert batch.image.shape == (4, 8, 8, 3)
+
+
+def test_examples_of_a_list_are_named_by_their_index():
+    examples = [{"image": np.zeros((2, size, 3), np.uint8)} for size in (2, 2, 2, 3)]
+    with pytest.raises(ValueError, match="for example 2 and .* for example 3"):
+        list(pipeline.EvaluationBatches(examples, 2))
+    examples = [dict(e, label=1) for e in examples[:3]]
+    del examples[2]["label"]
+    with pytest.raises(ValueError, match="example 0 has one, example 2 has not"):
+        list(pipeline.EvaluationBatches(examples, 3))
+
+
+def test_an_unreadable_image_raises_by_default(tmp_path):
+    source = ImageFolder(photos(tmp_path, 6, broken=(3,)))
+    with pytest.raises(decoding.ImageError, match=r"b/003\.png"):
+        list(pipeline.EvaluationBatches(source, 4))
+    with pytest.raises(decoding.ImageError, match=r"b/003\.png"):
+        list(pipeline.training_batches(source, 6, steps=1, seed=0))
+
+
+def test_skipped_images_keep_their_place_with_mask_0_and_are_listed(tmp_path):
+    source = Skipping(ImageFolder(photos(tmp_path, 6, broken=(0, 3))))
+    batches = pipeline.EvaluationBatches(source, 4)  # order: 0 2 4 1 | 3 5
+    for _ in range(2):  # and are not counted twice
+        first, second = batches
+        np.testing.assert_array_equal(first.mask, [0, 1, 1, 1])
+        np.testing.assert_array_equal(second.mask, [0, 1, 0, 0])
+        np.testing.assert_array_equal(first.image[:, 0, 0, 0], [0, 2, 4, 1])
+        np.testing.assert_array_equal(second.image[:, 0, 0, 0], [0, 5, 0, 0])
+        assert sorted(batches.skipped) == [0, 4]
+    assert "a/000.png: " in batches.skipped[0]
+    assert "b/003.png: " in batches.skipped[4]
+
+
+def test_training_takes_the_next_readable_image_for_a_skipped_one(caplog):
+    def labels(source, **options):
+        batches = pipeline.training_batches(source, 5, steps=4, seed=3, **options)
+        return np.concatenate([batch.label for batch in batches])
+
+    whole = labels(numbered(10))
+    found = labels(Skipping(Plain(numbered(10), bad=(4, 9))))
+    np.testing.assert_array_equal(found, [{4: 5, 9: 0}.get(i, i) for i in whole])
+    told = [record.getMessage() for record in caplog.records]
+    assert sorted(told) == [
+        f"another image is trained on instead of {i}.png: it is cut" for i in (4, 9)
+    ]
+
+
+def test_training_without_labels_is_refused():
+    source = ArraySource(numbered(4).images)
+    with pytest.raises(ValueError, match="training needs labels"):
+        next(pipeline.training_batches(source, 4, steps=1, seed=0))
+
+
+# Augmentation
+
+
+def noisy(generator, image):
+    return image + generator.integers(0, 100, image.shape, dtype=np.uint8)
+
+
+def test_augmentation_depends_on_seed_and_step_alone():
+    def run(seed=0, start=0, augment=noisy, **options):
+        return pipeline.training_batches(
+            numbered(10), 4, steps=6, seed=seed, start=start, augment=augment, **options
+        )
+
+    whole, plain = list(run()), list(run(augment=None))
+    same(whole, run())
+    same(whole[3:], run(start=3))
+    for batch, bare in zip(whole, plain, strict=True):
+        np.testing.assert_array_equal(batch.label, bare.label)
+        assert (batch.image != bare.image).any()
+    other = list(run(seed=1))
+    assert (whole[0].image != other[0].image).any()
+    noise = [  # of the same example in different epochs
+        batch.image[row] - bare.image[row]
+        for batch, bare in zip(whole, plain, strict=True)
+        for row in np.flatnonzero(batch.label == 0)
+    ]
+    assert len(noise) >= 2
+    assert (noise[0] != noise[1]).any()
+    halves = [list(run(process_index=p, process_count=2)) for p in (0, 1)]
+    for step, batch in enumerate(whole):
+        joined = np.concatenate([half[step].image for half in halves])
+        order, expected = (np.lexsort(x.reshape(4, -1).T) for x in (joined, batch.image))
+        np.testing.assert_array_equal(joined[order], batch.image[expected])
+
+
+# Several processes
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("wrap", [Plain, lambda source: source], ids=["any", "array"])
+def test_each_process_reads_its_rows_of_every_evaluation_batch(count, wrap):
+    source = wrap(numbered(9))  # of the last batch, most processes have padding only
+    whole = list(pipeline.EvaluationBatches(source, 4))
+    shares = [
+        list(
+            pipeline.EvaluationBatches(source, 4, process_index=p, process_count=count)
+        )
+        for p in range(count)
+    ]
+    for index, batch in enumerate(whole):
+        rows = [share[index] for share in shares]
+        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+        same([batch._replace(image=0)], [joined._replace(image=0)])
+        real = batch.mask > 0
+        np.testing.assert_array_equal(joined.image[real], batch.image[real])
+
+
+def test_each_process_reads_only_its_examples():
+    class Seen(Plain):
+        seen = ()
+
+        def __getitem__(self, index):
+            Seen.seen += (index,)
+            return super().__getitem__(index)
+
+    list(
+        pipeline.EvaluationBatches(
+            Seen(numbered(8)), 4, process_index=1, process_count=2
+        )
+    )
+    assert sorted(Seen.seen) == [2, 3, 6, 7]
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_the_processes_share_every_training_batch(start):
+    def labels(**options):
+        batches = pipeline.training_batches(
+            numbered(10), 6, steps=5, seed=2, start=start, **options
+        )
+        return [sorted(batch.label) for batch in batches]
+
+    parts = [labels(process_index=p, process_count=3) for p in range(3)]
+    assert all(len(batch) == 2 for part in parts for batch in part)
+    joined = [sorted(itertools.chain(*shares)) for shares in zip(*parts, strict=True)]
+    assert joined == labels(process_count=1, process_index=0) == labels()
+
+
+def test_shares_that_do_not_exist_are_refused():
+    def first(**options):
+        next(iter(pipeline.EvaluationBatches(numbered(8), 4, **options)))
+
+    with pytest.raises(ValueError, match=r"got 2 of 2"):
+        first(process_index=2, process_count=2)
+    with pytest.raises(ValueError, match=r"got 0 of 0"):
+        first(process_index=0, process_count=0)
+    with pytest.raises(ValueError, match="divisible by the 3 processes, got 4"):
+        first(process_index=0, process_count=3)
+
+
+def test_the_fingerprint_tells_batch_sizes_and_shares_apart():
+    source = numbered(8)
+    texts = {
+        pipeline.EvaluationBatches(source, size, **options).fingerprint()
+        for size, options in (
+            (4, {}),
+            (8, {}),
+            (4, {"process_index": 0, "process_count": 2}),
+            (4, {"process_index": 1, "process_count": 2}),
+        )
+    }
+    assert len(texts) == 4
+
+
+# Worker processes (each starts interpreters, which takes seconds; pytest parses no absl
+# flags, which Grain would want)
+
+
+def test_workers_give_the_same_batches_names_and_errors(tmp_path):
+    folder = ImageFolder(photos(tmp_path, 11, broken=(6,)))
+    threads = pipeline.EvaluationBatches(Skipping(folder), 2)
+    processes = pipeline.EvaluationBatches(Skipping(folder), 2, workers=2)
+    same(threads, processes)
+    assert list(processes.skipped) == [3]
+    assert processes.skipped == threads.skipped
+    with pytest.raises(decoding.ImageError, match=r"a/006\.png: ") as caught:
+        list(pipeline.EvaluationBatches(folder, 16, workers=2))  # more than batches
+    assert caught.value.name.endswith("a/006.png")
+
+
+def test_workers_give_the_same_training_batches():
+    def run(**options):
+        return pipeline.training_batches(
+            numbered(10), 4, steps=7, seed=0, start=2, augment=noisy, **options
+        )
+
+    same(run(), run(workers=2))
+
+
+def test_a_worker_that_dies_is_reported():
+    batches = pipeline.EvaluationBatches(Dying(numbered(4)), 4, workers=1)
+    with pytest.raises(RuntimeError, match=r"worker process died.*code 7.*workers=0"):
+        list(batches)
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, True, None])
+def test_a_bad_number_of_workers_is_refused(number):
+    source = numbered(4)
+    with pytest.raises(ValueError, match="workers"):
+        pipeline.EvaluationBatches(source, 4, workers=number)
+    with pytest.raises(ValueError, match="workers"):
+        next(pipeline.training_batches(source, 4, steps=1, seed=0, workers=number))
+
+
+def test_grain_reads_its_flags_and_others_stay_unparsed():
+    workers._let_grain_read_its_flags()
+    assert grain.config.py_debug_mode is False
+    assert not flags.FLAGS.is_parsed()
+
+
+# On the way to the device
+
+
+def test_prefetched_keeps_the_order_and_two_batches_under_way():
+    put = []
+
+    def send(batch):
+        put.append(batch)
+        return batch * 10
+
+    batches = prefetch.prefetched(range(5), send)
+    found = []
+    for batch in batches:
+        found.append(batch)
+        assert len(put) == min(len(found) + 1, 5)
+    assert found == [0, 10, 20, 30, 40]
+    assert list(prefetch.prefetched([7], send)) == [70]
+    assert not list(prefetch.prefetched([], send))
+
+
+def test_timed_measures_who_waits_for_whom():
+    def run(reading, working):
+        def read():
+            for batch in range(4):
+                time.sleep(reading)
+                yield batch
+
+        class Slow:
+            __iter__ = staticmethod(read)
+
+        timed = prefetch.Timed(Slow())
+        for _ in range(2):
+            for _ in timed:
+                time.sleep(working)
+        return timed
+
+    busy = run(reading=0.001, working=0.03)
+    idle = run(reading=0.03, working=0.001)
+    assert busy.share < 0.35
+    assert idle.share > 0.65
+    assert idle.waited == pytest.approx(0.24, rel=0.5)
+    assert idle.total == pytest.approx(idle.waited + 0.008, rel=0.5)
+
+
+def test_timed_batches_are_the_batches():
+    batches = pipeline.EvaluationBatches(numbered(6), 4)
+    timed = prefetch.Timed(batches)
+    assert timed.share == 0
+    same(timed, batches)
+    assert len(timed) == 2
+    assert timed.fingerprint() == batches.fingerprint()
+    assert timed.total >= timed.waited > 0
+    with pytest.raises(ValueError, match=r"no method fingerprint\(\)"):
+        prefetch.Timed([1]).fingerprint()

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jood import feature_key
+from jood.data import sources
 from jood.data.sources import Source
 
 
@@ -26,6 +28,15 @@ class Subset:
 
     def __getitem__(self, index: Any) -> Mapping[str, Any]:
         return self.source[int(self.indices[index])]
+
+    def fingerprint(self) -> str:
+        """Returns that of the source, and which examples these are.
+
+        Raises:
+          ValueError: the source has none.
+        """
+        digest = feature_key.array_digest(indices=self.indices)
+        return f"subset {digest} of {sources.fingerprint(self.source)}"
 
 
 def hold_out(source: Source, every: int = 5) -> tuple[Subset, Subset]:

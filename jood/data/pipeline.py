@@ -1,22 +1,32 @@
-"""Batches from a source, with Grain: deterministic, prefetched, re-iterable.
+"""Batches from a source, with Grain: deterministic, read ahead, re-iterable.
 
 Training batches are a function of (seed, step) alone, so a run that stopped at a
 step goes on with exactly the batches that it would have seen. Evaluation keeps the
 order and pads the last batch, with mask 0, so that every batch has one shape.
+
+With several JAX processes, each reads its share of every global batch and nothing
+else; together they see what one process would.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
+import logging
 from typing import Any
 
 import grain
+import jax
 import numpy as np
 
 from jood.batch import Batch
+from jood.data import sources
+from jood.data import stacking
+from jood.data import workers as workers_lib
+from jood.data.sources import ArraySource
 from jood.data.sources import Source
 
-# Grain's own default reads 500 elements ahead, and an element here is a whole batch.
-_READ_AHEAD = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+_LOGGER = logging.getLogger(__name__)
+
+Augment = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,23 +34,43 @@ class EvaluationBatches:
     """All examples in order; can be iterated again and again.
 
     Attributes:
-      source: what to read.
-      batch_size: B of every batch; the last is padded with zeros.
+      source: what to read. Of a `jood.data.sources.Skipping`, unreadable images get
+        mask 0.
+      batch_size: B of every global batch; the last is padded with zeros.
+      workers: processes that read; 0 reads with threads. Arrays in memory are sliced
+        here in any case.
+      process_index: of this process, which yields the rows [index, index + 1) * B /
+        count of each batch; by default `jax.process_index()`.
+      process_count: by default `jax.process_count()`.
+      skipped: unreadable images met so far, by index: which and why.
     """
 
     source: Source
     batch_size: int
+    _: dataclasses.KW_ONLY
+    workers: int = 0
+    process_index: int | None = None
+    process_count: int | None = None
+    skipped: dict[int, str] = dataclasses.field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_sizes(self.source, self.batch_size, 1)
+        workers_lib.check(self.workers)
 
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        dataset = grain.MapDataset.source(self.source).batch(self.batch_size)
-        for examples in dataset.to_iter_dataset(_READ_AHEAD):
-            yield self._padded(examples)
+        rows = _rows(self.batch_size, self.process_index, self.process_count)
+        if isinstance(self.source, ArraySource):
+            for start in range(0, len(self.source), self.batch_size):
+                yield _sliced(self.source, start + rows.start, len(rows))
+            return
+        reader = _Reader(self.source, self.batch_size, rows)
+        dataset = grain.MapDataset.source(reader)
+        for arrays in workers_lib.read(dataset, self.workers):
+            self.skipped.update(arrays["skipped"])
+            yield Batch(arrays["image"], arrays.get("label"), arrays["mask"])
 
     def fingerprint(self) -> str:
         """Returns a text that other data, or another batch size, do not have.
@@ -48,59 +78,156 @@ class EvaluationBatches:
         Raises:
           ValueError: the source has no method fingerprint().
         """
-        if not hasattr(self.source, "fingerprint"):
-            raise ValueError(
-                "a feature cache is keyed by the data, but the source, a "
-                f"{type(self.source).__name__}, has no method fingerprint(). Give it "
-                "one, or name the data: jood.Fingerprinted(batches, "
-                "'which data, order, batch size')."
-            )
-        return f"{self.source.fingerprint()}, batch_size={self.batch_size}"
+        rows = _rows(self.batch_size, self.process_index, self.process_count)
+        text = f"{sources.fingerprint(self.source)}, batch_size={self.batch_size}"
+        whole = rows == range(self.batch_size)
+        return text if whole else f"{text}, rows {rows.start} to {rows.stop}"
 
-    def _padded(self, examples: dict[str, Any]) -> Batch:
-        size = len(examples["image"])
-        missing = self.batch_size - size
 
-        def pad(array: np.ndarray) -> np.ndarray:
-            return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+    """Random access to padded batches: what a thread or worker reads at a time."""
 
-        label = examples.get("label")
-        return Batch(
-            image=pad(examples["image"]),
-            label=None if label is None else pad(label),
-            mask=pad(np.ones(size, np.float32)),
-        )
+    source: Source
+    batch_size: int
+    rows: range  # of every batch
+
+    def __len__(self) -> int:
+        return -(-len(self.source) // self.batch_size)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        start = index * self.batch_size + self.rows.start
+        end = min(start + len(self.rows), len(self.source))
+        if start < end:
+            examples = [self.source[i] for i in range(start, end)]
+            return stacking.stack(examples, len(self.rows), start)
+        batch = stacking.stack([self.source[0]], len(self.rows))  # for the shapes only
+        zeros = {k: np.zeros_like(v) for k, v in batch.items() if k != "skipped"}
+        return {**zeros, "skipped": {}}
+
+
+def _sliced(source: ArraySource, start: int, size: int) -> Batch:
+    def rows(array: np.ndarray) -> np.ndarray:
+        part = array[start : start + size]
+        missing = size - len(part)
+        return np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1))
+
+    labels = source.labels
+    count = min(max(len(source) - start, 0), size)
+    return Batch(
+        image=rows(source.images),
+        label=None if labels is None else rows(labels).astype(np.int32),
+        mask=(np.arange(size) < count).astype(np.float32),
+    )
 
 
 def training_batches(
-    source: Source, batch_size: int, *, steps: int, seed: int, start: int = 0
+    source: Source,
+    batch_size: int,
+    *,
+    steps: int,
+    seed: int,
+    start: int = 0,
+    augment: Augment | None = None,
+    workers: int = 0,
+    process_index: int | None = None,
+    process_count: int | None = None,
 ) -> Iterator[Batch]:
     """Yields the batches of steps start, ..., steps - 1, reshuffled every epoch.
 
+    An image that cannot be read raises, or, if the source is a
+    `jood.data.sources.Skipping`, the next readable one of the source takes its place;
+    the log says so once for each.
+
     Args:
       source: labelled examples.
-      batch_size: B; a batch may hold the end of one epoch and the start of the next.
+      batch_size: B of the global batch; one may hold the end of one epoch and the
+        start of the next.
       steps: number of steps of the whole run.
-      seed: decides the order.
+      seed: decides the order and the augmentation.
       start: the first step to yield.
+      augment: (generator, image uint8 [H, W, C]) -> image. The generator is a function
+        of the seed and the example's place in the run.
+      workers: processes that read; 0 reads with threads.
+      process_index: of this process, which gets B / count of each batch's examples; by
+        default `jax.process_index()`.
+      process_count: by default `jax.process_count()`.
 
     Raises:
-      ValueError: the source is empty or smaller than a batch.
+      ValueError: the source is empty or smaller than a batch, has no labels, or its
+        images differ in shape.
     """
     _check_sizes(source, batch_size, batch_size)
-    dataset = (
-        grain.MapDataset.source(source)
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .batch(batch_size, drop_remainder=True)
-    )
-    for examples in dataset[start:steps].to_iter_dataset(_READ_AHEAD):
-        yield Batch(
-            image=examples["image"],
-            label=examples["label"],
-            mask=np.ones(batch_size, np.float32),
+    workers_lib.check(workers)
+    rows = _rows(batch_size, process_index, process_count)
+    dataset = grain.MapDataset.source(_Replacing(source)).seed(seed).shuffle().repeat()
+    if augment is not None:
+        dataset = dataset.random_map(_OnImage(augment))
+    count = batch_size // len(rows)
+    if count > 1:  # every count-th example: a batch of these is part of a global one
+        dataset = dataset[rows.start // len(rows) :: count]
+    dataset = dataset.batch(len(rows), drop_remainder=True, batch_fn=_stack)
+    told: set[str] = set()
+    for arrays in workers_lib.read(dataset[start:steps], workers):
+        for text in set(arrays["replaced"]) - told:
+            _LOGGER.warning("another image is trained on instead of %s", text)
+        told.update(arrays["replaced"])
+        yield Batch(arrays["image"], arrays["label"], arrays["mask"])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Replacing:
+    """A source in whose skipped examples the next readable one stands."""
+
+    source: Source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        replaced = []
+        example = self.source[index]
+        while "skipped" in example:  # one is readable, else Skipping raises
+            replaced.append(example["skipped"])
+            index = (index + 1) % len(self.source)
+            example = self.source[index]
+        return {**example, "replaced": replaced} if replaced else example
+
+
+@dataclasses.dataclass(frozen=True)
+class _OnImage:
+    """Changes the image of an example."""
+
+    augment: Augment
+
+    def __call__(
+        self, example: Mapping[str, Any], generator: np.random.Generator
+    ) -> dict[str, Any]:
+        return {**example, "image": self.augment(generator, example["image"])}
+
+
+def _stack(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    arrays = stacking.stack(examples, len(examples))
+    if "label" not in arrays:
+        raise ValueError("training needs labels, but the source's examples have none.")
+    replaced = [text for example in examples for text in example.get("replaced", ())]
+    return {**arrays, "replaced": replaced}
+
+
+def _rows(batch_size: int, index: int | None, count: int | None) -> range:
+    """The rows of a global batch that are this process's."""
+    index = jax.process_index() if index is None else index
+    count = jax.process_count() if count is None else count
+    if not 0 <= index < count:
+        raise ValueError(
+            f"process_index must be in [0, process_count), got {index} of {count}."
         )
+    if batch_size % count:
+        raise ValueError(
+            f"batch_size must be divisible by the {count} processes, got {batch_size}."
+        )
+    size = batch_size // count
+    return range(index * size, (index + 1) * size)
 
 
 def _check_sizes(source: Source, batch_size: int, least: int) -> None:

@@ -13,10 +13,35 @@ from flax import linen as nn
 import numpy as np
 
 from jood import names as names_lib
+from jood.models import densenet
+from jood.models import mobilenet_v2
+from jood.models import mobilenet_v3
+from jood.models import regnet
 from jood.models import resnet
+from jood.models import resnet_cifar
+from jood.models import vit
+from jood.models import wide_resnet
 
-_FAMILIES: dict[str, type[nn.Module]] = {"ResNet": resnet.ResNet}
-_MODELS: dict[str, Callable[..., nn.Module]] = {**resnet.MODELS}
+_FAMILIES: dict[str, type[nn.Module]] = {
+    "ResNet": resnet.ResNet,
+    "CifarResNet": resnet_cifar.CifarResNet,
+    "WideResNet": wide_resnet.WideResNet,
+    "DenseNet": densenet.DenseNet,
+    "MobileNetV2": mobilenet_v2.MobileNetV2,
+    "MobileNetV3": mobilenet_v3.MobileNetV3,
+    "RegNet": regnet.RegNet,
+    "ViT": vit.ViT,
+}
+_MODELS: dict[str, Callable[..., nn.Module]] = {
+    **resnet.MODELS,
+    **resnet_cifar.MODELS,
+    **wide_resnet.MODELS,
+    **densenet.MODELS,
+    **mobilenet_v2.MODELS,
+    **mobilenet_v3.MODELS,
+    **regnet.MODELS,
+    **vit.MODELS,
+}
 
 
 def names() -> tuple[str, ...]:
@@ -29,7 +54,8 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
 
     Args:
       name: one of `names()`.
-      num_classes: K, the width of the logits.
+      num_classes: K, the width of the logits; of a ResNet also 0, a backbone without
+        a head, which returns the pooled feature [B, D].
       **options: fields of the model's class, such as `width` or `dtype`
         ('float32' or 'bfloat16').
 
@@ -44,12 +70,16 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
         raise names_lib.unknown("model", name, _MODELS)
     if isinstance(num_classes, np.integer):
         num_classes = int(num_classes)
-    if type(num_classes) is not int or num_classes < 1:
-        raise ValueError(f"num_classes must be an integer >= 1, got {num_classes!r}.")
     try:
-        return _MODELS[name](num_classes=num_classes, **options)
+        model = _MODELS[name](num_classes=num_classes, **options)
     except TypeError as error:
         raise ValueError(f"{error}; in models.create({name!r}).") from None
+    smallest = 0 if isinstance(model, resnet.ResNet) else 1
+    if type(num_classes) is not int or num_classes < smallest:
+        raise ValueError(
+            f"num_classes must be an integer >= {smallest}, got {num_classes!r}."
+        )
+    return model
 
 
 def describe(model: nn.Module) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Do these variables belong to this model? All differences in one message."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flax import linen as nn
@@ -28,10 +28,44 @@ def check_variables(
     Raises:
       ValueError: a variable is missing, unexpected or of another shape.
     """
+    problems = differences(expected_shapes(model, image_shape), _shapes(variables))
+    if any(problems.values()):
+        raise ValueError(
+            f"{where} was made for another architecture than this "
+            f"{type(model).__name__}:\n{listed(problems)}"
+        )
+
+
+def expected_shapes(
+    model: nn.Module, image_shape: tuple[int, ...]
+) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a model's variables by name; nothing is computed.
+
+    Args:
+      model: a Linen module.
+      image_shape: (H, W, C) to initialise the model with.
+
+    Returns:
+      Shapes by names such as 'params/head/kernel'.
+    """
     images = jnp.zeros([1, *image_shape])
-    wanted = _shapes(jax.eval_shape(model.init, jax.random.key(0), images))
-    found = _shapes(variables)
-    problems = {
+    return _shapes(jax.eval_shape(model.init, jax.random.key(0), images))
+
+
+def differences(
+    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> dict[str, list[str]]:
+    """Compares shapes by name.
+
+    Args:
+      wanted: the model's.
+      found: the file's.
+
+    Returns:
+      What is wrong, by its kind: names that are missing, unexpected and of another
+      shape; empty lists if nothing is.
+    """
+    return {
         "missing": sorted(wanted.keys() - found.keys()),
         "unexpected": sorted(found.keys() - wanted.keys()),
         "of another shape": [
@@ -40,17 +74,16 @@ def check_variables(
             if wanted[name] != found[name]
         ],
     }
-    if any(problems.values()):
-        lines = [
-            f"  {kind}: {', '.join(names[:_SHOWN])}"
-            + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
-            for kind, names in problems.items()
-            if names
-        ]
-        raise ValueError(
-            f"{where} was made for another architecture than this "
-            f"{type(model).__name__}:\n" + "\n".join(lines)
-        )
+
+
+def listed(problems: Mapping[str, Sequence[str]]) -> str:
+    """Returns a line for each kind of problem that there is, shortened."""
+    return "\n".join(
+        f"  {kind}: {', '.join(names[:_SHOWN])}"
+        + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
+        for kind, names in problems.items()
+        if names
+    )
 
 
 def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -1,10 +1,17 @@
-"""Residual networks (He et al., CVPR 2016), laid out so that torchvision weights fit.
+"""Residual networks (He et al., CVPR 2016), laid out so that PyTorch's weights fit.
 
 Stages are modules named C2..C5; each returns the activated map after its last
 block, at stride 4, 8, 16, 32 with the ImageNet stem. A network of fewer stages ends
 at C5 all the same: the last stage is always C5. As in torchvision, a bottleneck has
 its stride on the 3x3 convolution, padding is (1, 1) on both sides also at stride 2
 (Flax's 'SAME' is not), and BatchNorm has epsilon 1e-5 and momentum 0.9.
+
+The variants are those of He et al., CVPR 2019 (Table 5, "bag of tricks"), and of
+dense prediction. `resnet50d` has a deep stem and pools before it projects (v1d).
+`resnet50_d8`, the backbone of FCN-R50-D8, has the deep stem (v1c) and dilates its
+last two stages instead of striding: its map is at stride 8. Faster R-CNN's backbone,
+torchvision's and mmdetection's (style='pytorch'), is `resnet50` itself. Backbones
+are built without a classifier by `num_classes=0`.
 
 `dtype` is the type that convolutions compute in (bfloat16 on accelerators); the
 parameters and BatchNorm statistics are `param_dtype`, the logits float32.
@@ -18,33 +25,29 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-# PyTorch's kaiming_normal_(mode='fan_out', nonlinearity='relu') for convolutions,
-# and its uniform ±1/sqrt(fan_in) for the weight and the bias of a linear layer.
-_conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-_linear_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
-
-def _linear_bias_init(fan_in: int) -> Callable[..., jax.Array]:
-    limit = fan_in**-0.5
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
-        key, shape, dtype, -limit, limit
-    )
+from jood.models import layers
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; the output has `features` channels."""
+    """Two 3x3 convolutions; the output has `features` channels.
+
+    Only the first is dilated, as in mmsegmentation (timm dilates both).
+    """
 
     features: int
     stride: int
-    conv: Callable[..., nn.Module]
-    norm: Callable[..., nn.Module]
+    dilation: int
+    downsample: str
+    types: layers.Types
+    train: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = self.conv(self.features, (3, 3), self.stride, name="conv1")(x)
-        y = nn.relu(self.norm(name="bn1")(y))
-        y = self.conv(self.features, (3, 3), name="conv2")(y)
-        y = self.norm(name="bn2")(y)
+        conv = functools.partial(layers.conv, self.types, self.features)
+        norm = layers.batch_norm(self.types, self.train)
+        y = conv(3, self.stride, dilation=self.dilation, name="conv1")(x)
+        y = nn.relu(norm(name="bn1")(y))
+        y = norm(name="bn2")(conv(3, name="conv2")(y))
         return nn.relu(y + _shortcut(self, x, y.shape[-1]))
 
 
@@ -53,42 +56,60 @@ class BottleneckBlock(nn.Module):
 
     features: int
     stride: int
-    conv: Callable[..., nn.Module]
-    norm: Callable[..., nn.Module]
+    dilation: int
+    downsample: str
+    types: layers.Types
+    train: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = self.conv(self.features, (1, 1), name="conv1")(x)
-        y = nn.relu(self.norm(name="bn1")(y))
-        y = self.conv(self.features, (3, 3), self.stride, name="conv2")(y)
-        y = nn.relu(self.norm(name="bn2")(y))
-        y = self.conv(4 * self.features, (1, 1), name="conv3")(y)
-        y = self.norm(name="bn3")(y)
+        conv = functools.partial(layers.conv, self.types)
+        norm = layers.batch_norm(self.types, self.train)
+        y = conv(self.features, 1, name="conv1")(x)
+        y = nn.relu(norm(name="bn1")(y))
+        y = conv(self.features, 3, self.stride, dilation=self.dilation, name="conv2")(y)
+        y = nn.relu(norm(name="bn2")(y))
+        y = conv(4 * self.features, 1, name="conv3")(y)
+        y = norm(name="bn3")(y)
         return nn.relu(y + _shortcut(self, x, y.shape[-1]))
 
 
 def _shortcut(
     block: BasicBlock | BottleneckBlock, x: jax.Array, channels: int
 ) -> jax.Array:
-    """The identity, or a strided 1x1 projection where the shape changes."""
-    if block.stride == 1 and x.shape[-1] == channels:
+    """The identity, or a 1x1 projection where the shape changes."""
+    stride = block.stride
+    if stride == 1 and x.shape[-1] == channels:
         return x
-    x = block.conv(channels, (1, 1), block.stride, name="downsample_conv")(x)
-    return block.norm(name="downsample_bn")(x)
+    if block.downsample == "avgpool" and stride == 2:
+        # An odd last row or column is the mean of what there is (ceil_mode).
+        x = nn.avg_pool(x, (2, 2), (2, 2), padding="SAME", count_include_pad=False)
+        stride = 1
+    x = layers.conv(block.types, channels, 1, stride, name="downsample_conv")(x)
+    return layers.batch_norm(block.types, block.train)(name="downsample_bn")(x)
 
 
 class Stage(nn.Module):
-    """A run of blocks at one resolution, the first of which has the stride."""
+    """A run of blocks at one resolution, the first of which has the stride.
+
+    The first block has half the dilation, since its input was made at the dilation
+    of the stage before: torchvision's rule, and mmsegmentation's contract_dilation.
+    """
 
     blocks: int
     make_block: Callable[..., nn.Module]
     stride: int
+    dilation: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for i in range(self.blocks):
-            stride = self.stride if i == 0 else 1
-            x = self.make_block(stride=stride, name=f"block{i + 1}")(x)
+            stride, dilation = 1, self.dilation
+            if i == 0:
+                stride, dilation = self.stride, max(self.dilation // 2, 1)
+            x = self.make_block(stride=stride, dilation=dilation, name=f"block{i + 1}")(
+                x
+            )
         return x
 
 
@@ -97,12 +118,19 @@ class ResNet(nn.Module):
 
     Attributes:
       stage_sizes: number of blocks of each stage, two to four stages.
-      num_classes: K.
+      num_classes: K; 0 is a backbone without a head, which returns the pooled
+        feature [B, D] instead of logits.
       block: 'basic' or 'bottleneck'.
-      stem: 'imagenet' (7x7 stride 2 and max pooling), 'cifar' (3x3 stride 1) or
-        'strided' (3x3 stride 2, a quarter of the cost).
+      stem: 'imagenet' (7x7 stride 2 and max pooling), 'deep' (three 3x3, the first
+        of stride 2 and two of half the width, and max pooling), 'cifar' (3x3
+        stride 1) or 'strided' (3x3 stride 2, a quarter of the cost).
       width: channels of the first stage (a bottleneck returns four times as many);
         each further stage doubles it.
+      downsample: how a shortcut is strided: 'conv' (the 1x1 projection has the
+        stride) or 'avgpool' (the mean of 2x2 pixels, then the projection).
+      strides: 1 or 2 for each stage; () is 1, then 2 for each further stage.
+      dilations: distance of the taps of each stage's 3x3 convolutions; () is 1. The
+        first block of a stage has half of it.
       dtype: compute type, 'float32', 'bfloat16' or 'float16'.
       param_dtype: type of parameters and statistics.
     """
@@ -112,85 +140,73 @@ class ResNet(nn.Module):
     block: str = "basic"
     stem: str = "imagenet"
     width: int = 64
+    downsample: str = "conv"
+    strides: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
     dtype: str = "float32"
     param_dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        _check_choice("block", self.block, ("basic", "bottleneck"))
-        _check_choice("stem", self.stem, ("imagenet", "cifar", "strided"))
-        _check_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
-        if not 2 <= len(self.stage_sizes) <= 4:
+        layers.check_choice("block", self.block, ("basic", "bottleneck"))
+        stems = ("imagenet", "deep", "cifar", "strided")
+        layers.check_choice("stem", self.stem, stems)
+        layers.check_choice("downsample", self.downsample, ("conv", "avgpool"))
+        layers.check_dtype(self.dtype)
+        stages = len(self.stage_sizes)
+        if not 2 <= stages <= 4:
             raise ValueError(
                 f"stage_sizes must name 2 to 4 stages, got {self.stage_sizes}."
+            )
+        if len(self.strides) not in (0, stages) or set(self.strides) - {1, 2}:
+            raise ValueError(
+                f"strides must be 1 or 2 for each of the {stages} stages (or empty), "
+                f"got {self.strides}."
+            )
+        if len(self.dilations) not in (0, stages) or min(self.dilations or (1,)) < 1:
+            raise ValueError(
+                f"dilations must be >= 1 for each of the {stages} stages (or empty), "
+                f"got {self.dilations}."
             )
         super().__post_init__()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        dtype = jnp.dtype(self.dtype)
-        types: dict[str, Any] = {"dtype": dtype, "param_dtype": self.param_dtype}
-        conv = functools.partial(_conv, types)
-        norm = functools.partial(
-            nn.BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            **types,
-        )
-        x = images.astype(dtype)
-        if self.stem == "imagenet":
-            x = conv(self.width, (7, 7), 2, name="conv1")(x)
-        else:
-            stride = 2 if self.stem == "strided" else 1
-            x = conv(self.width, (3, 3), stride, name="conv1")(x)
-        x = nn.relu(norm(name="bn1")(x))
-        if self.stem == "imagenet":
-            x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
-
+        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
+        x = self._stem(images.astype(types.dtype), types, train)
         make = {"basic": BasicBlock, "bottleneck": BottleneckBlock}[self.block]
-        first = 6 - len(self.stage_sizes)  # the last stage is always C5
+        stages = len(self.stage_sizes)
+        strides = self.strides or (1, 2, 2, 2)[:stages]
+        dilations = self.dilations or (1, 1, 1, 1)[:stages]
         for i, blocks in enumerate(self.stage_sizes):
             make_block = functools.partial(
-                make, features=self.width * 2**i, conv=conv, norm=norm
+                make,
+                features=self.width * 2**i,
+                downsample=self.downsample,
+                types=types,
+                train=train,
             )
-            stride = 1 if i == 0 else 2
-            x = Stage(blocks, make_block, stride, name=f"C{first + i}")(x)
+            name = f"C{6 - stages + i}"  # the last stage is always C5
+            x = Stage(blocks, make_block, strides[i], dilations[i], name=name)(x)
+        x = layers.pooled(x)  # [B, D]
+        if self.num_classes == 0:
+            return x
+        return layers.head(self.num_classes, types, x.shape[-1])(x)
 
-        x = x.astype(jnp.float32).mean(axis=(1, 2))  # global average pooling, [B, D]
-        return nn.Dense(
-            self.num_classes,
-            kernel_init=_linear_init,
-            bias_init=_linear_bias_init(x.shape[-1]),
-            param_dtype=self.param_dtype,
-            name="head",
-        )(x)
-
-
-def _conv(
-    types: dict[str, Any],
-    features: int,
-    kernel: tuple[int, int],
-    stride: int = 1,
-    *,
-    name: str,
-) -> nn.Conv:
-    """A convolution without bias, padded as PyTorch pads: k // 2 on every side."""
-    return nn.Conv(
-        features,
-        kernel,
-        (stride, stride),
-        padding=[(k // 2, k // 2) for k in kernel],
-        use_bias=False,
-        kernel_init=_conv_init,
-        name=name,
-        **types,
-    )
-
-
-def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{field} must be one of {', '.join(choices)}, got {value!r}.")
+    def _stem(self, x: jax.Array, types: layers.Types, train: bool) -> jax.Array:
+        """The layers before the first stage, each activated."""
+        half, width = self.width // 2, self.width
+        convs = {  # (channels, side, stride)
+            "imagenet": [(width, 7, 2)],
+            "deep": [(half, 3, 2), (half, 3, 1), (width, 3, 1)],
+            "cifar": [(width, 3, 1)],
+            "strided": [(width, 3, 2)],
+        }[self.stem]
+        norm = layers.batch_norm(types, train)
+        for i, (channels, side, stride) in enumerate(convs, start=1):
+            x = layers.conv(types, channels, side, stride, name=f"conv{i}")(x)
+            x = nn.relu(norm(name=f"bn{i}")(x))
+        return layers.max_pool(x) if self.stem in ("imagenet", "deep") else x
 
 
 _DEPTHS: dict[str, dict[str, Any]] = {
@@ -199,12 +215,17 @@ _DEPTHS: dict[str, dict[str, Any]] = {
     "resnet50": {"stage_sizes": (3, 4, 6, 3), "block": "bottleneck"},
     "resnet101": {"stage_sizes": (3, 4, 23, 3), "block": "bottleneck"},
 }
+_DEEP_50 = functools.partial(ResNet, stem="deep", **_DEPTHS["resnet50"])
 MODELS: dict[str, Callable[..., nn.Module]] = {
     **{n: functools.partial(ResNet, **depth) for n, depth in _DEPTHS.items()},
     **{
         f"{n}_cifar": functools.partial(ResNet, stem="cifar", **depth)
         for n, depth in _DEPTHS.items()
     },
+    "resnet50d": functools.partial(_DEEP_50, downsample="avgpool"),
+    "resnet50_d8": functools.partial(
+        _DEEP_50, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)
+    ),
     # For the embedded benchmark. At 32 px the last map is 4x4, and two CPU cores train
     # it in two minutes; the second keeps 8x8 locations, at about a quarter of that.
     "resnet_small": functools.partial(

@@ -1,14 +1,19 @@
 """The benchmark table: detectors x OOD sets, as text, Markdown, LaTeX and CSV.
 
 Cells are AUROC / FPR95 in percent (ID positive; see `jood.metrics`), over several
-seeds mean ± standard deviation. Two average columns close it: over the far OOD sets,
-and over all.
+seeds mean ± standard deviation. Average columns close it: over the sets that the paper
+averages, where others are scored beside them, over the far OOD sets, and over all.
+
+An average over a part says so in its name, which every format shows: 'mean (7 of 13)'
+where six sets are absent, 'mean*' where a set within it is incomplete or lost images
+that could not be read. The heading says which.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 import csv
 import dataclasses
 import io
+import types
 from typing import Any
 
 import numpy as np
@@ -17,7 +22,9 @@ import tabulate
 from jood import metrics
 from jood.evaluation import Evaluation
 
-FAR, ALL = "mean far", "mean"
+PAPER, FAR, ALL = "mean paper", "mean far", "mean"
+_CELLS = "Cells: AUROC / FPR95 in %, ID positive; higher / lower is better."
+_NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +33,20 @@ class Table:
 
     Attributes:
       values: per seed {detector: {column: {metric: fraction}}}; columns are the OOD
-        sets, then `FAR` (where there are near sets) and `ALL`.
-      accuracies: ID accuracy per seed, a fraction.
+        sets, then `PAPER` and `FAR` (where they differ from `ALL`) and `ALL`, each
+        perhaps with a mark.
+      accuracies: ID accuracy per seed, a fraction; NaN where the ID images carry no
+        labels.
+      absent: where each OOD set that is not scored was looked for.
+      incomplete: sets, ID sets among them, that are not whole, and what was found.
+      skipped: by set, the images that could not be read.
     """
 
     values: tuple[Mapping[str, Mapping[str, Mapping[str, float]]], ...]
     accuracies: tuple[float, ...]
+    absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    incomplete: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    skipped: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def detectors(self) -> list[str]:
@@ -57,7 +72,14 @@ class Table:
 
 
 def build(
-    evaluations: Sequence[Evaluation], names: Sequence[str], near: Sequence[str]
+    evaluations: Sequence[Evaluation],
+    names: Sequence[str],
+    near: Sequence[str],
+    *,
+    paper: Sequence[str] = (),
+    absent: Mapping[str, str] = _NOTHING,
+    incomplete: Mapping[str, str] = _NOTHING,
+    skipped: Mapping[str, Sequence[str]] = _NOTHING,
 ) -> Table:
     """Returns the table of evaluations, one per seed.
 
@@ -65,21 +87,64 @@ def build(
       evaluations: of the same detectors on the same benchmark.
       names: detectors in the order of the rows.
       near: names of near OOD sets, left out of the far average.
+      paper: OOD sets that the benchmark's paper averages; () for all.
+      absent: OOD sets that should be there and are not, as `Benchmark.absent`.
+      incomplete: sets that are not whole, as `Benchmark.incomplete`.
+      skipped: by set, the images that could not be read.
     """
+    scored = list(evaluations[0].ood_scores)
+    averages = _averages(scored, absent, near, paper, _dented(incomplete, skipped))
     values = []
     for evaluation in evaluations:
         sets = evaluation.metrics()
         rows = {}
         for name in names:
-            columns = dict(sets[name])
-            far = [m for ood, m in columns.items() if ood not in near]
-            if 0 < len(far) < len(columns):
-                rows[name] = {**columns, FAR: _average(far)}
-            else:
-                rows[name] = columns
-            rows[name] = {**rows[name], ALL: _average(list(columns.values()))}
+            means = {
+                title: _average([sets[name][ood] for ood in part])
+                for title, part in averages.items()
+            }
+            rows[name] = {**sets[name], **means}
         values.append(rows)
-    return Table(tuple(values), tuple(e.accuracy for e in evaluations))
+    accuracies = tuple(e.accuracy for e in evaluations)
+    return Table(tuple(values), accuracies, absent, incomplete, skipped)
+
+
+def _averages(
+    scored: Sequence[str],
+    absent: Mapping[str, str],
+    near: Sequence[str],
+    paper: Sequence[str],
+    dented: Set[str],
+) -> dict[str, list[str]]:
+    """The columns of averages, and the sets that each is taken over."""
+    every = [*scored, *(name for name in absent if name not in scored)]
+    far = [name for name in every if name not in near]
+    papers = [name for name in every if name in paper]
+    groups = {FAR: far, ALL: every}
+    if papers != far:
+        groups = {PAPER: papers, **groups}
+    averages = {}
+    for title, group in groups.items():
+        part = [name for name in group if name in scored]
+        if title == ALL or 0 < len(part) < len(scored):
+            averages[_marked(title, part, group, dented)] = part
+    return averages
+
+
+def _dented(
+    incomplete: Mapping[str, str], skipped: Mapping[str, Sequence[str]]
+) -> set[str]:
+    """The sets that were scored, but not whole."""
+    return {*incomplete, *(name for name, images in skipped.items() if images)}
+
+
+def _marked(
+    title: str, part: Sequence[str], group: Sequence[str], dented: Set[str]
+) -> str:
+    """The name of an average, which says whether it is one over all that it should."""
+    if len(part) < len(group):
+        title += f" ({len(part)} of {len(group)})"
+    return f"{title}*" if dented & set(part) else title
 
 
 def _average(sets: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -87,13 +152,26 @@ def _average(sets: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def heading(table: Table, protocol: str) -> str:
-    """Returns the lines that say how the numbers were made, and the ID accuracy."""
+    """Returns the lines that say how the numbers were made, and on what."""
+    lines = [protocol]
+    if table.absent:
+        lines.append(f"ABSENT, not scored: {', '.join(table.absent)}.")
+    if table.incomplete:
+        parts = [f"{name} {found}" for name, found in table.incomplete.items()]
+        lines.append(f"INCOMPLETE (*): {'; '.join(parts)}.")
+    lost = {name: len(images) for name, images in table.skipped.items() if images}
+    if lost:
+        parts = [f"{name} {count}" for name, count in lost.items()]
+        lines.append(f"SKIPPED (*), images that cannot be read: {', '.join(parts)}.")
+    return "\n".join([*lines, _accuracy(table) + _CELLS])
+
+
+def _accuracy(table: Table) -> str:
     accuracies = 100 * np.array(table.accuracies)
+    if not np.isfinite(accuracies).all():
+        return "No ID accuracy: the ID images carry no labels. "
     spread = f" ± {accuracies.std(ddof=1):.2f}" if len(accuracies) > 1 else ""
-    return (
-        f"{protocol}\nID accuracy {accuracies.mean():.2f}{spread} %. "
-        "Cells: AUROC / FPR95 in %, ID positive; higher / lower is better."
-    )
+    return f"ID accuracy {accuracies.mean():.2f}{spread} %. "
 
 
 def text(table: Table, style: str = "simple") -> str:
@@ -111,7 +189,10 @@ def text(table: Table, style: str = "simple") -> str:
         + [_cell(table, name, column, mark, style) for column in table.columns]
         for name in table.detectors
     ]
-    headers = ["detector"] + [_escape(c, style) for c in table.columns]
+    dented = _dented(table.incomplete, table.skipped)
+    headers = ["detector"] + [
+        _escape(c + "*" if c in dented else c, style) for c in table.columns
+    ]
     style = "latex_raw" if style == "latex_booktabs" else style
     body = tabulate.tabulate(
         rows, headers, tablefmt=style, stralign="right", colalign=("left",)

@@ -7,6 +7,7 @@ versions, and every number) and the pictures as PNG and PDF.
 from collections.abc import Mapping, Sequence
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
@@ -65,7 +66,15 @@ def write(
       variables: of the first seed.
       curves: selections whose best candidates are rows of the table.
     """
-    table = tables.build(results, list(detectors), benchmark.near)
+    table = tables.build(
+        results,
+        list(detectors),
+        benchmark.near,
+        paper=benchmark.paper,
+        absent=benchmark.absent,
+        incomplete=benchmark.incomplete,
+        skipped=results[0].skipped,
+    )
     heading = tables.heading(table, benchmark.protocol)
     printed = f"{heading}\n\n{tables.text(table)}\n"
     shown = [n for n in presets.SHOWN if n in detectors] or list(detectors)[:6]
@@ -73,13 +82,17 @@ def write(
     pictures = {
         "histograms": plots.histograms(results[0], shown),
         "roc": plots.roc_curves(results[0], shown),
-        "heatmaps": heatmaps.draw(benchmark, model, variables, k),
     }
+    if heatmaps.can_draw(model, benchmark):
+        pictures["heatmaps"] = heatmaps.draw(benchmark, model, variables, k)
     summary = {
         "configuration": configuration,
         "versions": versions(),
         "detectors": dict(detectors),
-        "id_accuracy": list(table.accuracies),
+        "id_accuracy": [None if math.isnan(a) else a for a in table.accuracies],
+        "absent": dict(benchmark.absent),
+        "incomplete": dict(benchmark.incomplete),
+        "skipped": results[0].skipped,
         "metrics_by_seed": list(table.values),
     }
     with folders.atomic_folder(folder) as partial:

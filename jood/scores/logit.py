@@ -1,6 +1,7 @@
 """Scores read off the logits f: MSP, MaxLogit, Energy."""
 
 import jax
+import jax.numpy as jnp
 
 from jood import core
 from jood.core import Component
@@ -9,6 +10,9 @@ from jood.core import Component
 def msp() -> Component:
     """Maximum softmax probability: S = max_k p_k, p = softmax(f).
 
+    In float32 it is exactly 1 for every confident image (a third of CIFAR-10's test
+    images with ResNet-20), so the metrics of a table rank by `log_odds`.
+
     Returns:
       A score component, in (0, 1].
 
@@ -16,9 +20,28 @@ def msp() -> Component:
       Hendrycks, Gimpel, A Baseline for Detecting Misclassified and OOD Examples,
       ICLR 2017.
     """
-    return core.score(
+    score = core.score(
         core.call_spec("msp"), lambda acts: jax.nn.softmax(acts.logits).max(-1)
     )
+    fine = core.score(score.spec, lambda acts: log_odds(acts.logits))
+    return score._replace(ranking=fine)
+
+
+def log_odds(logits: jax.Array) -> jax.Array:
+    """log(p / (1 - p)) of p = max_k softmax(f)_k, = f_c - log Σ_{k≠c} exp f_k.
+
+    Args:
+      logits: float32 [B, K]; c is the largest's class. 0 if K is 1.
+
+    Returns:
+      float32 [B], in the order of p, at which float32 ends long before.
+    """
+    if logits.shape[-1] == 1:  # p = 1, whatever the image
+        return jnp.zeros(len(logits))
+    classes = jnp.arange(logits.shape[-1])[None]
+    largest = classes == logits.argmax(-1)[:, None]  # [B, K]
+    others = jnp.where(largest, -jnp.inf, logits)
+    return logits.max(-1) - jax.nn.logsumexp(others, axis=-1)
 
 
 def max_logit() -> Component:

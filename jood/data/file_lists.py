@@ -1,0 +1,112 @@
+"""Which image files there are: below a folder, or in a list that came with a set."""
+
+from collections.abc import Iterator, Sequence
+import os
+import pathlib
+
+import numpy as np
+
+SUFFIXES = frozenset(
+    ".bmp .gif .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split()
+)
+
+
+def images(root: pathlib.Path, folder: str = "") -> list[str]:
+    """Returns the sorted paths of images below root/folder, relative to the root.
+
+    Hidden files and folders are left out, links are followed.
+
+    Raises:
+      FileNotFoundError: there is no such folder; an image is a link to nothing.
+      ValueError: there is no image.
+    """
+    if not (root / folder).is_dir():
+        raise FileNotFoundError(f"there is no folder {root / folder}.")
+    paths = sorted(_below(root, f"{folder}/" if folder else "", frozenset()))
+    if not paths:
+        raise ValueError(
+            f"there is no image in {root / folder}; images end in "
+            f"{', '.join(sorted(SUFFIXES))}."
+        )
+    return paths
+
+
+def _below(root: pathlib.Path, prefix: str, above: frozenset[str]) -> Iterator[str]:
+    real = os.path.realpath(root / prefix)
+    if real in above:  # a link to a folder that it lies in
+        return
+    with os.scandir(root / prefix) as entries:
+        found = list(entries)
+    for entry in found:
+        path = f"{prefix}{entry.name}"
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _below(root, f"{path}/", above | {real})
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            if not entry.is_file():
+                raise FileNotFoundError(f"{root / path} is a link to nothing.")
+            yield path
+
+
+def listed(
+    root: pathlib.Path, file_list: pathlib.Path
+) -> tuple[list[str], np.ndarray | None]:
+    """Reads a list of images: 'path', as in MOS, or 'path label', as in OpenOOD.
+
+    Args:
+      root: what the paths are relative to.
+      file_list: a text file, one image a line; empty lines do not count.
+
+    Returns:
+      The paths as they stand there, and labels int32 [N]; None if the lines have no
+      label or all have label -1.
+
+    Raises:
+      FileNotFoundError: the list or files that it names are missing.
+      ValueError: it is empty, only some lines have labels, or a label is below 0.
+    """
+    text = file_list.read_text("utf-8-sig")  # some editors begin it with a mark
+    lines = [line.strip() for line in text.split("\n")]
+    numbers = [number for number, line in enumerate(lines) if line]
+    if not numbers:
+        raise ValueError(f"{file_list} names no image.")
+    pairs = [_split(lines[number]) for number in numbers]
+    paths = [path for path, _ in pairs]
+    plain = [n for n, (_, label) in zip(numbers, pairs, strict=True) if label is None]
+    if plain and len(plain) < len(pairs):
+        raise ValueError(
+            f"{file_list}: {len(plain)} of {len(pairs)} lines have no label (an integer "
+            f"after the last space); the first is line {plain[0] + 1}. All must have "
+            "one, or none."
+        )
+    labels = None
+    if not plain and any(label != -1 for _, label in pairs):
+        labels = np.array([label for _, label in pairs], np.int32)
+        if labels.min() < 0:
+            worst = int(labels.argmin())
+            raise ValueError(
+                f"{file_list}, line {numbers[worst] + 1}: label {labels[worst]}. Labels "
+                "are >= 0, or -1 in every line of a list without labels."
+            )
+    missing = [path for path in paths if not (root / path).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(paths)} files that {file_list} names are "
+            f"missing in {root}: {some(missing)}."
+        )
+    return paths, labels
+
+
+def _split(line: str) -> tuple[str, int | None]:
+    """Splits a line into path and label; a path may contain spaces."""
+    path, *last = line.rsplit(maxsplit=1)
+    if last and last[0].removeprefix("-").isdecimal():
+        return path, int(last[0])
+    return line, None
+
+
+def some(items: Sequence[str], count: int = 5) -> str:
+    """Returns the first few items, and how many more there are, for a message."""
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return ", ".join(items[:count]) + more

@@ -1,0 +1,153 @@
+"""Opens a paper's benchmark: its sources, and what of it is not here.
+
+A benchmark runs on the OOD sets that are present and says which are absent; without
+its ID sets, or without any OOD set, it does not run.
+"""
+
+from collections.abc import Sequence
+import hashlib
+import logging
+import os
+import pathlib
+
+from jood.data import fitting
+from jood.data import on_disk
+from jood.data.benchmark import Benchmark
+from jood.data.benchmark import BenchmarkSpec
+from jood.data.sources import Skipping
+from jood.data.sources import Source
+from jood.preprocessing import Preprocessing
+
+_LOG = logging.getLogger(__name__)
+# WordNet ids and what they are called, as Kaggle's copy of ImageNet has it.
+SYNSETS = ("imagenet/LOC_synset_mapping.txt", "LOC_synset_mapping.txt")
+
+
+def open_benchmark(
+    spec: BenchmarkSpec,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    image_size: int | None = None,
+    preprocessing: Preprocessing | str | None = None,
+    ood: Sequence[str] | None = None,
+    skip_corrupt: bool = False,
+) -> Benchmark:
+    """Opens what is present of a benchmark; see `benchmarks.get`."""
+    root = on_disk.data_root(data_dir)
+    preprocessing = fitting.for_files(spec, preprocessing, image_size)
+    chosen = expected = [one.name for one in spec.ood]
+    if ood is None:
+        chosen = [*expected, *(one.name for one in spec.extra)]
+    else:
+        fitting.check_ood(spec, ood)
+        chosen = expected = list(ood)
+    found = {name: on_disk.find(one, root) for name, one in spec.sets.items()}
+    _check_present(spec, chosen, found, root)
+    absent = {
+        name: on_disk.where(spec.sets[name], root)
+        for name in expected
+        if found[name] is None
+    }
+    opened: dict[str, Source] = {}
+    incomplete = {}
+    folders: tuple[str, ...] | None = None
+    for name in ("id_train", "id_test", *chosen):
+        place, one = found[name], spec.sets[name]
+        if place is None:
+            continue
+        source = on_disk.open_set(
+            place,
+            preprocessing,
+            labelled=spec.labelled and name in ("id_train", "id_test"),
+            class_names=folders if name == "id_test" else None,
+        )
+        if name == "id_train":
+            folders = getattr(source, "class_names", None)
+        if one.size is not None and len(source) != one.size:
+            incomplete[name] = f"found {len(source):,} of {one.size:,}"
+        opened[name] = Skipping(source) if skip_corrupt else source
+    names, remark = class_names(spec, folders, root)
+    if absent:
+        _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
+    for name, text in incomplete.items():
+        _LOG.warning("%s: %s is INCOMPLETE: %s", spec.name, name, text)
+    return Benchmark(
+        name=spec.name,
+        id_train=opened.pop("id_train"),
+        id_test=opened.pop("id_test"),
+        ood=opened,
+        near=tuple(spec.near),
+        class_names=names,
+        preprocessing=preprocessing,
+        image_size=fitting.side(preprocessing),
+        protocol=spec.protocol + remark,
+        paper=tuple(one.name for one in spec.ood),
+        absent=absent,
+        incomplete=incomplete,
+    )
+
+
+def _check_present(
+    spec: BenchmarkSpec,
+    chosen: Sequence[str],
+    found: dict[str, on_disk.Found | None],
+    root: pathlib.Path,
+) -> None:
+    check = f"python launch/prepare.py --benchmark={spec.name} --check"
+
+    def missing(names: Sequence[str]) -> str:
+        lines = [f"  {name}: {on_disk.where(spec.sets[name], root)}" for name in names]
+        return "\n".join([*lines, f"{check} lists everything."])
+
+    lacking = [name for name in ("id_train", "id_test") if found[name] is None]
+    if lacking:
+        raise FileNotFoundError(
+            f"{spec.name} lacks its ID set below {root}:\n{missing(lacking)}"
+        )
+    if not any(found[name] for name in chosen):
+        raise FileNotFoundError(
+            f"{spec.name} has none of its OOD sets below {root}:\n{missing(chosen)}"
+        )
+
+
+def class_names(
+    spec: BenchmarkSpec, folders: tuple[str, ...] | None, root: pathlib.Path
+) -> tuple[tuple[str, ...], str]:
+    """Returns class names, and what the protocol must say of them.
+
+    Args:
+      spec: the benchmark.
+      folders: names of the labels in the ID training set, in their order, where it
+        has such.
+      root: of the data.
+
+    Raises:
+      ValueError: they are not the benchmark's.
+    """
+    if not spec.labelled:
+        return (), ""
+    names = tuple(folders or ())
+    if spec.class_names and names in ((), spec.class_names):
+        return spec.class_names, ""
+    if spec.class_names:
+        raise ValueError(
+            f"the labels of {spec.name}'s ID training set below {root} are called "
+            f"{names}, expected {spec.class_names}."
+        )
+    if len(names) != spec.num_classes:
+        raise ValueError(
+            f"{spec.name} has {spec.num_classes} classes, found {len(names)} class "
+            f"folders in its ID training set below {root}: labels are numbered by the "
+            "folders' sorted names, so all must be there."
+        )
+    remark = ""
+    digest = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+    if digest != spec.classes_sha256:
+        remark = f" The classes are NOT those of the published {spec.name}."
+        _LOG.warning("%s:%s", spec.name, remark)
+    for path in (root / name for name in SYNSETS):
+        if path.is_file():
+            lines = (line.split(" ", 1) for line in path.read_text().splitlines())
+            titles = {line[0]: line[1].split(",")[0] for line in lines if line[1:]}
+            return tuple(titles.get(name, name) for name in names), remark
+    return names, remark

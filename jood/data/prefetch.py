@@ -1,0 +1,75 @@
+"""Between the batches and the device: transfers under way, and who waits for whom."""
+
+from collections.abc import Callable, Iterable, Iterator
+import collections
+import time
+from typing import Any, TypeVar
+
+from jood import feature_key
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+IN_FLIGHT = 2  # batches: one that the device works on, one that is on its way
+
+
+def prefetched(batches: Iterable[T], put: Callable[[T], U]) -> Iterator[U]:
+    """Yields put(batch) of every batch, the next one put before it is asked for.
+
+    Args:
+      batches: on the host.
+      put: sends one to the device and does not wait for it, as `jax.device_put` and
+        `jood.sharding.shard_batch` do.
+    """
+    under_way: collections.deque[U] = collections.deque()
+    for batch in batches:
+        under_way.append(put(batch))
+        if len(under_way) == IN_FLIGHT:
+            yield under_way.popleft()
+    yield from under_way
+
+
+class Timed:
+    """Batches that measure how long their user waits for them.
+
+    A network that is fed in time waits for (nearly) nothing. All iterations count.
+
+    Attributes:
+      batches: what is iterated.
+      waited: seconds spent in reading, that of the first batch included.
+      total: seconds between the start of an iteration and its last batch or end.
+    """
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.batches = batches
+        self.waited = 0.0
+        self.total = 0.0
+
+    def __len__(self) -> int:
+        return len(self.batches)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Any]:
+        iterator = iter(self.batches)
+        last = time.perf_counter()
+        while True:
+            asked = time.perf_counter()
+            batch = next(iterator, _END)
+            now = time.perf_counter()
+            self.waited += now - asked
+            self.total += now - last
+            last = now
+            if batch is _END:
+                return
+            yield batch
+
+    @property
+    def share(self) -> float:
+        """The fraction of the time that was spent waiting for data; 0 before any."""
+        return self.waited / self.total if self.total else 0.0
+
+    def fingerprint(self) -> str:
+        """Returns that of the batches; see `jood.feature_key.fingerprint`."""
+        return feature_key.fingerprint(self.batches)
+
+
+_END = object()

@@ -1,0 +1,54 @@
+"""SVHN's test set as the papers' repositories select it, from the original file.
+
+They take the first 1,000 images of each digit of test_32x32.mat, in the order of the
+file, 10,000 of 26,032 images, and keep them as selected_test_32x32.mat. Either file
+gives the same images here.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+
+from jood.data.sources import ArraySource
+
+FILES = ("selected_test_32x32.mat", "test_32x32.mat")
+PER_DIGIT = 1000
+
+
+def file_in(folder: str | os.PathLike[str]) -> pathlib.Path | None:
+    """Returns the file to read from a folder, the selection first; None without."""
+    paths = (pathlib.Path(folder) / name for name in FILES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read(folder: str | os.PathLike[str]) -> ArraySource:
+    """Reads the selected images, without labels.
+
+    Raises:
+      FileNotFoundError: neither file is there.
+      ValueError: the file is none of these.
+    """
+    from scipy import io  # type: ignore[import-untyped]  # takes a moment
+
+    path = file_in(folder)
+    if path is None:
+        raise FileNotFoundError(f"there is no {' or '.join(FILES)} in {folder}.")
+    try:
+        content = io.loadmat(path, variable_names=["X", "y"])
+        images, digits = content["X"], content["y"].ravel()
+        images = np.ascontiguousarray(images.transpose(3, 0, 1, 2))  # [N, H, W, C]
+        return ArraySource(images[_first_of_each(digits)])
+    except Exception as error:  # its reader raises nearly everything
+        raise ValueError(
+            f"cannot read SVHN from {path}: {str(error).rstrip('.')}. Expected the "
+            "original .mat file with X, uint8 [32, 32, 3, N], and y, [N, 1]."
+        ) from error
+
+
+def _first_of_each(digits: np.ndarray) -> np.ndarray:
+    """Indices, in order, of the first `PER_DIGIT` images of each digit."""
+    chosen = [
+        np.flatnonzero(digits == digit)[:PER_DIGIT] for digit in np.unique(digits)
+    ]
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,193 @@
+"""Inverted residuals, of which MobileNets are made, and where their stages end.
+
+A block widens the map with a 1x1 convolution, filters each channel for itself and
+narrows it again with a 1x1 convolution that has no activation (a linear bottleneck).
+So no block returns an activated map, and a stage ends inside one: after the expansion
+of the next block that halves the map. That block has no shortcut, so all later layers
+read the expanded map and nothing before it.
+"""
+
+from collections.abc import Callable, Sequence
+import functools
+import math
+from typing import NamedTuple
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood.models import layers
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "linear": lambda x: x,
+    "relu": nn.relu,
+    "relu6": nn.relu6,
+    "hard_swish": nn.hard_swish,  # x * relu6(x + 3) / 6, negative down to -3/8
+}
+
+
+class Row(NamedTuple):
+    """One block of a network.
+
+    Attributes:
+      expanded: channels inside.
+      features: channels that it returns.
+      stride: 1 or 2.
+      kernel: side of its depthwise convolution.
+      gated: whether a squeeze-and-excitation gate follows that.
+      activation: of all but its last convolution, a key of `ACTIVATIONS`.
+    """
+
+    expanded: int
+    features: int
+    stride: int = 1
+    kernel: int = 3
+    gated: bool = False
+    activation: str = "relu6"
+
+
+class Kit(NamedTuple):
+    """What the layers of a network have in common."""
+
+    types: layers.Types
+    norm: Callable[..., nn.Module]
+
+
+class Depthwise(nn.Module):
+    """A convolution of each channel for itself; parameters as those of `nn.Conv`.
+
+    It is written as a sum of shifted maps: on CPUs, XLA's own is 5 to 15 times slower.
+    """
+
+    kernel: int
+    stride: int
+    types: layers.Types
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel, self.kernel, 1, x.shape[-1])
+        weight = self.param("kernel", layers.conv_init, shape, self.types.param_dtype)
+        weight = weight.astype(jnp.float32)
+        height, width = (math.ceil(side / self.stride) for side in x.shape[1:3])
+        pad = (self.kernel // 2, self.kernel // 2)
+        x = jnp.pad(x, ((0, 0), pad, pad, (0, 0)))
+        taps = [
+            # [B, H, W, C] x [1, 1, 1, C], summed in float32
+            x[:, i :: self.stride, j :: self.stride][:, :height, :width]
+            * weight[i, j][None, None]
+            for i, j in np.ndindex(self.kernel, self.kernel)
+        ]
+        return functools.reduce(jnp.add, taps).astype(self.types.dtype)
+
+
+class ConvNorm(nn.Module):
+    """A convolution ('conv'), BatchNorm ('bn') and an activation."""
+
+    features: int
+    kit: Kit
+    activation: str
+    kernel: int = 1
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = layers.conv(
+            self.kit.types, self.features, self.kernel, self.stride, name="conv"
+        )
+        return ACTIVATIONS[self.activation](self.kit.norm(name="bn")(conv(x)))
+
+
+class Gate(nn.Module):
+    """Squeeze and excitation: scales each channel by a number in [0, 1]."""
+
+    squeezed: int
+    types: layers.Types
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = functools.partial(layers.conv, self.types, kernel=1, use_bias=True)
+        gate = layers.pooled(x).astype(x.dtype)[:, None, None]  # [B, 1, 1, C]
+        gate = nn.relu(conv(self.squeezed, name="fc1")(gate))
+        return x * nn.hard_sigmoid(conv(x.shape[-1], name="fc2")(gate))
+
+
+class Block(nn.Module):
+    """An inverted residual, or the part of one that a stage holds.
+
+    Attributes:
+      row: its sizes.
+      kit: what it has in common with the others.
+      part: 'whole', 'expansion' (the first convolution) or 'rest'.
+    """
+
+    row: Row
+    kit: Kit
+    part: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        row, kit, y = self.row, self.kit, x
+        if self.part != "rest" and x.shape[-1] != row.expanded:
+            y = ConvNorm(row.expanded, kit, row.activation, name="expand")(y)
+        if self.part == "expansion":
+            return y
+        y = Depthwise(row.kernel, row.stride, kit.types, name="depthwise")(y)
+        y = ACTIVATIONS[row.activation](kit.norm(name="depthwise_bn")(y))
+        if row.gated:
+            y = Gate(rounded(row.expanded / 4), kit.types, name="gate")(y)
+        y = ConvNorm(row.features, kit, "linear", name="project")(y)
+        shortcut = self.part == "whole" and row.stride == 1 and x.shape == y.shape
+        return x + y if shortcut else y
+
+
+class Stage(nn.Module):
+    """Blocks from inside one that halves the map to inside the next one.
+
+    Attributes:
+      rows: of all blocks of which it holds a part.
+      number: of the first of them, from 1.
+      kit: what the blocks have in common.
+    """
+
+    rows: tuple[Row, ...]
+    number: int
+    kit: Kit
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i, row in enumerate(self.rows):
+            part = "rest" if i == 0 and self.number > 1 else "whole"
+            part = "expansion" if i == len(self.rows) - 1 else part
+            x = Block(row, self.kit, part, name=f"block{self.number + i}")(x)
+        return x
+
+
+def ranges(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
+    """Returns the first and last block of each stage, numbered from 1.
+
+    Args:
+      rows: of the network's blocks; the last stands for the 1x1 convolution that ends
+        the network, an expansion that no block follows.
+
+    Returns:
+      Numbers by stage. A block that two stages share is in both: the earlier one holds
+      its expansion.
+    """
+    halving = [number for number, row in enumerate(rows, start=1) if row.stride == 2]
+    ends = [*halving[1:], len(rows)]  # the first halves the map to stride 4, in C2
+    starts = [1, *ends]
+    first = 6 - len(ends)
+    return {f"C{first + i}": (starts[i], end) for i, end in enumerate(ends)}
+
+
+def rounded(channels: float) -> int:
+    """Returns the nearest multiple of 8 that is not below 90 % of `channels`."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * channels else nearest + 8
+
+
+def check_width(width: float) -> None:
+    """Raises ValueError if a network cannot be that narrow."""
+    if not width >= 0.25:
+        raise ValueError(f"width must be a multiplier >= 0.25, got {width!r}.")

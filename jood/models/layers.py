@@ -1,0 +1,166 @@
+"""What the families share: PyTorch's padding, initialisation and BatchNorm in Linen.
+
+Flax's 'SAME' is not PyTorch's padding at stride 2, and its BatchNorm has another
+default epsilon and momentum; a 1x1 convolution is a matrix product, which XLA runs
+faster on CPUs when it is told so. Parameters have the names and shapes of `nn.Conv`,
+`nn.BatchNorm` and `nn.Dense`.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+# PyTorch's kaiming_normal_(mode='fan_out', nonlinearity='relu') for convolutions,
+# and its uniform ±1/sqrt(fan_in) for the weight and the bias of a linear layer.
+conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+linear_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def linear_bias_init(fan_in: int) -> Callable[..., jax.Array]:
+    """Returns the initialiser of a linear layer's bias."""
+    limit = fan_in**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
+        key, shape, dtype, -limit, limit
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Types:
+    """The type that layers compute in, and that of their parameters."""
+
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+
+class Pointwise(nn.Module):
+    """A 1x1 convolution as a matrix product; parameters as those of `nn.Conv`.
+
+    Attributes:
+      features: channels of the output.
+      stride: in both directions.
+      use_bias: whether a bias is added.
+      dtype: compute type.
+      param_dtype: type of the parameters.
+    """
+
+    features: int
+    stride: int = 1
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (1, 1, x.shape[-1], self.features)
+        kernel = self.param("kernel", conv_init, shape, self.param_dtype)
+        if self.stride > 1:
+            x = x[:, :: self.stride, :: self.stride]
+        # [B, H, W, I] x [I, O]
+        y = jnp.dot(x.astype(self.dtype), kernel[0, 0].astype(self.dtype))
+        if self.use_bias:
+            bias = self.param(
+                "bias", nn.initializers.zeros, (self.features,), self.param_dtype
+            )
+            y = y + bias.astype(self.dtype)[None, None, None]
+        return y
+
+
+def conv(
+    types: Types,
+    features: int,
+    kernel: int = 3,
+    stride: int = 1,
+    *,
+    groups: int = 1,
+    dilation: int = 1,
+    use_bias: bool = False,
+    name: str | None = None,
+) -> nn.Module:
+    """A square convolution that keeps the size at stride 1, padded on every side.
+
+    Args:
+      types: of the computation and the parameters.
+      features: channels of the output.
+      kernel: side; odd.
+      stride: in both directions.
+      groups: channels are split into so many groups (their number: depthwise).
+      dilation: distance of neighbouring taps.
+      use_bias: whether a bias is added.
+      name: of the module.
+    """
+    if kernel == 1 and groups == 1:
+        return Pointwise(
+            features, stride, use_bias, types.dtype, types.param_dtype, name=name
+        )
+    side = dilation * (kernel - 1) // 2
+    return nn.Conv(
+        features,
+        (kernel, kernel),
+        (stride, stride),
+        padding=((side, side), (side, side)),
+        kernel_dilation=(dilation, dilation),
+        feature_group_count=groups,
+        use_bias=use_bias,
+        kernel_init=conv_init,
+        dtype=types.dtype,
+        param_dtype=types.param_dtype,
+        name=name,
+    )
+
+
+def batch_norm(
+    types: Types, train: bool, epsilon: float = 1e-5, momentum: float = 0.9
+) -> Callable[..., nn.BatchNorm]:
+    """Returns BatchNorm with PyTorch's defaults, still to be named.
+
+    Args:
+      types: of the computation and the parameters.
+      train: whether it uses (and updates the running) statistics of the batch.
+      epsilon: added to the variance.
+      momentum: share of the old running statistics; PyTorch counts 1 - momentum.
+    """
+    return functools.partial(
+        nn.BatchNorm,
+        use_running_average=not train,
+        momentum=momentum,
+        epsilon=epsilon,
+        dtype=types.dtype,
+        param_dtype=types.param_dtype,
+    )
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """The 3x3 max pooling at stride 2 of ImageNet stems, padded by 1."""
+    return nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+
+
+def pooled(x: jax.Array) -> jax.Array:
+    """Global average pooling in float32: [B, H, W, D] -> [B, D]."""
+    return x.astype(jnp.float32).mean(axis=(1, 2))
+
+
+def head(num_classes: int, types: Types, fan_in: int) -> nn.Dense:
+    """The classifier: a `Dense` named 'head', computed in float32."""
+    return nn.Dense(
+        num_classes,
+        kernel_init=linear_init,
+        bias_init=linear_bias_init(fan_in),
+        param_dtype=types.param_dtype,
+        name="head",
+    )
+
+
+def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises ValueError if a model's field is not one of its choices."""
+    if value not in choices:
+        raise ValueError(f"{field} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def check_dtype(value: str) -> None:
+    """Raises ValueError unless a model can compute in this type."""
+    check_choice("dtype", value, ("float32", "bfloat16", "float16"))

@@ -1,0 +1,85 @@
+"""MobileNetV2 (Sandler et al., CVPR 2018), laid out so that PyTorch's weights fit.
+
+Dropout before the classifier, which only training has, is left out.
+"""
+
+from collections.abc import Callable
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from jood.models import inverted_residual
+from jood.models import layers
+
+# Table 2 of the paper: expansion t, channels c, blocks n, stride s of the first.
+TABLE = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+class MobileNetV2(nn.Module):
+    """A MobileNetV2 classifier.
+
+    Its blocks return maps without activation (linear bottlenecks), so a stage ends
+    inside a block: after the expansion (1x1 convolution, norm, ReLU6) of the next block
+    that halves the map. At width 1 the maps have 144, 192 and 576 channels in C2, C3
+    and C4, at stride 4, 8 and 16, and lie in [0, 6]. C5, at stride 32, is the last 1x1
+    convolution's map of 1280 channels; its mean is the penultimate feature.
+
+    Attributes:
+      num_classes: K.
+      width: multiplier of the channels, which are rounded to multiples of 8.
+      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: type of parameters and statistics.
+    """
+
+    num_classes: int
+    width: float = 1.0
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        layers.check_dtype(self.dtype)
+        inverted_residual.check_width(self.width)
+        super().__post_init__()
+
+    @property
+    def rows(self) -> tuple[inverted_residual.Row, ...]:
+        """Sizes of the blocks; the last row is the last 1x1 convolution."""
+        rows, channels = [], self._stem
+        for expansion, features, repeats, first_stride in TABLE:
+            features = inverted_residual.rounded(features * self.width)
+            for i in range(repeats):
+                stride = first_stride if i == 0 else 1
+                row = inverted_residual.Row(expansion * channels, features, stride)
+                rows.append(row)
+                channels = features
+        last = inverted_residual.rounded(1280 * max(self.width, 1))
+        return (*rows, inverted_residual.Row(last, 0))
+
+    @property
+    def _stem(self) -> int:
+        return inverted_residual.rounded(32 * self.width)
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
+        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
+        kit = inverted_residual.Kit(types, layers.batch_norm(types, train))
+        stem = inverted_residual.ConvNorm(self._stem, kit, "relu6", 3, 2, name="stem")
+        x = stem(images.astype(types.dtype))
+        for name, (first, last) in inverted_residual.ranges(self.rows).items():
+            rows = self.rows[first - 1 : last]
+            x = inverted_residual.Stage(rows, first, kit, name=name)(x)
+        x = layers.pooled(x)  # [B, D]
+        return layers.head(self.num_classes, types, x.shape[-1])(x)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"mobilenet_v2": MobileNetV2}

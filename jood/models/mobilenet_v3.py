@@ -1,0 +1,111 @@
+"""MobileNetV3-Large (Howard et al., ICCV 2019), laid out so that torchvision's fits.
+
+Its blocks are MobileNetV2's with 5x5 filters, gates and the hard swish in places;
+BatchNorm has epsilon 1e-3 and momentum 0.99. Dropout before the classifier, which only
+training has, is left out. timm's network is another: its BatchNorm has epsilon 1e-5.
+"""
+
+from collections.abc import Callable
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from jood.models import inverted_residual
+from jood.models import layers
+
+# Table 1 of the paper: channels inside and out, stride, kernel, gate, activation.
+_TABLE = (
+    inverted_residual.Row(16, 16, 1, 3, False, "relu"),
+    inverted_residual.Row(64, 24, 2, 3, False, "relu"),
+    inverted_residual.Row(72, 24, 1, 3, False, "relu"),
+    inverted_residual.Row(72, 40, 2, 5, True, "relu"),
+    inverted_residual.Row(120, 40, 1, 5, True, "relu"),
+    inverted_residual.Row(120, 40, 1, 5, True, "relu"),
+    inverted_residual.Row(240, 80, 2, 3, False, "hard_swish"),
+    inverted_residual.Row(200, 80, 1, 3, False, "hard_swish"),
+    inverted_residual.Row(184, 80, 1, 3, False, "hard_swish"),
+    inverted_residual.Row(184, 80, 1, 3, False, "hard_swish"),
+    inverted_residual.Row(480, 112, 1, 3, True, "hard_swish"),
+    inverted_residual.Row(672, 112, 1, 3, True, "hard_swish"),
+    inverted_residual.Row(672, 160, 2, 5, True, "hard_swish"),
+    inverted_residual.Row(960, 160, 1, 5, True, "hard_swish"),
+    inverted_residual.Row(960, 160, 1, 5, True, "hard_swish"),
+)
+
+
+class MobileNetV3(nn.Module):
+    """A MobileNetV3-Large classifier.
+
+    Its blocks return maps without activation (linear bottlenecks), so a stage ends
+    inside a block: after the expansion (1x1 convolution, norm, activation) of the next
+    block that halves the map. At width 1 the maps have 72, 240 and 672 channels in C2,
+    C3 and C4, at stride 4, 8 and 16. C5, at stride 32, is the last 1x1 convolution's
+    map of 960 channels.
+
+    Two things differ from the other families. Only C2 is non-negative (ReLU): the hard
+    swish of C3, C4 and C5 goes down to -3/8. And C5's mean is not the penultimate
+    feature: a hidden layer turns it into the 1280 that the head reads, also by the hard
+    swish.
+
+    Attributes:
+      num_classes: K.
+      width: multiplier of the channels, which are rounded to multiples of 8.
+      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: type of parameters and statistics.
+    """
+
+    num_classes: int
+    width: float = 1.0
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        layers.check_dtype(self.dtype)
+        inverted_residual.check_width(self.width)
+        super().__post_init__()
+
+    @property
+    def rows(self) -> tuple[inverted_residual.Row, ...]:
+        """Sizes of the blocks; the last row is the last 1x1 convolution."""
+        rows = [
+            row._replace(
+                expanded=inverted_residual.rounded(row.expanded * self.width),
+                features=inverted_residual.rounded(row.features * self.width),
+            )
+            for row in _TABLE
+        ]
+        last = inverted_residual.Row(6 * rows[-1].features, 0, activation="hard_swish")
+        return (*rows, last)
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
+        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
+        norm = layers.batch_norm(types, train, epsilon=1e-3, momentum=0.99)
+        kit = inverted_residual.Kit(types, norm)
+        stem = inverted_residual.ConvNorm(
+            inverted_residual.rounded(16 * self.width),
+            kit,
+            "hard_swish",
+            kernel=3,
+            stride=2,
+            name="stem",
+        )
+        x = stem(images.astype(types.dtype))
+        for name, (first, last) in inverted_residual.ranges(self.rows).items():
+            rows = self.rows[first - 1 : last]
+            x = inverted_residual.Stage(rows, first, kit, name=name)(x)
+        x = layers.pooled(x)  # [B, 960]
+        hidden = nn.Dense(
+            inverted_residual.rounded(1280 * self.width),
+            kernel_init=layers.linear_init,
+            bias_init=layers.linear_bias_init(x.shape[-1]),
+            param_dtype=self.param_dtype,
+            name="hidden",
+        )
+        x = nn.hard_swish(hidden(x))  # [B, D]
+        return layers.head(self.num_classes, types, x.shape[-1])(x)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"mobilenet_v3_large": MobileNetV3}

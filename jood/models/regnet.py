@@ -1,0 +1,151 @@
+"""RegNetY (Radosavovic et al., CVPR 2020): bottlenecks of equal width, with a gate.
+
+A block's middle convolution works in groups of `group_width` channels, and a
+squeeze-and-excitation gate follows it; there is no bottleneck: all three convolutions
+have the width of the stage. Stages C2..C5 are the runs of blocks; each returns the
+activated map after its last block, at stride 4, 8, 16, 32.
+
+torchvision and timm round widths differently. `regnet_y_800mf` is torchvision's (timm
+calls it regnety_008_tv), `regnety_008` is timm's, which has the paper's widths; at
+400 MF both are the same network.
+"""
+
+from collections.abc import Callable
+import functools
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from jood.models import layers
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a gate in (0, 1) that is read off the map's mean."""
+
+    squeezed: int
+    types: layers.Types
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = functools.partial(layers.conv, self.types, kernel=1, use_bias=True)
+        gate = layers.pooled(x).astype(x.dtype)[:, None, None]  # [B, 1, 1, C]
+        gate = nn.relu(conv(self.squeezed, name="fc1")(gate))
+        gate = nn.sigmoid(conv(x.shape[-1], name="fc2")(gate))
+        return x * gate
+
+
+class Block(nn.Module):
+    """1x1, grouped 3x3, gate, 1x1; all `features` wide."""
+
+    features: int
+    stride: int
+    group_width: int
+    gate_ratio: float
+    types: layers.Types
+    train: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = functools.partial(layers.conv, self.types, self.features)
+        norm = layers.batch_norm(self.types, self.train)
+        groups = self.features // self.group_width
+        # The gate is narrower in proportion to what enters the block.
+        squeezed = round(self.gate_ratio * x.shape[-1])
+
+        y = nn.relu(norm(name="bn1")(conv(1, name="conv1")(x)))
+        y = conv(3, self.stride, groups=groups, name="conv2")(y)
+        y = nn.relu(norm(name="bn2")(y))
+        y = SqueezeExcitation(squeezed, self.types, name="se")(y)
+        y = norm(name="bn3")(conv(1, name="conv3")(y))
+        if self.stride > 1 or x.shape[-1] != self.features:
+            x = conv(1, self.stride, name="downsample_conv")(x)
+            x = norm(name="downsample_bn")(x)
+        return nn.relu(x + y)
+
+
+class Stage(nn.Module):
+    """A run of blocks at one resolution, the first of which has stride 2."""
+
+    depth: int
+    make_block: Callable[..., nn.Module]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i in range(self.depth):
+            stride = 2 if i == 0 else 1
+            x = self.make_block(stride=stride, name=f"block{i + 1}")(x)
+        return x
+
+
+class RegNet(nn.Module):
+    """A RegNetY classifier.
+
+    Attributes:
+      depths: number of blocks of each stage, two to four stages.
+      widths: channels of each stage, multiples of `group_width`.
+      group_width: channels of a group of the 3x3 convolutions.
+      num_classes: K.
+      stem_width: channels of the 3x3 stem.
+      gate_ratio: width of a gate's hidden layer per channel that enters the block.
+      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: type of parameters and statistics.
+    """
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    group_width: int
+    num_classes: int
+    stem_width: int = 32
+    gate_ratio: float = 0.25
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        layers.check_dtype(self.dtype)
+        if not 2 <= len(self.depths) == len(self.widths) <= 4:
+            raise ValueError(
+                "depths and widths must both name 2 to 4 stages, got "
+                f"{self.depths=}, {self.widths=}."
+            )
+        if self.group_width < 1:
+            raise ValueError(f"group_width must be >= 1, got {self.group_width}.")
+        if any(width % self.group_width for width in self.widths):
+            raise ValueError(
+                f"widths must be multiples of group_width = {self.group_width}, got "
+                f"{self.widths}."
+            )
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
+        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
+        x = layers.conv(types, self.stem_width, stride=2, name="conv1")(
+            images.astype(types.dtype)
+        )
+        x = nn.relu(layers.batch_norm(types, train)(name="bn1")(x))
+        first = 6 - len(self.depths)  # the last stage is always C5
+        for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
+            make_block = functools.partial(
+                Block,
+                features=width,
+                group_width=self.group_width,
+                gate_ratio=self.gate_ratio,
+                types=types,
+                train=train,
+            )
+            x = Stage(depth, make_block, name=f"C{first + i}")(x)
+        x = layers.pooled(x)
+        return layers.head(self.num_classes, types, x.shape[-1])(x)
+
+
+_400MF = functools.partial(
+    RegNet, depths=(1, 3, 6, 6), widths=(48, 104, 208, 440), group_width=8
+)
+_800MF = functools.partial(RegNet, depths=(1, 3, 8, 2), group_width=16)
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "regnet_y_400mf": _400MF,
+    "regnet_y_800mf": functools.partial(_800MF, widths=(64, 144, 320, 784)),
+    "regnety_008": functools.partial(_800MF, widths=(64, 128, 320, 768)),
+}

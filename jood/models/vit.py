@@ -1,0 +1,168 @@
+"""Vision Transformer (Dosovitskiy et al., ICLR 2021), as torchvision and timm have it.
+
+An image is cut into patches, each a token of width D; a class token is put before
+them, and after `depth` blocks and the final LayerNorm the class token is the
+penultimate feature.
+
+The stages are the patch tokens [B, L, D] in row-major order, without the class token:
+C2, C3 and C4 after a quarter, a half and three quarters of the blocks, C5 after the
+final LayerNorm. Tokens have both signs, so Threshold Activation, which cuts off what is
+below zero, is not meant for them. An edit of C2..C4 reaches the logits through the
+attention of later blocks; one of C5 does not: its patch tokens are read by nothing
+after it. Nor is the mean of C5 the penultimate feature, as it is for the other families.
+"""
+
+from collections.abc import Callable
+import functools
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from jood.models import layers
+
+
+class Tokens(nn.Module):
+    """The identity: gives patch tokens a name by which they are read and edited."""
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        return tokens
+
+
+class Block(nn.Module):
+    """Self-attention and a two-layer perceptron, each behind a LayerNorm."""
+
+    heads: int
+    mlp_width: int
+    types: layers.Types
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, length, width = x.shape
+        dense = functools.partial(_dense, self.types)
+        norm = functools.partial(_layer_norm, self.types)
+
+        qkv = dense(3 * width, name="qkv")(norm(name="norm1")(x))  # [B, L, 3 D]
+        qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        y = jax.nn.dot_product_attention(query, key, value)  # [B, L, heads, D / heads]
+        x = x + dense(width, name="out")(y.reshape(x.shape))
+
+        y = dense(self.mlp_width, name="mlp1")(norm(name="norm2")(x))
+        y = nn.gelu(y, approximate=False)  # PyTorch's default, not Flax's
+        return x + dense(width, name="mlp2")(y)
+
+
+class ViT(nn.Module):
+    """A Vision Transformer classifier.
+
+    Attributes:
+      num_classes: K.
+      image_size: side of the images in pixels; each patch has its own position
+        embedding, so no other size fits.
+      patch: side of a patch in pixels; divides `image_size`.
+      width: D, the size of a token; a multiple of `heads`.
+      depth: number of blocks, a multiple of 4.
+      heads: of the attention.
+      mlp_width: hidden size of the blocks' perceptrons.
+      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: type of parameters.
+    """
+
+    num_classes: int
+    image_size: int = 224
+    patch: int = 16
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_width: int = 3072
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        layers.check_dtype(self.dtype)
+        for name, value, divisor, shown in (
+            ("image_size", self.image_size, self.patch, f"patch = {self.patch}"),
+            ("width", self.width, self.heads, f"heads = {self.heads}"),
+            ("depth", self.depth, 4, "4"),
+        ):
+            if value < 1 or divisor < 1 or value % divisor:
+                raise ValueError(f"{name} must be a multiple of {shown}, got {value}.")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Maps images float [B, H, W, 3], H = W = image_size, to float32 [B, K].
+
+        Args:
+          images: preprocessed.
+          train: without effect: there is no dropout and no BatchNorm.
+
+        Raises:
+          ValueError: the images have another size.
+        """
+        del train
+        side = self.image_size
+        if images.shape[1:3] != (side, side):
+            raise ValueError(
+                f"this ViT takes images of {side} x {side} pixels (its position "
+                f"embeddings are learned for that size), got {images.shape[1]} x "
+                f"{images.shape[2]}. Resize them, or create the model with image_size."
+            )
+        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
+        patches = nn.Conv(
+            self.width,
+            (self.patch, self.patch),
+            (self.patch, self.patch),
+            padding="VALID",
+            dtype=types.dtype,
+            param_dtype=types.param_dtype,
+            name="patch_embedding",
+        )(images.astype(types.dtype))
+        patches = patches.reshape(len(images), -1, self.width)  # [B, L, D]
+
+        def embedding(name: str, length: int) -> jax.Array:
+            init = nn.initializers.normal(0.02)
+            shape = (1, length, self.width)
+            return self.param(name, init, shape, types.param_dtype).astype(types.dtype)
+
+        first = jnp.tile(embedding("class_token", 1), (len(images), 1, 1))
+        x = jnp.concatenate([first, patches], axis=1)  # [B, 1 + L, D]
+        x = x + embedding("position_embedding", x.shape[1])
+        for i in range(self.depth):
+            x = Block(self.heads, self.mlp_width, types, name=f"block{i + 1}")(x)
+            quarter, rest = divmod(4 * (i + 1), self.depth)
+            if rest == 0 and quarter < 4:
+                x = _named_patches(x, f"C{quarter + 1}")
+        x = _named_patches(_layer_norm(types, name="norm")(x), "C5")
+        feature = x[:, 0].astype(jnp.float32)  # [B, D]
+        return layers.head(self.num_classes, types, self.width)(feature)
+
+
+def _named_patches(x: jax.Array, stage: str) -> jax.Array:
+    """Passes the patch tokens of [B, 1 + L, D] through a stage."""
+    return jnp.concatenate([x[:, :1], Tokens(name=stage)(x[:, 1:])], axis=1)
+
+
+def _dense(types: layers.Types, features: int, name: str) -> nn.Dense:
+    return nn.Dense(
+        features,
+        kernel_init=nn.initializers.xavier_uniform(),
+        dtype=types.dtype,
+        param_dtype=types.param_dtype,
+        name=name,
+    )
+
+
+def _layer_norm(types: layers.Types, name: str) -> nn.LayerNorm:
+    """PyTorch's, whose variance is that of the centred values."""
+    return nn.LayerNorm(
+        epsilon=1e-6,
+        use_fast_variance=False,
+        dtype=types.dtype,
+        param_dtype=types.param_dtype,
+        name=name,
+    )
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"vit_b16": ViT}

@@ -1,0 +1,56 @@
+"""JSON files that tell when they were cut short or changed by hand.
+
+A file says its format and version and carries the SHA-256 of its content.
+"""
+
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+from jood import version
+
+
+def write(path: pathlib.Path, kind: str, number: int, content: dict[str, Any]) -> None:
+    """Writes JSON values with a checksum.
+
+    Args:
+      path: of the file.
+      kind: name of the format.
+      number: its version.
+      content: values that JSON knows; tuples become lists.
+    """
+    plain = json.loads(json.dumps({"format": kind, "version": number, **content}))
+    plain["sha256"] = _checksum(plain)
+    path.write_text(json.dumps(plain, indent=2) + "\n")
+
+
+def read(path: pathlib.Path, kind: str, number: int) -> dict[str, Any]:
+    """Reads what `write` wrote.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is truncated, was changed, or has another format or version.
+    """
+    try:
+        content = json.loads(path.read_text())
+        checksum = content.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is truncated or no {kind}: {error!r}.") from None
+    if (content.get("format"), content.get("version")) != (kind, number):
+        raise ValueError(
+            f"{path} has format {content.get('format')!r} version "
+            f"{content.get('version')!r}; this jood ({version.VERSION}) reads "
+            f"{kind!r} version {number}."
+        )
+    if _checksum(content) != checksum:
+        raise ValueError(
+            f"{path} was changed after it was written: its content does not match its "
+            "SHA-256. Write it again with the job that made it."
+        )
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,182 @@
+"""Weights that were trained elsewhere, for the models of `jood.models`.
+
+    model = jood.models.create('resnet50', num_classes=1000)
+    variables = weights.load('resnet50.safetensors', model)
+
+`load` reads a file of PyTorch's tensors (or a folder of jood's own); `from_torch_names`
+and `to_torch_names` map tensors that are in memory. Each code base (torchvision, timm,
+OpenOOD, ...) has its own names, told by a `Layout`; the one that fits is found.
+"""
+
+from collections.abc import Mapping
+import os
+import pathlib
+from typing import Any
+
+from flax import linen as nn
+from flax import traverse_util
+import numpy as np
+
+from jood import models
+from jood import names as names_lib
+from jood.weights import densenet
+from jood.weights import layout as layout_lib
+from jood.weights import matching
+from jood.weights import mobilenet_v2
+from jood.weights import mobilenet_v3
+from jood.weights import reading
+from jood.weights import regnet
+from jood.weights import resnet
+from jood.weights import resnet_cifar
+from jood.weights import state_dicts
+from jood.weights import vit
+from jood.weights import wide_resnet
+from jood.weights.layout import Layout as Layout
+
+_LAYOUTS: dict[str, dict[str, Layout]] = {  # by the model's class
+    "ResNet": resnet.LAYOUTS,
+    "CifarResNet": resnet_cifar.LAYOUTS,
+    "WideResNet": wide_resnet.LAYOUTS,
+    "DenseNet": densenet.LAYOUTS,
+    "MobileNetV2": mobilenet_v2.LAYOUTS,
+    "MobileNetV3": mobilenet_v3.LAYOUTS,
+    "RegNet": regnet.LAYOUTS,
+    "ViT": vit.LAYOUTS,
+}
+
+
+def layouts(model: nn.Module) -> dict[str, Layout]:
+    """Returns the layouts known for a model's family, by code base.
+
+    Raises:
+      ValueError: the model is not of `jood.models`.
+    """
+    description = models.describe(model)
+    if description is None:
+        raise ValueError(
+            f"no layout is known for a {type(model).__name__}, which is not of "
+            "jood.models. Pass a layout=jood.weights.Layout(...) of its modules."
+        )
+    return dict(_LAYOUTS[description["family"]])
+
+
+def find_layout(tensors: Mapping[str, Any], model: nn.Module) -> str:
+    """Returns the name of the layout that fits the most tensors.
+
+    Args:
+      tensors: arrays (or PyTorch tensors) by PyTorch's names.
+      model: of `jood.models`; its number of classes does not matter.
+    """
+    tensors = state_dicts.tidy(tensors, "the given tensors")
+    shapes = matching.expected_shapes(model)
+    return matching.choose(tensors, model, shapes, layouts(model))
+
+
+def num_classes(
+    tensors: Mapping[str, Any], model: nn.Module, layout: str | Layout
+) -> int:
+    """Returns for how many classes some tensors have a classifier, 0 for none.
+
+    Args:
+      tensors: arrays (or PyTorch tensors) by PyTorch's names.
+      model: of the family; its own number of classes does not matter.
+      layout: as in `from_torch_names`.
+    """
+    tensors = state_dicts.tidy(tensors, "the given tensors")
+    return matching.head_size(tensors, model, _layout(model, layout)) or 0
+
+
+def from_torch_names(
+    tensors: Mapping[str, Any],
+    model: nn.Module,
+    layout: str | Layout | None = None,
+    *,
+    where: str = "the given tensors",
+) -> dict[str, Any]:
+    """Returns PyTorch tensors as variables of a model.
+
+    Args:
+      tensors: arrays (or PyTorch tensors) by PyTorch's names.
+      model: a model of `jood.models`, or any Linen module if `layout` is a `Layout`.
+      layout: name of a code base in `layouts(model)`, a `Layout` of your own, or None
+        for the code base that fits the most names.
+      where: what the tensors are of, for messages.
+
+    Returns:
+      {'params': ..., 'batch_stats': ...} of contiguous float32 arrays.
+
+    Raises:
+      ValueError: the tensors do not fit; all that is missing, unexpected or of another
+        shape is in one message.
+    """
+    tensors = state_dicts.tidy(tensors, where)
+    shapes = matching.expected_shapes(model)
+    if layout is None:
+        layout = matching.choose(tensors, model, shapes, layouts(model))
+        where += f" (layout {layout!r}, the nearest of {', '.join(layouts(model))})"
+    elif isinstance(layout, str):
+        where += f" (layout {layout!r})"
+    return matching.assign(tensors, model, shapes, _layout(model, layout), where)
+
+
+def to_torch_names(
+    model: nn.Module, variables: Mapping[str, Any], layout: str | Layout
+) -> dict[str, np.ndarray]:
+    """Returns a model's variables as PyTorch tensors: the inverse of the above.
+
+    Args:
+      model: as in `from_torch_names`.
+      variables: of the model.
+      layout: name of a code base in `layouts(model)`, or a `Layout` of your own.
+
+    Returns:
+      Contiguous float32 arrays by PyTorch's names.
+
+    Raises:
+      ValueError: the layout is unknown; the near ones are listed.
+    """
+    layout = _layout(model, layout)
+    flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    names = layout_lib.torch_names(layout, model, flat)
+    return {
+        theirs: np.array(layout_lib.to_torch(ours, flat[ours]), np.float32, order="C")
+        for ours, theirs in names.items()
+    }
+
+
+def load(
+    path: str | os.PathLike[str], model: nn.Module, layout: str | Layout | None = None
+) -> dict[str, Any]:
+    """Reads the weights of a model.
+
+    Args:
+      path: a file of PyTorch's tensors (see `reading.read`), or a folder: a training
+        run of jood, a converted network, or a bare Orbax checkpoint.
+      model: as in `from_torch_names`.
+      layout: as in `from_torch_names`; not for a folder, which has jood's own names.
+
+    Returns:
+      {'params': ..., 'batch_stats': ...} of float32 arrays.
+
+    Raises:
+      FileNotFoundError: there is no such file or folder.
+      ImportError: PyTorch is needed and not installed.
+      ValueError: the file is damaged or does not fit the model.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        if layout is not None:
+            raise ValueError(f"{path} is a folder, with jood's own names: {layout=}.")
+        from jood.weights import checkpoint  # Orbax takes a second to import
+
+        return checkpoint.load_variables(path, model)
+    return from_torch_names(reading.read(path), model, layout, where=str(path))
+
+
+def _layout(model: nn.Module, layout: str | Layout) -> Layout:
+    if isinstance(layout, Layout):
+        return layout
+    known = layouts(model)
+    if layout not in known:
+        raise names_lib.unknown(f"layout of a {type(model).__name__}", layout, known)
+    return known[layout]

@@ -1,0 +1,258 @@
+"""A trained network in a folder, with all that must travel with its weights.
+
+A folder that `save` wrote holds `network.json` (the model, its class names and
+preprocessing, where the weights come from) beside the arrays, written by Orbax. `open`
+reads it, and the folder of a training run just the same.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import hashlib
+import os
+import pathlib
+from typing import Any
+
+from flax import linen as nn
+from flax import traverse_util
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jood import folders
+from jood import models
+from jood import sealed_json
+from jood import version
+from jood.data import benchmarks
+from jood.data import fitting
+from jood.models import check
+from jood.preprocessing import Preprocessing
+from jood.training import checkpoints
+from jood.weights import matching
+
+FORMAT, VERSION = "jood.Network", 1
+JSON_NAME, ARRAYS_NAME = "network.json", "variables"
+_RUN_NAME = "config.json"  # of a training run
+_ORBAX_NAMES = ("_METADATA", "_CHECKPOINT_METADATA")  # of any Orbax checkpoint
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """A network that is ready to be used.
+
+    Attributes:
+      model: of `jood.models`.
+      variables: {'params': ..., 'batch_stats': ...}, arrays on the host.
+      name: the model's name in `models.names()`.
+      class_names: one per class; None if nobody said them.
+      preprocessing: what the network was trained with.
+      image_size: side of the square images that it takes, in pixels.
+      source: where the weights come from, as JSON values: a file with its SHA-256 and
+        layout, or the configuration of a training run.
+    """
+
+    model: nn.Module
+    variables: Mapping[str, Any] = dataclasses.field(repr=False)
+    name: str
+    class_names: tuple[str, ...] | None
+    preprocessing: Preprocessing
+    image_size: int
+    source: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        classes = getattr(self.model, "num_classes", None)
+        if self.class_names is not None and len(self.class_names) != classes:
+            raise ValueError(
+                f"there are {len(self.class_names)} class names for a network of "
+                f"{classes} classes; one per class is needed, in the order of the "
+                "logits."
+            )
+        size = (self.image_size, self.image_size)
+        if self.preprocessing.fixed_size not in (None, size):
+            raise ValueError(
+                f"the preprocessing makes images of {self.preprocessing.fixed_size} "
+                f"pixels (height, width), the network takes {size}."
+            )
+
+
+def save(folder: str | os.PathLike[str], trained: Trained) -> None:
+    """Writes a network into a new folder, which appears complete or not at all.
+
+    Raises:
+      FileExistsError: the folder exists already; nothing is overwritten.
+      ValueError: the model is not of `jood.models`, or the variables do not fit it.
+    """
+    description = models.describe(trained.model)
+    if description is None:
+        raise ValueError(
+            f"a {type(trained.model).__name__} is not of jood.models, so a folder "
+            "cannot say how to build it again. Save a jood.Detector of it instead."
+        )
+    folders.check_new(folder)
+    variables = jax.device_get(dict(trained.variables))
+    shape = (trained.image_size, trained.image_size, 3)
+    check.check_variables(trained.model, variables, shape, "what is to be saved")
+    with folders.atomic_folder(folder) as partial:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(partial / ARRAYS_NAME, variables)
+        content = {
+            "model": description,
+            "name": trained.name,
+            "class_names": trained.class_names,
+            "preprocessing": dataclasses.asdict(trained.preprocessing),
+            "image_size": trained.image_size,
+            "source": dict(trained.source),
+            "arrays_sha256": _sha256(variables),
+            "written_by": {"jood": version.VERSION, "jax": jax.__version__},
+        }
+        sealed_json.write(partial / JSON_NAME, FORMAT, VERSION, content)
+
+
+def open(folder: str | os.PathLike[str]) -> Trained:
+    """Reads a network that `save` wrote, or that launch/train.py trained.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or it holds no network.
+      ValueError: a file is truncated or was changed, or the arrays do not fit the
+        model; all differences are in one message.
+    """
+    path = pathlib.Path(folder).resolve()
+    if (path / JSON_NAME).is_file():
+        return _open_saved(path)
+    if (path / _RUN_NAME).is_file():
+        return _open_run(path)
+    if _is_orbax(path):
+        raise ValueError(
+            f"{path} holds arrays alone; which network they are of must be said once: "
+            f"python launch/convert.py --weights={path} --model=... --output=..."
+        )
+    raise _no_network(path)
+
+
+def load_variables(folder: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]:
+    """Returns the variables in a folder, for a model that is given.
+
+    Args:
+      folder: as `open` takes it, or a bare Orbax checkpoint of a dict with 'params'
+        and perhaps 'batch_stats'.
+      model: whose shapes the variables must have.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or it holds no network.
+      ValueError: an array is missing, unexpected or of another shape.
+    """
+    path = pathlib.Path(folder).resolve()
+    if (path / JSON_NAME).is_file():
+        variables = dict(_open_saved(path).variables)
+    elif (path / _RUN_NAME).is_file():
+        variables = checkpoints.load_variables(path, model, _image_shape(model))
+    else:
+        variables = read_arrays(path)
+    check.check_variables(model, variables, _image_shape(model), str(path))
+    return variables
+
+
+def read_arrays(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns 'params' and 'batch_stats' of a bare Orbax checkpoint, as float32.
+
+    Raises:
+      FileNotFoundError: the folder is no Orbax checkpoint.
+      ValueError: it holds no 'params', or is damaged.
+    """
+    path = pathlib.Path(folder).resolve()
+    if not _is_orbax(path):
+        raise _no_network(path)
+    content = _restore(path)
+    if not isinstance(content, Mapping) or "params" not in content:
+        raise ValueError(
+            f"{path} holds no 'params'; expected a dict of 'params' and 'batch_stats', "
+            "as model.init returns it."
+        )
+    kept = {k: content[k] for k in ("params", "batch_stats") if content.get(k)}
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), kept)
+
+
+def _open_saved(path: pathlib.Path) -> Trained:
+    content = sealed_json.read(path / JSON_NAME, FORMAT, VERSION)
+    model = models.build(content["model"])
+    variables = _restore(path / ARRAYS_NAME)
+    size = content["image_size"]
+    check.check_variables(model, variables, (size, size, 3), str(path))
+    if _sha256(variables) != content["arrays_sha256"]:
+        raise ValueError(
+            f"{path / ARRAYS_NAME} was changed after it was written: its values do not "
+            f"match the SHA-256 in {JSON_NAME}. Convert the weights again."
+        )
+    return Trained(
+        model=model,
+        variables=variables,
+        name=content["name"],
+        class_names=content["class_names"] and tuple(content["class_names"]),
+        preprocessing=Preprocessing(**content["preprocessing"]),
+        image_size=size,
+        source=content["source"],
+    )
+
+
+def _open_run(path: pathlib.Path) -> Trained:
+    run = checkpoints.read_config(path)
+    size = run["image_size"]
+    spec = benchmarks.describe(run["benchmark"])
+    preprocessing = fitting.choose(spec, None)
+    if preprocessing.fixed_size is not None:  # else the images are painted as they are
+        preprocessing = fitting.for_files(spec, None, size)
+    model = models.create(run["model"], spec.num_classes, dtype=run["dtype"])
+    return Trained(
+        model=model,
+        variables=checkpoints.load_variables(path, model, (size, size, 3)),
+        name=run["model"],
+        class_names=spec.class_names or None,
+        preprocessing=preprocessing,
+        image_size=size,
+        source=run,
+    )
+
+
+def _restore(path: pathlib.Path) -> Any:
+    """Reads an Orbax checkpoint onto the host, whatever it was sharded over."""
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            target = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(
+                    leaf.shape, leaf.dtype, sharding=device
+                ),
+                checkpointer.metadata(path).item_metadata.tree,
+            )
+            return jax.device_get(checkpointer.restore(path, target))
+    except Exception as error:  # Orbax and TensorStore raise many kinds
+        raise ValueError(
+            f"{path} is truncated or damaged ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}). Convert or copy it again."
+        ) from error
+
+
+def _is_orbax(path: pathlib.Path) -> bool:
+    return any((path / name).is_file() for name in _ORBAX_NAMES)
+
+
+def _no_network(path: pathlib.Path) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"there is no checkpoint folder {path}: expected {JSON_NAME} (of "
+        f"launch/convert.py), {_RUN_NAME} (--workdir of launch/train.py) or an Orbax "
+        "checkpoint in it."
+    )
+
+
+def _image_shape(model: nn.Module) -> tuple[int, int, int]:
+    size = getattr(model, "image_size", matching.IMAGE_SIZE)
+    return size, size, 3
+
+
+def _sha256(variables: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256()
+    flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    for name in sorted(flat):
+        array = np.ascontiguousarray(flat[name])
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

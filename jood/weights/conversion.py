@@ -1,0 +1,124 @@
+"""From a file of weights to a network that is ready to be used, and back."""
+
+import hashlib
+import os
+import pathlib
+from typing import Any
+
+from flax import linen as nn
+from safetensors import numpy as safetensors_numpy
+
+from jood import folders
+from jood import models
+from jood import version
+from jood import weights
+from jood.preprocessing import Preprocessing
+from jood.weights import checkpoint
+from jood.weights import reading
+
+
+def convert(
+    path: str | os.PathLike[str],
+    name: str,
+    preprocessing: Preprocessing,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    image_size: int | None = None,
+    num_classes: int | None = None,
+    layout: str | None = None,
+    entry: str | None = None,
+) -> checkpoint.Trained:
+    """Reads weights and joins them with what must travel with them.
+
+    Args:
+      path: a file of PyTorch's tensors, or an Orbax checkpoint.
+      name: of the model, one of `models.names()`.
+      preprocessing: what the network was trained with.
+      class_names: one per class, in the order of the logits.
+      image_size: side of what the network takes, in pixels; by default what the
+        preprocessing makes, else the model's own.
+      num_classes: by default what the file's classifier has; 0 for a backbone alone.
+      layout: code base whose names the tensors have; by default the one that fits.
+      entry: as in `reading.read`.
+
+    Raises:
+      FileNotFoundError: there is no such file or folder.
+      ImportError: PyTorch is needed and not installed.
+      ValueError: the file is damaged, does not fit the model, or something that must
+        travel with the weights is missing or does not fit them.
+    """
+    path = pathlib.Path(path)
+    if image_size is None and preprocessing.fixed_size is not None:
+        image_size = preprocessing.fixed_size[0]
+    probe = models.create(name, 1)
+    options = {}
+    if hasattr(probe, "image_size"):  # the shapes of a ViT depend on it
+        image_size = options["image_size"] = image_size or probe.image_size
+    if image_size is None:
+        raise ValueError(
+            f"how large are the images that {name} takes? Say image_size in pixels, or "
+            "a preprocessing with a crop."
+        )
+
+    def create(found: int) -> nn.Module:
+        """A file without a classifier is refused with the rest of what it lacks."""
+        classes = (found or 1) if num_classes is None else num_classes
+        return models.create(name, classes, **options)
+
+    source: dict[str, Any] = {"file": path.name, "jood": version.VERSION}
+    if path.is_dir():
+        arrays = checkpoint.read_arrays(path)
+        model = create(len(arrays["params"].get("head", {}).get("bias", ())))
+        variables = weights.load(path, model, layout)
+    else:
+        tensors = reading.read(path, entry)
+        layout = layout or weights.find_layout(tensors, probe)
+        model = create(weights.num_classes(tensors, probe, layout))
+        variables = weights.from_torch_names(tensors, model, layout, where=str(path))
+        source |= {"layout": layout, "sha256": _sha256(path)}
+    return checkpoint.Trained(
+        model=model,
+        variables=variables,
+        name=name,
+        class_names=class_names,
+        preprocessing=preprocessing,
+        image_size=image_size,
+        source=source,
+    )
+
+
+def export(
+    network: checkpoint.Trained, path: str | os.PathLike[str], layout: str | None = None
+) -> str:
+    """Writes a network's tensors under PyTorch's names.
+
+    Args:
+      network: of a folder.
+      path: new `.safetensors` file.
+      layout: code base whose names they get; by default that which they were read
+        with, else the first of the model's family.
+
+    Returns:
+      The layout's name.
+
+    Raises:
+      FileExistsError: the file exists already; nothing is overwritten.
+      ValueError: the file's or the layout's name is not known.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"expected the name of a .safetensors file, got {path}.")
+    folders.check_new(path)
+    known = weights.layouts(network.model)
+    layout = layout or network.source.get("layout") or next(iter(known))
+    tensors = weights.to_torch_names(network.model, network.variables, layout)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    safetensors_numpy.save_file(tensors, partial, {"format": "pt"})
+    partial.rename(path)
+    return layout
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

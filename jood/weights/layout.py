@@ -1,0 +1,128 @@
+"""Layouts: which PyTorch tensor is which of our variables, and back.
+
+A layout lists pairs of modules (ours, PyTorch's), as a function of the model; leaves
+below them follow by their kind:
+
+    ours                              PyTorch
+    kernel [h, w, in, out] (conv)     weight [out, in, h, w]
+    kernel [in, out] (Dense)          weight [out, in]
+    scale (BatchNorm, LayerNorm)      weight
+    bias                              bias
+    mean, var (batch_stats)           running_mean, running_var
+
+A pair may also name a single parameter (ViT's 'class_token', 'cls_token'); its axes
+are moved only if it is one of the kernels above. The same table serves both
+directions.
+"""
+
+import collections
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Pairs = Iterable[tuple[str, str]]
+
+_LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+_TO_TORCH = {("kernel", 4): (3, 2, 0, 1), ("kernel", 2): (1, 0)}
+_FROM_TORCH = {("kernel", 4): (2, 3, 1, 0), ("kernel", 2): (1, 0)}
+
+
+class Layout(NamedTuple):
+    """How a code base names the tensors of a family.
+
+    Attributes:
+      modules: model -> pairs (path of our module, name of PyTorch's), such as
+        ('C2/block1/conv1', 'layer1.0.conv1'). Modules that a model lacks may be
+        listed; a layout that does not list all that it has is not of this model.
+      ignored: prefixes of tensors that are not of this network, such as the decode
+        head of a segmentation model.
+    """
+
+    modules: Callable[[Any], Pairs]
+    ignored: tuple[str, ...] = ()
+
+
+def torch_names(layout: Layout, model: Any, ours: Iterable[str]) -> dict[str, str]:
+    """Returns PyTorch's name of each of our variables.
+
+    Args:
+      layout: of a code base.
+      model: whose modules the layout lists.
+      ours: names of variables, such as 'params/C2/block1/conv1/kernel'.
+
+    Raises:
+      ValueError: the layout does not list a module (it is not of this model), or
+        gives one name to two variables (it is wrong).
+    """
+    modules = dict(layout.modules(model))
+    names, unlisted = {}, []
+    for name in ours:
+        path = name.split("/", 1)[1]  # without the collection
+        module, _, leaf = path.rpartition("/")
+        if path in modules:
+            names[name] = modules[path]
+        elif module in modules and leaf in _LEAVES:
+            names[name] = f"{modules[module]}.{_LEAVES[leaf]}"
+        else:
+            unlisted.append(path)
+    if unlisted:
+        raise ValueError(
+            f"this layout does not list {len(unlisted)} variables of a "
+            f"{type(model).__name__}: {', '.join(unlisted[:6])}."
+        )
+    twice = [n for n, times in collections.Counter(names.values()).items() if times > 1]
+    if twice:
+        raise ValueError(f"this layout gives one name to several variables: {twice}.")
+    return names
+
+
+def to_torch(name: str, array: Any) -> np.ndarray:
+    """Returns one of our variables in PyTorch's order of axes."""
+    array = np.asarray(array)
+    order = _TO_TORCH.get((name.rpartition("/")[2], array.ndim))
+    return array if order is None else array.transpose(order)
+
+
+def torch_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape that one of our variables has in PyTorch."""
+    order = _TO_TORCH.get((name.rpartition("/")[2], len(shape)))
+    return shape if order is None else tuple(shape[axis] for axis in order)
+
+
+def from_torch(name: str, tensor: np.ndarray) -> np.ndarray:
+    """Returns a PyTorch tensor in the order of axes of our variable `name`."""
+    order = _FROM_TORCH.get((name.rpartition("/")[2], tensor.ndim))
+    return tensor if order is None else tensor.transpose(order)
+
+
+def renamed(layout: Layout, *changes: tuple[str, str]) -> Layout:
+    """Returns a layout whose PyTorch names have parts replaced, in this order."""
+
+    def modules(model: Any) -> Iterator[tuple[str, str]]:
+        for ours, theirs in layout.modules(model):
+            for old, new in changes:
+                theirs = theirs.replace(old, new)
+            yield ours, theirs
+
+    return Layout(modules, layout.ignored)
+
+
+def prefixed(layout: Layout, prefix: str, ignored: tuple[str, ...] = ()) -> Layout:
+    """Returns a layout whose PyTorch names begin with `prefix`."""
+
+    def modules(model: Any) -> Iterator[tuple[str, str]]:
+        return ((ours, prefix + theirs) for ours, theirs in layout.modules(model))
+
+    return Layout(modules, layout.ignored + ignored)
+
+
+def ignoring(layout: Layout, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the tensors that a layout does not ignore."""
+    return {n: t for n, t in names.items() if not n.startswith(layout.ignored)}

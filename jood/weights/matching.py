@@ -1,0 +1,162 @@
+"""Fits tensors with PyTorch's names to a model: which code base, and is all there?
+
+The model says which variables it has (nothing is computed), a layout says what they
+are called in PyTorch. All that is wrong with a file comes in one message, in
+PyTorch's names and order of axes, because those are what its maker can look up.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+from flax import traverse_util
+import numpy as np
+
+from jood.models import check
+from jood.weights import layout as layout_lib
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+IMAGE_SIZE = 64  # to initialise with; the shapes do not depend on it
+_HEAD = "head"  # the classifier of every model of jood.models
+
+
+def expected_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a model's variables by names like 'params/head/bias'."""
+    size = getattr(model, "image_size", IMAGE_SIZE)
+    return check.expected_shapes(model, (size, size, 3))
+
+
+def choose(
+    tensors: Mapping[str, Any],
+    model: nn.Module,
+    shapes: Shapes,
+    layouts: Mapping[str, layout_lib.Layout],
+) -> str:
+    """Returns the name of the layout that fits the most tensors of a file.
+
+    Args:
+      tensors: by PyTorch's names.
+      model: a Linen module.
+      shapes: `expected_shapes(model)`.
+      layouts: by code base; of those that fit equally well the first is taken. One
+        that does not list all of the model's modules, because the code base has no
+        such variant, is passed over.
+
+    Raises:
+      ValueError: no layout is of this model.
+    """
+    fits = {}
+    for name, layout in layouts.items():
+        try:
+            wanted = layout_lib.torch_names(layout, model, shapes).values()
+        except ValueError as error:
+            reason = error
+            continue
+        given = _belonging(tensors, model, shapes, layout).keys()
+        found = len(given & wanted)
+        fits[name] = found, found - len(given)
+    if not fits:
+        raise reason
+    return max(fits, key=lambda name: fits[name])
+
+
+def head_size(
+    tensors: Mapping[str, np.ndarray], model: nn.Module, layout: layout_lib.Layout
+) -> int | None:
+    """Returns the number of classes of a file, None if it has no classifier."""
+    for name in _head_names(model, layout):
+        weight = tensors.get(f"{name}.weight")
+        if weight is not None:
+            return int(weight.shape[0])
+    return None
+
+
+def assign(
+    tensors: Mapping[str, np.ndarray],
+    model: nn.Module,
+    shapes: Shapes,
+    layout: layout_lib.Layout,
+    where: str,
+) -> dict[str, Any]:
+    """Returns a file's tensors as variables of a model.
+
+    Args:
+      tensors: by PyTorch's names.
+      model: a Linen module.
+      shapes: `expected_shapes(model)`.
+      layout: how the file names its tensors.
+      where: the file and the layout, for the message.
+
+    Returns:
+      Nested dict of contiguous float32 arrays, as `model.apply` takes it.
+
+    Raises:
+      ValueError: a tensor is missing, unexpected, of another shape, not of floating
+        point or not finite; all are in one message.
+    """
+    names = layout_lib.torch_names(layout, model, shapes)
+    wanted = {names[n]: layout_lib.torch_shape(n, s) for n, s in shapes.items()}
+    given = _belonging(tensors, model, shapes, layout)
+    problems = check.differences(wanted, {n: t.shape for n, t in given.items()})
+    used = {n: t for n, t in given.items() if n in wanted}
+    others = sorted(n for n, t in used.items() if t.dtype.kind != "f")
+    problems["of no floating-point type"] = [f"{n} ({used[n].dtype})" for n in others]
+    problems["with values that are not finite"] = sorted(
+        n for n, t in used.items() if n not in others and not np.isfinite(t).all()
+    )
+    if any(problems.values()):
+        raise ValueError(
+            f"{where} does not fit this {type(model).__name__}:\n"
+            + check.listed(problems)
+            + _advice(problems, tensors, model, layout)
+        )
+    flat = {
+        ours: np.array(
+            layout_lib.from_torch(ours, given[theirs]), np.float32, order="C"
+        )
+        for ours, theirs in names.items()
+    }
+    return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def _belonging(
+    tensors: Mapping[str, Any],
+    model: nn.Module,
+    shapes: Shapes,
+    layout: layout_lib.Layout,
+) -> dict[str, Any]:
+    """Leaves out what is not of this network; the classifier, if it has none."""
+    if not any(name.startswith(f"params/{_HEAD}/") for name in shapes):
+        head = tuple(f"{name}." for name in _head_names(model, layout))
+        layout = layout._replace(ignored=layout.ignored + head)
+    return layout_lib.ignoring(layout, tensors)
+
+
+def _head_names(model: nn.Module, layout: layout_lib.Layout) -> list[str]:
+    return [theirs for ours, theirs in layout.modules(model) if ours == _HEAD]
+
+
+def _advice(
+    problems: Mapping[str, list[str]],
+    tensors: Mapping[str, np.ndarray],
+    model: nn.Module,
+    layout: layout_lib.Layout,
+) -> str:
+    """What to do if nothing but the number of classes differs."""
+    classes = getattr(model, "num_classes", None)
+    in_file = head_size(tensors, model, layout)
+    head = tuple(f"{name}." for name in _head_names(model, layout))
+    others = [n for names in problems.values() for n in names if not n.startswith(head)]
+    if not head or others or classes == in_file:
+        return ""
+    if in_file is None:
+        return (
+            "\nOnly the classifier is missing: a ResNet of num_classes=0 has none "
+            "either."
+        )
+    return (
+        f"\nOnly the classifier differs: num_classes={in_file} in the file, {classes} "
+        f"in the model. Make the model with num_classes={in_file} (a ResNet also with "
+        "0, for the network without its classifier)."
+    )

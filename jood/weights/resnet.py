@@ -1,0 +1,109 @@
+"""Names of ResNet's tensors in the code bases that train and publish them.
+
+Blocks are called alike everywhere (layer1.0.conv1); what differs is the deep stem,
+the projection of a shortcut, the head and a prefix. The projection is a Sequential,
+whose index counts the average pooling before it where there is one. Detection and
+segmentation models are read for their backbone: build ours with `num_classes=0`.
+mmdetection's old caffe-style checkpoints, which have the stride on the 1x1
+convolution, have the same names and shapes but are another network.
+"""
+
+from collections.abc import Callable, Iterator
+import functools
+
+from jood.models import resnet
+from jood.weights import layout
+
+# Of conv1, bn1, conv2, bn2, conv3, bn3 in a deep stem.
+_STEM = ("conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6", "bn1")
+_MM_STEM = tuple(f"stem.{i}" for i in (0, 1, 3, 4, 6, 7))
+_MMPRETRAIN_STEM = tuple(
+    f"stem.{i}.{part}" for i in range(3) for part in ("conv", "bn")
+)
+
+Projection = Callable[[resnet.ResNet, int], tuple[str, int]]
+
+
+def _downsample(model: resnet.ResNet, stage: int) -> tuple[str, int]:
+    """The pooling has a place, an identity where the stride is 1."""
+    del stage
+    return "downsample", int(model.downsample == "avgpool")
+
+
+def _mmpretrain_downsample(model: resnet.ResNet, stage: int) -> tuple[str, int]:
+    """The pooling has a place only where the stride is 2."""
+    strides = model.strides or (1, 2, 2, 2)
+    return "downsample", int(model.downsample == "avgpool" and strides[stage] == 2)
+
+
+def _shortcut(model: resnet.ResNet, stage: int) -> tuple[str, int]:
+    del model, stage
+    return "shortcut", 0
+
+
+def _openood_projection(model: resnet.ResNet, stage: int) -> tuple[str, int]:
+    """OpenOOD's small-image networks follow kuangliu, the others torchvision."""
+    return (_shortcut if model.stem == "cifar" else _downsample)(model, stage)
+
+
+def _modules(
+    model: resnet.ResNet,
+    stem: tuple[str, ...] = _STEM,
+    projection: Projection = _downsample,
+    head: str = "fc",
+) -> Iterator[tuple[str, str]]:
+    theirs = stem if model.stem == "deep" else ("conv1", "bn1")
+    ours = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3")
+    yield from zip(ours, theirs, strict=False)
+    convs = 3 if model.block == "bottleneck" else 2
+    for stage, blocks in enumerate(model.stage_sizes):
+        for block in range(blocks):
+            to = f"C{6 - len(model.stage_sizes) + stage}/block{block + 1}"
+            name = f"layer{stage + 1}.{block}"
+            for i in range(1, convs + 1):
+                yield f"{to}/conv{i}", f"{name}.conv{i}"
+                yield f"{to}/bn{i}", f"{name}.bn{i}"
+            shortcut, index = projection(model, stage)
+            yield f"{to}/downsample_conv", f"{name}.{shortcut}.{index}"
+            yield f"{to}/downsample_bn", f"{name}.{shortcut}.{index + 1}"
+    yield "head", head
+
+
+_TORCHVISION = layout.Layout(_modules)
+_MM = layout.Layout(functools.partial(_modules, stem=_MM_STEM))
+LAYOUTS = {
+    "torchvision": _TORCHVISION,
+    "timm": _TORCHVISION,
+    "openood": layout.Layout(
+        functools.partial(_modules, projection=_openood_projection)
+    ),
+    "kuangliu": layout.Layout(
+        functools.partial(_modules, projection=_shortcut, head="linear")
+    ),
+    "torchvision_detection": layout.prefixed(
+        _TORCHVISION, "backbone.body.", ("backbone.fpn.", "rpn.", "roi_heads.")
+    ),
+    "torchvision_segmentation": layout.prefixed(
+        _TORCHVISION, "backbone.", ("classifier.", "aux_classifier.")
+    ),
+    "mmpretrain": layout.renamed(
+        layout.prefixed(
+            layout.Layout(
+                functools.partial(
+                    _modules,
+                    stem=_MMPRETRAIN_STEM,
+                    projection=_mmpretrain_downsample,
+                    head="head.fc",
+                )
+            ),
+            "backbone.",
+        ),
+        ("backbone.head.", "head."),
+    ),
+    "mmsegmentation": layout.prefixed(
+        _MM, "backbone.", ("decode_head.", "auxiliary_head.")
+    ),
+    "mmdetection": layout.prefixed(
+        _MM, "backbone.", ("neck.", "rpn_head.", "roi_head.")
+    ),
+}

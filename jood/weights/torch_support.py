@@ -1,0 +1,53 @@
+"""PyTorch's files, if PyTorch is installed: `pip install "jood[torch]"`."""
+
+import pathlib
+import re
+from typing import Any
+import warnings
+
+
+def load(path: pathlib.Path) -> Any:
+    """Reads a file that torch.save wrote, without running any code of it.
+
+    Raises:
+      ImportError: PyTorch is not installed.
+      ValueError: the file is damaged, is something else, or holds objects that only
+        code of its own could build.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise ImportError(
+            f"{path} is a file of PyTorch, which is not installed: pip install "
+            '"jood[torch]", or save the tensors as .safetensors where it is.'
+        ) from None
+    try:
+        with warnings.catch_warnings():  # of pickles' protocols and TorchScript
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # of every kind: foreign bytes are read as a pickle
+        raise ValueError(f"cannot read {path}: {_reason(str(error))}") from None
+
+
+def _reason(message: str) -> str:
+    unsafe = re.search(r"GLOBAL ([\w.]+)|Can only", message)
+    if unsafe:
+        return (
+            f"it holds objects beside tensors ({unsafe[1] or 'of unknown classes'}). "
+            "Building them could run any code, so it is refused. If you trust where it "
+            "came from, save its tensors alone: content = torch.load(path, "
+            "weights_only=False), torch.save(content['state_dict'], 'tensors.pth') (or "
+            "whatever key holds them; content.state_dict() of a whole model), or "
+            "save them as .safetensors."
+        )
+    if "TorchScript" in message:
+        return (
+            "it is a TorchScript program. Save its tensors alone: "
+            "torch.save(torch.jit.load(path).state_dict(), 'tensors.pth')."
+        )
+    return (
+        "it is truncated or not a file that torch.save wrote (pickles of other kinds "
+        "are not read); expected a state_dict. Fetch or save it again."
+    )

@@ -1,0 +1,181 @@
+"""Converts a trained network: PyTorch's weights to a folder of jood's, and back.
+
+    python launch/convert.py --weights=resnet50-0676ba61.pth --model=resnet50 \
+        --mean=.485,.456,.406 --std=.229,.224,.225 --resize=256 --crop=224 \
+        --class_names=imagenet.txt --output=networks/resnet50
+    python launch/convert.py --weights=networks/resnet50 --to_torch=net.safetensors
+
+Class names and preprocessing travel with the network: launch/evaluate.py takes the
+folder as its --checkpoint. They are given by flags, or by --benchmark for a network
+that was trained on its ID set; a flag that is given goes before the benchmark's value.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import pathlib
+import sys
+from typing import Any
+
+from absl import flags
+import jax
+
+from jood import cli
+from jood import folders
+from jood import models
+from jood.data import benchmarks
+from jood.data import fitting
+from jood.preprocessing import Preprocessing
+from jood.weights import checkpoint
+from jood.weights import conversion
+from jood.weights import reading
+
+_WEIGHTS = flags.DEFINE_string(
+    "weights",
+    None,
+    f"What to convert: a file ({', '.join(reading.SUFFIXES)}) or an Orbax checkpoint; "
+    "for --to_torch the folder of a converted network or of a training run.",
+    required=True,
+)
+_OUTPUT = flags.DEFINE_string("output", None, "New folder for the network.")
+_TO_TORCH = flags.DEFINE_string(
+    "to_torch",
+    None,
+    "New .safetensors file for the network's tensors, PyTorch's names.",
+)
+_MODEL = flags.DEFINE_enum("model", None, models.names(), "The network.")
+_NUM_CLASSES = flags.DEFINE_integer(
+    "num_classes",
+    None,
+    "Classes; else what the file's classifier has. 0 for a backbone alone.",
+    lower_bound=0,
+)
+_LAYOUT = flags.DEFINE_string(
+    "layout",
+    "auto",
+    "Code base whose names the tensors have or get (torchvision, timm, openood, "
+    "mmpretrain, ...); auto finds the one that fits, or writes as it was read.",
+)
+_ENTRY = flags.DEFINE_string(
+    "entry",
+    None,
+    "Key of the tensors in a checkpoint of several networks, such as state_dict_ema.",
+)
+_BENCHMARK = flags.DEFINE_enum(
+    "benchmark",
+    None,
+    benchmarks.names(),
+    "Whose ID set the network was trained on: its class names and preprocessing.",
+)
+_PREPROCESSING = flags.DEFINE_string(
+    "preprocessing", None, "Name of one of the benchmark's; else its first."
+)
+_CLASS_NAMES = flags.DEFINE_string(
+    "class_names", None, "Text file of class names, one a line, in the logits' order."
+)
+_MEAN = flags.DEFINE_list("mean", None, "Per channel, of pixels in [0, 1].")
+_STD = flags.DEFINE_list("std", None, "Per channel, of pixels in [0, 1].")
+_RESIZE = flags.DEFINE_list(
+    "resize", None, "Pixels of an image's shorter side, or height,width."
+)
+_CROP = flags.DEFINE_integer(
+    "crop", None, "Side of the centre crop in pixels, after --resize.", lower_bound=1
+)
+_INTERPOLATION = flags.DEFINE_string("interpolation", None, "Of --resize.")
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size",
+    None,
+    "Side in pixels of what the network takes; else --crop, or the benchmark's.",
+    lower_bound=8,
+)
+
+
+def main(argv: list[str]) -> None:
+    """Reads the weights, maps their names and writes them."""
+    del argv
+    layout = None if _LAYOUT.value == "auto" else _LAYOUT.value
+    output, to_torch = _OUTPUT.value, _TO_TORCH.value
+    try:
+        if output is not None and to_torch is None:
+            folders.check_new(output)
+            network = _converted(layout)
+            checkpoint.save(output, network)
+            layout = network.source.get("layout", "jood")
+        elif to_torch is not None and output is None:
+            network = checkpoint.open(_WEIGHTS.value)
+            layout = conversion.export(network, to_torch, layout)
+        else:
+            raise ValueError(
+                "say where the network shall go: either --output=FOLDER or "
+                "--to_torch=FILE.safetensors."
+            )
+    except ImportError as error:  # PyTorch is an extra
+        sys.exit(f"error: {error}")
+    params = jax.tree.leaves(network.variables["params"])
+    print(
+        f"{_WEIGHTS.value}: {network.name}, names of {layout}, "
+        f"{len(jax.tree.leaves(dict(network.variables)))} tensors, "
+        f"{sum(array.size for array in params):,} parameters, "
+        f"{getattr(network.model, 'num_classes', 0)} classes, images of "
+        f"{network.image_size} px; written to {output or to_torch}"
+    )
+
+
+def _converted(layout: str | None) -> checkpoint.Trained:
+    if _MODEL.value is None:
+        raise ValueError(
+            f"--model must say what {_WEIGHTS.value} is: one of "
+            f"{', '.join(models.names())}."
+        )
+    spec = benchmarks.describe(_BENCHMARK.value) if _BENCHMARK.value else None
+    class_names = spec.class_names if spec else None
+    if _CLASS_NAMES.value:
+        lines = pathlib.Path(_CLASS_NAMES.value).read_text(encoding="utf-8")
+        class_names = tuple(lines.splitlines())
+    preprocessing = _preprocessing(spec)
+    image_size = _IMAGE_SIZE.value
+    if image_size is None and spec and preprocessing.fixed_size is None:
+        image_size = spec.image_size
+    return conversion.convert(
+        _WEIGHTS.value,
+        _MODEL.value,
+        preprocessing,
+        class_names=class_names or None,
+        image_size=image_size,
+        num_classes=_NUM_CLASSES.value,
+        layout=layout,
+        entry=_ENTRY.value,
+    )
+
+
+def _preprocessing(spec: benchmarks.BenchmarkSpec | None) -> Preprocessing:
+    resize = _numbers("resize", _RESIZE.value, int)
+    given: dict[str, Any] = {
+        "mean": _numbers("mean", _MEAN.value, float),
+        "std": _numbers("std", _STD.value, float),
+        "resize": resize[0] if resize and len(resize) == 1 else resize,
+        "crop": _CROP.value,
+        "interpolation": _INTERPOLATION.value,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if spec:
+        return dataclasses.replace(fitting.choose(spec, _PREPROCESSING.value), **given)
+    if not {"mean", "std"} <= given.keys():
+        raise ValueError(
+            "--mean and --std are needed: the values that the network was trained "
+            "with (for torchvision's ImageNet networks .485,.456,.406 and "
+            ".229,.224,.225), or the --benchmark that it was trained on."
+        )
+    return Preprocessing(**given)
+
+
+def _numbers(
+    flag: str, texts: list[str] | None, kind: Callable[[str], float]
+) -> tuple[float, ...] | None:
+    try:
+        return None if texts is None else tuple(kind(text) for text in texts)
+    except ValueError as error:
+        raise ValueError(f"--{flag}={','.join(texts or ())}: {error}.") from None
+
+
+if __name__ == "__main__":
+    cli.run(main)
