@@ -18,6 +18,7 @@ from jood import presets as presets
 from jood import scores as scores
 from jood import stats as stats
 from jood import transforms as transforms
+from jood import weights as weights
 from jood.activations import Activations as Activations
 from jood.activations import MissingStageError as MissingStageError
 from jood.activations import StageEdit as StageEdit

@@ -13,6 +13,7 @@ from tqdm.contrib import logging as tqdm_logging
 from jood import compose
 from jood import presets
 from jood import spec
+from jood.perturbation import NETWORK
 
 # What a user can mend; anything else keeps its traceback.
 _USER_ERRORS = (ValueError, FloatingPointError, OSError)
@@ -51,7 +52,8 @@ def define_detectors() -> flags.FlagHolder[str]:
         "Detectors to compare, separated by commas: texts such as "
         "'react(q=0.9)|energy()', presets such as fs_ta_ash, each perhaps named "
         "(mine=ta(k=0.1)|msp()); 'default' for the table of the README; 'all' for "
-        "every method.",
+        "every method; 'forward' for those that need no gradient, nor other images "
+        "than the given ones, and so a fraction of the time.",
     )
 
     def readable(text: str) -> bool:
@@ -70,6 +72,12 @@ def detectors(text: str, benchmark: str, backbone: str = "") -> dict[str, str]:
     """Returns the texts of --detectors by row name."""
     if text == "default":
         return presets.table(benchmark, backbone)
-    if text == "all":
-        return presets.everything(benchmark, backbone)
-    return spec.split(text)
+    if text not in ("all", "forward"):
+        return spec.split(text)
+    rows = presets.everything(benchmark, backbone)
+    return rows if text == "all" else {n: t for n, t in rows.items() if _forward(t)}
+
+
+def _forward(text: str) -> bool:
+    """Whether a detector looks at the given images only, and only forward."""
+    return all(NETWORK not in path for path in spec.parse(text).edits)

@@ -27,7 +27,10 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", "runs/quickstart", "Folder of the checkpoints and the results."
 )
 _BENCHMARK = flags.DEFINE_enum(
-    "benchmark", _DEFAULT.benchmark, benchmarks.names(), "What to train and score on."
+    "benchmark",
+    _DEFAULT.benchmark,
+    [name for name in benchmarks.names() if benchmarks.is_embedded(name)],
+    "What to train and score on.",
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", _DEFAULT.image_size, "Side in pixels.", lower_bound=32

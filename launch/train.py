@@ -21,8 +21,14 @@ _WORKDIR = flags.DEFINE_string(
 _BENCHMARK = flags.DEFINE_enum(
     "benchmark", _DEFAULT.benchmark, benchmarks.names(), "Whose ID set to train on."
 )
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
+)
 _IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", _DEFAULT.image_size, "Side in pixels.", lower_bound=32
+    "image_size", None, "Side in pixels; else the benchmark's own.", lower_bound=32
 )
 _MODEL = flags.DEFINE_enum("model", _DEFAULT.model, models.names(), "The network.")
 _EPOCHS = flags.DEFINE_integer(
@@ -61,7 +67,8 @@ def main(argv: list[str]) -> None:
     del argv
     config = config_lib.TrainConfig(
         benchmark=_BENCHMARK.value,
-        image_size=_IMAGE_SIZE.value,
+        image_size=_IMAGE_SIZE.value
+        or benchmarks.describe(_BENCHMARK.value).image_size,
         model=_MODEL.value,
         epochs=_EPOCHS.value,
         batch_size=_BATCH_SIZE.value,
@@ -74,9 +81,11 @@ def main(argv: list[str]) -> None:
         dtype=_DTYPE.value,
         seed=_SEED.value,
     )
-    benchmark = benchmarks.get(config.benchmark, image_size=config.image_size)
+    benchmark = benchmarks.get(
+        config.benchmark, data_dir=_DATA_DIR.value, image_size=config.image_size
+    )
     model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
-    loop.train(config, benchmark, model, _WORKDIR.value)
+    loop.train(config, benchmark, model, _WORKDIR.value, workers=_WORKERS.value)
     print(f"trained; checkpoints are in {_WORKDIR.value}")
 
 

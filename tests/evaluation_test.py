@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from jood import cli
 from jood import evaluation
 from jood import metrics
 from jood import models
@@ -104,6 +105,16 @@ def test_default_table_has_at_least_twelve_readable_rows(benchmark):
     assert set(presets.SHOWN) <= set(rows)
     for text in rows.values():
         assert spec.parse(text).slot == "score"
+
+
+def test_forward_leaves_out_what_needs_a_gradient_or_other_images():
+    every = cli.detectors("all", "cifar10", "densenet100_cifar")
+    kept = cli.detectors("forward", "cifar10", "densenet100_cifar")
+    assert kept.items() <= every.items()
+    left_out = [every[name] for name in every if name not in kept]
+    words = ("odin(", "mahalanobis_ensemble(", "feature_norm_selected(")
+    assert all(any(word in text for word in words) for text in left_out)
+    assert not any(word in text for text in kept.values() for word in words)
 
 
 @pytest.mark.parametrize(

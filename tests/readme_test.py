@@ -7,8 +7,10 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors.numpy import save_file
 
 import jood
+from jood import models
 from jood import testing
 
 README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
@@ -50,6 +52,19 @@ def test_own_model_example_scores(capsys):
     assert names["detector"](images).shape == (4,)
 
 
+def test_weights_example_loads_and_goes_back(tmp_path, monkeypatch):
+    model = models.create("resnet50", 1000)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros([1, 32, 32, 3]))
+    tensors = jood.weights.to_torch_names(model, variables, "torchvision")
+    save_file(tensors, tmp_path / "resnet50.safetensors")
+    monkeypatch.chdir(tmp_path)
+    names = {"jood": jood}
+    exec(BLOCKS[2], names)
+    assert names["tensors"].keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(names["tensors"][name], tensor)
+
+
 def test_features_example_scores():
     rng = np.random.default_rng(0)
     names = {
@@ -59,7 +74,7 @@ def test_features_example_scores():
         "bias": jnp.zeros(3),
         "fmap": jnp.ones((16, 4, 4, 8)),
     }
-    exec(BLOCKS[2], names)
+    exec(BLOCKS[3], names)
     assert names["scores"].shape == (16,)
 
 
@@ -71,9 +86,9 @@ def test_selection_example_chooses():
         "train_batches": [testing.toy_images(32, seed=0)],
         "validation_batches": [testing.toy_images(32, seed=1)],
     }
-    exec(BLOCKS[3], names)
+    exec(BLOCKS[4], names)
     assert names["found"].best.values["k"] in (0.1, 0.2, 0.4)
 
 
 def test_every_block_is_run():
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5

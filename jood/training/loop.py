@@ -59,7 +59,7 @@ def make_step(
         state = state.replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            batch_stats=updated["batch_stats"],
+            batch_stats=updated.get("batch_stats", {}),  # a transformer has none
             opt_state=opt_state,
         )
         return state, {"loss": loss * batch.image.shape[0], "correct": correct}
@@ -73,6 +73,7 @@ def train(
     model: nn.Module,
     folder: str | os.PathLike[str],
     *,
+    workers: int = 0,
     progress: bool | None = None,
 ) -> Mapping[str, Any]:
     """Trains a model on a benchmark's ID training set, or goes on where it stopped.
@@ -83,6 +84,7 @@ def train(
       model: the network.
       folder: checkpoints, one per epoch; if it holds some of the same
         configuration, the run continues from the newest.
+      workers: processes that read and decode images; 0 reads with threads.
       progress: whether to draw a progress bar; None draws it on a terminal only.
 
     Returns:
@@ -110,7 +112,12 @@ def train(
         if start:
             _LOGGER.info("continuing at step %d of %d", start, total)
         batches = pipeline.training_batches(
-            source, config.batch_size, steps=total, seed=config.seed, start=start
+            source,
+            config.batch_size,
+            steps=total,
+            seed=config.seed,
+            start=start,
+            workers=workers,
         )
         disable = None if progress is None else not progress
         with tqdm.tqdm(

@@ -1,0 +1,207 @@
+"""Evaluation on image files: unreadable, unlabelled, absent ones; other classes."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import types
+
+import layouts
+import numpy as np
+import pytest
+import tiny_network
+
+from jood import evaluation
+from jood import models
+from jood import preprocessing
+from jood.data.benchmark import Benchmark
+from jood.data.image_folder import ImageFolder
+from jood.data.sources import Skipping
+from jood.report import writing
+from jood.weights import checkpoint
+
+ROOT = pathlib.Path(__file__).parent.parent
+CLASSES = ("cat", "dog", "frog")
+PREPROCESSING = preprocessing.Preprocessing((0.5,) * 3, (0.25,) * 3, resize=20, crop=16)
+TEXTS = {"FS": "feature_sim()", "Energy": "energy()", "KNN": "knn(k=2)"}
+
+
+def benchmark_of(root, source=lambda folder, **options: ImageFolder(folder, **options)):
+    """A benchmark of image files of two sizes, one OOD set of which is absent."""
+    layouts.class_folders(root / "train", CLASSES, count=4)
+    layouts.class_folders(root / "test", CLASSES, count=3)
+    for index in range(5):
+        layouts.image(root / "ood" / f"{index}.png", 40 * index, size=(30, 17 + index))
+    return Benchmark(
+        name="imagenet",
+        id_train=source(root / "train", preprocessing=PREPROCESSING),
+        id_test=source(root / "test", preprocessing=PREPROCESSING),
+        ood={"odd": source(root / "ood", preprocessing=PREPROCESSING, labelled=False)},
+        near=(),
+        class_names=CLASSES,
+        preprocessing=PREPROCESSING,
+        image_size=16,
+        protocol="Tiny files.",
+        absent={"sun": "looked for in SUN"},
+        incomplete={"id_test": "found 9 of 10"},
+    )
+
+
+def evaluated(benchmark, texts=TEXTS, **options):
+    detector = evaluation.make_detector(
+        texts, benchmark, tiny_network.MODEL, tiny_network.VARIABLES
+    )
+    return evaluation.evaluate(detector, benchmark, batch_size=4, **options)[1]
+
+
+def skipping(folder, **options):
+    return Skipping(ImageFolder(folder, **options))
+
+
+def test_an_unreadable_image_stops_by_default_and_is_named(tmp_path):
+    benchmark = benchmark_of(tmp_path)
+    (tmp_path / "ood" / "3.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"3\.png"):
+        evaluated(benchmark)
+
+
+def test_unreadable_images_are_left_out_named_and_counted(tmp_path):
+    whole = evaluated(benchmark_of(tmp_path))
+    assert whole.skipped == {}
+    benchmark = benchmark_of(tmp_path, skipping)
+    (tmp_path / "ood" / "3.png").write_bytes(b"no image")
+    (tmp_path / "test" / "dog" / "1.png").write_bytes(b"")
+    found = evaluated(benchmark)
+    assert {name: len(lines) for name, lines in found.skipped.items()} == {
+        "id_test": 1,
+        "odd": 1,
+    }
+    assert "3.png" in found.skipped["odd"][0]
+    for name in TEXTS:
+        kept = np.delete(whole.ood_scores["odd"][name], 3)
+        np.testing.assert_allclose(found.ood_scores["odd"][name], kept, rtol=1e-5)
+        kept = np.delete(whole.id_scores[name], 4)
+        np.testing.assert_allclose(found.id_scores[name], kept, rtol=1e-5)
+
+
+def test_worker_processes_give_the_same_scores_and_count_skipped_images(tmp_path):
+    benchmark = benchmark_of(tmp_path, skipping)
+    (tmp_path / "ood" / "0.png").write_bytes(b"no image")
+    here, there = evaluated(benchmark), evaluated(benchmark, workers=2)
+    assert here.skipped == there.skipped
+    for name in TEXTS:
+        np.testing.assert_array_equal(here.id_scores[name], there.id_scores[name])
+
+
+def test_waiting_is_a_share_of_the_time(tmp_path):
+    assert 0 < evaluated(benchmark_of(tmp_path)).waiting < 1
+
+
+def test_results_say_what_is_absent_incomplete_and_skipped(tmp_path):
+    benchmark = benchmark_of(tmp_path, skipping)
+    (tmp_path / "ood" / "0.png").write_bytes(b"no image")
+    model = models.create("resnet_small", 3, width=4)
+    variables = tiny_network.random_variables(model)
+    detector = evaluation.make_detector(TEXTS, benchmark, model, variables)
+    _, result = evaluation.evaluate(detector, benchmark, batch_size=4)
+    printed = writing.write(
+        tmp_path / "results",
+        [result],
+        benchmark=benchmark,
+        detectors=TEXTS,
+        configuration={},
+        model=model,
+        variables=variables,
+    )
+    assert "ABSENT, not scored: sun." in printed
+    assert "INCOMPLETE (*): id_test found 9 of 10." in printed
+    assert "odd 1" in printed
+    assert "mean (1 of 2)*" in printed
+    summary = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert summary["absent"] == {"sun": "looked for in SUN"}
+    assert "0.png" in summary["skipped"]["odd"][0]
+
+
+def test_without_labels_there_is_no_accuracy_and_json_stays_json(tmp_path):
+    labelled = benchmark_of(tmp_path)
+    plain = ImageFolder(tmp_path / "test", preprocessing=PREPROCESSING, labelled=False)
+    fields = {**vars(labelled), "id_test": plain, "class_names": ()}
+    model = models.create("resnet18", 0, width=4)
+    variables = tiny_network.random_variables(model)
+    benchmark = Benchmark(**fields)
+    texts = {"FS": "feature_sim()", "FS+TA": "fs_ta"}
+    evaluation.check(texts, benchmark, model)
+    detector = evaluation.make_detector(texts, benchmark, model, variables)
+    _, result = evaluation.evaluate(detector, benchmark, batch_size=4)
+    assert np.isnan(result.accuracy)
+    printed = writing.write(
+        tmp_path / "results",
+        [result],
+        benchmark=benchmark,
+        detectors=texts,
+        configuration={},
+        model=model,
+        variables=variables,
+    )
+    assert "No ID accuracy" in printed
+    text = (tmp_path / "results" / "results.json").read_text()
+    assert json.loads(text)["id_accuracy"] == [None]
+    assert "NaN" not in text
+
+
+def test_scores_of_the_classifier_are_refused_for_a_backbone(tmp_path):
+    model = models.create("resnet18", 0, width=4)
+    with pytest.raises(ValueError, match="reads the classifier"):
+        evaluation.check({"MSP": "msp()"}, benchmark_of(tmp_path), model)
+
+
+def test_other_classes_than_the_benchmarks_are_refused():
+    model = types.SimpleNamespace(num_classes=3)
+    benchmark = types.SimpleNamespace(name="pets", class_names=CLASSES)
+    evaluation.check_classes(model, CLASSES, benchmark)
+    evaluation.check_classes(model, None, benchmark)
+    evaluation.check_classes(model, ("n1", "n2", "n3"), benchmark)  # other words
+    with pytest.raises(ValueError, match="in another order"):
+        evaluation.check_classes(model, ("dog", "cat", "frog"), benchmark)
+    with pytest.raises(ValueError, match="4 classes, but pets has 3"):
+        evaluation.check_classes(types.SimpleNamespace(num_classes=4), None, benchmark)
+
+
+@pytest.mark.slow
+def test_job_converts_checks_and_scores_real_images(data_dir, tmp_path):
+    def job(name, *arguments):
+        command = [
+            sys.executable,
+            str(ROOT / "launch" / f"{name}.py"),
+            *map(str, arguments),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    shown = job("prepare", "--benchmark=cifar10", f"--data_dir={data_dir}", "--check")
+    assert "ABSENT" in shown
+    file = data_dir / "weights" / "akamaster_resnet20-12fca82f.npz"
+    job(
+        "convert",
+        f"--weights={file}",
+        "--model=resnet20",
+        "--benchmark=cifar10",
+        "--mean=.485,.456,.406",
+        "--std=.229,.224,.225",
+        f"--output={tmp_path / 'net'}",
+    )
+    assert checkpoint.open(tmp_path / "net").class_names[0] == "airplane"
+    printed = job(
+        "evaluate",
+        f"--checkpoint={tmp_path / 'net'}",
+        "--benchmark=cifar10",
+        f"--data_dir={data_dir}",
+        "--ood=mnist,tin_crop",
+        "--detectors=energy, fs_ta",
+        "--workers=1",
+        f"--output={tmp_path / 'results'}",
+    )
+    assert "ID accuracy 91.73 %" in printed
+    assert "waited for data" in printed
+    assert (tmp_path / "results" / "heatmaps.png").stat().st_size > 10_000
