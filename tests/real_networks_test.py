@@ -67,7 +67,7 @@ def test_accuracy_auroc_and_fpr95_are_those_of_pytorch(
     )
     assert not sets.absent
     detector = evaluation.make_detector(TEXTS, sets, network.model, network.variables)
-    _, found = evaluation.evaluate(detector, sets, batch_size=200)
+    _, found = evaluation.evaluate(detector, sets, batch_size=32)
     np.testing.assert_allclose(100 * found.accuracy, accuracy, rtol=0, atol=WITHIN)
     measured = found.metrics()
     for ood, scores in rows.items():

@@ -12,6 +12,8 @@ from jood.evaluation import Evaluation
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _GREY = "#555555"
+# Every colour in every style before one comes again.
+STYLES = tuple(itertools.product(("-", "--", ":"), COLOURS))
 
 
 def _grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]:
@@ -43,11 +45,12 @@ def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
         axis.stairs(
             _heights(inside, edges), edges, fill=True, color="#C8C8C8", label="ID test"
         )
-        for (ood, scores), colour in zip(
-            sets.items(), itertools.cycle(COLOURS), strict=False
+        for (ood, scores), (style, colour) in zip(
+            sets.items(), itertools.cycle(STYLES), strict=False
         ):
+            heights = _heights(scores, edges)
             axis.stairs(
-                _heights(scores, edges), edges, color=colour, linewidth=1.6, label=ood
+                heights, edges, color=colour, linestyle=style, linewidth=1.6, label=ood
             )
         threshold = metrics.threshold_at_tpr(inside)
         axis.axvline(threshold, color=_GREY, linestyle="--", linewidth=1)
@@ -72,12 +75,13 @@ def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
 
     fig, axes = _grid(len(evaluation.ood_scores), 3.8, 3.8)
     for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
-        for name, colour in zip(names, itertools.cycle(COLOURS), strict=False):
+        for name, (style, colour) in zip(names, itertools.cycle(STYLES), strict=False):
             inside, outside = evaluation.id_scores[name], scores[name]
             labels = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
             fpr, tpr, _ = sklearn_metrics.roc_curve(labels, np.r_[inside, outside])
             value = 100 * metrics.auroc(inside, outside)
-            axis.plot(fpr, tpr, color=colour, label=f"{name}  {value:.1f}")
+            label = f"{name}  {value:.1f}"
+            axis.plot(fpr, tpr, color=colour, linestyle=style, label=label)
         axis.plot([0, 1], [0, 1], color="#CCCCCC", linewidth=1, zorder=0)
         axis.axhline(0.95, color=_GREY, linestyle="--", linewidth=0.8, zorder=0)
         axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", title=f"ID vs {ood}")
