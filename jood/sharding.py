@@ -7,6 +7,7 @@ insert the sums, so one device and many run the same code.
 from typing import Any
 
 import jax
+import numpy as np
 
 from jood.batch import Batch
 
@@ -22,16 +23,24 @@ def data_mesh(devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
 def shard_batch(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
     """Puts a batch on the mesh, its first axis split over 'data'.
 
+    With several JAX processes, each passes its rows of the global batch, as
+    `jood.data.pipeline` yields them.
+
     Raises:
       ValueError: B is not divisible by the number of devices.
     """
-    size = batch.image.shape[0]
+    size = batch.image.shape[0] * jax.process_count()
     if size % mesh.devices.size:
         raise ValueError(
             f"batch_size must be divisible by the {mesh.devices.size} devices, "
             f"got {size}."
         )
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    if jax.process_count() > 1:
+        return jax.tree.map(
+            lambda part: jax.make_array_from_process_local_data(rows, np.asarray(part)),
+            batch,
+        )
     return jax.device_put(batch, rows)
 
 

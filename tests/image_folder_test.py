@@ -185,9 +185,9 @@ def test_a_folder_that_cannot_be_understood_is_refused(
 
 
 def test_missing_folders_and_broken_links_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
         ImageFolder(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="no folder .*emu"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*emu"):
         ImageFolder(write(tmp_path, "cat/a.png"), folders=["cat", "emu"])
     (tmp_path / "cat/b.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(FileNotFoundError, match=r"cat/b\.png is a link to nothing"):

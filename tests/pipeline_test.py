@@ -1,34 +1,22 @@
-"""Batches: padding and masks, order, restarting, workers, shares of processes."""
+"""Batches: padding and masks, order, restarting, skipping, shares of processes."""
 
 import itertools
-import os
-import time
 
-from absl import flags
-import grain
 import jax
 import numpy as np
-from PIL import Image
 import pytest
+import toy_sources
 
 import jood
 from jood.data import decoding
 from jood.data import pipeline
-from jood.data import prefetch
-from jood.data import workers
 from jood.data.image_folder import ImageFolder
 from jood.data.sources import ArraySource
 from jood.data.sources import Skipping
 
 
-def numbered(count):
-    images = np.zeros((count, 2, 2, 3), np.uint8)
-    images += np.arange(count, dtype=np.uint8)[:, None, None, None]
-    return ArraySource(images, np.arange(count))
-
-
 def test_evaluation_keeps_order_and_pads_the_last_batch_with_mask_0():
-    batches = list(pipeline.EvaluationBatches(numbered(10), 4))
+    batches = list(pipeline.EvaluationBatches(toy_sources.numbered(10), 4))
     assert [batch.image.shape[0] for batch in batches] == [4, 4, 4]
     labels = np.concatenate([batch.label for batch in batches])
     mask = np.concatenate([batch.mask for batch in batches])
@@ -37,7 +25,7 @@ def test_evaluation_keeps_order_and_pads_the_last_batch_with_mask_0():
 
 
 def test_evaluation_batches_can_be_iterated_again():
-    batches = pipeline.EvaluationBatches(numbered(5), 4)
+    batches = pipeline.EvaluationBatches(toy_sources.numbered(5), 4)
     first, second = list(batches), list(batches)
     assert len(first) == len(second) == len(batches) == 2
     np.testing.assert_array_equal(first[0].image, second[0].image)
@@ -50,7 +38,9 @@ def test_unlabelled_sources_give_unlabelled_batches():
 
 
 def test_training_sees_every_example_once_an_epoch_in_a_new_order():
-    batches = list(pipeline.training_batches(numbered(12), 4, steps=6, seed=0))
+    batches = list(
+        pipeline.training_batches(toy_sources.numbered(12), 4, steps=6, seed=0)
+    )
     labels = np.concatenate([batch.label for batch in batches]).reshape(2, 12)
     assert all(sorted(epoch) == list(range(12)) for epoch in labels)
     assert (labels[0] != labels[1]).any()
@@ -58,9 +48,13 @@ def test_training_sees_every_example_once_an_epoch_in_a_new_order():
 
 @pytest.mark.parametrize("start", [1, 4, 5])
 def test_training_restarts_at_any_step_with_the_same_batches(start):
-    whole = list(pipeline.training_batches(numbered(10), 4, steps=6, seed=1))
+    whole = list(
+        pipeline.training_batches(toy_sources.numbered(10), 4, steps=6, seed=1)
+    )
     rest = list(
-        pipeline.training_batches(numbered(10), 4, steps=6, seed=1, start=start)
+        pipeline.training_batches(
+            toy_sources.numbered(10), 4, steps=6, seed=1, start=start
+        )
     )
     assert len(rest) == 6 - start
     for expected, batch in zip(whole[start:], rest, strict=True):
@@ -70,7 +64,9 @@ def test_training_restarts_at_any_step_with_the_same_batches(start):
 
 def test_seed_decides_the_order():
     a, b = (
-        next(pipeline.training_batches(numbered(64), 32, steps=1, seed=seed)).label
+        next(
+            pipeline.training_batches(toy_sources.numbered(64), 32, steps=1, seed=seed)
+        ).label
         for seed in (0, 1)
     )
     assert (a != b).any()
@@ -78,65 +74,35 @@ def test_seed_decides_the_order():
 
 def test_too_little_data_is_named():
     with pytest.raises(ValueError, match=r"3 example\(s\), expected at least 4"):
-        next(pipeline.training_batches(numbered(3), 4, steps=1, seed=0))
+        next(pipeline.training_batches(toy_sources.numbered(3), 4, steps=1, seed=0))
     with pytest.raises(ValueError, match=r"0 example\(s\)"):
-        pipeline.EvaluationBatches(numbered(0), 4)
+        pipeline.EvaluationBatches(toy_sources.numbered(0), 4)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
-        pipeline.EvaluationBatches(numbered(3), 0)
-
-
-class Plain:
-    """Another source's examples, without the path that arrays in memory take."""
-
-    def __init__(self, source, bad=(), delay=0.0):
-        self.source, self.bad, self.delay = source, bad, delay
-
-    def __len__(self):
-        return len(self.source)
-
-    def __getitem__(self, index):
-        time.sleep(self.delay)
-        if index in self.bad:
-            raise decoding.ImageError(f"{index}.png", "it is cut")
-        return self.source[index]
-
-
-class Dying(Plain):
-    """A source whose process ends when it is read."""
-
-    def __getitem__(self, index):
-        os._exit(7)
-
-
-def same(first, second):
-    first, second = list(first), list(second)
-    assert len(first) == len(second)
-    for a, b in zip(first, second, strict=True):
-        jax.tree.map(np.testing.assert_array_equal, a, b)
+        pipeline.EvaluationBatches(toy_sources.numbered(3), 0)
 
 
 @pytest.mark.parametrize("count", [8, 10])
 @pytest.mark.parametrize("labelled", [True, False])
 def test_arrays_in_memory_give_the_batches_that_any_source_gives(count, labelled):
-    source = numbered(count)
+    source = toy_sources.numbered(count)
     if not labelled:
         source = ArraySource(source.images)
     sliced = list(pipeline.EvaluationBatches(source, 4))
-    same(sliced, pipeline.EvaluationBatches(Plain(source), 4))
+    toy_sources.same(sliced, pipeline.EvaluationBatches(toy_sources.Plain(source), 4))
     assert sliced[0].image.dtype == np.uint8
     assert sliced[0].mask.dtype == np.float32
     assert (sliced[0].label.dtype == np.int32) if labelled else sliced[0].label is None
 
 
 def test_batches_of_an_iteration_that_is_left_are_not_read():
-    class Counting(Plain):
+    class Counting(toy_sources.Plain):
         read = 0
 
         def __getitem__(self, index):
             Counting.read += 1
             return super().__getitem__(index)
 
-    batches = iter(pipeline.EvaluationBatches(Counting(numbered(200)), 1))
+    batches = iter(pipeline.EvaluationBatches(Counting(toy_sources.numbered(200)), 1))
     next(batches)
     batches.close()
     assert Counting.read < 100
@@ -145,20 +111,9 @@ def test_batches_of_an_iteration_that_is_left_are_not_read():
 # Files
 
 
-def photos(root, count, size=(8, 8), broken=()):
-    root.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        path = root / f"{'ab'[i % 2]}/{i:03}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.full((*size, 3), i, np.uint8)).save(path)
-        if i in broken:
-            path.write_bytes(path.read_bytes()[:30])
-    return root
-
-
 def test_images_of_several_sizes_are_an_error_that_names_two(tmp_path):
-    photos(tmp_path, 3)
-    photos(tmp_path / "c", 1, size=(8, 9))
+    toy_sources.photos(tmp_path, 3)
+    toy_sources.photos(tmp_path / "c", 1, size=(8, 9))
     message = (
         r"uint8 \(8, 8, 3\) for .*a/000\.png and uint8 \(8, 9, 3\) for "
         r".*c/a/000\.png\. Give the source a preprocessing"
@@ -174,7 +129,7 @@ def test_images_of_several_sizes_are_an_error_that_names_two(tmp_path):
 
 def test_examples_of_a_list_are_named_by_their_index():
     examples = [{"image": np.zeros((2, size, 3), np.uint8)} for size in (2, 2, 2, 3)]
-    with pytest.raises(ValueError, match="for example 2 and .* for example 3"):
+    with pytest.raises(ValueError, match=r"for example 2 and .* for example 3"):
         list(pipeline.EvaluationBatches(examples, 2))
     examples = [dict(e, label=1) for e in examples[:3]]
     del examples[2]["label"]
@@ -183,7 +138,7 @@ def test_examples_of_a_list_are_named_by_their_index():
 
 
 def test_an_unreadable_image_raises_by_default(tmp_path):
-    source = ImageFolder(photos(tmp_path, 6, broken=(3,)))
+    source = ImageFolder(toy_sources.photos(tmp_path, 6, broken=(3,)))
     with pytest.raises(decoding.ImageError, match=r"b/003\.png"):
         list(pipeline.EvaluationBatches(source, 4))
     with pytest.raises(decoding.ImageError, match=r"b/003\.png"):
@@ -191,7 +146,7 @@ def test_an_unreadable_image_raises_by_default(tmp_path):
 
 
 def test_skipped_images_keep_their_place_with_mask_0_and_are_listed(tmp_path):
-    source = Skipping(ImageFolder(photos(tmp_path, 6, broken=(0, 3))))
+    source = Skipping(ImageFolder(toy_sources.photos(tmp_path, 6, broken=(0, 3))))
     batches = pipeline.EvaluationBatches(source, 4)  # order: 0 2 4 1 | 3 5
     for _ in range(2):  # and are not counted twice
         first, second = batches
@@ -209,8 +164,8 @@ def test_training_takes_the_next_readable_image_for_a_skipped_one(caplog):
         batches = pipeline.training_batches(source, 5, steps=4, seed=3, **options)
         return np.concatenate([batch.label for batch in batches])
 
-    whole = labels(numbered(10))
-    found = labels(Skipping(Plain(numbered(10), bad=(4, 9))))
+    whole = labels(toy_sources.numbered(10))
+    found = labels(Skipping(toy_sources.Plain(toy_sources.numbered(10), bad=(4, 9))))
     np.testing.assert_array_equal(found, [{4: 5, 9: 0}.get(i, i) for i in whole])
     told = [record.getMessage() for record in caplog.records]
     assert sorted(told) == [
@@ -219,7 +174,7 @@ def test_training_takes_the_next_readable_image_for_a_skipped_one(caplog):
 
 
 def test_training_without_labels_is_refused():
-    source = ArraySource(numbered(4).images)
+    source = ArraySource(toy_sources.numbered(4).images)
     with pytest.raises(ValueError, match="training needs labels"):
         next(pipeline.training_batches(source, 4, steps=1, seed=0))
 
@@ -227,19 +182,21 @@ def test_training_without_labels_is_refused():
 # Augmentation
 
 
-def noisy(generator, image):
-    return image + generator.integers(0, 100, image.shape, dtype=np.uint8)
-
-
 def test_augmentation_depends_on_seed_and_step_alone():
-    def run(seed=0, start=0, augment=noisy, **options):
+    def run(seed=0, start=0, augment=toy_sources.noisy, **options):
         return pipeline.training_batches(
-            numbered(10), 4, steps=6, seed=seed, start=start, augment=augment, **options
+            toy_sources.numbered(10),
+            4,
+            steps=6,
+            seed=seed,
+            start=start,
+            augment=augment,
+            **options,
         )
 
     whole, plain = list(run()), list(run(augment=None))
-    same(whole, run())
-    same(whole[3:], run(start=3))
+    toy_sources.same(whole, run())
+    toy_sources.same(whole[3:], run(start=3))
     for batch, bare in zip(whole, plain, strict=True):
         np.testing.assert_array_equal(batch.label, bare.label)
         assert (batch.image != bare.image).any()
@@ -255,7 +212,9 @@ def test_augmentation_depends_on_seed_and_step_alone():
     halves = [list(run(process_index=p, process_count=2)) for p in (0, 1)]
     for step, batch in enumerate(whole):
         joined = np.concatenate([half[step].image for half in halves])
-        order, expected = (np.lexsort(x.reshape(4, -1).T) for x in (joined, batch.image))
+        order, expected = (
+            np.lexsort(x.reshape(4, -1).T) for x in (joined, batch.image)
+        )
         np.testing.assert_array_equal(joined[order], batch.image[expected])
 
 
@@ -263,9 +222,13 @@ def test_augmentation_depends_on_seed_and_step_alone():
 
 
 @pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("wrap", [Plain, lambda source: source], ids=["any", "array"])
+@pytest.mark.parametrize(
+    "wrap", [toy_sources.Plain, lambda source: source], ids=["any", "array"]
+)
 def test_each_process_reads_its_rows_of_every_evaluation_batch(count, wrap):
-    source = wrap(numbered(9))  # of the last batch, most processes have padding only
+    source = wrap(
+        toy_sources.numbered(9)
+    )  # of the last batch, most processes have padding only
     whole = list(pipeline.EvaluationBatches(source, 4))
     shares = [
         list(
@@ -276,13 +239,13 @@ def test_each_process_reads_its_rows_of_every_evaluation_batch(count, wrap):
     for index, batch in enumerate(whole):
         rows = [share[index] for share in shares]
         joined = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
-        same([batch._replace(image=0)], [joined._replace(image=0)])
+        toy_sources.same([batch._replace(image=0)], [joined._replace(image=0)])
         real = batch.mask > 0
         np.testing.assert_array_equal(joined.image[real], batch.image[real])
 
 
 def test_each_process_reads_only_its_examples():
-    class Seen(Plain):
+    class Seen(toy_sources.Plain):
         seen = ()
 
         def __getitem__(self, index):
@@ -291,7 +254,7 @@ def test_each_process_reads_only_its_examples():
 
     list(
         pipeline.EvaluationBatches(
-            Seen(numbered(8)), 4, process_index=1, process_count=2
+            Seen(toy_sources.numbered(8)), 4, process_index=1, process_count=2
         )
     )
     assert sorted(Seen.seen) == [2, 3, 6, 7]
@@ -301,7 +264,7 @@ def test_each_process_reads_only_its_examples():
 def test_the_processes_share_every_training_batch(start):
     def labels(**options):
         batches = pipeline.training_batches(
-            numbered(10), 6, steps=5, seed=2, start=start, **options
+            toy_sources.numbered(10), 6, steps=5, seed=2, start=start, **options
         )
         return [sorted(batch.label) for batch in batches]
 
@@ -313,7 +276,7 @@ def test_the_processes_share_every_training_batch(start):
 
 def test_shares_that_do_not_exist_are_refused():
     def first(**options):
-        next(iter(pipeline.EvaluationBatches(numbered(8), 4, **options)))
+        next(iter(pipeline.EvaluationBatches(toy_sources.numbered(8), 4, **options)))
 
     with pytest.raises(ValueError, match=r"got 2 of 2"):
         first(process_index=2, process_count=2)
@@ -324,7 +287,7 @@ def test_shares_that_do_not_exist_are_refused():
 
 
 def test_the_fingerprint_tells_batch_sizes_and_shares_apart():
-    source = numbered(8)
+    source = toy_sources.numbered(8)
     texts = {
         pipeline.EvaluationBatches(source, size, **options).fingerprint()
         for size, options in (
@@ -335,105 +298,3 @@ def test_the_fingerprint_tells_batch_sizes_and_shares_apart():
         )
     }
     assert len(texts) == 4
-
-
-# Worker processes (each starts interpreters, which takes seconds; pytest parses no absl
-# flags, which Grain would want)
-
-
-def test_workers_give_the_same_batches_names_and_errors(tmp_path):
-    folder = ImageFolder(photos(tmp_path, 11, broken=(6,)))
-    threads = pipeline.EvaluationBatches(Skipping(folder), 2)
-    processes = pipeline.EvaluationBatches(Skipping(folder), 2, workers=2)
-    same(threads, processes)
-    assert list(processes.skipped) == [3]
-    assert processes.skipped == threads.skipped
-    with pytest.raises(decoding.ImageError, match=r"a/006\.png: ") as caught:
-        list(pipeline.EvaluationBatches(folder, 16, workers=2))  # more than batches
-    assert caught.value.name.endswith("a/006.png")
-
-
-def test_workers_give_the_same_training_batches():
-    def run(**options):
-        return pipeline.training_batches(
-            numbered(10), 4, steps=7, seed=0, start=2, augment=noisy, **options
-        )
-
-    same(run(), run(workers=2))
-
-
-def test_a_worker_that_dies_is_reported():
-    batches = pipeline.EvaluationBatches(Dying(numbered(4)), 4, workers=1)
-    with pytest.raises(RuntimeError, match=r"worker process died.*code 7.*workers=0"):
-        list(batches)
-
-
-@pytest.mark.parametrize("number", [-1, 1.5, True, None])
-def test_a_bad_number_of_workers_is_refused(number):
-    source = numbered(4)
-    with pytest.raises(ValueError, match="workers"):
-        pipeline.EvaluationBatches(source, 4, workers=number)
-    with pytest.raises(ValueError, match="workers"):
-        next(pipeline.training_batches(source, 4, steps=1, seed=0, workers=number))
-
-
-def test_grain_reads_its_flags_and_others_stay_unparsed():
-    workers._let_grain_read_its_flags()
-    assert grain.config.py_debug_mode is False
-    assert not flags.FLAGS.is_parsed()
-
-
-# On the way to the device
-
-
-def test_prefetched_keeps_the_order_and_two_batches_under_way():
-    put = []
-
-    def send(batch):
-        put.append(batch)
-        return batch * 10
-
-    batches = prefetch.prefetched(range(5), send)
-    found = []
-    for batch in batches:
-        found.append(batch)
-        assert len(put) == min(len(found) + 1, 5)
-    assert found == [0, 10, 20, 30, 40]
-    assert list(prefetch.prefetched([7], send)) == [70]
-    assert not list(prefetch.prefetched([], send))
-
-
-def test_timed_measures_who_waits_for_whom():
-    def run(reading, working):
-        def read():
-            for batch in range(4):
-                time.sleep(reading)
-                yield batch
-
-        class Slow:
-            __iter__ = staticmethod(read)
-
-        timed = prefetch.Timed(Slow())
-        for _ in range(2):
-            for _ in timed:
-                time.sleep(working)
-        return timed
-
-    busy = run(reading=0.001, working=0.03)
-    idle = run(reading=0.03, working=0.001)
-    assert busy.share < 0.35
-    assert idle.share > 0.65
-    assert idle.waited == pytest.approx(0.24, rel=0.5)
-    assert idle.total == pytest.approx(idle.waited + 0.008, rel=0.5)
-
-
-def test_timed_batches_are_the_batches():
-    batches = pipeline.EvaluationBatches(numbered(6), 4)
-    timed = prefetch.Timed(batches)
-    assert timed.share == 0
-    same(timed, batches)
-    assert len(timed) == 2
-    assert timed.fingerprint() == batches.fingerprint()
-    assert timed.total >= timed.waited > 0
-    with pytest.raises(ValueError, match=r"no method fingerprint\(\)"):
-        prefetch.Timed([1]).fingerprint()

@@ -199,7 +199,9 @@ def test_hugging_face_datasets(hugging_face):
 def test_hugging_face_images_that_cannot_be_read_are_skipped(hugging_face):
     images = [{"bytes": b"junk", "path": "a.png"}, None]
     images += [Image.fromarray(image) for image in IMAGES[2:]]
-    source = sources.Skipping(HuggingFaceSource(dataset(hugging_face, img=images), "img"))
+    source = sources.Skipping(
+        HuggingFaceSource(dataset(hugging_face, img=images), "img")
+    )
     assert source[0]["skipped"].startswith("a.png: its content is of none")
     assert source[1]["skipped"] == "number 1 of the data set: it is None"
     np.testing.assert_array_equal(source[2]["image"], IMAGES[2])
@@ -207,7 +209,7 @@ def test_hugging_face_images_that_cannot_be_read_are_skipped(hugging_face):
 
 def test_bad_hugging_face_columns_are_named(hugging_face):
     whole = dataset(hugging_face)
-    with pytest.raises(ValueError, match="column 'image' must hold images.*'img'"):
+    with pytest.raises(ValueError, match=r"column 'image' must hold images.*'img'"):
         HuggingFaceSource(whole)
     with pytest.raises(ValueError, match="column 'text' must hold images"):
         HuggingFaceSource(whole, "text")

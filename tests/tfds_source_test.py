@@ -116,7 +116,9 @@ def test_another_format_is_refused(copied):
     path = copied / "dataset_info.json"
     text = json.loads(path.read_text()) | {"fileFormat": "tfrecord"}
     path.write_text(json.dumps(text))
-    with pytest.raises(ValueError, match=r"prepared as tfrecord.*file_format=array_rec"):
+    with pytest.raises(
+        ValueError, match=r"prepared as tfrecord.*file_format=array_rec"
+    ):
         TfdsSource(copied, "test")
 
 
@@ -124,6 +126,6 @@ def test_missing_folders_and_files_are_named(copied, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"dataset_info\.json is missing"):
         TfdsSource(tmp_path / "nowhere", "test")
     (copied / "cifar10-test.array_record-00000-of-00001").unlink()
-    with pytest.raises(FileNotFoundError, match="cifar10-test.array_record"):
+    with pytest.raises(FileNotFoundError, match=r"cifar10-test\.array_record"):
         TfdsSource(copied, "test")
     TfdsSource(copied, "train")  # the other split is there

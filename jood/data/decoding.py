@@ -15,6 +15,7 @@ import io
 import os
 import pathlib
 import struct
+from typing import Any
 import warnings
 
 import numpy as np
@@ -137,7 +138,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _orientation(image: Image.Image) -> object:
+def _orientation(image: Image.Image) -> Any:
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
     except _METADATA_ERRORS:

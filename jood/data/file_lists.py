@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 
 SUFFIXES = frozenset(
-    ".bmp .gif .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp".split()
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif"}
+    | {".tiff", ".webp"}
 )
 
 
@@ -76,9 +77,9 @@ def listed(
     plain = [n for n, (_, label) in zip(numbers, pairs, strict=True) if label is None]
     if plain and len(plain) < len(pairs):
         raise ValueError(
-            f"{file_list}: {len(plain)} of {len(pairs)} lines have no label (an integer "
-            f"after the last space); the first is line {plain[0] + 1}. All must have "
-            "one, or none."
+            f"{file_list}: {len(plain)} of {len(pairs)} lines have no label (an "
+            f"integer after the last space); the first is line {plain[0] + 1}. All "
+            "must have one, or none."
         )
     labels = None
     if not plain and any(label != -1 for _, label in pairs):
@@ -86,8 +87,8 @@ def listed(
         if labels.min() < 0:
             worst = int(labels.argmin())
             raise ValueError(
-                f"{file_list}, line {numbers[worst] + 1}: label {labels[worst]}. Labels "
-                "are >= 0, or -1 in every line of a list without labels."
+                f"{file_list}, line {numbers[worst] + 1}: label {labels[worst]}. "
+                "Labels are >= 0, or -1 in every line of a list without labels."
             )
     missing = [path for path in paths if not (root / path).is_file()]
     if missing:

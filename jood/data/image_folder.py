@@ -21,6 +21,7 @@ from jood.data import decoding
 from jood.data import file_lists
 from jood.preprocessing import Preprocessing
 
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageFolder:
     """Images in files; a file's suffix, in any case, says that it is one.

@@ -1,7 +1,7 @@
 """Between the batches and the device: transfers under way, and who waits for whom."""
 
-from collections.abc import Callable, Iterable, Iterator
 import collections
+from collections.abc import Callable, Iterable, Iterator
 import time
 from typing import Any, TypeVar
 

@@ -7,9 +7,12 @@ source that paints, many cores on small images): each is a new interpreter, whic
 takes seconds to start.
 """
 
+import atexit
 from collections.abc import Iterator
 import gc
 import os
+import threading
+import time
 from typing import Any
 
 from absl import flags
@@ -38,48 +41,70 @@ def read(dataset: grain.MapDataset, workers: int = 0) -> Iterator[Any]:
     Raises:
       RuntimeError: a worker process died.
     """
-    iterator = iter(_threaded(dataset) if not workers else _spread(dataset, workers))
+    if workers:
+        yield from _in_processes(dataset, workers)
+        return
+    threads = min(max(_cores(), 2), _MOST_THREADS)
+    # Grain's own default reads 500 elements ahead, each of which is a batch here.
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
+    iterator = iter(dataset.to_iter_dataset(ahead))
     try:
-        while True:
+        yield from iterator
+    finally:
+        iterator.close()
+
+
+def _in_processes(dataset: grain.MapDataset, workers: int) -> Iterator[Any]:
+    _let_grain_read_its_flags()
+    ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+    options = grain.MultiprocessingOptions(min(workers, len(dataset)))
+    elements = _Closing(dataset.to_iter_dataset(ahead).mp_prefetch(options))
+    try:
+        for _ in range(len(dataset)):  # to ask for one more would wait for their end
             try:
-                element = next(iterator)
-            except StopIteration:
-                return
+                element = elements.next()
             except RuntimeError as error:
                 if "Worker process was terminated" not in str(error):
                     raise
                 raise RuntimeError(
-                    f"a worker process died ({error}). Usual causes: too little memory, "
-                    "or too little in /dev/shm (docker run --shm-size=2g), or a script "
-                    "without `if __name__ == '__main__':`, which each worker runs "
-                    "again. With workers=0, threads read instead."
+                    f"a worker process died ({error}). Usual causes: too little "
+                    "memory, or too little in /dev/shm (docker run --shm-size=2g), or "
+                    "a script without `if __name__ == '__main__':`, which each worker "
+                    "runs again. With workers=0, threads read instead."
                 ) from error
-            if workers:  # leave the shared memory, which goes with Grain's array
-                element = jax.tree.map(
-                    lambda x: np.array(x) if isinstance(x, np.ndarray) else x, element
-                )
+            # Grain's arrays lie in shared memory, of which containers have little, and
+            # where those stay that somebody holds when the interpreter ends.
+            element = jax.tree.map(
+                lambda x: np.array(x) if isinstance(x, np.ndarray) else x, element
+            )
             yield element
     finally:
-        iterator.close()
-        del iterator
-        if workers:
-            # Grain's last arrays hang in a cycle of references. What is not deleted
-            # before the interpreter ends stays in shared memory, with a complaint.
-            gc.collect()
+        elements.close_soon()
 
 
-def _threaded(dataset: grain.MapDataset) -> grain.IterDataset:
-    threads = min(max(_cores(), 2), _MOST_THREADS)
-    # Grain's own default reads 500 elements ahead, each of which is a batch here.
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
-    return dataset.to_iter_dataset(ahead)
+class _Closing:
+    """A Grain iterator over worker processes that leaves nothing behind."""
 
+    def __init__(self, dataset: grain.IterDataset) -> None:
+        self._iterator = iter(dataset)
+        atexit.register(self.close)  # later Grain's own modules are gone
 
-def _spread(dataset: grain.MapDataset, workers: int) -> grain.IterDataset:
-    _let_grain_read_its_flags()
-    ahead = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-    options = grain.MultiprocessingOptions(min(workers, len(dataset)))
-    return dataset.to_iter_dataset(ahead).mp_prefetch(options)
+    def next(self) -> Any:
+        return next(self._iterator)
+
+    def close_soon(self) -> None:
+        """Closes in a thread: workers look up only twice a second whether to end."""
+        if self._iterator is not None:
+            atexit.unregister(self.close)
+            threading.Thread(target=self.close).start()
+
+    def close(self) -> None:
+        """Ends the workers; deletes what is left of their shared memory."""
+        if self._iterator is not None:
+            self._iterator.close()
+            self._iterator = None
+            gc.collect()  # Grain's last arrays hang in a cycle of references,
+            time.sleep(0.3)  # and a thread of its own removes their files
 
 
 def _let_grain_read_its_flags() -> None:

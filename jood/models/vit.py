@@ -8,8 +8,8 @@ The stages are the patch tokens [B, L, D] in row-major order, without the class 
 C2, C3 and C4 after a quarter, a half and three quarters of the blocks, C5 after the
 final LayerNorm. Tokens have both signs, so Threshold Activation, which cuts off what is
 below zero, is not meant for them. An edit of C2..C4 reaches the logits through the
-attention of later blocks; one of C5 does not: its patch tokens are read by nothing
-after it. Nor is the mean of C5 the penultimate feature, as it is for the other families.
+attention of later blocks; one of C5 does not, since nothing after it reads them. Nor is
+the mean of C5 the penultimate feature, as it is for the other families.
 """
 
 from collections.abc import Callable
