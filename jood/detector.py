@@ -22,6 +22,7 @@ import numpy as np
 from jood import activations
 from jood import assumptions
 from jood import compatibility
+from jood import compiling
 from jood import core
 from jood import detector_io
 from jood import features
@@ -307,7 +308,7 @@ class Detector:
                 finite &= jnp.isfinite(score)
             return Output(scores, acts.prediction), finite, violated
 
-        return jax.jit(score)
+        return compiling.jit(score)
 
     def _calibrated(self) -> Calibration:
         if self.calibration is None:

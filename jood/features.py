@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood import activations
+from jood import compiling
 from jood.activations import Activations
 
 Run = tuple[str, ...]  # specs of the stage edits; () is the plain run
@@ -164,7 +165,7 @@ class Reader:
             acts, mask = observer(variables, batch)
             return Features.of(acts, mask), finite(acts, mask), (acts.kernel, acts.bias)
 
-        self._run = jax.jit(run)
+        self._run = compiling.jit(run)
 
     def __iter__(self) -> Iterator[Features]:
         """Yields the features of each batch; see `stream` for errors."""

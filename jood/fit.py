@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood import activations
+from jood import compiling
 from jood import core
 from jood import feature_cache
 from jood import feature_key
@@ -138,7 +139,7 @@ def _sweep(
         kept = Features.of(acts, mask) if cache else None
         return statistic.update(state, acts, mask), features.finite(acts, mask), kept
 
-    update = jax.jit(step, donate_argnums=0)
+    update = compiling.jit(step, donate_argnums=0)
     state, seen, count = None, 0, 0
     for batch in source:
         if observe is _given:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jood import compiling
 from jood import core
 from jood import spec as spec_lib
 from jood.activations import Activations
@@ -145,8 +146,8 @@ def _together(
             acts, mask = look(component, variables, batch)
             return component.passes[j](fit).update(state, acts, mask)
 
-        start = jax.jit(jax.vmap(init, in_axes=(None, None, 0, 0)))
-        step = jax.jit(jax.vmap(update, in_axes=(0, None, None, 0, 0)))
+        start = compiling.jit(jax.vmap(init, in_axes=(None, None, 0, 0)))
+        step = compiling.jit(jax.vmap(update, in_axes=(0, None, None, 0, 0)))
         stacked, state = _stack(fitted), None
         for batch in train:
             if state is None:
@@ -165,7 +166,9 @@ def _together(
         acts, mask = look(component, variables, batch)
         return component.apply(fit, acts), mask
 
-    program = jax.jit(jax.vmap(score, in_axes=(None, None, 0, 0), out_axes=(0, None)))
+    program = compiling.jit(
+        jax.vmap(score, in_axes=(None, None, 0, 0), out_axes=(0, None))
+    )
     stacked = _stack(fitted)
     results: list[list[np.ndarray]] = [[] for _ in points]
     for source in sources:

@@ -22,6 +22,7 @@ import numpy as np
 
 import jood
 from jood import cli
+from jood import compiling
 from jood import weights
 
 _MODELS = flags.DEFINE_list(
@@ -98,7 +99,7 @@ def _runs(model: nn.Module, network: Any) -> dict[str, Run]:
 
 def _jood(model: nn.Module, variables: Any, images: np.ndarray) -> Run:
     variables, batch = jax.device_put((variables, images))
-    forward = jax.jit(model.apply)
+    forward = compiling.jit(model.apply)
     return lambda: np.asarray(forward(variables, batch))
 
 

@@ -1,4 +1,4 @@
-"""PyTorch, torchvision and timm as oracles; a test that needs one is skipped without."""
+"""PyTorch, torchvision and timm as oracles; a test that needs one skips without."""
 
 import os
 import pathlib

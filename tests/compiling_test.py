@@ -1,0 +1,41 @@
+"""Compiler options: taken where the backend knows them, left out where not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jood import compiling
+from jood import models
+
+
+@pytest.fixture
+def fresh():
+    compiling.options.cache_clear()
+    yield
+    compiling.options.cache_clear()
+
+
+def test_numbers_are_those_of_plain_jit():
+    model = models.create("resnet_small", 3, width=8)
+    images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+    variables = jax.jit(model.init)(jax.random.key(1), images)
+    expected = jax.jit(model.apply)(variables, images)
+    got = compiling.jit(model.apply)(variables, images)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_arguments_of_jit_are_passed_on():
+    power = compiling.jit(lambda x, n: x**n, static_argnums=1)
+    assert power(3.0, 2) == 9
+
+
+def test_options_that_the_compiler_does_not_know_are_left_out(fresh, monkeypatch):
+    monkeypatch.setattr(compiling, "_CPU", {"xla_no_such_option": ""})
+    assert compiling.options() is None
+    assert compiling.jit(lambda x: 2 * x)(jnp.ones(2)).tolist() == [2, 2]
+
+
+def test_other_backends_get_none(fresh, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compiling.options() is None
