@@ -15,6 +15,7 @@ from jood import presets
 from jood import spec
 from jood.perturbation import NETWORK
 
+GROUPS = ("default", "all", "forward")  # of detectors, by what --detectors takes
 # What a user can mend; anything else keeps its traceback.
 _USER_ERRORS = (ValueError, FloatingPointError, OSError)
 

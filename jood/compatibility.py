@@ -49,9 +49,14 @@ def check_read(left: Component, score: Component) -> None:
         )
 
 
+def reads_classifier(score: Component) -> bool:
+    """Whether a score depends on the head or the logits, or does not say."""
+    return not score.reads or bool({"head", "logit"} & set(score.reads))
+
+
 def check_without_head(score: Component) -> None:
     """Raises ValueError if a score reads the classifier, which a backbone lacks."""
-    if not score.reads or {"head", "logit"} & set(score.reads):
+    if reads_classifier(score):
         raise ValueError(
             f"{score.spec} reads the classifier, but the network is a backbone without "
             "one (head=None). Such a network can be scored by what reads its maps, as "

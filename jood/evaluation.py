@@ -133,6 +133,22 @@ def _parse(
     }
 
 
+def possible(
+    detectors: Mapping[str, str], benchmark: Benchmark, model: nn.Module
+) -> tuple[dict[str, str], list[str]]:
+    """Returns the detectors that a network can be asked, and the names of the others.
+
+    All, unless the network is a backbone without classifier.
+    """
+    kept, out = dict(detectors), []
+    if _head(model) is None:
+        for name, part in _parse(detectors, benchmark, "").items():
+            if compatibility.reads_classifier(part):
+                del kept[name]
+                out.append(name)
+    return kept, out
+
+
 def check(
     detectors: Mapping[str, str],
     benchmark: Benchmark,
@@ -151,10 +167,11 @@ def check(
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)
 
     parts = _parse(detectors, benchmark, backbone)
-    together = compose.bundle(**parts)  # refuses what does not end in a score
+    compose.bundle(**parts)  # refuses what does not end in a score
     taps = Taps(head=_head(model))
-    if taps.head is None:
-        compatibility.check_without_head(together)
+    for component in parts.values():
+        if taps.head is None:
+            compatibility.check_without_head(component)
 
     for component in parts.values():
 

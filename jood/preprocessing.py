@@ -132,6 +132,12 @@ class Preprocessing:
         top, left = _offset(height, self.crop), _offset(width, self.crop)
         return image.crop((left, top, left + self.crop, top + self.crop))
 
+    def leaves(self, height: int, width: int) -> bool:
+        """Whether an image of this size stays as it is."""
+        return self._resized(height, width) == (height, width) and (
+            self.crop is None or self.crop == height == width
+        )
+
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if self.resize is None:
             return height, width

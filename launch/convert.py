@@ -118,6 +118,12 @@ def main(argv: list[str]) -> None:
         f"{getattr(network.model, 'num_classes', 0)} classes, images of "
         f"{network.image_size} px; written to {output or to_torch}"
     )
+    used = network.preprocessing
+    origin = f"{_BENCHMARK.value}'s unless given" if _BENCHMARK.value else "as given"
+    print(
+        f"preprocessing ({origin}): mean {used.mean}, std {used.std}, resize "
+        f"{used.resize}, crop {used.crop}, {used.interpolation}"
+    )
 
 
 def _converted(layout: str | None) -> checkpoint.Trained:

@@ -9,6 +9,7 @@ The network runs once per image, however many detectors are asked.
 """
 
 from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 from absl import flags
@@ -73,6 +74,10 @@ def main(argv: list[str]) -> None:
     benchmark = _open_benchmark(network)
     evaluation.check_classes(network.model, network.class_names, benchmark)
     detectors = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
+    if _DETECTORS.value in cli.GROUPS:
+        detectors, out = evaluation.possible(detectors, benchmark, network.model)
+        if out:
+            print(f"left out, for want of a classifier: {', '.join(out)}")
     evaluation.check(detectors, benchmark, network.model, network.name)
     curves = {}
     if _SELECT.value:
@@ -96,6 +101,13 @@ def main(argv: list[str]) -> None:
             "benchmark": benchmark.name,
             "checkpoint": _CHECKPOINT.value,
             "batch_size": _BATCH_SIZE.value,
+            "data_dir": _DATA_DIR.value,
+            "ood": list(benchmark.ood),
+            "corrupt": _CORRUPT.value,
+            "select": _SELECT.value,
+            "model": network.name,
+            "image_size": benchmark.image_size,
+            "preprocessing": dataclasses.asdict(benchmark.preprocessing),
             "trained": dict(network.source),
         },
         model=network.model,

@@ -27,6 +27,12 @@ _DATA_DIR = flags.DEFINE_string(
 _WORKERS = flags.DEFINE_integer(
     "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
 )
+_CORRUPT = flags.DEFINE_enum(
+    "corrupt",
+    "raise",
+    ("raise", "skip"),
+    "What to do with images that cannot be read: stop, or train on others instead.",
+)
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", None, "Side in pixels; else the benchmark's own.", lower_bound=32
 )
@@ -82,7 +88,10 @@ def main(argv: list[str]) -> None:
         seed=_SEED.value,
     )
     benchmark = benchmarks.get(
-        config.benchmark, data_dir=_DATA_DIR.value, image_size=config.image_size
+        config.benchmark,
+        data_dir=_DATA_DIR.value,
+        image_size=config.image_size,
+        skip_corrupt=_CORRUPT.value == "skip",
     )
     model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
     loop.train(config, benchmark, model, _WORKDIR.value, workers=_WORKERS.value)

@@ -40,7 +40,10 @@ def test_every_layout_of_every_model_names_each_variable_once(name):
     model = models.create(name, 7)
     shapes = matching.expected_shapes(model)
     for base, layout in weights.layouts(model).items():
-        if (name, base) in NOT_FOR:
+        undilated = max(getattr(model, "dilations", ()), default=1) == 1
+        if (name, base) in NOT_FOR or (
+            base == "torchvision_segmentation" and undilated
+        ):
             continue
         names = layout_lib.torch_names(layout, model, shapes)
         assert len(set(names.values())) == len(shapes)
@@ -51,6 +54,8 @@ def test_every_layout_of_every_model_names_each_variable_once(name):
 
 def test_weights_go_there_and_back_exactly():
     for layout in weights.layouts(MODEL):
+        if layout == "torchvision_segmentation":
+            continue  # only of dilated networks
         given = weights.to_torch_names(MODEL, VARIABLES, layout)
         found = weights.from_torch_names(given, MODEL, layout)
         jax.tree.map(np.testing.assert_array_equal, found, VARIABLES)

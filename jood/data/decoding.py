@@ -55,8 +55,8 @@ class ImageError(ValueError):
     def __str__(self) -> str:
         return (
             f"cannot read the image {self.name}: {self.reason}. Replace or delete it, "
-            "or leave such images out and count them: "
-            "jood.data.sources.Skipping(source)."
+            "or leave such images out and count them: --corrupt=skip of the jobs, "
+            "jood.data.sources.Skipping(source) in Python."
         )
 
 

@@ -101,7 +101,7 @@ def open_set(
         label = "label" if labelled else None
         return TfdsSource(path, place.split, preprocessing=preprocessing, label=label)
     arrays = svhn.read(path) if place.kind == "svhn" else sources.npz(path)
-    if preprocessing is None or preprocessing.fixed_size == arrays.images.shape[1:3]:
+    if preprocessing is None or preprocessing.leaves(*arrays.images.shape[1:3]):
         return arrays
     return Fitted(arrays, preprocessing)
 

@@ -31,10 +31,17 @@ def linear_bias_init(fan_in: int) -> Callable[..., jax.Array]:
 
 @dataclasses.dataclass(frozen=True)
 class Types:
-    """The type that layers compute in, and that of their parameters."""
+    """The numerics of layers.
+
+    Attributes:
+      dtype: the type that they compute in.
+      param_dtype: that of their parameters.
+      epsilon: what BatchNorm adds to the variance.
+    """
 
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    epsilon: float = 1e-5
 
 
 class Pointwise(nn.Module):
@@ -114,21 +121,20 @@ def conv(
 
 
 def batch_norm(
-    types: Types, train: bool, epsilon: float = 1e-5, momentum: float = 0.9
+    types: Types, train: bool, momentum: float = 0.9
 ) -> Callable[..., nn.BatchNorm]:
     """Returns BatchNorm with PyTorch's defaults, still to be named.
 
     Args:
       types: of the computation and the parameters.
       train: whether it uses (and updates the running) statistics of the batch.
-      epsilon: added to the variance.
       momentum: share of the old running statistics; PyTorch counts 1 - momentum.
     """
     return functools.partial(
         nn.BatchNorm,
         use_running_average=not train,
         momentum=momentum,
-        epsilon=epsilon,
+        epsilon=types.epsilon,
         dtype=types.dtype,
         param_dtype=types.param_dtype,
     )

@@ -81,8 +81,8 @@ class MobileNetV3(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
-        norm = layers.batch_norm(types, train, epsilon=1e-3, momentum=0.99)
+        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype, epsilon=1e-3)
+        norm = layers.batch_norm(types, train, momentum=0.99)
         kit = inverted_residual.Kit(types, norm)
         stem = inverted_residual.ConvNorm(
             inverted_residual.rounded(16 * self.width),

@@ -131,6 +131,8 @@ class ResNet(nn.Module):
       strides: 1 or 2 for each stage; () is 1, then 2 for each further stage.
       dilations: distance of the taps of each stage's 3x3 convolutions; () is 1. The
         first block of a stage has half of it.
+      epsilon: what BatchNorm adds to the variance. 0 for torchvision's Faster R-CNN
+        with the weights COCO_V1, whose BatchNorm is frozen.
       dtype: compute type, 'float32', 'bfloat16' or 'float16'.
       param_dtype: type of parameters and statistics.
     """
@@ -143,6 +145,7 @@ class ResNet(nn.Module):
     downsample: str = "conv"
     strides: tuple[int, ...] = ()
     dilations: tuple[int, ...] = ()
+    epsilon: float = 1e-5
     dtype: str = "float32"
     param_dtype: str = "float32"
 
@@ -172,7 +175,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
+        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype, self.epsilon)
         x = self._stem(images.astype(types.dtype), types, train)
         make = {"basic": BasicBlock, "bottleneck": BottleneckBlock}[self.block]
         stages = len(self.stage_sizes)
@@ -223,6 +226,11 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         for n, depth in _DEPTHS.items()
     },
     "resnet50d": functools.partial(_DEEP_50, downsample="avgpool"),
+    # Of torchvision's segmentation networks, and of mmsegmentation's R50 (not V1c).
+    "resnet50_dilated": functools.partial(
+        ResNet, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), **_DEPTHS["resnet50"]
+    ),
+    "faster_rcnn_r50": functools.partial(ResNet, epsilon=0.0, **_DEPTHS["resnet50"]),
     "resnet50_d8": functools.partial(
         _DEEP_50, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)
     ),

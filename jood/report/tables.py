@@ -117,12 +117,12 @@ def _averages(
     dented: Set[str],
 ) -> dict[str, list[str]]:
     """The columns of averages, and the sets that each is taken over."""
-    every = [*scored, *(name for name in absent if name not in scored)]
+    # What should have been scored: also what was neither found nor chosen.
+    every = list(dict.fromkeys([*scored, *absent, *paper]))
     far = [name for name in every if name not in near]
-    papers = [name for name in every if name in paper]
     groups = {FAR: far, ALL: every}
-    if papers != far:
-        groups = {PAPER: papers, **groups}
+    if set(paper) not in (set(), set(far), set(every)):
+        groups = {PAPER: list(paper), **groups}
     averages = {}
     for title, group in groups.items():
         part = [name for name in group if name in scored]

@@ -101,7 +101,12 @@ def train(
     steps_per_epoch = max(len(source) // config.batch_size, 1)
     total = config.epochs * steps_per_epoch
     optimizer = make_optimizer(config, steps_per_epoch)
-    image_shape = source[0]["image"].shape
+    example = source[0]
+    if "label" not in example:  # before the folder becomes this run's
+        raise ValueError(
+            f"training needs labels, but the ID images of {benchmark.name} have none."
+        )
+    image_shape = example["image"].shape
     mesh = sharding.data_mesh()
     state = create_state(model, optimizer, image_shape, config.seed)
     step = make_step(model, optimizer, benchmark.preprocessing)

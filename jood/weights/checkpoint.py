@@ -214,6 +214,10 @@ def _open_run(path: pathlib.Path) -> Trained:
 
 def _restore(path: pathlib.Path) -> Any:
     """Reads an Orbax checkpoint onto the host, whatever it was sharded over."""
+    if not _is_orbax(path):
+        raise ValueError(
+            f"{path} is missing or no Orbax checkpoint. Convert or copy it again."
+        )
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     try:
         with ocp.StandardCheckpointer() as checkpointer:
@@ -227,7 +231,7 @@ def _restore(path: pathlib.Path) -> Any:
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise ValueError(
             f"{path} is truncated or damaged ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}). Convert or copy it again."
+            f"{' '.join(str(error).split())[:200]}). Convert or copy it again."
         ) from error
 
 

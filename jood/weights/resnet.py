@@ -69,6 +69,16 @@ def _modules(
     yield "head", head
 
 
+def _dilated(model: resnet.ResNet) -> layout.Pairs:
+    """Refuses a network that would take the same tensors and compute another map."""
+    if max(model.dilations, default=1) == 1:
+        raise ValueError(
+            "torchvision's segmentation networks have a dilated backbone: create the "
+            "model 'resnet50_dilated' instead of this one."
+        )
+    return _modules(model)
+
+
 _TORCHVISION = layout.Layout(_modules)
 _MM = layout.Layout(functools.partial(_modules, stem=_MM_STEM))
 LAYOUTS = {
@@ -84,7 +94,7 @@ LAYOUTS = {
         _TORCHVISION, "backbone.body.", ("backbone.fpn.", "rpn.", "roi_heads.")
     ),
     "torchvision_segmentation": layout.prefixed(
-        _TORCHVISION, "backbone.", ("classifier.", "aux_classifier.")
+        layout.Layout(_dilated), "backbone.", ("classifier.", "aux_classifier.")
     ),
     "mmpretrain": layout.renamed(
         layout.prefixed(
