@@ -235,3 +235,9 @@ def test_what_travels_must_fit_the_network():
     ):
         dataclasses.replace(NETWORK, image_size=64)
     assert "array" not in repr(NETWORK)
+
+
+def test_a_folder_without_its_arrays_is_refused(saved):
+    shutil.rmtree(saved / "variables")
+    with pytest.raises(ValueError, match="variables is missing or no Orbax checkpoint"):
+        checkpoint.open(saved)

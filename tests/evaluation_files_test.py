@@ -14,6 +14,7 @@ import tiny_network
 from jood import evaluation
 from jood import models
 from jood import preprocessing
+from jood.data import benchmarks
 from jood.data.benchmark import Benchmark
 from jood.data.image_folder import ImageFolder
 from jood.data.sources import Skipping
@@ -205,3 +206,25 @@ def test_job_converts_checks_and_scores_real_images(data_dir, tmp_path):
     assert "ID accuracy 91.73 %" in printed
     assert "waited for data" in printed
     assert (tmp_path / "results" / "heatmaps.png").stat().st_size > 10_000
+
+
+def test_groups_of_detectors_leave_out_what_needs_a_classifier(tmp_path):
+    backbone = models.create("resnet18", 0, width=4)
+    texts = {"MSP": "msp()", "FS": "feature_sim()", "KNN": "knn(k=2)"}
+    benchmark = benchmark_of(tmp_path)
+    kept, out = evaluation.possible(texts, benchmark, backbone)
+    assert (list(kept), out) == (["FS", "KNN"], ["MSP"])
+    assert evaluation.possible(texts, benchmark, tiny_network.MODEL) == (texts, [])
+
+
+def test_arrays_are_resized_and_cropped_as_files_are_also_to_their_own_size(data_dir):
+    closer = preprocessing.Preprocessing((0.5,) * 3, (0.25,) * 3, resize=40, crop=32)
+    chosen = {"data_dir": data_dir, "ood": ("mnist", "cifar100_test")}
+    plain = benchmarks.get("cifar10", **chosen)
+    fitted = benchmarks.get("cifar10", preprocessing=closer, **chosen)
+    for name in chosen["ood"]:
+        image = plain.ood[name][3]["image"]
+        np.testing.assert_array_equal(
+            fitted.ood[name][3]["image"], closer.fit_image(image)
+        )
+        assert (fitted.ood[name][3]["image"] != image).any()

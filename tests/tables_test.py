@@ -102,3 +102,9 @@ def test_csv_and_json_show_the_marks():
 def test_no_labels_no_accuracy():
     table = tables.build([evaluated(accuracy=float("nan"))], ["MSP"], [])
     assert "No ID accuracy: the ID images carry no labels." in tables.heading(table, "")
+
+
+def test_averages_over_chosen_sets_are_marked_though_nothing_is_absent():
+    chosen = ["svhn", "extra"]
+    table = built(chosen, paper=["svhn", "isun"])
+    assert averages(table, chosen) == ["mean paper (1 of 2)", "mean (2 of 3)"]

@@ -206,3 +206,10 @@ def test_bfloat16_trains_with_float32_parameters(benchmark, tmp_path):
     config = dataclasses.replace(TINY, epochs=1, dtype="bfloat16")
     variables = loop.train(config, benchmark, model, tmp_path)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
+
+
+def test_without_labels_nothing_is_begun(model, benchmark, tmp_path):
+    bare = dataclasses.replace(benchmark, id_train=benchmark.ood["near"])
+    with pytest.raises(ValueError, match="training needs labels"):
+        loop.train(TINY, bare, model, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
