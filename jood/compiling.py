@@ -4,6 +4,10 @@ XLA's CPU backend may hand parts of a program to a second library of kernels (YN
 a convolutional network those parts are slower than what XLA makes itself: without
 them ResNet-50 runs 1.15 and DenseNet-121 1.25 times as fast (two cores, batch 16,
 `launch/measure_forward.py`). Results agree to float error.
+
+A product with a large transposed matrix, as of features with KNN's bank, is what that
+library is good at: without it it takes ten times as long. So a program that holds one
+is compiled as usual.
 """
 
 from collections.abc import Callable
@@ -11,8 +15,10 @@ import functools
 from typing import Any
 
 import jax
+import numpy as np
 
 _CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
+_LARGE = 1 << 22  # entries of an array, with which products cost what a network costs
 
 
 def jit(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
@@ -22,6 +28,11 @@ def jit(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
     for a whole program only, so such a function cannot be traced into another.
     """
     return jax.jit(function, compiler_options=options(), **arguments)
+
+
+def holds_large(fitted: Any) -> bool:
+    """Whether products with a fitted array may outweigh the network."""
+    return any(np.size(leaf) >= _LARGE for leaf in jax.tree.leaves(fitted))
 
 
 @functools.cache

@@ -186,7 +186,8 @@ class Detector:
 
     def _run(self, batch: Batch) -> Output:
         with channel_errors():
-            output, finite, violated = self._program(*self._on_device, batch.image)
+            program = self._programs[compiling.holds_large(self.fitted)]
+            output, finite, violated = program(*self._on_device, batch.image)
         activations.check_rows(np.asarray(finite), "features or scores")
         assumptions.warn(violated)
         return jax.device_get(output)
@@ -261,9 +262,9 @@ class Detector:
         return self.backbone.checked(batch, self._num_classes)
 
     def _with(self, **changes: Any) -> Self:
-        """A copy that shares the compiled program; what is learned is its argument."""
+        """A copy that shares the compiled programs; what is learned is an argument."""
         other = dataclasses.replace(self, **changes)
-        other.__dict__["_program"] = self._program
+        other.__dict__["_programs"] = self._programs
         return other
 
     @functools.cached_property
@@ -296,7 +297,9 @@ class Detector:
         return jax.device_put((self.variables, self.fitted or ()))
 
     @functools.cached_property
-    def _program(self) -> Callable[..., tuple[Output, jax.Array, dict[str, jax.Array]]]:
+    def _programs(self) -> dict[bool, Callable[..., Any]]:
+        """The program, by whether what was fitted holds large arrays."""
+
         def score(
             variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
         ) -> tuple[Output, jax.Array, dict[str, jax.Array]]:
@@ -308,7 +311,7 @@ class Detector:
                 finite &= jnp.isfinite(score)
             return Output(scores, acts.prediction), finite, violated
 
-        return compiling.jit(score)
+        return {False: compiling.jit(score), True: jax.jit(score)}
 
     def _calibrated(self) -> Calibration:
         if self.calibration is None:

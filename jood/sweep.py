@@ -166,9 +166,8 @@ def _together(
         acts, mask = look(component, variables, batch)
         return component.apply(fit, acts), mask
 
-    program = compiling.jit(
-        jax.vmap(score, in_axes=(None, None, 0, 0), out_axes=(0, None))
-    )
+    every = jax.vmap(score, in_axes=(None, None, 0, 0), out_axes=(0, None))
+    program = (jax.jit if compiling.holds_large(fitted) else compiling.jit)(every)
     stacked = _stack(fitted)
     results: list[list[np.ndarray]] = [[] for _ in points]
     for source in sources:

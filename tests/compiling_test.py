@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jood
 from jood import compiling
 from jood import models
+from jood import testing
 
 
 @pytest.fixture
@@ -39,3 +41,20 @@ def test_options_that_the_compiler_does_not_know_are_left_out(fresh, monkeypatch
 def test_other_backends_get_none(fresh, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert compiling.options() is None
+
+
+def test_a_bank_is_large_and_class_means_are_not():
+    assert compiling.holds_large((jax.ShapeDtypeStruct((50_000, 342), jnp.float32),))
+    assert not compiling.holds_large(
+        (np.zeros((1000, 2048), np.float32), np.float32(1))
+    )
+    assert not compiling.holds_large(None)
+
+
+def test_a_detector_with_a_large_bank_scores_as_with_a_small_one(monkeypatch):
+    images = testing.toy_images(32, seed=0)
+    detector = jood.Detector("knn(k=2)", testing.ToyNet(), testing.toy_variables())
+    detector = detector.fit([images])
+    small = detector(images)
+    monkeypatch.setattr(compiling, "_LARGE", 1)
+    np.testing.assert_allclose(detector(images), small, rtol=1e-5, atol=1e-6)
