@@ -244,3 +244,10 @@ def test_only_our_own_classes_have_a_description():
 def test_a_bad_description_is_refused(description, message):
     with pytest.raises(ValueError, match=message):
         models.build(description)
+
+
+@pytest.mark.parametrize("size", [7, 8, 37])
+def test_pooling_in_two_directions_is_the_square_one(size):
+    x = jax.random.normal(jax.random.key(0), (2, size, size + 3, 4))
+    square = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+    np.testing.assert_array_equal(layers.max_pool(x), square)
