@@ -24,6 +24,7 @@ from safetensors import numpy as safetensors_numpy
 
 from jood import folders
 from jood import models
+from jood import sealed_json
 from jood import spec as spec_lib
 from jood import version
 from jood.calibration import Calibration
@@ -70,8 +71,6 @@ def save(
         {k: np.asarray(v, order="C") for k, v in arrays.items()}
     )
     content: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
         "spec": component.spec,
         "model": models.describe(model),
         "model_class": type(model).__name__,
@@ -94,11 +93,9 @@ def save(
         },
         "written_by": {"jood": version.VERSION, "jax": jax.__version__},
     }
-    content = json.loads(json.dumps(content))
-    content["sha256"] = _sha256(_canonical(content))
     with folders.atomic_folder(path) as partial:
         (partial / ARRAYS_NAME).write_bytes(blob)
-        (partial / JSON_NAME).write_text(json.dumps(content, indent=2) + "\n")
+        sealed_json.write(partial / JSON_NAME, FORMAT, VERSION, content)
 
 
 def load(
@@ -127,7 +124,13 @@ def load(
                 f"{path} is no saved detector: {name} is missing. It needs "
                 f"{JSON_NAME} and {ARRAYS_NAME}, as Detector.save writes them."
             )
-    content = _read_json(path / JSON_NAME)
+    content = sealed_json.read(
+        path / JSON_NAME,
+        FORMAT,
+        VERSION,
+        what="detector",
+        advice="Change the detector in Python and save it again.",
+    )
     blob = (path / ARRAYS_NAME).read_bytes()
     if _sha256(blob) != content["arrays"]["sha256"]:
         raise ValueError(
@@ -177,26 +180,6 @@ def load(
         "calibration": calibration,
         "image_shape": content["image_shape"] and tuple(content["image_shape"]),
     }
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-        checksum = content.pop("sha256")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} is truncated or no detector: {error!r}.") from None
-    if (content.get("format"), content.get("version")) != (FORMAT, VERSION):
-        raise ValueError(
-            f"{path} has format {content.get('format')!r} version "
-            f"{content.get('version')!r}; this jood ({version.VERSION}) reads "
-            f"{FORMAT!r} version {VERSION}."
-        )
-    if _sha256(_canonical(content)) != checksum:
-        raise ValueError(
-            f"{path} was changed by hand after it was written: its content does not "
-            "match its SHA-256. Change the detector in Python and save it again."
-        )
-    return content
 
 
 def _check_description(
@@ -257,10 +240,6 @@ def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {k: _decode(v, arrays) for k, v in content.items()}
     items = [_decode(v, arrays) for v in content]
     return tuple(items) if kind == "tuple" else items
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _sha256(blob: bytes) -> str:

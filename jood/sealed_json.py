@@ -25,8 +25,22 @@ def write(path: pathlib.Path, kind: str, number: int, content: dict[str, Any]) -
     path.write_text(json.dumps(plain, indent=2) + "\n")
 
 
-def read(path: pathlib.Path, kind: str, number: int) -> dict[str, Any]:
+def read(
+    path: pathlib.Path,
+    kind: str,
+    number: int,
+    *,
+    what: str = "",
+    advice: str = "Write it again with the job that made it.",
+) -> dict[str, Any]:
     """Reads what `write` wrote.
+
+    Args:
+      path: of the file.
+      kind: name of the format.
+      number: its version.
+      what: the file describes, for errors; else the format's name.
+      advice: how to get such a file anew, for the error of a changed one.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -36,7 +50,9 @@ def read(path: pathlib.Path, kind: str, number: int) -> dict[str, Any]:
         content = json.loads(path.read_text())
         checksum = content.pop("sha256")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} is truncated or no {kind}: {error!r}.") from None
+        raise ValueError(
+            f"{path} is truncated or no {what or kind}: {error!r}."
+        ) from None
     if (content.get("format"), content.get("version")) != (kind, number):
         raise ValueError(
             f"{path} has format {content.get('format')!r} version "
@@ -45,8 +61,8 @@ def read(path: pathlib.Path, kind: str, number: int) -> dict[str, Any]:
         )
     if _checksum(content) != checksum:
         raise ValueError(
-            f"{path} was changed after it was written: its content does not match its "
-            "SHA-256. Write it again with the job that made it."
+            f"{path} was changed by hand after it was written: its content does not "
+            f"match its SHA-256. {advice}"
         )
     return content
 
