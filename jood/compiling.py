@@ -2,11 +2,11 @@
 
 XLA's CPU backend may hand parts of a program to a second library of kernels (YNN). In
 a convolutional network those parts are slower than what XLA makes itself: without
-them ResNet-50 runs 1.15 and DenseNet-121 1.25 times as fast (two cores, batch 16,
+them ResNet-50 runs 1.15 and DenseNet-121 1.3 times as fast (two cores, batch 16,
 `launch/measure_forward.py`). Results agree to float error.
 
 A product with a large transposed matrix, as of features with KNN's bank, is what that
-library is good at: without it it takes ten times as long. So a program that holds one
+library is good at: without it it takes far longer. So a program that holds one
 is compiled as usual.
 """
 

@@ -78,7 +78,7 @@ def _runs(model: nn.Module, network: Any) -> dict[str, Run]:
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
     if network is None:
         variables = jax.jit(model.init)(jax.random.key(0), images[:1])
-        return {"jood": _jood(model, variables, images)}
+        return _jood(model, variables, images)
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -89,7 +89,7 @@ def _runs(model: nn.Module, network: Any) -> dict[str, Run]:
     variables = weights.from_torch_names(tensors, model, "torchvision")
     network = network.to(memory_format=torch.channels_last)
     runs = {
-        "jood": _jood(model, variables, images),
+        **_jood(model, variables, images),
         "torch, eager": _torch(network, images),
     }
     if _COMPILE.value:
@@ -97,10 +97,17 @@ def _runs(model: nn.Module, network: Any) -> dict[str, Run]:
     return runs
 
 
-def _jood(model: nn.Module, variables: Any, images: np.ndarray) -> Run:
+def _jood(model: nn.Module, variables: Any, images: np.ndarray) -> dict[str, Run]:
+    """With the options of `jood.compiling`, as detectors run it, and without."""
     variables, batch = jax.device_put((variables, images))
-    forward = compiling.jit(model.apply)
-    return lambda: np.asarray(forward(variables, batch))
+
+    def run(program: Callable[..., Any]) -> Run:
+        return lambda: np.asarray(program(variables, batch))
+
+    return {
+        "jood": run(compiling.jit(model.apply)),
+        "jood, jax.jit": run(jax.jit(model.apply)),
+    }
 
 
 def _torch(network: Callable[..., Any], images: np.ndarray) -> Run:

@@ -41,12 +41,12 @@ class Timed:
     """
 
     def __init__(self, batches: Iterable[Any]) -> None:
-        self.batches = batches
+        self.batches: Any = batches  # of which not all have a length
         self.waited = 0.0
         self.total = 0.0
 
     def __len__(self) -> int:
-        return len(self.batches)  # type: ignore[arg-type]
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
         iterator = iter(self.batches)

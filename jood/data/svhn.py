@@ -29,7 +29,7 @@ def read(folder: str | os.PathLike[str]) -> ArraySource:
       FileNotFoundError: neither file is there.
       ValueError: the file is none of these.
     """
-    from scipy import io  # type: ignore[import-untyped]  # takes a moment
+    from scipy import io  # takes a moment
 
     path = file_in(folder)
     if path is None:

@@ -57,7 +57,7 @@ class Kit(NamedTuple):
 class Depthwise(nn.Module):
     """A convolution of each channel for itself; parameters as those of `nn.Conv`.
 
-    It is written as a sum of shifted maps: on CPUs, XLA's own is 5 to 15 times slower.
+    It is written as a sum of shifted maps: on CPUs, XLA's own is far slower.
     """
 
     kernel: int

@@ -143,7 +143,7 @@ def batch_norm(
 def max_pool(x: jax.Array) -> jax.Array:
     """The 3x3 max pooling at stride 2 of ImageNet stems, padded by 1.
 
-    First along columns, then along rows: the same numbers in a third of the time.
+    First along columns, then along rows: the same numbers, from fewer comparisons.
     """
     x = nn.max_pool(x, (3, 1), (2, 1), padding=((1, 1), (0, 0)))
     return nn.max_pool(x, (1, 3), (1, 2), padding=((0, 0), (1, 1)))
