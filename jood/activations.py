@@ -21,6 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jood import ood_head as ood_head_lib
+from jood.ood_head import OodHead
+
 STAGES = ("C2", "C3", "C4", "C5")
 
 
@@ -66,6 +69,7 @@ class Activations(struct.PyTreeNode):
         which no edit or rewrite changes.
       original: float32 [B, D], the penultimate feature of the unmodified pass.
       labels: int32 [B] where known (fitting), else None.
+      ood_head: of a network that was trained with SSOD, else None.
       edited: records of the runs with a stage edit, by the edit's spec.
       network: the network behind the record, only where a component asks for it
         (`jood.perturbation`), and only inside the program that observed it.
@@ -79,6 +83,7 @@ class Activations(struct.PyTreeNode):
     prediction: jax.Array
     original: jax.Array
     labels: jax.Array | None = None
+    ood_head: OodHead | None = None
     edited: dict[str, "Activations"] = struct.field(default_factory=dict)
     network: Network | None = struct.field(pytree_node=False, default=None)
 
@@ -91,6 +96,7 @@ class Activations(struct.PyTreeNode):
         *,
         stages: Mapping[str, Any] | None = None,
         labels: Any = None,
+        ood_head: Any = None,
     ) -> Self:
         """Builds a record from features that were computed elsewhere.
 
@@ -100,6 +106,7 @@ class Activations(struct.PyTreeNode):
           bias: floating [K]; zeros if left out.
           stages: maps [B, H, W, C] by stage name, for scores that read them.
           labels: integer [B], each in [0, K).
+          ood_head: (kernel [D, 1], bias [1]) of SSOD, for scores that read it.
 
         Returns:
           The record of a plain pass, logits = penultimate · kernel + bias.
@@ -125,6 +132,8 @@ class Activations(struct.PyTreeNode):
         if bias.shape != (classes,):
             raise ValueError(f"bias must be [K] = ({classes},), got {bias.shape}.")
         check_finite(penultimate, "penultimate features")
+        if ood_head is not None:
+            ood_head = ood_head_lib.checked(ood_head, penultimate.shape[1])
         if labels is not None:
             labels = check_labels(labels, len(penultimate), classes)
         logits = linear(penultimate, kernel, bias)
@@ -137,6 +146,7 @@ class Activations(struct.PyTreeNode):
             prediction=_predicted(logits),
             original=penultimate,
             labels=labels,
+            ood_head=ood_head,
         )
 
     def with_penultimate(self, penultimate: jax.Array) -> Self:
@@ -182,6 +192,20 @@ class Activations(struct.PyTreeNode):
                 "edits=component.edits to jood.observe, or use a jood.Detector."
             )
         return self.edited[spec]
+
+    def ood_logit(self) -> jax.Array:
+        """Returns f_ood of the penultimate feature as rewritten so far, float32 [B].
+
+        Raises:
+          ValueError: the network has no OOD head.
+        """
+        if self.ood_head is None:
+            raise ValueError(
+                "this score reads an OOD head, which the network has not. Train one: "
+                "python launch/train.py --objective=ssod; of features from elsewhere "
+                "pass ood_head=(kernel [D, 1], bias [1]) to jood.Activations.of."
+            )
+        return self.ood_head.logit(self.penultimate)
 
     def behind(self) -> Network:
         """Returns the network behind the record.

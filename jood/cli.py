@@ -14,6 +14,7 @@ from jood import compose
 from jood import presets
 from jood import spec
 from jood.perturbation import NETWORK
+from jood.training.stopping import StoppedError
 
 GROUPS = ("default", "all", "forward")  # of detectors, by what --detectors takes
 # What a user can mend; anything else keeps its traceback.
@@ -39,6 +40,8 @@ def run(main: Callable[[list[str]], Any]) -> None:
             if absl_logging.level_debug():
                 raise
             sys.exit(f"error: {error}\n(--verbosity=1 shows where it was raised)")
+        except StoppedError as stopped:
+            print(stopped)
         except KeyboardInterrupt:
             sys.exit("interrupted; nothing is half-written.")
 

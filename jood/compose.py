@@ -6,7 +6,7 @@ of every branch of `fuse` and `bundle` shares sweep j over the training data, an
 equal stage edits share one run of the network.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import dataclasses
 import itertools
 import keyword
@@ -125,7 +125,7 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
         raise ValueError(f"fuse() needs at least two scores, got {len(parts)}.")
     compatibility.check_scores("fuse", parts)
     body = ", ".join(part.spec for part in parts)
-    if isinstance(weights, str):
+    if isinstance(weights, str) or not isinstance(weights, Iterable):
         if weights != "scale":
             raise ValueError(
                 f"weights must be 'scale' or one number per part, got {weights!r}."

@@ -1,6 +1,6 @@
 """One pass over each set of a benchmark: all detectors' scores, and ID accuracy."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 import dataclasses
 import math
 import os
@@ -8,25 +8,20 @@ from typing import Any
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from jood import compatibility
 from jood import compose
 from jood import metrics
 from jood import sharding
-from jood import spec
+from jood import suitability
 from jood.batch import Batch
-from jood.core import Component
 from jood.data.benchmark import Benchmark
 from jood.data.pipeline import EvaluationBatches
 from jood.data.prefetch import Timed
 from jood.data.prefetch import prefetched
 from jood.data.sources import Source
 from jood.detector import Detector
-from jood.network import Taps
-from jood.network import observe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,119 +74,15 @@ def make_detector(
       variables: its parameters and statistics.
       backbone: the network's name, for presets that have values for it.
     """
-    parts = _parse(detectors, benchmark, backbone)
+    parts = suitability.parse(detectors, benchmark, backbone)
     return Detector(
         compose.bundle(**{name: part.ranking or part for name, part in parts.items()}),
         model,
         variables,
         preprocessing=benchmark.preprocessing,
         class_names=benchmark.class_names or None,
-        head=_head(model),
+        head=suitability.head(model),
     )
-
-
-def check_classes(
-    model: nn.Module, class_names: Sequence[str] | None, benchmark: Benchmark
-) -> None:
-    """Finds out whether a network's classes are those of a benchmark, in its order.
-
-    Args:
-      model: whose `num_classes` is compared, if it says.
-      class_names: of the network; None if unknown.
-      benchmark: whose labels are the places in its class names.
-
-    Raises:
-      ValueError: another number of classes, or the same names in another order.
-    """
-    wanted = benchmark.class_names
-    classes = getattr(model, "num_classes", None)
-    if wanted and classes and classes != len(wanted):
-        raise ValueError(
-            f"the network has {classes} classes, but {benchmark.name} has "
-            f"{len(wanted)}: it was not trained on it."
-        )
-    if class_names and set(class_names) == set(wanted) and tuple(class_names) != wanted:
-        raise ValueError(
-            f"the network's classes are those of {benchmark.name} in another order "
-            f"({', '.join(class_names[:3])}, ... there, {', '.join(wanted[:3])}, ... "
-            "here), so its answers would be misread. Convert it with the order of its "
-            "own training."
-        )
-
-
-def _head(model: nn.Module) -> str | None:
-    """Where the classifier is; a backbone of 0 classes has none."""
-    return "head" if getattr(model, "num_classes", 1) else None
-
-
-def _parse(
-    detectors: Mapping[str, str], benchmark: Benchmark, backbone: str
-) -> dict[str, Component]:
-    return {
-        name: spec.parse(text, benchmark.name, backbone)
-        for name, text in detectors.items()
-    }
-
-
-def possible(
-    detectors: Mapping[str, str], benchmark: Benchmark, model: nn.Module
-) -> tuple[dict[str, str], list[str]]:
-    """Returns the detectors that a network can be asked, and the names of the others.
-
-    All, unless the network is a backbone without classifier.
-    """
-    kept, out = dict(detectors), []
-    if _head(model) is None:
-        for name, part in _parse(detectors, benchmark, "").items():
-            if compatibility.reads_classifier(part):
-                del kept[name]
-                out.append(name)
-    return kept, out
-
-
-def check(
-    detectors: Mapping[str, str],
-    benchmark: Benchmark,
-    model: nn.Module,
-    backbone: str = "",
-) -> None:
-    """Finds out, before hours of training, whether detectors fit a network.
-
-    Raises:
-      ValueError: a text cannot be read, does not end in a score, or reads a stage
-        that the model lacks; the message says which.
-    """
-    size = benchmark.image_size
-    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    labels = jax.ShapeDtypeStruct((2,), jnp.int32)
-
-    parts = _parse(detectors, benchmark, backbone)
-    compose.bundle(**parts)  # refuses what does not end in a score
-    taps = Taps(head=_head(model))
-    for component in parts.values():
-        if taps.head is None:
-            compatibility.check_without_head(component)
-
-    for component in parts.values():
-
-        def run(
-            variables: Any, images: Any, labels: Any, component: Component = component
-        ) -> Any:
-            acts = observe(
-                model,
-                variables,
-                images,
-                edits=component.edits,
-                labels=labels,
-                taps=taps,
-            )
-            if not component.passes:
-                return component.apply((), acts)
-            statistic = component.passes[0](())
-            return statistic.update(statistic.init(acts), acts, jnp.ones(2))
-
-        jax.eval_shape(run, variables, images, labels)
 
 
 def evaluate(

@@ -16,6 +16,7 @@ import numpy as np
 from jood import activations
 from jood import compiling
 from jood.activations import Activations
+from jood.ood_head import OodHead
 
 Run = tuple[str, ...]  # specs of the stage edits; () is the plain run
 
@@ -50,15 +51,21 @@ class Features(NamedTuple):
         labels = None if acts.labels is None else acts.labels.astype(jnp.int32)
         return cls(runs(acts, ()), mask.astype(jnp.float32), labels)
 
-    def record(self, kernel: jax.Array, bias: jax.Array) -> Activations:
+    def record(
+        self, kernel: jax.Array, bias: jax.Array, ood_head: OodHead | None = None
+    ) -> Activations:
         """Returns the record, without maps, that they were taken out of."""
-        plain = Activations.of(self.runs[()], kernel, bias)
+
+        def of(features: Any) -> Activations:
+            return Activations.of(features, kernel, bias, ood_head=ood_head)
+
+        plain = of(self.runs[()])
         plain = plain.replace(labels=self.labels)
 
         def build(run: Run) -> Activations:
             record = plain
             if run:  # the plain run's answer and its features stay with the record
-                record = Activations.of(self.runs[run], kernel, bias).replace(
+                record = of(self.runs[run]).replace(
                     labels=plain.labels,
                     prediction=plain.prediction,
                     original=plain.original,
@@ -163,7 +170,7 @@ class Reader:
 
         def run(variables: Any, batch: Any) -> tuple[Features, jax.Array, Any]:
             acts, mask = observer(variables, batch)
-            return Features.of(acts, mask), finite(acts, mask), (acts.kernel, acts.bias)
+            return Features.of(acts, mask), finite(acts, mask), _head(acts)
 
         self._run = compiling.jit(run)
 
@@ -179,13 +186,13 @@ class Reader:
 
     @property
     def head(self) -> Any:
-        """The classifier head (kernel [D, K], bias [K])."""
+        """The heads: kernel [D, K], bias [K], and the OOD head, if there is one."""
         if self._head is None:  # the network did not run; no layer is needed for it
             # Of the network nothing is left once this is compiled.
 
             def read(variables: Any, batch: Any) -> Any:
                 acts, _ = self._observer(variables, batch)
-                return acts.kernel, acts.bias
+                return _head(acts)
 
             self._keep_head(jax.jit(read)(self._variables, self._first))
         return self._head
@@ -203,6 +210,10 @@ class Reader:
         except activations.MissingStageError:
             return False
         return True
+
+
+def _head(acts: Activations) -> tuple[jax.Array, jax.Array, OodHead | None]:
+    return acts.kernel, acts.bias, acts.ood_head
 
 
 def finite(acts: Activations, mask: jax.Array) -> jax.Array:

@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from jood import activations
+from jood import ood_head as ood_head_lib
 from jood.activations import Activations
 from jood.activations import Network
 from jood.activations import StageEdit
+from jood.ood_head import OodHead
 from jood.perturbation import NETWORK
 
 EditPath = tuple[StageEdit, ...]
@@ -72,7 +74,7 @@ def observe(
     if images.ndim != 4:
         raise ValueError(f"images must be [B, H, W, C], got shape {images.shape}.")
     taps = taps or Taps()
-    plain = _run(model, variables, images, (), taps)
+    plain, _ = forward(model, variables, images, (), taps)
     plain = plain.replace(labels=labels)
     scale = None if std is None else jnp.asarray(std, jnp.float32)
 
@@ -87,7 +89,7 @@ def observe(
         return Network(images, scale, again)
 
     def run(path: EditPath) -> Activations:
-        return _run(model, variables, images, path, taps)
+        return forward(model, variables, images, path, taps)[0]
 
     return _with_edits(plain, (), edits, run, network)
 
@@ -119,14 +121,22 @@ def _with_edits(
     return record.replace(edited=edited)
 
 
-def _run(
+def forward(
     model: nn.Module,
     variables: Mapping[str, Any],
     images: jax.Array,
     path: EditPath,
     taps: Taps,
-) -> Activations:
-    """One forward pass with the edits of one path."""
+    train: bool = False,
+) -> tuple[Activations, Mapping[str, Any]]:
+    """Runs the network once, with the edits of one path; () is the plain pass.
+
+    Args and errors are those of `observe`; with `train` the model is called with
+    train=True, and its batch statistics change.
+
+    Returns:
+      The record, and the collections that the pass changed.
+    """
     paths = taps.stages or {name: name for name in activations.STAGES}
     stage_of = {tuple(path.split("/")): name for name, path in paths.items()}
     head_path = None if taps.head is None else tuple(taps.head.split("/"))
@@ -152,9 +162,15 @@ def _run(
     def is_stage(module: nn.Module, method: str) -> bool:
         return method == "__call__" and module.path in stage_of
 
+    mutable = ["intermediates", "batch_stats"] if train else ["intermediates"]
+    mode: dict[str, Any] = {"train": True} if train else {}  # not all models have it
     with nn.intercept_methods(intercept):
         _, captured = model.apply(
-            variables, images, capture_intermediates=is_stage, mutable=["intermediates"]
+            variables,
+            images,
+            **mode,
+            capture_intermediates=is_stage,
+            mutable=mutable,
         )
     stages = _stages(captured.get("intermediates", {}), stage_of)
     absent = [name for name in taps.stages or () if name not in stages]
@@ -170,9 +186,13 @@ def _run(
                 f"it has: {', '.join(stages) or 'none'}. Name stages with "
                 f"Taps(stages={{name: module path}}); modules: {_modules(variables)}."
             )
+    ood_head = variables.get(ood_head_lib.COLLECTION)
+    if ood_head is not None:
+        ood_head = OodHead(**ood_head)
     if taps.head is None:
         feature, kernel, bias = _without_head(stages)
-        return Activations.of(feature, kernel, bias, stages=stages)
+        acts = Activations.of(feature, kernel, bias, stages=stages, ood_head=ood_head)
+        return acts, captured
     if len(head_inputs) != 1:
         raise ValueError(
             f"the head {taps.head!r} was called {len(head_inputs)} times, expected "
@@ -180,9 +200,13 @@ def _run(
             "None if the network is a backbone without one; "
             f"modules: {_modules(variables)}."
         )
-    return Activations.of(
-        _pooled_feature(head_inputs[0]), *_head(variables, taps.head), stages=stages
+    acts = Activations.of(
+        _pooled_feature(head_inputs[0]),
+        *_head(variables, taps.head),
+        stages=stages,
+        ood_head=ood_head,
     )
+    return acts, captured
 
 
 def descend(tree: Any, path: Sequence[str]) -> Any:

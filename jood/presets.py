@@ -111,6 +111,9 @@ _OTHERS: dict[str, str] = {
     "FS+TA (Gram MAD)": "ta(k={k})|gram(statistic='mad')",
     "FS+TA (Gram mean)": "ta(k={k})|gram(statistic='mean')",
     "Pixel MSP": "pixel_msp()",
+    "Feature L2 norm": "penultimate_norm()",
+    "SSOD (OOD factor)": "ood_factor()",
+    "SSOD (posterior)": "joint_posterior()",
 }
 SHOWN = ("MSP", "Energy", "ReAct", "HIMPLoS", "FS+TA", "Energy+TA+FS")  # in pictures
 

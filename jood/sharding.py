@@ -1,15 +1,19 @@
 """Data parallelism: batches split over a mesh axis 'data', the rest replicated.
 
 No function of jood names the axis: `jit` over batches with these shardings lets XLA
-insert the sums, so one device and many run the same code.
+insert the sums, so one device and many run the same code. What is large may be split
+over the same axis (`split`), which XLA gathers where it is used.
 """
 
+import math
 from typing import Any
 
 import jax
 import numpy as np
 
 from jood.batch import Batch
+
+SPLIT_FROM = 1 << 14  # entries of an array that is worth splitting: 64 KiB of float32
 
 
 def data_mesh(devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
@@ -44,11 +48,43 @@ def shard_batch(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
     return jax.device_put(batch, rows)
 
 
+def replicated(
+    mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh,
+) -> jax.sharding.NamedSharding:
+    """Returns the sharding of an array that every device of the mesh holds whole."""
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
 def replicate(tree: Any, mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh) -> Any:
     """Puts every array of a pytree on all devices of the mesh."""
-    return jax.device_put(
-        tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    )
+    return jax.device_put(tree, replicated(mesh))
+
+
+def gathered(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Returns arrays of the mesh as NumPy arrays, whole, in every process."""
+    whole = jax.jit(lambda x: x, out_shardings=replicated(mesh))(tree)
+    return jax.device_get(whole)
+
+
+def split(tree: Any, mesh: jax.sharding.Mesh) -> Any:
+    """Returns shardings that split every large array of a pytree over the mesh.
+
+    Each is split along its longest axis that the number of devices divides; small
+    ones, of which a share would cost more to gather than it saves, are replicated.
+
+    Args:
+      tree: arrays, or their shapes and dtypes.
+      mesh: of `data_mesh`.
+    """
+
+    def sharding(leaf: Any) -> jax.sharding.NamedSharding:
+        axes: list[str | None] = [None] * len(leaf.shape)
+        fits = [a for a, n in enumerate(leaf.shape) if n % mesh.devices.size == 0]
+        if fits and math.prod(leaf.shape) >= SPLIT_FROM:
+            axes[max(fits, key=lambda axis: leaf.shape[axis])] = "data"
+        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+
+    return jax.tree.map(sharding, tree)
 
 
 def replicate_like(tree: Any, batch: Any) -> Any:

@@ -13,11 +13,9 @@ inverse.
 import ast
 from collections.abc import Callable, Mapping
 import difflib
-import inspect
 from typing import Any, NamedTuple
 
-import jax
-
+from jood import calls
 from jood import compose
 from jood import presets
 from jood import scores
@@ -187,7 +185,7 @@ def _call(
     def value(node: ast.expr, key: str | None) -> Any:
         if combines and not (name == "fuse" and key == "weights"):
             return _component(node, context)
-        return _literal(node, context)
+        return calls.literal(node, context.variables)
 
     positional = [value(node, None) for node in args]
     named: dict[str, Any] = {}
@@ -202,26 +200,10 @@ def _call(
             if key in named:
                 raise ValueError(f"{name}(...) names {key!r} twice.")
             named[key] = part
-    factory = known[name]
-    try:
-        inspect.signature(factory).bind(*positional, **named)
-    except TypeError as error:
-        raise ValueError(
-            f"{error} in {name}(...). Its signature: {_signature(name, factory)}"
-        ) from None
-    try:
-        return factory(*positional, **named)
-    except (
-        jax.errors.ConcretizationTypeError,
-        jax.errors.TracerArrayConversionError,
-    ):
-        raise  # a TypeError, but of a traced value: `jood.sweep` knows what to do
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{error} Signature: {_signature(name, factory)}"
-            if not combines
-            else str(error)
-        ) from None
+    if not combines:
+        return calls.build(name, known[name], positional, named)
+    calls.bind(name, known[name], positional, named)
+    return known[name](*positional, **named)
 
 
 def _named_parts(node: ast.Dict, context: _Context) -> list[tuple[str, Component]]:
@@ -235,30 +217,3 @@ def _named_parts(node: ast.Dict, context: _Context) -> list[tuple[str, Component
 
 def _preset(name: str, context: _Context) -> str:
     return presets.preset(name, context.benchmark, context.backbone)
-
-
-def _literal(node: ast.expr, context: _Context) -> Any:
-    if isinstance(node, ast.Name) and node.id in context.variables:
-        return context.variables[node.id]
-    if isinstance(node, ast.Tuple):
-        return tuple(_literal(part, context) for part in node.elts)
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError):
-        raise ValueError(
-            f"arguments must be literals (a number, a string, a tuple), got "
-            f"{ast.unparse(node)!r}."
-        ) from None
-
-
-def _signature(name: str, factory: Callable[..., Component]) -> str:
-    parameters = inspect.signature(factory).parameters.values()
-    return (
-        f"{name}({', '.join(str(p).split(':')[0] + _default(p) for p in parameters)})"
-    )
-
-
-def _default(parameter: inspect.Parameter) -> str:
-    if parameter.default is inspect.Parameter.empty:
-        return ""
-    return f"={parameter.default!r}"

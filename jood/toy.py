@@ -16,6 +16,7 @@ import numpy as np
 
 from jood.core import Component
 from jood.network import observe
+from jood.ood_head import COLLECTION as OOD_HEAD
 
 CLASSES, WIDTH, SIZE = 4, 32, 4  # K, D, and the side of the toy's maps
 
@@ -49,9 +50,16 @@ class ToyNet(nn.Module):
 
 
 def toy_variables() -> dict[str, Any]:
-    """Returns the toy's head: its kernel [D, K] holds one pattern per class."""
+    """Returns the toy's heads: its kernel [D, K] holds one pattern per class.
+
+    The OOD head weighs the channels from 0.02 to 0.08.
+    """
     kernel = 4.0 * _patterns().T - 0.5
-    return {"params": {"head": {"kernel": kernel, "bias": np.zeros(CLASSES, "f")}}}
+    weights = np.linspace(0.02, 0.08, WIDTH, dtype=np.float32)
+    return {
+        "params": {"head": {"kernel": kernel, "bias": np.zeros(CLASSES, "f")}},
+        OOD_HEAD: {"kernel": weights[:, None], "bias": -np.ones(1, "f")},
+    }
 
 
 def toy_images(count: int, seed: int, ood: bool = False) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Converts a trained network: PyTorch's weights to a folder of jood's, and back.
+r"""Converts a trained network: PyTorch's weights to a folder of jood's, and back.
 
     python launch/convert.py --weights=resnet50-0676ba61.pth --model=resnet50 \
         --mean=.485,.456,.406 --std=.229,.224,.225 --resize=256 --crop=224 \

@@ -1,4 +1,4 @@
-"""Compares detectors on a benchmark, with a trained network.
+r"""Compares detectors on a benchmark, with a trained network.
 
     python launch/evaluate.py --checkpoint=runs/a --output=runs/a_results \
         --detectors="msp, fs_ta, mine=ta(k=0.1)|react(q=0.9)|energy()"
@@ -18,6 +18,7 @@ from jood import cli
 from jood import evaluation
 from jood import folders
 from jood import paper_grids
+from jood import suitability
 from jood.data import benchmarks
 from jood.report import writing
 from jood.weights import checkpoint
@@ -72,13 +73,18 @@ def main(argv: list[str]) -> None:
     folders.check_new(_OUTPUT.value)
     network = checkpoint.open(_CHECKPOINT.value)
     benchmark = _open_benchmark(network)
-    evaluation.check_classes(network.model, network.class_names, benchmark)
+    suitability.check_classes(network.model, network.class_names, benchmark)
     detectors = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
     if _DETECTORS.value in cli.GROUPS:
-        detectors, out = evaluation.possible(detectors, benchmark, network.model)
-        if out:
-            print(f"left out, for want of a classifier: {', '.join(out)}")
-    evaluation.check(detectors, benchmark, network.model, network.name)
+        detectors, out = suitability.possible(
+            detectors, benchmark, network.model, network.variables
+        )
+        for reason in sorted(set(out.values())):
+            names = [name for name, why in out.items() if why == reason]
+            print(f"left out, since {reason}: {', '.join(names)}")
+    suitability.check(
+        detectors, benchmark, network.model, network.name, network.variables
+    )
     curves = {}
     if _SELECT.value:
         detector = _detector(detectors, benchmark, network)

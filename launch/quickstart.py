@@ -15,8 +15,10 @@ from absl import flags
 from jood import cli
 from jood import evaluation
 from jood import models
+from jood import suitability
 from jood.data import benchmarks
 from jood.report import writing
+from jood.training import data as training_data
 from jood.training import loop
 from jood.training.config import DTYPES
 from jood.training.config import TrainConfig
@@ -83,12 +85,13 @@ def run(
     """Trains, evaluates and writes; returns the table as text."""
     benchmark = benchmarks.get(config.benchmark, image_size=config.image_size)
     model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
-    evaluation.check(detectors, benchmark, model, config.model)
+    suitability.check(detectors, benchmark, model, config.model)
     evaluations, trained = [], []
     for seed in range(config.seed, config.seed + configuration["seeds"]):
         folder = results.parent / "checkpoints" / f"seed{seed}"
         one = dataclasses.replace(config, seed=seed)
-        trained.append(loop.train(one, benchmark, model, folder))
+        data = training_data.of_benchmark(benchmark)
+        trained.append(loop.train(one, data, model, folder))
         detector = evaluation.make_detector(
             detectors, benchmark, model, trained[-1], config.model
         )

@@ -1,22 +1,39 @@
-"""Trains a classifier on a benchmark's ID training set.
+r"""Trains a network on a benchmark's ID training set, or trains one further.
 
     python launch/train.py --benchmark=digits --model=resnet_small --workdir=runs/a
+    python launch/train.py --objective=lff --init_from=runs/a --epochs=5 \
+        --learning_rate=0.02 --workdir=runs/a_lff
+    python launch/train.py --flagfile=launch/recipes/lff_cifar10_resnet34.cfg \
+        --data_dir=data --workdir=runs/lff
 
-The same command goes on where an interrupted run stopped.
+The same command goes on where a run stopped; SIGTERM saves and ends it. Several
+hosts: docs/training.md.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from absl import flags
 
 from jood import cli
 from jood import models
+from jood import sharding
+from jood import suitability
+from jood import validation
 from jood.data import benchmarks
+from jood.training import augmentation
 from jood.training import config as config_lib
+from jood.training import data as data_lib
 from jood.training import loop
+from jood.training import losses
+from jood.training import plan
+from jood.training import processes
+from jood.weights import checkpoint
 
 _DEFAULT = config_lib.TrainConfig()
 
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the checkpoints.", required=True
+    "workdir", None, "Folder of the run: checkpoints and log.", required=True
 )
 _BENCHMARK = flags.DEFINE_enum(
     "benchmark", _DEFAULT.benchmark, benchmarks.names(), "Whose ID set to train on."
@@ -24,8 +41,92 @@ _BENCHMARK = flags.DEFINE_enum(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
 )
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Side in pixels; else the network's, or the benchmark's.", 8
+)
+_MODEL = flags.DEFINE_enum(
+    "model", None, models.names(), "The network; else that of --init_from."
+)
+_INIT_FROM = flags.DEFINE_string(
+    "init_from",
+    "",
+    "Folder of a trained network to begin with: --output of launch/convert.py, or "
+    "--workdir of another run; else random weights.",
+)
+_OBJECTIVE = flags.DEFINE_string(
+    "objective",
+    _DEFAULT.objective,
+    f"What is minimised: {', '.join(losses.__all__)}, or with values of its own: "
+    "lff(delta=0.01, mu=2), ssod(gamma=0.9, balance='dr').",
+)
+_AUGMENT = flags.DEFINE_list(
+    "augment", [], f"Of {', '.join(augmentation.NAMES)}, in their order."
+)
+_HOLD_OUT = flags.DEFINE_integer(
+    "hold_out",
+    0,
+    "Hold every so manieth image out for validation; 0 trains on all and validates "
+    "on some of them.",
+    0,
+)
+_EPOCHS = flags.DEFINE_integer(
+    "epochs", _DEFAULT.epochs, "Passes over the training set.", 1
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", _DEFAULT.batch_size, "Images per step, over all devices.", 1
+)
+_ACCUMULATE = flags.DEFINE_integer(
+    "accumulate", 1, "Parts of a batch, whose gradients are averaged.", 1
+)
+_OPTIMIZER = flags.DEFINE_enum(
+    "optimizer", _DEFAULT.optimizer, config_lib.OPTIMIZERS, "SGD's forms, or AdamW."
+)
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", _DEFAULT.learning_rate, "Peak, after warm-up.", 0.0
+)
+_SCHEDULE = flags.DEFINE_enum(
+    "schedule",
+    _DEFAULT.schedule,
+    config_lib.SCHEDULES,
+    "Of the learning rate: cosine to 0, times --decay_factor at each of "
+    "--decay_epochs, or constant.",
+)
+_WARMUP_EPOCHS = flags.DEFINE_float(
+    "warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", 0.0
+)
+_DECAY_EPOCHS = flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
+_DECAY_FACTOR = flags.DEFINE_float(
+    "decay_factor", _DEFAULT.decay_factor, "For --schedule=step."
+)
+_WEIGHT_DECAY = flags.DEFINE_float(
+    "weight_decay", _DEFAULT.weight_decay, "Of kernels.", 0.0
+)
+_MOMENTUM = flags.DEFINE_float("momentum", _DEFAULT.momentum, "Of SGD.")
+_DTYPE = flags.DEFINE_enum(
+    "dtype", _DEFAULT.dtype, config_lib.DTYPES, "Compute type; parameters are float32."
+)
+_SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of all that is random.", 0)
+
+_LOG_EVERY = flags.DEFINE_integer(
+    "log_every", 0, "Steps between rows of the log; 0 logs at the end of epochs.", 0
+)
+_VALIDATE_EVERY = flags.DEFINE_integer(
+    "validate_every", 1, "Epochs between validations; 0 for never.", 0
+)
+_CHECKPOINT_EVERY = flags.DEFINE_integer(
+    "checkpoint_every", 0, "Steps between checkpoints; 0 saves at the end of epochs.", 0
+)
+_BEST = flags.DEFINE_string(
+    "best",
+    None,
+    "Metric of the validation by which the best checkpoint is kept; else the FPR95 "
+    "against noise of Energy, or of SSOD's OOD factor.",
+)
+_SPLIT_STATE = flags.DEFINE_bool(
+    "split_state", False, "Split parameters and optimiser state over the devices."
+)
 _WORKERS = flags.DEFINE_integer(
-    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
+    "workers", 0, "Processes that read images; 0 reads with threads.", 0
 )
 _CORRUPT = flags.DEFINE_enum(
     "corrupt",
@@ -33,69 +134,114 @@ _CORRUPT = flags.DEFINE_enum(
     ("raise", "skip"),
     "What to do with images that cannot be read: stop, or train on others instead.",
 )
-_IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", None, "Side in pixels; else the benchmark's own.", lower_bound=32
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port of process 0, for a run of several processes."
 )
-_MODEL = flags.DEFINE_enum("model", _DEFAULT.model, models.names(), "The network.")
-_EPOCHS = flags.DEFINE_integer(
-    "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
-)
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", _DEFAULT.batch_size, "Images per step, all devices.", lower_bound=1
-)
-_LEARNING_RATE = flags.DEFINE_float(
-    "learning_rate", _DEFAULT.learning_rate, "Peak, after warm-up.", lower_bound=0.0
-)
-_SCHEDULE = flags.DEFINE_enum(
-    "schedule",
-    _DEFAULT.schedule,
-    config_lib.SCHEDULES,
-    "Of the learning rate: cosine to 0, or x0.1 at each of --decay_epochs.",
-)
-_WARMUP_EPOCHS = flags.DEFINE_float(
-    "warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", lower_bound=0.0
-)
-_DECAY_EPOCHS = flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
-_WEIGHT_DECAY = flags.DEFINE_float(
-    "weight_decay", _DEFAULT.weight_decay, "Of kernels.", lower_bound=0.0
-)
-_MOMENTUM = flags.DEFINE_float("momentum", _DEFAULT.momentum, "Of SGD.")
-_DTYPE = flags.DEFINE_enum(
-    "dtype", _DEFAULT.dtype, config_lib.DTYPES, "Compute type; parameters are float32."
-)
-_SEED = flags.DEFINE_integer(
-    "seed", _DEFAULT.seed, "Of initialisation and data order.", lower_bound=0
+_PROCESSES = flags.DEFINE_integer("processes", None, "Their number.", 1)
+_PROCESS_INDEX = flags.DEFINE_integer("process_index", None, "Of this one.", 0)
+_CLUSTER = flags.DEFINE_bool(
+    "cluster", False, "Several processes, of which SLURM, a TPU pod, ... tells."
 )
 
 
 def main(argv: list[str]) -> None:
     """Packs the flags into a TrainConfig and trains."""
     del argv
-    config = config_lib.TrainConfig(
+    processes.begin(
+        _COORDINATOR.value,
+        _PROCESSES.value,
+        _PROCESS_INDEX.value,
+        cluster=_CLUSTER.value,
+    )
+    network = checkpoint.open(_INIT_FROM.value) if _INIT_FROM.value else None
+    config = _config(network)
+    data = data_lib.open_data(
+        config,
+        data_dir=_DATA_DIR.value,
+        preprocessing=None if network is None else network.preprocessing,
+        skip_corrupt=_CORRUPT.value == "skip",
+    )
+    model = models.create(config.model, len(data.class_names), dtype=config.dtype)
+    variables: Mapping[str, Any] | None = None
+    if network is not None:
+        suitability.check_classes(network.model, network.class_names, data)
+        variables = network.variables
+    detectors = dict(validation.DETECTORS)
+    if config.objective.startswith("ssod"):
+        detectors.update(validation.OOD_FACTOR)
+    validate = validation.Validation(
+        model,
+        data.preprocessing,
+        data.validation,
+        sharding.data_mesh(),
+        config.batch_size,
+        detectors,
+        _WORKERS.value,
+    )
+    loop.train(
+        config,
+        data,
+        model,
+        _WORKDIR.value,
+        variables=variables,
+        validate=validate,
+        keeping=_keeping(validate, list(detectors)[-1]),
+    )
+    if processes.is_first():
+        print(f"trained; checkpoints and log are in {_WORKDIR.value}")
+
+
+def _config(network: checkpoint.Trained | None) -> config_lib.TrainConfig:
+    model, size = _MODEL.value, _IMAGE_SIZE.value
+    if network is not None:
+        if model not in (None, network.name):
+            raise ValueError(
+                f"--init_from={_INIT_FROM.value} is a {network.name}, not the "
+                f"--model={model}. Leave --model out."
+            )
+        model, size = network.name, size or network.image_size
+    return config_lib.TrainConfig(
         benchmark=_BENCHMARK.value,
-        image_size=_IMAGE_SIZE.value
-        or benchmarks.describe(_BENCHMARK.value).image_size,
-        model=_MODEL.value,
+        image_size=size or benchmarks.describe(_BENCHMARK.value).image_size,
+        model=model or _DEFAULT.model,
+        objective=_OBJECTIVE.value,
+        init_from=_INIT_FROM.value,
+        hold_out=_HOLD_OUT.value,
+        augment=tuple(_AUGMENT.value),
         epochs=_EPOCHS.value,
         batch_size=_BATCH_SIZE.value,
+        accumulate=_ACCUMULATE.value,
+        optimizer=_OPTIMIZER.value,
         learning_rate=_LEARNING_RATE.value,
         schedule=_SCHEDULE.value,
         warmup_epochs=_WARMUP_EPOCHS.value,
         decay_epochs=tuple(float(epoch) for epoch in _DECAY_EPOCHS.value),
+        decay_factor=_DECAY_FACTOR.value,
         momentum=_MOMENTUM.value,
         weight_decay=_WEIGHT_DECAY.value,
         dtype=_DTYPE.value,
         seed=_SEED.value,
     )
-    benchmark = benchmarks.get(
-        config.benchmark,
-        data_dir=_DATA_DIR.value,
-        image_size=config.image_size,
-        skip_corrupt=_CORRUPT.value == "skip",
+
+
+def _keeping(validate: validation.Validation, main_detector: str) -> plan.Bookkeeping:
+    best = _BEST.value
+    if best is None:
+        default = "ood_factor" if main_detector == "ood_factor" else "energy"
+        best = f"noise_fpr95_{default}" if _VALIDATE_EVERY.value else ""
+    elif best not in validate.names:
+        raise ValueError(
+            f"--best must be a metric of the validation, one of "
+            f"{', '.join(validate.names)}; got {best!r}."
+        )
+    return plan.Bookkeeping(
+        log_every=_LOG_EVERY.value,
+        validate_every=_VALIDATE_EVERY.value,
+        checkpoint_every=_CHECKPOINT_EVERY.value,
+        best=best,
+        split_state=_SPLIT_STATE.value,
+        workers=_WORKERS.value,
     )
-    model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
-    loop.train(config, benchmark, model, _WORKDIR.value, workers=_WORKERS.value)
-    print(f"trained; checkpoints are in {_WORKDIR.value}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 from tiny_network import MODEL
 from tiny_network import VARIABLES
 from tiny_network import random_variables
+import tiny_run
 
 from jood import models
 from jood import preprocessing
@@ -48,10 +49,15 @@ def run(tmp_path_factory):
     config = config_lib.TrainConfig(benchmark="digits_tiny", dtype="bfloat16")
     variables = random_variables(models.create("resnet_small", 8))
     state = state_lib.TrainState(
-        step=np.array(3), **variables, opt_state={"momentum": variables["params"]}
+        step=np.array(3),
+        trained={"params": variables["params"]},
+        batch_stats=variables["batch_stats"],
+        opt_state={"momentum": variables["params"]},
+        rng=np.zeros(2, np.uint32),
     )
-    with checkpoints.Checkpoints(folder, config.as_json()) as keeper:
-        keeper.save(state)
+    identity = {**config.as_json(), **tiny_run.data().of_network()}
+    with checkpoints.Checkpoints(folder, identity, {}) as keeper:
+        keeper.save(state, {})
     return folder, variables
 
 

@@ -33,5 +33,5 @@ def test_every_method_has_a_row_with_slot_and_paper():
         assert what
         assert cost
         assert (fits == "–") == (not factory().passes), name
-        ours = paper.startswith(("Feature Map", "Sun et al., HIMPLoS"))
+        ours = paper.startswith(("Feature Map", "Sun et al., HIMPLoS", "LFF"))
         assert ours or re.search(r"\b(19|20)\d\d\b", paper), f"{name}: {paper!r}"

@@ -4,7 +4,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import types
 
 import layouts
 import numpy as np
@@ -14,6 +13,7 @@ import tiny_network
 from jood import evaluation
 from jood import models
 from jood import preprocessing
+from jood import suitability
 from jood.data import benchmarks
 from jood.data.benchmark import Benchmark
 from jood.data.image_folder import ImageFolder
@@ -131,7 +131,7 @@ def test_without_labels_there_is_no_accuracy_and_json_stays_json(tmp_path):
     variables = tiny_network.random_variables(model)
     benchmark = Benchmark(**fields)
     texts = {"FS": "feature_sim()", "FS+TA": "fs_ta"}
-    evaluation.check(texts, benchmark, model)
+    suitability.check(texts, benchmark, model)
     detector = evaluation.make_detector(texts, benchmark, model, variables)
     _, result = evaluation.evaluate(detector, benchmark, batch_size=4)
     assert np.isnan(result.accuracy)
@@ -148,24 +148,6 @@ def test_without_labels_there_is_no_accuracy_and_json_stays_json(tmp_path):
     text = (tmp_path / "results" / "results.json").read_text()
     assert json.loads(text)["id_accuracy"] == [None]
     assert "NaN" not in text
-
-
-def test_scores_of_the_classifier_are_refused_for_a_backbone(tmp_path):
-    model = models.create("resnet18", 0, width=4)
-    with pytest.raises(ValueError, match="reads the classifier"):
-        evaluation.check({"MSP": "msp()"}, benchmark_of(tmp_path), model)
-
-
-def test_other_classes_than_the_benchmarks_are_refused():
-    model = types.SimpleNamespace(num_classes=3)
-    benchmark = types.SimpleNamespace(name="pets", class_names=CLASSES)
-    evaluation.check_classes(model, CLASSES, benchmark)
-    evaluation.check_classes(model, None, benchmark)
-    evaluation.check_classes(model, ("n1", "n2", "n3"), benchmark)  # other words
-    with pytest.raises(ValueError, match="in another order"):
-        evaluation.check_classes(model, ("dog", "cat", "frog"), benchmark)
-    with pytest.raises(ValueError, match="4 classes, but pets has 3"):
-        evaluation.check_classes(types.SimpleNamespace(num_classes=4), None, benchmark)
 
 
 @pytest.mark.slow
@@ -206,15 +188,6 @@ def test_job_converts_checks_and_scores_real_images(data_dir, tmp_path):
     assert "ID accuracy 91.73 %" in printed
     assert "waited for data" in printed
     assert (tmp_path / "results" / "heatmaps.png").stat().st_size > 10_000
-
-
-def test_groups_of_detectors_leave_out_what_needs_a_classifier(tmp_path):
-    backbone = models.create("resnet18", 0, width=4)
-    texts = {"MSP": "msp()", "FS": "feature_sim()", "KNN": "knn(k=2)"}
-    benchmark = benchmark_of(tmp_path)
-    kept, out = evaluation.possible(texts, benchmark, backbone)
-    assert (list(kept), out) == (["FS", "KNN"], ["MSP"])
-    assert evaluation.possible(texts, benchmark, tiny_network.MODEL) == (texts, [])
 
 
 def test_arrays_are_resized_and_cropped_as_files_are_also_to_their_own_size(data_dir):

@@ -15,7 +15,7 @@ import pytest
 
 from jood import models
 from jood import presets
-from jood.training import checkpoints
+from jood.training import run_folder
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = {
@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_to_the_same_parameters(tmp_path):
 
     model = models.create("resnet_small", 8)
     whole, resumed = (
-        checkpoints.load_variables(tmp_path / folder, model, (32, 32, 3))
+        run_folder.load_variables(tmp_path / folder, model, (32, 32, 3))
         for folder in ("whole", "killed")
     )
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)

@@ -314,7 +314,9 @@ def test_all_methods_together_cost_one_pass_and_their_distinct_edits():
     parts = {n: p for n, p in every.items() if perturbation.LOOK_AGAIN not in p.edits}
     assert len(parts) >= len(every) - 4
     together = compose.bundle(**parts)
-    variables = _variables(RESNET18)
+    variables = dict(_variables(RESNET18))
+    width = variables["params"]["head"]["kernel"].shape[0]
+    variables["ood_head"] = {"kernel": jnp.ones((width, 1)), "bias": jnp.zeros(1)}
 
     def observer(variables, batch):
         images, labels = batch

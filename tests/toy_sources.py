@@ -54,7 +54,3 @@ def photos(root, count, size=(8, 8), broken=()):
         if i in broken:
             path.write_bytes(path.read_bytes()[:30])
     return root
-
-
-def noisy(generator, image):
-    return image + generator.integers(0, 100, image.shape, dtype=np.uint8)

@@ -1,215 +1,254 @@
-"""Training: loss, schedules, resuming, sharding, checkpoints, clear failures."""
+"""The loop: it learns, logs, stops and goes on; clear failures."""
 
+import csv
 import dataclasses
+import os
+import re
+import signal
+import threading
+import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
+import tiny_run
 
 from jood import models
-from jood import sharding
-from jood.data import benchmarks
-from jood.data import pipeline
-from jood.training import checkpoints
-from jood.training import config as config_lib
+from jood.data import holdout
+from jood.training import data as data_lib
+from jood.training import logs
 from jood.training import loop
-from jood.training import state as state_lib
-from jood.training.losses.cross_entropy import cross_entropy
-
-TINY = config_lib.TrainConfig(
-    benchmark="digits_tiny", epochs=2, batch_size=64, warmup_epochs=0.5
-)
+from jood.training import plan
+from jood.training import run_folder
+from jood.training import stopping
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    whole = benchmarks.get("digits_tiny")
-    few = dataclasses.replace(
-        whole.id_train,
-        images=whole.id_train.images[:256],
-        labels=whole.id_train.labels[:256],
-    )
-    return dataclasses.replace(whole, id_train=few)
+def train(folder, config=tiny_run.CONFIG, model=tiny_run.MODEL, data=None, **options):
+    return loop.train(config, data or tiny_run.data(), model, folder, **options)
 
 
-@pytest.fixture(scope="module")
-def model():
-    return models.create("resnet_small", 8, width=4)
-
-
-def test_cross_entropy_is_the_mean_of_minus_log_p():
-    logits = np.array([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5]], np.float32)
-    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    expected = -(np.log(p[0, 1]) + np.log(p[1, 2])) / 2
-    loss = cross_entropy(jnp.asarray(logits), jnp.array([1, 2]))
-    np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    half = cross_entropy(jnp.asarray(logits, jnp.bfloat16), jnp.array([1, 2]))
-    assert half.dtype == jnp.float32
-
-
-def test_cosine_schedule_warms_up_and_falls_to_zero():
-    config = config_lib.TrainConfig(epochs=10, learning_rate=0.2, warmup_epochs=2)
-    rate = config_lib.learning_rate_schedule(config, steps_per_epoch=5)
-    np.testing.assert_allclose(rate(0), 0.0)
-    np.testing.assert_allclose(rate(5), 0.1, rtol=1e-6)
-    np.testing.assert_allclose(rate(10), 0.2, rtol=1e-6)
-    np.testing.assert_allclose(rate(30), 0.1, rtol=1e-6)
-    np.testing.assert_allclose(rate(50), 0.0, atol=1e-8)
-
-
-def test_step_schedule_decays_tenfold_at_its_epochs():
-    config = config_lib.TrainConfig(
-        epochs=6,
-        learning_rate=1.0,
-        schedule="step",
-        warmup_epochs=1,
-        decay_epochs=(3, 5),
-    )
-    rate = config_lib.learning_rate_schedule(config, steps_per_epoch=10)
-    found = [float(rate(step)) for step in (10, 29, 31, 49, 51)]
-    np.testing.assert_allclose(found, [1.0, 1.0, 0.1, 0.1, 0.01], rtol=1e-6)
-
-
-def test_weight_decay_spares_biases_and_batch_norm(model):
-    config = dataclasses.replace(TINY, weight_decay=0.5, warmup_epochs=0)
-    optimizer = state_lib.make_optimizer(config, 10)
-    state = state_lib.create_state(model, optimizer, (32, 32, 3), seed=0)
-    zeros = jax.tree.map(jnp.zeros_like, state.params)
-    updates, _ = optimizer.update(zeros, state.opt_state, state.params)
-    moved = optax.apply_updates(state.params, updates)
-    assert (moved["head"]["kernel"] != state.params["head"]["kernel"]).any()
-    np.testing.assert_array_equal(moved["head"]["bias"], state.params["head"]["bias"])
-    np.testing.assert_array_equal(moved["bn1"]["scale"], state.params["bn1"]["scale"])
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("schedule", "linear", "one of cosine, step"),
-        ("dtype", "int8", "one of float32, bfloat16"),
-        ("decay_epochs", (3.0,), "go with schedule='step'"),
-        ("warmup_epochs", 99.0, "<= epochs"),
-        ("epochs", 0, "above 0"),
-        ("learning_rate", float("nan"), "above 0"),
-        ("momentum", 1.0, r"\[0, 1\)"),
-    ],
-)
-def test_bad_configuration_is_named(field, value, message):
-    with pytest.raises(ValueError, match=f"{field}.*{message}"):
-        config_lib.TrainConfig(**{field: value})
-
-
-def run_steps(model, benchmark, devices, steps=4):
-    optimizer = state_lib.make_optimizer(TINY, 4)
-    state = state_lib.create_state(model, optimizer, (32, 32, 3), seed=0)
-    step = loop.make_step(model, optimizer, benchmark.preprocessing)
-    mesh = sharding.data_mesh(jax.devices()[:devices])
-    state = sharding.replicate(state, mesh)
-    losses = []
-    for batch in pipeline.training_batches(benchmark.id_train, 64, steps=steps, seed=0):
-        state, metrics = step(state, sharding.shard_batch(batch, mesh))
-        losses.append(float(metrics["loss"]) / 64)
-    return jax.device_get(state), losses
-
-
-def test_two_devices_give_the_loss_curve_of_one(model, benchmark):
-    one, losses = run_steps(model, benchmark, devices=1)
-    two, sharded = run_steps(model, benchmark, devices=2)
-    np.testing.assert_allclose(sharded, losses, rtol=1e-5)
-    np.testing.assert_allclose(
-        two.batch_stats["bn1"]["mean"], one.batch_stats["bn1"]["mean"], rtol=1e-4
-    )
-
-
-def test_batch_must_divide_over_devices(benchmark):
-    mesh = sharding.data_mesh(jax.devices()[:2])
-    batch = next(pipeline.training_batches(benchmark.id_train, 63, steps=1, seed=0))
-    with pytest.raises(ValueError, match="divisible by the 2 devices, got 63"):
-        sharding.shard_batch(batch, mesh)
-
-
-def test_training_learns(benchmark, tmp_path):
+def test_training_learns(tmp_path):
     model = models.create("resnet_small", 8, width=8)
-    config = dataclasses.replace(TINY, epochs=20)
-    variables = loop.train(config, benchmark, model, tmp_path / "run")
+    config = dataclasses.replace(tiny_run.CONFIG, epochs=20)
+    variables = train(tmp_path / "run", config, model)
+    benchmark = tiny_run.few()
     images = benchmark.preprocessing(benchmark.id_train.images)
     logits = model.apply(variables, images)
     accuracy = (np.argmax(logits, -1) == benchmark.id_train.labels).mean()
     assert accuracy > 0.3  # chance is 0.125
 
 
-def test_a_stopped_run_goes_on_to_the_same_parameters(
-    model, benchmark, tmp_path, monkeypatch
-):
-    whole = loop.train(TINY, benchmark, model, tmp_path / "whole")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "objective": "ssod(gamma=0.6, balance='dr')",
+            "augment": ("crop", "flip", "jitter"),
+            "optimizer": "adamw",
+            "accumulate": 2,
+        },
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path, changes):
+    config = dataclasses.replace(tiny_run.CONFIG, **changes)
+    whole = train(tmp_path / "whole", config)
 
-    class StopError(Exception):
-        pass
+    def stop(variables):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
 
-    report, epochs = loop._report, []
-
-    def stop_in_the_second_epoch(*args):
-        epochs.append(args)
-        if len(epochs) == 2:
-            raise StopError
-        report(*args)
-
-    monkeypatch.setattr(loop, "_report", stop_in_the_second_epoch)
-    with pytest.raises(StopError):
-        loop.train(TINY, benchmark, model, tmp_path / "stopped")
-    monkeypatch.setattr(loop, "_report", report)
-    resumed = loop.train(TINY, benchmark, model, tmp_path / "stopped")
+    keeping = plan.Bookkeeping(validate_every=1)
+    with pytest.raises(stopping.StoppedError, match="step 5 of 8"):
+        train(tmp_path / "stopped", config, validate=stop, keeping=keeping)
+    resumed = train(tmp_path / "stopped", config)
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)
 
 
-def test_folder_of_another_configuration_is_refused(model, benchmark, tmp_path):
-    loop.train(dataclasses.replace(TINY, epochs=1), benchmark, model, tmp_path)
-    with pytest.raises(ValueError, match="epochs: there 1, now 2"):
-        loop.train(TINY, benchmark, model, tmp_path)
+def test_sigterm_in_mid_epoch_saves_the_step_and_leaves_the_handler(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    config = dataclasses.replace(tiny_run.CONFIG, epochs=500)
+
+    def when_it_runs():
+        while not (tmp_path / "train.csv").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    killer = threading.Thread(target=when_it_runs)
+    killer.start()
+    with pytest.raises(stopping.StoppedError, match="goes on there"):
+        train(tmp_path, config, keeping=plan.Bookkeeping(log_every=1))
+    killer.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+    steps = [int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()]
+    assert steps == [int(rows(tmp_path / "train.csv")[-1]["step"])]
 
 
-def test_checkpoint_of_another_architecture_lists_the_differences(
-    model, benchmark, tmp_path
-):
-    loop.train(dataclasses.replace(TINY, epochs=1), benchmark, model, tmp_path)
-    loaded = checkpoints.load_variables(tmp_path, model, (32, 32, 3))
-    assert loaded["params"]["head"]["kernel"].shape == (16, 8)
-    wider = models.create("resnet_small", 8, width=8)
-    with pytest.raises(ValueError, match="another architecture") as error:
-        checkpoints.load_variables(tmp_path, wider, (32, 32, 3))
-    assert "params/head/kernel (model (32, 8), file (16, 8))" in str(error.value) or (
-        "more" in str(error.value)
+def test_a_run_in_a_thread_trains_without_a_handler(tmp_path):
+    found = []
+    config = dataclasses.replace(tiny_run.CONFIG, epochs=1)
+    thread = threading.Thread(target=lambda: found.append(train(tmp_path, config)))
+    thread.start()
+    thread.join()
+    assert "params" in found[0]
+
+
+def test_a_finished_run_returns_its_network_again(tmp_path):
+    config = dataclasses.replace(tiny_run.CONFIG, epochs=1)
+    first = train(tmp_path, config)
+    rows = (tmp_path / "train.csv").read_text()
+    jax.tree.map(np.testing.assert_array_equal, train(tmp_path, config), first)
+    assert (tmp_path / "train.csv").read_text() == rows
+
+
+def test_nan_loss_stops_with_step_rate_and_the_last_good_checkpoint(tmp_path):
+    config = dataclasses.replace(
+        tiny_run.CONFIG, epochs=3, learning_rate=1e38, warmup_epochs=2
+    )
+    message = (
+        r"(loss|gradient norm) is (nan|inf) in step (\d), at learning rate (\S+)\. "
+        rf"The last good checkpoint is {tmp_path}/(\d)\."
+    )
+    with pytest.raises(FloatingPointError, match=message) as error:
+        train(tmp_path, config, keeping=plan.Bookkeeping(checkpoint_every=1))
+    _, _, step, rate, kept = re.search(message, str(error.value)).groups()
+    assert int(kept) < int(step)
+    # Warm-up is linear over 8 steps.
+    assert float(rate) == pytest.approx(1e38 * (int(step) - 1) / 8, rel=1e-3)
+    assert not (tmp_path / step).exists()
+    without = dataclasses.replace(config, warmup_epochs=0)
+    with pytest.raises(FloatingPointError, match="There is no checkpoint before it"):
+        train(tmp_path / "other", without)
+
+
+# The log
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_log_has_a_row_a_step_and_goes_on_without_a_row_twice(tmp_path):
+    def validate(variables):
+        return {"accuracy": 0.5, "noise_fpr95_energy": 0.25}
+
+    keeping = plan.Bookkeeping(log_every=1)
+    train(tmp_path / "whole", validate=validate, keeping=keeping)
+    half = dataclasses.replace(tiny_run.CONFIG, schedule="constant")
+    folder = tmp_path / "parts"
+    keep = plan.Bookkeeping(log_every=1, checkpoint_every=3, validate_every=0)
+    train(folder, half, keeping=keep)
+    found = rows(folder / "train.csv")
+    assert [int(row["step"]) for row in found] == list(range(1, 9))
+    assert {"loss", "accuracy", "learning_rate", "gradient_norm"} <= set(found[0])
+    # As if the process had died in step 8, in the middle of a row.
+    for name in ("8", "7"):
+        if (folder / name).exists():
+            (folder / name).rename(tmp_path / f"gone{name}")
+    text = (folder / "train.csv").read_text()
+    (folder / "train.csv").write_text(text[:-9])
+    train(folder, half, keeping=keep)
+    again = rows(folder / "train.csv")
+    fields = [k for k in found[0] if k != "images_per_second"]
+    assert [[r[k] for k in fields] for r in again] == [
+        [r[k] for k in fields] for r in found
+    ]
+    measured = rows(tmp_path / "whole" / "validation.csv")
+    assert [row["step"] for row in measured] == ["4", "8"]
+    assert measured[0]["noise_fpr95_energy"] == "0.25"
+
+
+def test_tensorboard_reads_the_events(tmp_path):
+    train(
+        tmp_path,
+        validate=lambda variables: {"accuracy": 0.5},
+        keeping=plan.Bookkeeping(log_every=2),
+    )
+    events = event_accumulator.EventAccumulator(str(tmp_path))
+    events.Reload()
+    found = events.Scalars("train/loss")
+    assert [event.step for event in found] == [2, 4, 6, 8]
+    logged = [float(row["loss"]) for row in rows(tmp_path / "train.csv")]
+    np.testing.assert_allclose([event.value for event in found], logged, rtol=1e-5)
+    assert [e.value for e in events.Scalars("validation/accuracy")] == [0.5, 0.5]
+
+
+def test_a_log_is_written_by_one_process_only(tmp_path):
+    with logs.Log(tmp_path, 0, writes=False) as log:
+        log.write(logs.TRAIN, 1, {"loss": 1.0})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_due_when():
+    keeping = plan.Bookkeeping(log_every=3, validate_every=2, checkpoint_every=5)
+    due = {s: plan.Plan(4, 18, keeping).due(s) for s in range(1, 19)}
+    assert [s for s, d in due.items() if d.validate] == [8, 16, 18]
+    assert [s for s, d in due.items() if d.save] == [5, 8, 10, 15, 16, 18]
+    assert [s for s, d in due.items() if d.log] == [3, 5, 6, 8, 9, 10, 12, 15, 16, 18]
+    by_epoch = plan.Plan(4, 10, plan.Bookkeeping(validate_every=0))
+    assert [s for s in range(1, 11) if by_epoch.due(s).save] == [4, 8, 10]
+    assert not any(by_epoch.due(s).validate for s in range(1, 11))
+    with pytest.raises(ValueError, match="log_every must be >= 0"):
+        plan.Bookkeeping(log_every=-1)
+
+
+# Data
+
+
+def test_held_out_images_are_validated_on_and_not_trained_on():
+    data = tiny_run.data(100, held_out=10)
+    assert (len(data.train), len(data.validation)) == (90, 10)
+    whole = tiny_run.few(100).id_train
+    kept, held = holdout.hold_out(whole, 10)
+    np.testing.assert_array_equal(data.validation.images[3], held[3]["image"])
+    np.testing.assert_array_equal(data.train.labels[7], kept[7]["label"])
+
+
+def test_without_a_part_held_out_some_training_images_are_watched():
+    data = tiny_run.data(100)
+    assert (len(data.train), len(data.validation)) == (100, 5)
+    np.testing.assert_array_equal(data.validation.images[1], data.train.images[20])
+
+
+def test_without_labels_nothing_is_begun():
+    whole = tiny_run.few()
+    bare = dataclasses.replace(whole, id_train=whole.ood["near"])
+    with pytest.raises(ValueError, match="training needs labels"):
+        data_lib.of_benchmark(bare)
+
+
+def test_a_crop_is_cut_from_the_resized_image(data_dir):
+    """CIFAR's images as if they were large: resized to 40, cropped to 32."""
+    from jood.preprocessing import Preprocessing
+
+    closer = Preprocessing((0.5,) * 3, (0.25,) * 3, resize=40, crop=32)
+    config = dataclasses.replace(
+        tiny_run.CONFIG, benchmark="cifar100", augment=("crop",), hold_out=10
+    )
+    data = data_lib.open_data(config, data_dir=data_dir, preprocessing=closer)
+    assert data.train[0]["image"].shape == (40, 40, 3)
+    assert data.validation[0]["image"].shape == (32, 32, 3)
+    assert len(data.train) == 9 * len(data.validation) == 4500
+    np.testing.assert_array_equal(
+        data.train[0]["image"][4:36, 4:36],
+        data_lib.open_data(
+            dataclasses.replace(config, augment=()),
+            data_dir=data_dir,
+            preprocessing=closer,
+        ).train[0]["image"],
     )
 
 
-def test_missing_checkpoints_are_named(model, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint folder"):
-        checkpoints.load_variables(tmp_path / "none", model, (32, 32, 3))
-    with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
-        checkpoints.read_config(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
-        checkpoints.load_variables(tmp_path, model, (32, 32, 3))
+def test_a_missing_training_set_is_named(tmp_path):
+    config = dataclasses.replace(tiny_run.CONFIG, benchmark="cifar10")
+    with pytest.raises(FileNotFoundError, match="lacks its ID set"):
+        data_lib.open_data(config, data_dir=tmp_path)
 
 
-def test_nan_loss_stops_with_the_step_and_keeps_the_last_checkpoint(
-    model, benchmark, tmp_path
-):
-    config = dataclasses.replace(TINY, learning_rate=1e30, warmup_epochs=0)
-    with pytest.raises(FloatingPointError, match=r"step 4, .*learning rate 1e\+30"):
-        loop.train(config, benchmark, model, tmp_path)
-
-
-def test_bfloat16_trains_with_float32_parameters(benchmark, tmp_path):
-    model = models.create("resnet_small", 8, width=4, dtype="bfloat16")
-    config = dataclasses.replace(TINY, epochs=1, dtype="bfloat16")
-    variables = loop.train(config, benchmark, model, tmp_path)
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
-
-
-def test_without_labels_nothing_is_begun(model, benchmark, tmp_path):
-    bare = dataclasses.replace(benchmark, id_train=benchmark.ood["near"])
-    with pytest.raises(ValueError, match="training needs labels"):
-        loop.train(TINY, bare, model, tmp_path / "run", progress=False)
-    assert not (tmp_path / "run").exists()
+def test_the_run_folder_says_which_network_it_holds(tmp_path):
+    train(tmp_path, dataclasses.replace(tiny_run.CONFIG, epochs=1))
+    config = run_folder.read_config(tmp_path)
+    assert config["class_names"] == list("01234567")
+    assert config["preprocessing"]["mean"] == [0.5, 0.5, 0.5]

@@ -66,7 +66,6 @@ def test_workers_give_the_same_training_batches():
             steps=7,
             seed=0,
             start=2,
-            augment=toy_sources.noisy,
             **options,
         )
 

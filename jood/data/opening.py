@@ -14,6 +14,7 @@ from jood.data import fitting
 from jood.data import on_disk
 from jood.data.benchmark import Benchmark
 from jood.data.benchmark import BenchmarkSpec
+from jood.data.set_spec import SetSpec
 from jood.data.sources import Skipping
 from jood.data.sources import Source
 from jood.preprocessing import Preprocessing
@@ -64,7 +65,7 @@ def open_benchmark(
         if name == "id_train":
             folders = getattr(source, "class_names", None)
         if one.size is not None and len(source) != one.size:
-            incomplete[name] = f"found {len(source):,} of {one.size:,}"
+            incomplete[name] = _count(source, one)
         opened[name] = Skipping(source) if skip_corrupt else source
     names, remark = class_names(spec, folders, root)
     if absent:
@@ -87,27 +88,71 @@ def open_benchmark(
     )
 
 
+def open_training_set(
+    spec: BenchmarkSpec,
+    data_dir: str | os.PathLike[str] | None,
+    preprocessing: Preprocessing,
+    *,
+    skip_corrupt: bool = False,
+) -> tuple[Source, tuple[str, ...]]:
+    """Opens the ID training set alone, which is all that training needs.
+
+    Returns:
+      The labelled source, and the names of its classes.
+
+    Raises:
+      FileNotFoundError: it is not below the data root.
+      ValueError: the benchmark's ID images carry no labels, or others than it says.
+    """
+    root = on_disk.data_root(data_dir)
+    place = on_disk.find(spec.id_train, root)
+    if place is None:
+        raise _lacks_id_sets(spec, ["id_train"], root)
+    if not spec.labelled:
+        raise ValueError(
+            f"training needs labels, but the ID images of {spec.name} have none."
+        )
+    source = on_disk.open_set(place, preprocessing, labelled=True)
+    folders = getattr(source, "class_names", None)
+    if spec.id_train.size is not None and len(source) != spec.id_train.size:
+        count = _count(source, spec.id_train)
+        _LOG.warning("%s: id_train is INCOMPLETE: %s", spec.name, count)
+    names, _ = class_names(spec, folders, root)
+    return Skipping(source) if skip_corrupt else source, names
+
+
+def _count(source: Source, spec: SetSpec) -> str:
+    return f"found {len(source):,} of {spec.size:,}"
+
+
 def _check_present(
     spec: BenchmarkSpec,
     chosen: Sequence[str],
     found: dict[str, on_disk.Found | None],
     root: pathlib.Path,
 ) -> None:
-    check = f"python launch/prepare.py --benchmark={spec.name} --check"
-
-    def missing(names: Sequence[str]) -> str:
-        lines = [f"  {name}: {on_disk.where(spec.sets[name], root)}" for name in names]
-        return "\n".join([*lines, f"{check} lists everything."])
-
     lacking = [name for name in ("id_train", "id_test") if found[name] is None]
     if lacking:
-        raise FileNotFoundError(
-            f"{spec.name} lacks its ID set below {root}:\n{missing(lacking)}"
-        )
+        raise _lacks_id_sets(spec, lacking, root)
     if not any(found[name] for name in chosen):
         raise FileNotFoundError(
-            f"{spec.name} has none of its OOD sets below {root}:\n{missing(chosen)}"
+            f"{spec.name} has none of its OOD sets below {root}:\n"
+            f"{_missing(spec, chosen, root)}"
         )
+
+
+def _lacks_id_sets(
+    spec: BenchmarkSpec, names: Sequence[str], root: pathlib.Path
+) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"{spec.name} lacks its ID set below {root}:\n{_missing(spec, names, root)}"
+    )
+
+
+def _missing(spec: BenchmarkSpec, names: Sequence[str], root: pathlib.Path) -> str:
+    lines = [f"  {name}: {on_disk.where(spec.sets[name], root)}" for name in names]
+    check = f"python launch/prepare.py --benchmark={spec.name} --check"
+    return "\n".join([*lines, f"{check} lists everything."])
 
 
 def class_names(

@@ -1,14 +1,16 @@
 """Batches from a source, with Grain: deterministic, read ahead, re-iterable.
 
-Training batches are a function of (seed, step) alone, so a run that stopped at a
-step goes on with exactly the batches that it would have seen. Evaluation keeps the
-order and pads the last batch, with mask 0, so that every batch has one shape.
+Training batches are a function of (seed, step) alone, so the position in the data is
+a number: a run that stopped at a step goes on with exactly the batches that it would
+have seen. Augmentation comes later, on the device (`jood.training.augmentation`).
+Evaluation keeps the order and pads the last batch, with mask 0, so that every batch
+has one shape.
 
 With several JAX processes, each reads its share of every global batch and nothing
 else; together they see what one process would.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 import dataclasses
 import logging
 from typing import Any
@@ -25,8 +27,6 @@ from jood.data.sources import ArraySource
 from jood.data.sources import Source
 
 _LOGGER = logging.getLogger(__name__)
-
-Augment = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,7 +128,6 @@ def training_batches(
     steps: int,
     seed: int,
     start: int = 0,
-    augment: Augment | None = None,
     workers: int = 0,
     process_index: int | None = None,
     process_count: int | None = None,
@@ -144,13 +143,11 @@ def training_batches(
       batch_size: B of the global batch; one may hold the end of one epoch and the
         start of the next.
       steps: number of steps of the whole run.
-      seed: decides the order and the augmentation.
+      seed: decides the order.
       start: the first step to yield.
-      augment: (generator, image uint8 [H, W, C]) -> image. The generator is a function
-        of the seed and the example's place in the run.
       workers: processes that read; 0 reads with threads.
-      process_index: of this process, which gets B / count of each batch's examples; by
-        default `jax.process_index()`.
+      process_index: of this process, which gets the rows [index, index + 1) * B /
+        count of each batch; by default `jax.process_index()`.
       process_count: by default `jax.process_count()`.
 
     Raises:
@@ -160,58 +157,49 @@ def training_batches(
     _check_sizes(source, batch_size, batch_size)
     workers_lib.check(workers)
     rows = _rows(batch_size, process_index, process_count)
-    dataset = grain.MapDataset.source(_Replacing(source)).seed(seed).shuffle().repeat()
-    if augment is not None:
-        dataset = dataset.random_map(_OnImage(augment))
-    count = batch_size // len(rows)
-    if count > 1:  # every count-th example: a batch of these is part of a global one
-        dataset = dataset[rows.start // len(rows) :: count]
-    dataset = dataset.batch(len(rows), drop_remainder=True, batch_fn=_stack)
+    indices = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+    dataset = indices.batch(batch_size, drop_remainder=True).map(_Gather(source, rows))
     told: set[str] = set()
     for arrays in workers_lib.read(dataset[start:steps], workers):
         for text in set(arrays["replaced"]) - told:
             _LOGGER.warning("another image is trained on instead of %s", text)
         told.update(arrays["replaced"])
-        yield Batch(arrays["image"], arrays["label"], arrays["mask"])
+        yield arrays["batch"]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Replacing:
-    """A source in whose skipped examples the next readable one stands."""
+class _Gather:
+    """Reads the examples of a batch; the next readable one stands for a skipped one."""
 
     source: Source
+    rows: range  # of every batch
 
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> Mapping[str, Any]:
-        replaced = []
-        example = self.source[index]
-        while "skipped" in example:  # one is readable, else Skipping raises
-            replaced.append(example["skipped"])
-            index = (index + 1) % len(self.source)
+    def __call__(self, indices: np.ndarray) -> dict[str, Any]:
+        indices = indices[self.rows.start : self.rows.stop]
+        if isinstance(self.source, ArraySource):
+            batch = Batch(
+                self.source.images[indices],
+                None if self.source.labels is None else self.source.labels[indices],
+                np.ones(len(indices), np.float32),
+            )
+            return {"batch": _labelled(batch), "replaced": []}
+        examples, replaced = [], []
+        for index in indices.tolist():
             example = self.source[index]
-        return {**example, "replaced": replaced} if replaced else example
+            while "skipped" in example:  # one is readable, else Skipping raises
+                replaced.append(example["skipped"])
+                index = (index + 1) % len(self.source)
+                example = self.source[index]
+            examples.append(example)
+        arrays = stacking.stack(examples, len(examples))
+        batch = Batch(arrays["image"], arrays.get("label"), arrays["mask"])
+        return {"batch": _labelled(batch), "replaced": replaced}
 
 
-@dataclasses.dataclass(frozen=True)
-class _OnImage:
-    """Changes the image of an example."""
-
-    augment: Augment
-
-    def __call__(
-        self, example: Mapping[str, Any], generator: np.random.Generator
-    ) -> dict[str, Any]:
-        return {**example, "image": self.augment(generator, example["image"])}
-
-
-def _stack(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    arrays = stacking.stack(examples, len(examples))
-    if "label" not in arrays:
+def _labelled(batch: Batch) -> Batch:
+    if batch.label is None:
         raise ValueError("training needs labels, but the source's examples have none.")
-    replaced = [text for example in examples for text in example.get("replaced", ())]
-    return {**arrays, "replaced": replaced}
+    return batch._replace(label=batch.label.astype(np.int32))
 
 
 def _rows(batch_size: int, index: int | None, count: int | None) -> range:

@@ -8,6 +8,8 @@ from flax import traverse_util
 import jax
 import jax.numpy as jnp
 
+from jood.ood_head import COLLECTION as OOD_HEAD
+
 _SHOWN = 6  # names per kind of difference
 
 
@@ -28,7 +30,15 @@ def check_variables(
     Raises:
       ValueError: a variable is missing, unexpected or of another shape.
     """
-    problems = differences(expected_shapes(model, image_shape), _shapes(variables))
+    wanted = expected_shapes(model, image_shape)
+    found = _shapes(variables)
+    if (
+        OOD_HEAD in variables
+    ):  # which SSOD trained beside the model; as wide as its head
+        kernel = f"{OOD_HEAD}/kernel"
+        like = wanted.get("params/head/kernel") or found.get(kernel, (0, 1))
+        wanted = {**wanted, kernel: (like[-2], 1), f"{OOD_HEAD}/bias": (1,)}
+    problems = differences(wanted, found)
     if any(problems.values()):
         raise ValueError(
             f"{where} was made for another architecture than this "

@@ -5,7 +5,8 @@ BatchNorm has epsilon 1e-3 and momentum 0.99. Dropout before the classifier, whi
 training has, is left out. timm's network is another: its BatchNorm has epsilon 1e-5.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flax import linen as nn
 import jax
@@ -77,6 +78,20 @@ class MobileNetV3(nn.Module):
         ]
         last = inverted_residual.Row(6 * rows[-1].features, 0, activation="hard_swish")
         return (*rows, last)
+
+    def head_input(self, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
+        """What the hidden layer makes of C5's mean, or of one location.
+
+        Args:
+          params: the model's parameters.
+          x: float32 [..., C], C = 960 at width 1.
+
+        Returns:
+          float32 [..., D], what the head reads; D = 1280 at width 1.
+        """
+        hidden = params["hidden"]
+        bias = hidden["bias"].reshape((1,) * (x.ndim - 1) + (-1,))
+        return nn.hard_swish(x @ hidden["kernel"] + bias)
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:

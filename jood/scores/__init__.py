@@ -29,9 +29,12 @@ from jood.scores.mahalanobis_ensemble import (
 from jood.scores.nci import nci as nci
 from jood.scores.nnguide import nnguide as nnguide
 from jood.scores.odin import odin as odin
+from jood.scores.penultimate_norm import penultimate_norm as penultimate_norm
 from jood.scores.pixel_msp import pixel_msp as pixel_msp
 from jood.scores.rankfeat import rankfeat as rankfeat
 from jood.scores.she import she as she
+from jood.scores.ssod import joint_posterior as joint_posterior
+from jood.scores.ssod import ood_factor as ood_factor
 from jood.scores.vim import residual as residual
 from jood.scores.vim import vim as vim
 
@@ -49,6 +52,7 @@ __all__ = (
     "gmm",
     "gradnorm",
     "gram",
+    "joint_posterior",
     "klm",
     "knn",
     "mahalanobis",
@@ -58,6 +62,8 @@ __all__ = (
     "nci",
     "nnguide",
     "odin",
+    "ood_factor",
+    "penultimate_norm",
     "pixel_msp",
     "rankfeat",
     "relative_mahalanobis",

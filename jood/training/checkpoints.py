@@ -1,136 +1,262 @@
 """Checkpoints of a run, with Orbax: atomic, resumable, tied to one configuration.
 
-A run's folder holds `config.json` beside the checkpoints of its last steps. A
-checkpoint appears complete or not at all, so a killed run goes on from the last
-whole one.
+A checkpoint is a folder named by its step, with two parts:
+
+    state       parameters, batch statistics, optimiser, step, random key
+    position    the place in the data, what decides the batches after it, and the
+                validation's metrics at this step
+
+It is written while training goes on and appears complete or not at all, so a killed
+run goes on from the last whole one. One that was damaged afterwards is put aside, and
+the newest whole one before it is taken. Kept are the last `KEPT`, and the best on a
+metric of the validation.
 """
 
-import json
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+import logging
 import os
 import pathlib
 from typing import Any
 
-from flax import linen as nn
+from flax import serialization
+from flax import traverse_util
 import jax
 import orbax.checkpoint as ocp
 
 from jood.models import check
+from jood.training import processes
+from jood.training import run_folder
 from jood.training.state import TrainState
 
 KEPT = 2  # the newest ones
-_CONFIG = "config.json"
+_LOGGER = logging.getLogger(__name__)
 
 
 class Checkpoints:
     """Saves and restores the states of one run; use it as a context manager."""
 
-    def __init__(self, folder: str | os.PathLike[str], config: dict[str, Any]):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        config: dict[str, Any],
+        position: Mapping[str, Any],
+        best: str = "",
+    ):
         """Opens or creates a run's folder.
+
+        Args:
+          folder: of the run; of several processes, one that all of them see.
+          config: of the run, JSON values; the folder belongs to it from now on.
+          position: what decides the batches, JSON values; each checkpoint says it.
+          best: metric of the validation by which the best checkpoint is kept; ''
+            keeps the last ones only.
 
         Raises:
           ValueError: the folder belongs to a run with another configuration; all
             differences are listed.
+          OSError: the folder cannot be written.
         """
         self._folder = pathlib.Path(folder).resolve()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        _check_config(self._folder / _CONFIG, config)
-        self._manager = _manager(self._folder)
+        self._position, self._best = dict(position), best
+        if processes.is_first():
+            run_folder.claim(self._folder, config)
+        processes.wait("the folder is claimed")
+        self._policy = _LastAndBest({})
+        self._manager = self._opened()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.wait()
+        except OSError:
+            if kind is None:  # else the first error is the one to tell
+                raise
+        finally:
+            self._manager.close()
 
-    def save(self, state: TrainState) -> None:
-        """Starts to write a checkpoint; training may go on meanwhile."""
-        self._manager.save(int(state.step), args=ocp.args.StandardSave(state))
+    def save(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Starts to write a checkpoint; training may go on meanwhile.
+
+        Args:
+          state: of the run.
+          metrics: of the validation at this step; {} if there was none.
+
+        Raises:
+          OSError: this checkpoint, or the one before, could not be written; those
+            that were complete stay.
+        """
+        step = int(state.step)
+        if step == self._manager.latest_step():
+            return
+        self._policy.ratings[step] = run_folder.rating(self._best, metrics)
+        position = {
+            **self._position,
+            "next_batch": step,
+            "best": self._best,
+            "validation": dict(metrics),
+        }
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    position=ocp.args.JsonSave(position),
+                ),
+            )
+
+    def wait(self) -> None:
+        """Returns when everything is written; raises OSError if it could not be."""
+        with self._writing():
+            self._manager.wait_until_finished()
+
+    def latest(self) -> pathlib.Path | None:
+        """Returns the folder of the newest complete checkpoint, None without any."""
+        self._manager.reload()
+        steps = self._manager.all_steps()
+        return self._folder / str(max(steps)) if steps else None
 
     def restore(self, state: TrainState) -> TrainState:
-        """Returns the newest state, or the given one if there is none."""
-        step = self._manager.latest_step()
-        if step is None:
-            return state
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        """Returns the newest whole state, placed as the given one is.
 
+        Checkpoints that cannot be read are put aside, as '<step>.damaged'; the log says
+        so. The given state is returned if the folder holds no checkpoint.
 
-def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the configuration of the run in a folder, as JSON values.
-
-    Raises:
-      FileNotFoundError: the folder holds no run.
-    """
-    path = pathlib.Path(folder) / _CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no checkpoint folder {folder}: {_CONFIG} is missing. Train "
-            "first: python launch/train.py --workdir=..."
-        )
-    return json.loads(path.read_text())
-
-
-def load_variables(
-    folder: str | os.PathLike[str], model: nn.Module, image_shape: tuple[int, ...]
-) -> dict[str, Any]:
-    """Returns the variables of the newest checkpoint, to evaluate a model with.
-
-    Args:
-      folder: of a run.
-      model: the network; its shapes are compared with the checkpoint's.
-      image_shape: (H, W, C).
-
-    Raises:
-      FileNotFoundError: the folder holds no checkpoint.
-      ValueError: the checkpoint is of another architecture; all differences are
-        listed.
-    """
-    path = pathlib.Path(folder).resolve()
-    if not path.is_dir():
-        raise FileNotFoundError(f"there is no checkpoint folder {path}.")
-    with _manager(path) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise FileNotFoundError(
-                f"{path} holds no finished checkpoint. Train first: "
-                "python launch/train.py --workdir=..."
+        Raises:
+          ValueError: the newest checkpoint is of another architecture (all differences
+            are listed) or of other data; or there are checkpoints, none of them whole.
+        """
+        aside: list[str] = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            found = self._read(step, state)
+            if processes.all_agree(found is not None):
+                assert found is not None
+                self._check_position(found[1], step)
+                return found[0]
+            aside.append(self._put_aside(step))
+        if aside:
+            raise ValueError(
+                f"none of the checkpoints in {self._folder} is whole; put aside: "
+                f"{', '.join(aside)}. Restore one from a backup, or delete the folder "
+                "to begin again."
             )
-        # Onto this machine's first device, whatever the run was sharded over.
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        target = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-            manager.item_metadata(step).tree,
+        return state
+
+    def _opened(self) -> ocp.CheckpointManager:
+        manager = run_folder.manager(
+            self._folder, cleanup_tmp_directories=True, preservation_policy=self._policy
         )
-        state = manager.restore(step, args=ocp.args.StandardRestore(target))
-    variables = {"params": state["params"], "batch_stats": state["batch_stats"]}
-    check.check_variables(model, variables, image_shape, str(path))
-    return jax.device_get(variables)
+        for step in manager.all_steps():
+            with contextlib.suppress(Exception):  # a damaged one is not the best
+                metrics = run_folder.position(manager, step)["validation"]
+                self._policy.ratings[step] = run_folder.rating(self._best, metrics)
+        return manager
+
+    def _read(
+        self, step: int, state: TrainState
+    ) -> tuple[TrainState, dict[str, Any]] | None:
+        """A checkpoint's state and position, or None if it is damaged."""
+        try:
+            tree = self._manager.item_metadata(step)["state"].tree
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            _warn_of_damage(step, error)
+            return None
+        _check_shapes(self._folder / str(step), state, tree)
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        try:
+            restored = self._manager.restore(step, args=arguments)["state"]
+            jax.block_until_ready(restored)
+            return restored, run_folder.position(self._manager, step)
+        except Exception as error:
+            _warn_of_damage(step, error)
+            return None
+
+    def _put_aside(self, step: int) -> str:
+        """Renames a damaged checkpoint: training will write that step again."""
+        aside = self._folder / f"{step}.damaged"
+        self._manager.close()
+        if processes.is_first():
+            number = 1
+            while aside.exists():
+                number += 1
+                aside = self._folder / f"{step}.damaged{number}"
+            (self._folder / str(step)).rename(aside)
+        processes.wait(f"step {step} is put aside")
+        self._policy.ratings.pop(step, None)
+        self._manager = self._opened()
+        return aside.name
+
+    def _check_position(self, found: Mapping[str, Any], step: int) -> None:
+        differ = [
+            f"{key}: then {found.get(key)!r}, now {value!r}"
+            for key, value in self._position.items()
+            if found.get(key) != value
+        ]
+        if differ:
+            raise ValueError(
+                f"the data are not those that {self._folder / str(step)} was trained "
+                f"on ({'; '.join(differ)}), so the run cannot go on as it began. Bring "
+                f"the data back, or begin another run: --init_from={self._folder} and "
+                "another --workdir."
+            )
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            latest = self.latest()
+            raise OSError(
+                f"cannot write a checkpoint to {self._folder} "
+                f"({run_folder.summary(error)}). "
+                + (f"The last whole one is {latest}. " if latest else "There is none. ")
+                + "Free space or make the folder writable; the same command goes on."
+            ) from error
 
 
-def _manager(folder: pathlib.Path) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(
-        folder,
-        options=ocp.CheckpointManagerOptions(max_to_keep=KEPT),
-        item_handlers=ocp.StandardCheckpointHandler(),
+@dataclasses.dataclass
+class _LastAndBest:
+    """Orbax's preservation policy: the last `KEPT` checkpoints and the best one.
+
+    Attributes:
+      ratings: by step, higher is better; None without a validation.
+    """
+
+    ratings: dict[int, float | None]
+
+    def should_preserve(
+        self, checkpoints: Sequence[Any], *, context: Any
+    ) -> Sequence[bool]:
+        del context
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        rated = {s: r for s in steps if (r := self.ratings.get(s)) is not None}
+        best = max(rated, key=lambda s: (rated[s], s), default=None)
+        return [step in steps[-KEPT:] or step == best for step in steps]
+
+
+def _warn_of_damage(step: int, error: Exception) -> None:
+    _LOGGER.warning(
+        "the checkpoint of step %d is truncated or damaged (%s); it is put aside, and "
+        "the newest whole one before it is taken",
+        step,
+        run_folder.summary(error),
     )
 
 
-def _check_config(path: pathlib.Path, config: dict[str, Any]) -> None:
-    if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(config, indent=2) + "\n")
-        partial.rename(path)
-        return
-    found = json.loads(path.read_text())
-    keys = sorted(found.keys() | config.keys())
-    differ = [
-        f"{k}: there {found.get(k)!r}, now {config.get(k)!r}"
-        for k in keys
-        if found.get(k) != config.get(k)
-    ]
-    if differ:
+def _check_shapes(path: pathlib.Path, state: TrainState, tree: Any) -> None:
+    """Raises ValueError if a checkpoint's arrays are not those of this run's state."""
+
+    def shapes(nested: Any) -> dict[str, tuple[int, ...]]:
+        flat = traverse_util.flatten_dict(serialization.to_state_dict(nested), sep="/")
+        return {k: tuple(v.shape) for k, v in flat.items() if hasattr(v, "shape")}
+
+    problems = check.differences(shapes(state), shapes(tree))
+    if any(problems.values()):
         raise ValueError(
-            f"{path.parent} belongs to a run with another configuration "
-            f"({'; '.join(differ)}). Choose another --workdir or delete that folder."
+            f"{path} is of another architecture, optimiser or objective than this "
+            f"run:\n{check.listed(problems)}"
         )

@@ -1,65 +1,121 @@
 """What a training run is: one frozen, printable record."""
 
 import dataclasses
+import math
 from typing import Any
 
-import optax
+from jood.training import augmentation
+from jood.training import losses
 
-SCHEDULES = ("cosine", "step")
+OPTIMIZERS = ("nesterov", "sgd", "adamw")
+SCHEDULES = ("cosine", "step", "constant")
 DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """A training run.
+    """A training run: everything that decides which parameters it ends with.
 
     Attributes:
       benchmark: name of the benchmark whose ID training set is used.
-      image_size: side of the benchmark's images, in pixels.
+      image_size: side of the network's images, in pixels.
       model: name of the network.
+      objective: what is minimised, as `jood.training.losses.parse` reads it.
+      init_from: folder of the network to begin with; '' begins with random weights.
+      hold_out: every so manieth training image is held out for validation; 0 trains
+        on all.
+      augment: names of `jood.training.augmentation`, in their order.
       epochs: passes over the training set.
-      batch_size: images per step, over all devices.
+      batch_size: images per step, over all devices and processes.
+      accumulate: parts that a batch is split into, whose gradients are averaged; the
+        memory of a step falls accordingly. Each part has its own batch statistics.
+      optimizer: 'sgd' (with momentum), 'nesterov' (the same in Nesterov's form) or
+        'adamw'.
       learning_rate: peak, reached after warm-up.
-      schedule: 'cosine' (to 0) or 'step' (times 0.1 at each of `decay_epochs`).
+      schedule: 'cosine' (to 0), 'step' (times `decay_factor` at each of
+        `decay_epochs`) or 'constant'.
       warmup_epochs: linear warm-up from 0.
       decay_epochs: for 'step'.
-      momentum: of SGD, with Nesterov's form.
-      weight_decay: added to the gradient of convolutions' and linear weights
-        (not of biases and BatchNorm).
+      decay_factor: for 'step', in (0, 1).
+      momentum: of SGD.
+      weight_decay: of convolutions' and linear weights (not of biases and BatchNorm);
+        of SGD added to the gradient, of AdamW decoupled.
       dtype: compute type, 'float32' or 'bfloat16'; parameters stay float32.
-      seed: decides the initial parameters and the order of the data.
+      seed: decides the initial parameters, the order of the data, the augmentation
+        and what an objective draws.
     """
 
     benchmark: str = "digits"
     image_size: int = 32
     model: str = "resnet_small"
+    objective: str = "cross_entropy()"
+    init_from: str = ""
+    hold_out: int = 0
+    augment: tuple[str, ...] = ()
     epochs: int = 16
     batch_size: int = 128
+    accumulate: int = 1
+    optimizer: str = "nesterov"
     learning_rate: float = 0.1
     schedule: str = "cosine"
     warmup_epochs: float = 1.0
     decay_epochs: tuple[float, ...] = ()
+    decay_factor: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
     dtype: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        problems = [*self._out_of_range(), *self._unknown(), *self._contradictory()]
+        if problems:
+            raise ValueError("; ".join(problem.rstrip(".") for problem in problems))
+        # One text for equal objectives: 'lff' and 'lff()' are the same run.
+        object.__setattr__(self, "objective", losses.parse(self.objective).spec)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the fields as JSON values."""
+        fields = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+    def _out_of_range(self) -> list[str]:
         problems = []
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
+        for name in ("epochs", "batch_size", "accumulate", "learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
                 problems.append(f"{name} must be above 0, got {getattr(self, name)!r}")
-        for name in ("warmup_epochs", "weight_decay", "seed"):
-            if not getattr(self, name) >= 0:
+        for name in ("warmup_epochs", "weight_decay", "seed", "hold_out"):
+            if not 0 <= getattr(self, name) < math.inf:
                 problems.append(f"{name} must be >= 0, got {getattr(self, name)!r}")
         if not 0 <= self.momentum < 1:
             problems.append(f"momentum must be in [0, 1), got {self.momentum!r}")
-        for name, choices in (("schedule", SCHEDULES), ("dtype", DTYPES)):
-            if getattr(self, name) not in choices:
-                problems.append(
-                    f"{name} must be one of {', '.join(choices)}, "
-                    f"got {getattr(self, name)!r}"
-                )
+        if not 0 < self.decay_factor < 1:
+            problems.append(f"decay_factor must be in (0, 1), got {self.decay_factor}")
+        if self.hold_out == 1:
+            problems.append("hold_out must be 0 or at least 2, got 1")
+        return problems
+
+    def _unknown(self) -> list[str]:
+        problems = [
+            f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
+            for name, choices in (
+                ("optimizer", OPTIMIZERS),
+                ("schedule", SCHEDULES),
+                ("dtype", DTYPES),
+            )
+            if getattr(self, name) not in choices
+        ]
+        for check in (
+            lambda: augmentation.check(self.augment),
+            lambda: losses.parse(self.objective),
+        ):
+            try:
+                check()
+            except ValueError as error:
+                problems.append(str(error))
+        return problems
+
+    def _contradictory(self) -> list[str]:
+        problems = []
         if (self.schedule == "step") != bool(self.decay_epochs):
             problems.append(
                 "decay_epochs go with schedule='step', which needs at least one; got "
@@ -70,29 +126,9 @@ class TrainConfig:
                 f"warmup_epochs must be <= epochs = {self.epochs}, "
                 f"got {self.warmup_epochs}"
             )
-        if problems:
-            raise ValueError("; ".join(problems) + ".")
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        fields = dataclasses.asdict(self)
-        return {**fields, "decay_epochs": list(self.decay_epochs)}
-
-
-def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
-    """Returns step -> learning rate."""
-    warmup = round(config.warmup_epochs * steps_per_epoch)
-    total = config.epochs * steps_per_epoch
-    after: optax.Schedule
-    if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(
-            config.learning_rate, max(total - warmup, 1)
-        )
-    else:
-        boundaries = {
-            round(epoch * steps_per_epoch) - warmup: 0.1
-            for epoch in config.decay_epochs
-        }
-        after = optax.piecewise_constant_schedule(config.learning_rate, boundaries)
-    rising = optax.linear_schedule(0.0, config.learning_rate, max(warmup, 1))
-    return optax.join_schedules([rising, after], [warmup])
+        if self.accumulate > 0 and self.batch_size % self.accumulate:
+            problems.append(
+                f"batch_size must be divisible by accumulate = {self.accumulate}, "
+                f"got {self.batch_size}"
+            )
+        return problems

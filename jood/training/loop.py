@@ -1,178 +1,216 @@
-"""The training loop: one jitted, donated step over a mesh, and what surrounds it."""
+"""The training loop: a compiled step over a mesh, and what surrounds it.
 
-from collections.abc import Callable, Mapping
+state = checkpoints.restore(...)        the newest whole one, or a new one
+for batch in batches[state.step:]:
+    state, metrics = step(state, batch)
+    when due: log (a loss that is not finite ends the run), validate, save
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
 import logging
-import math
 import os
-import time
 from typing import Any
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
-import optax
 import tqdm
 
 from jood import activations
 from jood import sharding
 from jood.batch import Batch
 from jood.data import pipeline
-from jood.data.benchmark import Benchmark
-from jood.preprocessing import Preprocessing
+from jood.data.prefetch import prefetched
+from jood.training import augmentation
+from jood.training import logs
+from jood.training import losses
+from jood.training import processes
+from jood.training import stopping
 from jood.training.checkpoints import Checkpoints
 from jood.training.config import TrainConfig
-from jood.training.losses.cross_entropy import cross_entropy
+from jood.training.data import TrainingData
+from jood.training.optimizer import learning_rate_schedule
+from jood.training.optimizer import make_optimizer
+from jood.training.plan import Bookkeeping
+from jood.training.plan import Plan
 from jood.training.state import TrainState
 from jood.training.state import create_state
-from jood.training.state import make_optimizer
+from jood.training.step import Step
+from jood.training.step import compile_step
+from jood.training.step import make_step
+from jood.training.window import Window
 
 _LOGGER = logging.getLogger(__name__)
 
-Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
-
-
-def make_step(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    preprocessing: Preprocessing,
-) -> Step:
-    """Returns the jitted step: (state, batch) -> (state, metrics).
-
-    With a batch sharded over a mesh, gradients and BatchNorm statistics are those of
-    the global batch. Metrics are sums over the batch and stay on the device.
-    """
-
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
-        images = preprocessing(batch.image)
-
-        def objective(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-            variables = {"params": params, "batch_stats": state.batch_stats}
-            logits, updated = model.apply(
-                variables, images, train=True, mutable=["batch_stats"]
-            )
-            return cross_entropy(logits, batch.label), (logits, updated)
-
-        gradient = jax.value_and_grad(objective, has_aux=True)
-        (loss, (logits, updated)), grads = gradient(state.params)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        correct = jnp.sum(jnp.argmax(logits, -1) == batch.label)
-        state = state.replace(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            batch_stats=updated.get("batch_stats", {}),  # a transformer has none
-            opt_state=opt_state,
-        )
-        return state, {"loss": loss * batch.image.shape[0], "correct": correct}
-
-    return jax.jit(step, donate_argnums=0)
+Validate = Callable[[Mapping[str, Any]], Mapping[str, float]]
 
 
 def train(
     config: TrainConfig,
-    benchmark: Benchmark,
+    data: TrainingData,
     model: nn.Module,
     folder: str | os.PathLike[str],
     *,
-    workers: int = 0,
-    progress: bool | None = None,
-) -> Mapping[str, Any]:
-    """Trains a model on a benchmark's ID training set, or goes on where it stopped.
+    variables: Mapping[str, Any] | None = None,
+    validate: Validate | None = None,
+    keeping: Bookkeeping | None = None,
+) -> dict[str, Any]:
+    """Trains a model, or goes on where the run in the folder stopped.
 
     Args:
       config: the run.
-      benchmark: where the data come from.
+      data: what to train on.
       model: the network.
-      folder: checkpoints, one per epoch; if it holds some of the same
-        configuration, the run continues from the newest.
-      workers: processes that read and decode images; 0 reads with threads.
-      progress: whether to draw a progress bar; None draws it on a terminal only.
+      folder: of the run; if it holds checkpoints of the same configuration, the run
+        continues from the newest whole one.
+      variables: of a trained network to begin with; None begins with random ones.
+      validate: (variables on the mesh) -> metrics, as `jood.validation.Validation`.
+      keeping: how often to log, validate and save; by default each epoch.
 
     Returns:
-      The trained variables {'params', 'batch_stats'} as NumPy arrays.
+      The trained variables as NumPy arrays: 'params', 'batch_stats', and what the
+      objective adds ('ood_head').
 
     Raises:
-      ValueError: the folder belongs to another configuration, or the batch size
-        does not fit the data or the devices.
-      FloatingPointError: the loss is NaN or infinite; the message names the step
-        and the learning rate.
+      StoppedError: SIGTERM came; the state after the current step is saved.
+      ValueError: the folder belongs to another configuration, architecture or data
+        set, or the batch size does not fit the data or the devices.
+      FloatingPointError: the loss or its gradient is NaN or infinite; the message
+        names the step, the learning rate and the last checkpoint before it.
+      OSError: the folder cannot be written.
     """
-    source = benchmark.id_train
-    classes = len(benchmark.class_names)
-    steps_per_epoch = max(len(source) // config.batch_size, 1)
-    total = config.epochs * steps_per_epoch
-    optimizer = make_optimizer(config, steps_per_epoch)
-    example = source[0]
-    if "label" not in example:  # before the folder becomes this run's
-        raise ValueError(
-            f"training needs labels, but the ID images of {benchmark.name} have none."
-        )
-    image_shape = example["image"].shape
+    keeping = keeping or Bookkeeping()
+    per_epoch = max(len(data.train) // config.batch_size, 1)
+    plan = Plan(per_epoch, config.epochs * per_epoch, keeping)
     mesh = sharding.data_mesh()
-    state = create_state(model, optimizer, image_shape, config.seed)
-    step = make_step(model, optimizer, benchmark.preprocessing)
-
-    with Checkpoints(folder, config.as_json()) as checkpoints:
-        state = checkpoints.restore(sharding.replicate(state, mesh))
+    state, step = _begin(config, data, model, variables, plan, mesh)
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(stopping.on_sigterm())
+        checkpoints = stack.enter_context(
+            Checkpoints(
+                folder,
+                {**config.as_json(), **data.of_network()},
+                {
+                    **data.counts(),
+                    "batch_size": config.batch_size,
+                    "seed": config.seed,
+                },
+                keeping.best,
+            )
+        )
+        state = checkpoints.restore(state)
         start = int(state.step)
         if start:
-            _LOGGER.info("continuing at step %d of %d", start, total)
-        batches = pipeline.training_batches(
-            source,
-            config.batch_size,
-            steps=total,
-            seed=config.seed,
-            start=start,
-            workers=workers,
+            _LOGGER.info("continuing at step %d of %d", start, plan.total)
+        log = stack.enter_context(logs.Log(folder, start, processes.is_first()))
+        bar = stack.enter_context(_progress_bar(config, plan, start))
+        window = Window(
+            learning_rate_schedule(config, per_epoch), config.batch_size, start
         )
-        disable = None if progress is None else not progress
-        with tqdm.tqdm(
-            total=total * config.batch_size,
-            initial=start * config.batch_size,
-            desc=f"train {config.model} seed {config.seed}",
-            unit="img",
-            unit_scale=True,
-            disable=disable,
-        ) as bar:
-            epoch: list[dict[str, jax.Array]] = []
-            clock = time.monotonic()
-            for index, batch in enumerate(batches, start=start + 1):
-                activations.check_labels(batch.label, config.batch_size, classes)
-                state, metrics = step(state, sharding.shard_batch(batch, mesh))
-                epoch.append(metrics)
-                bar.update(config.batch_size)
-                if index % steps_per_epoch and index != total:
-                    continue
-                seconds, clock = time.monotonic() - clock, time.monotonic()
-                _report(epoch, index, config, steps_per_epoch, bar, seconds)
-                checkpoints.save(state)
-                epoch = []
-    return jax.device_get(state.variables)
+        batches = _batches(config, data, plan, start, mesh)
+        for index, batch in enumerate(batches, start=start + 1):
+            state, metrics = step(state, batch)
+            window.add(metrics)
+            bar.update(config.batch_size)
+            due = plan.due(index)
+            asked = _asked(stop, due.log)
+            if due.log or asked:
+                values = window.values(checkpoints.latest)
+                log.write(logs.TRAIN, index, values)
+                bar.set_postfix(loss=f"{values['loss']:.3f}")
+                if index % per_epoch == 0 or asked:
+                    _tell(f"epoch {index / per_epoch:g}/{config.epochs}", values)
+            measured: Mapping[str, float] = {}
+            if due.validate and validate is not None:
+                measured = validate(state.variables)
+                log.write(logs.VALIDATION, index, measured)
+                _tell("validation", measured)
+            if due.save or asked:
+                checkpoints.save(state, measured)
+                window.resume()
+            if asked and index < plan.total:
+                checkpoints.wait()
+                raise stopping.StoppedError(
+                    f"stopped by SIGTERM after step {index} of {plan.total}, which is "
+                    f"saved in {checkpoints.latest()}; the same command goes on there."
+                )
+    return sharding.gathered(state.variables, mesh)
 
 
-def _report(
-    epoch: list[dict[str, jax.Array]],
-    step: int,
+def _begin(
     config: TrainConfig,
-    steps_per_epoch: int,
-    bar: Any,
-    seconds: float,
-) -> None:
-    """Sums up the steps of an epoch; stops the run if the loss is not finite."""
-    images = len(epoch) * config.batch_size
-    sums = jax.tree.map(lambda *leaves: sum(float(x) for x in leaves), *epoch)
-    loss, accuracy = sums["loss"] / images, sums["correct"] / images
-    if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"the training loss is {loss} in the epoch that ends with step {step}, "
-            f"peak learning rate {config.learning_rate}. Lower the learning rate; the "
-            "last checkpoint, of the epoch before, is untouched."
-        )
-    bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.1%}")
-    _LOGGER.info(
-        "epoch %d/%d  loss %.4f  accuracy %.2f %%  %.0f images/s",
-        step // steps_per_epoch,
-        config.epochs,
-        loss,
-        100 * accuracy,
-        images / seconds,
+    data: TrainingData,
+    model: nn.Module,
+    variables: Mapping[str, Any] | None,
+    plan: Plan,
+    mesh: jax.sharding.Mesh,
+) -> tuple[TrainState, Step]:
+    """The state before the first step, on the mesh, and the compiled step."""
+    objective = losses.parse(config.objective)
+    optimizer = make_optimizer(config, plan.steps_per_epoch)
+    size = data.image_size
+    shape = (size, size, len(data.preprocessing.mean))
+    state = create_state(model, objective, optimizer, shape, config.seed, variables)
+    if plan.keeping.split_state:
+        shardings = sharding.split(state, mesh)
+    else:
+        shardings = jax.tree.map(lambda _: sharding.replicated(mesh), state)
+    step = make_step(
+        model,
+        objective,
+        optimizer,
+        data.preprocessing,
+        augmentation.build(config.augment, size) if config.augment else None,
+        config.accumulate,
     )
+    return jax.device_put(state, shardings), compile_step(step, shardings)
+
+
+def _batches(
+    config: TrainConfig,
+    data: TrainingData,
+    plan: Plan,
+    start: int,
+    mesh: jax.sharding.Mesh,
+) -> Iterator[Batch]:
+    """The batches from step `start` on, on their way to the devices."""
+
+    def put(batch: Batch) -> Batch:
+        classes = len(data.class_names)
+        activations.check_labels(batch.label, len(batch.label), classes)
+        return sharding.shard_batch(batch, mesh)
+
+    read = pipeline.training_batches(
+        data.train,
+        config.batch_size,
+        steps=plan.total,
+        seed=config.seed,
+        start=start,
+        workers=plan.keeping.workers,
+    )
+    return prefetched(read, put)
+
+
+def _asked(stop: stopping.Stop, together: bool) -> bool:
+    """Whether to stop now; several processes settle it when all of them log."""
+    if jax.process_count() == 1:
+        return stop.asked
+    return together and processes.any_agree(stop.asked)
+
+
+def _progress_bar(config: TrainConfig, plan: Plan, start: int) -> Any:
+    disable = None if plan.keeping.progress is None else not plan.keeping.progress
+    return tqdm.tqdm(
+        total=plan.total * config.batch_size,
+        initial=start * config.batch_size,
+        desc=f"{config.objective.split('(')[0]} {config.model} seed {config.seed}",
+        unit="img",
+        unit_scale=True,
+        disable=disable if processes.is_first() else True,
+    )
+
+
+def _tell(what: str, values: Mapping[str, float]) -> None:
+    if processes.is_first():
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        _LOGGER.info("%s  %s", what, shown)

@@ -1,4 +1,4 @@
-"""What a training step changes, and the optimiser that changes it."""
+"""What a training step changes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,68 +9,73 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jood.training.config import TrainConfig
-from jood.training.config import learning_rate_schedule
+from jood.training.forward import look
+from jood.training.losses.objective import Objective
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything that a run needs to go on.
+    """Everything that a run needs to go on, beside its place in the data.
 
     Attributes:
       step: int32 [], number of steps done.
-      params: parameters, float32.
+      trained: the collections that the optimiser changes, float32: 'params', and
+        what the objective adds ('ood_head').
       batch_stats: BatchNorm's running means and variances, float32.
       opt_state: the optimiser's.
+      rng: uint32 [2], data of the key that, with the step, decides augmentation and
+        what the objective draws.
     """
 
     step: jax.Array
-    params: Any
+    trained: Any
     batch_stats: Any
     opt_state: optax.OptState
+    rng: jax.Array
 
     @property
-    def variables(self) -> Mapping[str, Any]:
-        """Returns what `model.apply` takes."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
-
-
-def make_optimizer(
-    config: TrainConfig, steps_per_epoch: int
-) -> optax.GradientTransformation:
-    """SGD with Nesterov momentum; weight decay on kernels only."""
-
-    def kernels(params: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-
-    return optax.chain(
-        optax.add_decayed_weights(config.weight_decay, mask=kernels),
-        optax.sgd(
-            learning_rate_schedule(config, steps_per_epoch),
-            momentum=config.momentum,
-            nesterov=config.momentum > 0,
-        ),
-    )
+    def variables(self) -> dict[str, Any]:
+        """Returns what `model.apply` and `jood.observe` take."""
+        return {**self.trained, "batch_stats": self.batch_stats}
 
 
 def create_state(
     model: nn.Module,
+    objective: Objective,
     optimizer: optax.GradientTransformation,
     image_shape: tuple[int, ...],
     seed: int,
+    variables: Mapping[str, Any] | None = None,
 ) -> TrainState:
-    """Initialises a model and its optimiser from one seed.
+    """Initialises a run from one seed.
 
     Args:
       model: takes images float32 [1, *image_shape].
+      objective: may train more than the model.
       optimizer: an optax transformation.
       image_shape: (H, W, C).
-      seed: of the initial parameters.
+      seed: of the initial parameters, and of what is drawn later.
+      variables: of a trained network to begin with; None begins with random ones. An
+        OOD head that the objective trains and these lack is begun anew.
     """
     images = jnp.zeros([1, *image_shape])
-    variables = jax.jit(model.init)(jax.random.key(seed), images)
+    key = jax.random.key(seed)
+    if variables is None:
+        variables = jax.jit(model.init)(key, images)
+    variables = jax.tree.map(jnp.asarray, dict(variables))
+    labels = jnp.zeros(1, jnp.int32)
+    seen, _ = jax.eval_shape(
+        lambda v, i, y: look(model, v, i, y, train=False), variables, images, labels
+    )
+    width = seen.local.shape[-1]
+    added = objective.init(jax.random.fold_in(key, 1), width)
+    trained = {
+        "params": variables["params"],
+        **{name: variables.get(name, new) for name, new in added.items()},
+    }
     return TrainState(
         step=jnp.zeros([], jnp.int32),
-        params=variables["params"],
+        trained=trained,
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(variables["params"]),
+        opt_state=optimizer.init(trained),
+        rng=jax.random.key_data(jax.random.fold_in(key, 2)),
     )

@@ -22,16 +22,13 @@ from jood import folders
 from jood import models
 from jood import sealed_json
 from jood import version
-from jood.data import benchmarks
-from jood.data import fitting
 from jood.models import check
 from jood.preprocessing import Preprocessing
-from jood.training import checkpoints
+from jood.training import run_folder
 from jood.weights import matching
 
 FORMAT, VERSION = "jood.Network", 1
 JSON_NAME, ARRAYS_NAME = "network.json", "variables"
-_RUN_NAME = "config.json"  # of a training run
 _ORBAX_NAMES = ("_METADATA", "_CHECKPOINT_METADATA")  # of any Orbax checkpoint
 
 
@@ -107,8 +104,12 @@ def save(folder: str | os.PathLike[str], trained: Trained) -> None:
         sealed_json.write(partial / JSON_NAME, FORMAT, VERSION, content)
 
 
-def open(folder: str | os.PathLike[str]) -> Trained:
+def open(folder: str | os.PathLike[str], which: str = "last") -> Trained:
     """Reads a network that `save` wrote, or that launch/train.py trained.
+
+    Args:
+      folder: of the network, or of the run.
+      which: of a run, the 'last' checkpoint or the 'best' on its validation.
 
     Raises:
       FileNotFoundError: there is no such folder, or it holds no network.
@@ -118,8 +119,8 @@ def open(folder: str | os.PathLike[str]) -> Trained:
     path = pathlib.Path(folder).resolve()
     if (path / JSON_NAME).is_file():
         return _open_saved(path)
-    if (path / _RUN_NAME).is_file():
-        return _open_run(path)
+    if (path / run_folder.CONFIG).is_file():
+        return _open_run(path, which)
     if _is_orbax(path):
         raise ValueError(
             f"{path} holds arrays alone; which network they are of must be said once: "
@@ -143,8 +144,8 @@ def load_variables(folder: str | os.PathLike[str], model: nn.Module) -> dict[str
     path = pathlib.Path(folder).resolve()
     if (path / JSON_NAME).is_file():
         variables = dict(_open_saved(path).variables)
-    elif (path / _RUN_NAME).is_file():
-        variables = checkpoints.load_variables(path, model, _image_shape(model))
+    elif (path / run_folder.CONFIG).is_file():
+        variables = run_folder.load_variables(path, model, _image_shape(model))
     else:
         variables = read_arrays(path)
     check.check_variables(model, variables, _image_shape(model), str(path))
@@ -193,20 +194,17 @@ def _open_saved(path: pathlib.Path) -> Trained:
     )
 
 
-def _open_run(path: pathlib.Path) -> Trained:
-    run = checkpoints.read_config(path)
+def _open_run(path: pathlib.Path, which: str) -> Trained:
+    run = run_folder.read_config(path)
     size = run["image_size"]
-    spec = benchmarks.describe(run["benchmark"])
-    preprocessing = fitting.choose(spec, None)
-    if preprocessing.fixed_size is not None:  # else the images are painted as they are
-        preprocessing = fitting.for_files(spec, None, size)
-    model = models.create(run["model"], spec.num_classes, dtype=run["dtype"])
+    names = tuple(run["class_names"])
+    model = models.create(run["model"], len(names), dtype=run["dtype"])
     return Trained(
         model=model,
-        variables=checkpoints.load_variables(path, model, (size, size, 3)),
+        variables=run_folder.load_variables(path, model, (size, size, 3), which),
         name=run["model"],
-        class_names=spec.class_names or None,
-        preprocessing=preprocessing,
+        class_names=names,
+        preprocessing=Preprocessing(**run["preprocessing"]),
         image_size=size,
         source=run,
     )
@@ -242,8 +240,8 @@ def _is_orbax(path: pathlib.Path) -> bool:
 def _no_network(path: pathlib.Path) -> FileNotFoundError:
     return FileNotFoundError(
         f"there is no checkpoint folder {path}: expected {JSON_NAME} (of "
-        f"launch/convert.py), {_RUN_NAME} (--workdir of launch/train.py) or an Orbax "
-        "checkpoint in it."
+        f"launch/convert.py), {run_folder.CONFIG} (--workdir of launch/train.py) or an "
+        "Orbax checkpoint in it."
     )
 
 

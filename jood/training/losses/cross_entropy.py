@@ -5,8 +5,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jood import core
+from jood.training.forward import Seen
+from jood.training.losses.objective import Objective
+from jood.training.losses.objective import Part
+from jood.training.losses.objective import nothing_more
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+
+def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over the batch of -log p_y, p = softmax(f).
 
     Args:
@@ -20,3 +26,25 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     chex.assert_equal_shape_prefix([logits, labels], 1)
     logits = logits.astype(jnp.float32)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def classification_loss(seen: Seen) -> jax.Array:
+    """Returns the cross-entropy of a pass, float32 []; the term that all share."""
+    return softmax_cross_entropy(seen.acts.logits, seen.labels)
+
+
+def cross_entropy() -> Objective:
+    """L = mean over the batch of -log p_y.
+
+    Returns:
+      The objective.
+
+    References:
+      LFF (Local Background Features Matter in OOD Detection), Eq. 2.
+    """
+
+    def loss(seen: Seen, key: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        del key
+        return classification_loss(seen), {}
+
+    return Objective(core.call_spec("cross_entropy"), nothing_more, loss)

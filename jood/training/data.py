@@ -1,0 +1,144 @@
+"""What a run trains on: the ID training set of a benchmark, and a part held out."""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from jood.data import benchmarks
+from jood.data import fitting
+from jood.data import opening
+from jood.data import sources
+from jood.data.holdout import Subset
+from jood.data.holdout import hold_out
+from jood.data.sources import Source
+from jood.preprocessing import Preprocessing
+from jood.training.config import TrainConfig
+
+IN_MEMORY_SIZE = 64  # up to this side, in pixels, images are decoded once
+_WATCHED = 20  # without images held out, the validation takes every 20th
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a network is trained and validated on.
+
+    Attributes:
+      name: of the benchmark.
+      train: labelled images uint8. Where the augmentation crops, those of a paper's
+        benchmark are larger than the network's.
+      validation: labelled images of the network's size: held out or, if `hold_out`
+        is 0, some of those that are trained on.
+      preprocessing: normalises images on the device.
+      class_names: one per class.
+      image_size: side of the network's images, in pixels.
+    """
+
+    name: str
+    train: Source
+    validation: Source
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    image_size: int
+
+    def counts(self) -> dict[str, int]:
+        """Returns what tells these training images from others, as JSON values."""
+        return {"examples": len(self.train), "classes": len(self.class_names)}
+
+    def of_network(self) -> dict[str, Any]:
+        """Returns what must travel with a network that is trained on them."""
+        return {
+            "preprocessing": dataclasses.asdict(self.preprocessing),
+            "class_names": self.class_names,
+        }
+
+
+def open_data(
+    config: TrainConfig,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    skip_corrupt: bool = False,
+) -> TrainingData:
+    """Opens the training set of a run.
+
+    Args:
+      config: of the run: benchmark, image size, augmentation, held-out part.
+      data_dir: folder of the data sets; None for JOOD_DATA_DIR.
+      preprocessing: of the network that is trained further; None for the benchmark's.
+      skip_corrupt: whether another image stands for one that cannot be read; else it
+        raises.
+
+    Raises:
+      FileNotFoundError: the training set is not there.
+      ValueError: its images have no labels, or an option does not fit.
+    """
+    spec = benchmarks.describe(config.benchmark)
+    if benchmarks.is_embedded(config.benchmark):
+        benchmark = benchmarks.get(
+            config.benchmark, image_size=config.image_size, preprocessing=preprocessing
+        )
+        return of_benchmark(benchmark, config.hold_out)
+    fitted = fitting.for_files(spec, preprocessing, config.image_size)
+
+    def opened(fit: Preprocessing) -> tuple[Source, tuple[str, ...]]:
+        source, names = opening.open_training_set(
+            spec, data_dir, fit, skip_corrupt=skip_corrupt
+        )
+        if config.image_size <= IN_MEMORY_SIZE and not skip_corrupt:
+            source = sources.materialise(source)
+        return source, names
+
+    whole, names = opened(fitted)
+    wider = _before_crop(fitted) if "crop" in config.augment else fitted
+    train, validation = _parts(whole, config.hold_out)
+    if wider != fitted:
+        train, _ = _parts(opened(wider)[0], config.hold_out)
+    return TrainingData(spec.name, train, validation, fitted, names, config.image_size)
+
+
+def of_benchmark(benchmark: benchmarks.Benchmark, held_out: int = 0) -> TrainingData:
+    """Returns the training data of a benchmark that is open already.
+
+    Raises:
+      ValueError: its images have no labels.
+    """
+    if "label" not in benchmark.id_train[0]:
+        raise ValueError(
+            f"training needs labels, but the ID images of {benchmark.name} have none."
+        )
+    train, validation = _parts(benchmark.id_train, held_out)
+    return TrainingData(
+        benchmark.name,
+        train,
+        validation,
+        benchmark.preprocessing,
+        benchmark.class_names,
+        benchmark.image_size,
+    )
+
+
+def _before_crop(fitted: Preprocessing) -> Preprocessing:
+    """The square that a random crop is cut from: that of the resized shorter side."""
+    if fitted.crop is None or not isinstance(fitted.resize, int):
+        return fitted
+    return dataclasses.replace(fitted, crop=max(fitted.resize, fitted.crop))
+
+
+def _parts(source: Source, held_out: int) -> tuple[Source, Source]:
+    if held_out:
+        kept, held = hold_out(source, held_out)
+        return _plain(kept), _plain(held)
+    watched = np.arange(0, len(source), min(_WATCHED, len(source)))
+    return source, _plain(Subset(source, watched))
+
+
+def _plain(subset: Subset) -> Source:
+    """A subset of arrays as arrays, which are read a batch at a time."""
+    source = subset.source
+    if not isinstance(source, sources.ArraySource) or source.labels is None:
+        return subset
+    return sources.ArraySource(
+        source.images[subset.indices], source.labels[subset.indices]
+    )

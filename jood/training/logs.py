@@ -1,0 +1,91 @@
+"""What a run tells while it trains: CSV files, TensorBoard events, and the log.
+
+`train.csv` has a row every few steps, `validation.csv` one per validation; a run that
+goes on from a checkpoint continues both from there, without a row twice. The same
+values are in event files: tensorboard --logdir FOLDER.
+"""
+
+from collections.abc import Mapping
+import csv
+import os
+import pathlib
+from typing import Any
+
+TRAIN, VALIDATION = "train", "validation"
+
+
+class Log:
+    """Writes the rows of one run; use it as a context manager."""
+
+    def __init__(self, folder: str | os.PathLike[str], start: int, writes: bool = True):
+        """Opens the log and forgets what was logged after the step `start`.
+
+        Args:
+          folder: of the run.
+          start: the step that the run goes on from.
+          writes: whether to write at all; of several processes the first one does.
+        """
+        self._folder = pathlib.Path(folder)
+        self._start = start
+        self._files: dict[str, Any] = {}
+        self._events: Any = None
+        if writes:
+            from tensorboardX import SummaryWriter  # takes a second to import
+
+            # Readers drop what an earlier process logged after this step.
+            self._events = SummaryWriter(str(folder), purge_step=start + 1)
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file, _ in self._files.values():
+            file.close()
+        if self._events is not None:
+            self._events.close()
+
+    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Appends a row.
+
+        Args:
+          kind: `TRAIN` or `VALIDATION`; all rows of a kind have the same columns.
+          step: number of steps done.
+          values: by column.
+
+        Raises:
+          OSError: the folder cannot be written.
+        """
+        if self._events is None:
+            return
+        columns = ["step", *values]
+        if kind not in self._files:
+            self._files[kind] = self._opened(kind, columns)
+        file, writer = self._files[kind]
+        writer.writerow({"step": step, **values})
+        file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(f"{kind}/{name}", value, step)
+
+    def _opened(self, kind: str, columns: list[str]) -> tuple[Any, Any]:
+        """Opens a file with the rows up to the start, which were complete."""
+        path = self._folder / f"{kind}.csv"
+        kept = read(path, self._start) if self._start and path.exists() else []
+        partial = path.with_suffix(".partial")
+        file = partial.open("w", newline="")
+        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(kept)
+        file.flush()
+        partial.replace(path)  # the open file moves with its name
+        return file, writer
+
+
+def read(path: str | os.PathLike[str], last: int | None = None) -> list[dict[str, Any]]:
+    """Returns the rows of a log as text by column, up to a step.
+
+    A last row that was cut when its process was killed is left out.
+    """
+    with pathlib.Path(path).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    whole = [row for row in rows if None not in row.values() and row["step"].isdigit()]
+    return [row for row in whole if last is None or int(row["step"]) <= last]

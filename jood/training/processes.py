@@ -1,0 +1,69 @@
+"""Several processes, one run: who writes, who waits, and what all of them know.
+
+Every process runs the same program on its share of each batch. `begin` joins them;
+it comes before anything else that asks JAX for devices. With a single process all of
+this does nothing.
+"""
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+
+def begin(
+    coordinator: str | None = None,
+    count: int | None = None,
+    index: int | None = None,
+    *,
+    cluster: bool = False,
+) -> None:
+    """Joins the processes of a run.
+
+    Args:
+      coordinator: host:port of process 0, which all processes can reach; None if
+        there is one process, or the cluster says.
+      count: number of processes.
+      index: of this one.
+      cluster: whether to read all that from the environment: SLURM, a TPU pod,
+        Kubernetes, Open MPI and what else `jax.distributed.initialize` knows.
+
+    Raises:
+      ValueError: only some of coordinator, count and index are given, or both they and
+        the cluster are asked; or the environment is none that JAX knows.
+    """
+    given = [value is not None for value in (coordinator, count, index)]
+    if any(given) and (cluster or not all(given)):
+        raise ValueError(
+            "several processes are joined either by coordinator, count and index "
+            f"together, or by the cluster's environment; got {coordinator=}, "
+            f"{count=}, {index=}, {cluster=}."
+        )
+    if cluster or all(given):
+        jax.distributed.initialize(coordinator, count, index)
+
+
+def is_first() -> bool:
+    """Whether this process writes what is written once."""
+    return jax.process_index() == 0
+
+
+def wait(what: str) -> None:
+    """Returns when every process is here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def any_agree(flag: bool) -> bool:
+    """Whether the flag is set in any process; the same answer in all."""
+    return bool(_flags(flag).any())
+
+
+def all_agree(flag: bool) -> bool:
+    """Whether the flag is set in every process; the same answer in all."""
+    return bool(_flags(flag).all())
+
+
+def _flags(flag: bool) -> np.ndarray:
+    if jax.process_count() == 1:
+        return np.array([flag])
+    return np.asarray(multihost_utils.process_allgather(np.array(flag)))

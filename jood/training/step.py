@@ -1,0 +1,129 @@
+"""One training step: look, differentiate, update; pure, for `jax.jit` over a mesh.
+
+With a batch that is sharded over a mesh, XLA inserts the sums: gradients, BatchNorm's
+statistics and the objective's means are those of the global batch.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jood import compiling
+from jood.batch import Batch
+from jood.preprocessing import Preprocessing
+from jood.training.augmentation import Augment
+from jood.training.forward import look
+from jood.training.losses.objective import Objective
+from jood.training.losses.objective import Part
+from jood.training.state import TrainState
+from jood.training.window import Metrics
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def make_step(
+    model: nn.Module,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    preprocessing: Preprocessing,
+    augment: Augment | None = None,
+    accumulate: int = 1,
+) -> Step:
+    """Returns (state, batch) -> (state, metrics), to be compiled by `compile_step`.
+
+    Args:
+      model: the network.
+      objective: what is minimised.
+      optimizer: an optax transformation.
+      preprocessing: of the augmented images.
+      augment: of uint8 images; None changes nothing.
+      accumulate: the batch is split into so many parts, whose gradients are averaged.
+        Part i holds rows i, i + accumulate, ..., so each device keeps its own rows.
+
+    Returns:
+      The step. Its metrics are sums and counts that stay on the device: 'loss',
+      'accuracy', 'gradient_norm' and what the objective logs.
+    """
+
+    def loss_of(
+        trained: Any, batch_stats: Any, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Metrics, Any]]:
+        first, second = jax.random.split(key)
+        images = batch.image if augment is None else augment(first, batch.image)
+        variables = {**trained, "batch_stats": batch_stats}
+        seen, stats = look(model, variables, preprocessing(images), batch.label)
+        loss, parts = objective.loss(seen, second)
+        size = jnp.float32(len(images))
+        correct = jnp.sum(seen.acts.prediction == batch.label, dtype=jnp.float32)
+        parts = {
+            "loss": Part(size * loss, size),
+            "accuracy": Part(correct, size),
+            **parts,
+        }
+        return loss, (parts, stats)
+
+    gradient = jax.grad(loss_of, has_aux=True)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+        if accumulate == 1:
+            grads, (metrics, stats) = gradient(
+                state.trained, state.batch_stats, batch, key
+            )
+        else:
+            grads, metrics, stats = _accumulated(
+                gradient, state, batch, key, accumulate
+            )
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.trained)
+        norm = Part(optax.tree.norm(grads), jnp.float32(1))
+        return state.replace(
+            step=state.step + 1,
+            trained=optax.apply_updates(state.trained, updates),
+            batch_stats=stats,
+            opt_state=opt_state,
+        ), {**metrics, "gradient_norm": norm}
+
+    return step
+
+
+def _accumulated(
+    gradient: Callable[..., Any],
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array,
+    count: int,
+) -> tuple[Any, Metrics, Any]:
+    """The mean of the parts' gradients, the sums of their metrics, and the stats."""
+
+    def parts(array: jax.Array) -> jax.Array:
+        # [B] -> [B / count, count]: the first axis is sharded as before.
+        split = array.reshape(-1, count, *array.shape[1:])
+        return jnp.moveaxis(split, 1, 0)
+
+    def one(carry: Any, part: tuple[Batch, jax.Array]) -> tuple[Any, Metrics]:
+        total, stats = carry
+        grads, (metrics, stats) = gradient(state.trained, stats, *part)
+        return (jax.tree.map(jnp.add, total, grads), stats), metrics
+
+    zeros = jax.tree.map(jnp.zeros_like, state.trained)
+    (total, stats), metrics = jax.lax.scan(
+        one,
+        (zeros, state.batch_stats),
+        (jax.tree.map(parts, batch), jax.random.split(key, count)),
+    )
+    grads = jax.tree.map(lambda g: g / count, total)
+    return grads, jax.tree.map(lambda m: m.sum(0), metrics), stats
+
+
+def compile_step(step: Step, shardings: TrainState) -> Step:
+    """Returns the compiled step, which reuses the state's memory.
+
+    Args:
+      step: of `make_step`.
+      shardings: of the state's arrays, before and after the step.
+    """
+    return compiling.jit(step, donate_argnums=0, out_shardings=(shardings, None))

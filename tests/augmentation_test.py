@@ -1,0 +1,131 @@
+"""Augmentation: what it changes, on what it depends, and torchvision's arithmetic."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+from PIL import ImageEnhance
+import pytest
+
+from jood.training import augmentation
+
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (16, 32, 32, 3)).astype(np.uint8)
+
+
+def apply(names, images=IMAGES, key=KEY, size=32):
+    return np.asarray(jax.jit(augmentation.build(names, size))(key, images))
+
+
+@pytest.mark.parametrize("names", [(), ("crop",), ("crop", "flip", "jitter")])
+def test_images_keep_their_shape_and_type(names):
+    out = apply(names)
+    chex.assert_shape(out, IMAGES.shape)
+    assert out.dtype == np.uint8
+    assert (out != IMAGES).any() == bool(names)
+
+
+def test_a_crop_is_a_window_of_the_padded_image():
+    padded = np.pad(IMAGES, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    places = set()
+    for image, wide in zip(apply(("crop",)), padded, strict=True):
+        found = [
+            (top, left)
+            for top, left in np.ndindex(9, 9)
+            if (wide[top : top + 32, left : left + 32] == image).all()
+        ]
+        assert len(found) == 1
+        places.update(found)
+    assert len(places) > 8
+
+
+def test_a_crop_of_a_larger_image_is_a_window_without_padding():
+    large = RNG.integers(1, 256, (8, 40, 40, 3)).astype(np.uint8)
+    out = apply(("crop",), large)
+    chex.assert_shape(out, (8, 32, 32, 3))
+    for image, whole in zip(out, large, strict=True):
+        assert any(
+            (whole[t : t + 32, left : left + 32] == image).all()
+            for t, left in np.ndindex(9, 9)
+        )
+
+
+def test_half_of_the_images_are_mirrored():
+    many = np.tile(IMAGES, (16, 1, 1, 1))
+    mirrored = [
+        (out == image[:, ::-1]).all()
+        for out, image in zip(apply(("flip",), many), many, strict=True)
+    ]
+    assert 0.35 < np.mean(mirrored) < 0.65
+    kept = [(a == b).all() for a, b in zip(apply(("flip",), many), many, strict=True)]
+    np.testing.assert_array_equal(kept, ~np.array(mirrored))
+
+
+def test_rows_depend_on_the_key_and_their_place_alone():
+    names = ("crop", "flip", "jitter")
+    whole = apply(names)
+    np.testing.assert_array_equal(apply(names), whole)
+    assert (apply(names, key=jax.random.key(1)) != whole).any()
+    other = IMAGES.copy()
+    other[1:] = 0
+    np.testing.assert_array_equal(apply(names, other)[0], whole[0])
+
+
+def test_two_devices_draw_what_one_draws():
+    names = ("crop", "flip", "jitter")
+    mesh = jax.make_mesh(
+        (2,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:2]
+    )
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    np.testing.assert_array_equal(
+        apply(names, jax.device_put(IMAGES, rows)), apply(names)
+    )
+
+
+@pytest.mark.parametrize("factor", [0.6, 0.9, 1.3])
+def test_blends_are_pillows(factor):
+    """Pillow works on bytes and rounds; ours differ by a level or two."""
+    image = IMAGES[0]
+    pil, x = Image.fromarray(image), jnp.asarray(image / 255.0, jnp.float32)
+    grey = augmentation.grey(x)
+    ours = {
+        ImageEnhance.Brightness: augmentation.blend(x, jnp.zeros_like(x), factor),
+        ImageEnhance.Contrast: augmentation.blend(
+            x, jnp.full_like(x, grey.mean()), factor
+        ),
+        ImageEnhance.Color: augmentation.blend(
+            x, jnp.broadcast_to(grey, x.shape), factor
+        ),
+    }
+    for enhance, found in ours.items():
+        expected = np.asarray(enhance(pil).enhance(factor), np.float32)
+        np.testing.assert_allclose(255 * found, expected, atol=2)
+
+
+def test_a_turn_of_the_hue_keeps_value_and_saturation():
+    x = jnp.asarray(IMAGES[0] / 255.0, jnp.float32)
+    turned = augmentation.shift_hue(x, 0.3)
+    np.testing.assert_allclose(turned.max(-1), x.max(-1), atol=1e-5)
+    np.testing.assert_allclose(turned.min(-1), x.min(-1), atol=1e-5)
+    np.testing.assert_allclose(augmentation.shift_hue(turned, 0.7), x, atol=1e-4)
+    red = jnp.zeros((1, 1, 3)).at[..., 0].set(1.0)
+    np.testing.assert_allclose(
+        augmentation.shift_hue(red, 1 / 3)[0, 0], [0, 1, 0], atol=1e-5
+    )
+
+
+def test_jitter_stays_within_its_strengths():
+    flat = np.full((64, 8, 8, 3), 100, np.uint8)
+    out = apply(("jitter",), flat, size=8).astype(float)
+    assert out.min() >= np.floor(60)
+    assert out.max() <= np.ceil(140)
+    assert out.reshape(64, -1).std(axis=0).min() > 5  # another factor for each image
+
+
+def test_bad_names_and_sizes_are_refused():
+    with pytest.raises(ValueError, match="unknown augmentation 'crob'; near: crop"):
+        augmentation.build(("crob",), 32)
+    with pytest.raises(ValueError, match="size must be"):
+        augmentation.build(("crop",), 0)
