@@ -125,6 +125,10 @@ def batch_norm(
 ) -> Callable[..., nn.BatchNorm]:
     """Returns BatchNorm with PyTorch's defaults, still to be named.
 
+    The variance is that of centred values. As E[x²] - E[x]², Flax's default, it loses
+    so many digits that the gradient on 8 devices differs from that on one by 1e-3,
+    instead of 1e-5.
+
     Args:
       types: of the computation and the parameters.
       train: whether it uses (and updates the running) statistics of the batch.
@@ -135,6 +139,7 @@ def batch_norm(
         use_running_average=not train,
         momentum=momentum,
         epsilon=types.epsilon,
+        use_fast_variance=False,
         dtype=types.dtype,
         param_dtype=types.param_dtype,
     )

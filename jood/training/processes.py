@@ -8,6 +8,7 @@ this does nothing.
 import jax
 from jax.experimental import multihost_utils
 import numpy as np
+import orbax.checkpoint as ocp
 
 
 def begin(
@@ -61,6 +62,18 @@ def any_agree(flag: bool) -> bool:
 def all_agree(flag: bool) -> bool:
     """Whether the flag is set in every process; the same answer in all."""
     return bool(_flags(flag).all())
+
+
+def alone() -> ocp.options.MultiprocessingOptions:
+    """Returns Orbax's options for a process that reads for itself, not with others."""
+    index = jax.process_index()
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index,
+        active_processes={index},
+        barrier_sync_key_prefix=f"process{index}",
+    )
 
 
 def _flags(flag: bool) -> np.ndarray:

@@ -16,6 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from jood.models import check
+from jood.training import processes
 
 CONFIG = "config.json"
 WHICH = ("last", "best")
@@ -131,11 +132,12 @@ def load_variables(
     path = pathlib.Path(folder).resolve()
     if not path.is_dir():
         raise FileNotFoundError(f"there is no checkpoint folder {path}.")
-    with manager(path, create=False) as opened:
+    alone = processes.alone()
+    with manager(path, create=False, multiprocessing_options=alone) as opened:
         step = _chosen(opened, path, which)
         where = path / str(step)
         # Onto this machine's first device, whatever the run was sharded over.
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         try:
             target = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(

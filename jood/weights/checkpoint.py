@@ -24,6 +24,7 @@ from jood import sealed_json
 from jood import version
 from jood.models import check
 from jood.preprocessing import Preprocessing
+from jood.training import processes
 from jood.training import run_folder
 from jood.weights import matching
 
@@ -216,9 +217,10 @@ def _restore(path: pathlib.Path) -> Any:
         raise ValueError(
             f"{path} is missing or no Orbax checkpoint. Convert or copy it again."
         )
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    alone = processes.alone()
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with ocp.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
             target = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(
                     leaf.shape, leaf.dtype, sharding=device
