@@ -48,6 +48,12 @@ def run(main: Callable[[list[str]], Any]) -> None:
     app.run(wrapped)
 
 
+def flag_values() -> dict[str, Any]:
+    """Returns the values of the job's own flags by name."""
+    found = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
+    return {flag.name: flag.value for flag in found}
+
+
 def define_detectors() -> flags.FlagHolder[str]:
     """Defines --detectors and checks its text as soon as flags are parsed."""
     holder = flags.DEFINE_string(

@@ -41,8 +41,8 @@ def draw(
 ) -> figure.Figure:
     """Draws Feature Sim's Fig. 1 on a benchmark's own images.
 
-    Shown are the first ID test images of different classes and the images 0 and 7 of
-    the first OOD sets that are no noise: none is picked by its score.
+    A heatmap is the last map summed over channels (App. C.1). All share one colour
+    scale, so that ID can be compared with OOD and the plain pass with TA.
 
     Args:
       benchmark: where images come from.
@@ -50,11 +50,7 @@ def draw(
       variables: its parameters and statistics.
       k: TA's threshold.
     """
-    shown = {"ID": _first_of_classes(benchmark.id_test)}
-    natural = [name for name in benchmark.ood if name not in ("gaussian", "uniform")]
-    for name in natural[:OOD_SETS_SHOWN]:
-        source = benchmark.ood[name]
-        shown[name] = np.stack([source[i % len(source)]["image"] for i in OOD_SHOWN])
+    shown = images_shown(benchmark)
     component = compose.chain(ta(k=k), feature_sim())
     (edit,) = component.edits[0]
 
@@ -76,13 +72,34 @@ def draw(
         )
 
     results = {name: jax.device_get(maps(images)) for name, images in shown.items()}
+    top = max(float(result[0].max()) for result in results.values())
+    labels = ("without TA", f"with TA, k = {k:g}")
     return plots.heatmaps(
         shown,
-        {name: r[0] for name, r in results.items()},
-        {name: r[1] for name, r in results.items()},
-        {name: (r[2], r[3]) for name, r in results.items()},
-        k,
+        [
+            plots.HeatmapRow(
+                label,
+                {name: result[i] for name, result in results.items()},
+                {n: [f"FS {x:.2f}" for x in r[2 + i]] for n, r in results.items()},
+                top,
+            )
+            for i, label in enumerate(labels)
+        ],
     )
+
+
+def images_shown(benchmark: Benchmark) -> dict[str, np.ndarray]:
+    """Returns some images of a benchmark, uint8 [n, H, W, 3] by set.
+
+    They are the first ID test images of different classes and the images 0 and 7 of
+    the first OOD sets that are no noise: none is picked by its score.
+    """
+    shown = {"ID": _first_of_classes(benchmark.id_test)}
+    natural = [name for name in benchmark.ood if name not in ("gaussian", "uniform")]
+    for name in natural[:OOD_SETS_SHOWN]:
+        source = benchmark.ood[name]
+        shown[name] = np.stack([source[i % len(source)]["image"] for i in OOD_SHOWN])
+    return shown
 
 
 def _first_of_classes(source: Source) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Pictures: score histograms, ROC curves, and heatmaps without and with TA."""
+"""Pictures: score histograms, ROC curves and heatmaps."""
 
 from collections.abc import Mapping, Sequence
 import itertools
+from typing import NamedTuple
 
 from matplotlib import figure
 import numpy as np
@@ -11,12 +12,13 @@ from jood.evaluation import Evaluation
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-_GREY = "#555555"
+GREY = "#555555"
 # Every colour in every style before one comes again.
 STYLES = tuple(itertools.product(("-", "--", ":"), COLOURS))
 
 
-def _grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]:
+def grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]:
+    """Returns a figure with so many panels, at most three side by side, and these."""
     columns = min(3, panels)
     rows = -(-panels // columns)
     fig = figure.Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -35,7 +37,7 @@ def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     and a saturated one (MSP's) would flatten the others. The dashed line is the
     threshold that keeps 95 % of the ID images.
     """
-    fig, axes = _grid(len(names), 4.2, 2.8)
+    fig, axes = grid(len(names), 4.2, 2.8)
     for axis, name in zip(axes, names, strict=True):
         inside = evaluation.id_scores[name]
         sets = {ood: s[name] for ood, s in evaluation.ood_scores.items()}
@@ -53,7 +55,7 @@ def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
                 heights, edges, color=colour, linestyle=style, linewidth=1.6, label=ood
             )
         threshold = metrics.threshold_at_tpr(inside)
-        axis.axvline(threshold, color=_GREY, linestyle="--", linewidth=1)
+        axis.axvline(threshold, color=GREY, linestyle="--", linewidth=1)
         axis.set(ylim=(0, 1.08), yticks=[], title=name)
         axis.set_xlabel("score (higher = more in-distribution)")
     handles, labels = axes[0].get_legend_handles_labels()
@@ -73,7 +75,7 @@ def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     """Draws the ROC curves of some detectors, a panel per OOD set; ID is positive."""
     from sklearn import metrics as sklearn_metrics  # takes a second to import
 
-    fig, axes = _grid(len(evaluation.ood_scores), 3.8, 3.8)
+    fig, axes = grid(len(evaluation.ood_scores), 3.8, 3.8)
     for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
         for name, (style, colour) in zip(names, itertools.cycle(STYLES), strict=False):
             inside, outside = evaluation.id_scores[name], scores[name]
@@ -83,7 +85,7 @@ def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
             label = f"{name}  {value:.1f}"
             axis.plot(fpr, tpr, color=colour, linestyle=style, label=label)
         axis.plot([0, 1], [0, 1], color="#CCCCCC", linewidth=1, zorder=0)
-        axis.axhline(0.95, color=_GREY, linestyle="--", linewidth=0.8, zorder=0)
+        axis.axhline(0.95, color=GREY, linestyle="--", linewidth=0.8, zorder=0)
         axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", title=f"ID vs {ood}")
         axis.set_xlabel("OOD accepted (FPR)")
         axis.set_ylabel("ID accepted (TPR)")
@@ -91,44 +93,59 @@ def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     return fig
 
 
-def heatmaps(
-    images: Mapping[str, np.ndarray],
-    without: Mapping[str, np.ndarray],
-    with_ta: Mapping[str, np.ndarray],
-    scores: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    k: float,
-) -> figure.Figure:
-    """Draws Feature Sim's Fig. 1: images over their heatmaps without and with TA.
+class HeatmapRow(NamedTuple):
+    """One row of heatmaps, all on one colour scale.
 
-    A heatmap is the last map summed over channels (App. C.1). All share one colour
-    scale, so that ID can be compared with OOD and the plain pass with TA.
+    Attributes:
+      label: what was done, for the left margin.
+      maps: float [n, h, w] by set.
+      captions: n texts by set.
+      top: the value of the brightest colour; the darkest is 0.
+    """
+
+    label: str
+    maps: Mapping[str, np.ndarray]
+    captions: Mapping[str, Sequence[str]]
+    top: float
+
+
+def heatmaps(
+    images: Mapping[str, np.ndarray], rows: Sequence[HeatmapRow]
+) -> figure.Figure:
+    """Draws images over rows of their heatmaps.
 
     Args:
       images: uint8 [n, H, W, 3] by set.
-      without: float [n, h, w] by set, of the plain pass.
-      with_ta: the same after Threshold Activation.
-      scores: Feature Sim without and with TA, [n] each, by set.
-      k: TA's threshold, for the label.
+      rows: of the same sets.
     """
     columns = [(name, i) for name, batch in images.items() for i in range(len(batch))]
-    fig = figure.Figure(figsize=(1.3 * len(columns), 4.4), layout="constrained")
-    axes = fig.subplots(3, len(columns), squeeze=False)
-    top = max(float(batch.max()) for batch in without.values())
-    rows = (("without TA", without), (f"with TA, k = {k:g}", with_ta))
+    size = (1.3 * len(columns), 0.5 + 1.3 * (1 + len(rows)))
+    fig = figure.Figure(figsize=size, layout="constrained")
+    axes = fig.subplots(1 + len(rows), len(columns), squeeze=False)
     for column, (name, i) in enumerate(columns):
         axes[0, column].imshow(images[name][i], interpolation="nearest")
         if i == 0:
             title = name.replace("_", " ")
             axes[0, column].set_title(title, loc="left", fontweight="bold")
-        for row, (_, maps) in enumerate(rows, start=1):
-            axes[row, column].imshow(
-                maps[name][i], cmap="inferno", vmin=0, vmax=top, interpolation="bicubic"
+        for row, axis in zip(rows, axes[1:, column], strict=True):
+            axis.imshow(
+                row.maps[name][i],
+                cmap="inferno",
+                vmin=0,
+                vmax=row.top,
+                interpolation="bicubic",
             )
-            value = scores[name][row - 1][i]
-            axes[row, column].set_title(f"FS {value:.2f}", fontsize=9, pad=3)
+            axis.set_title(row.captions[name][i], fontsize=9, pad=3)
+    bare(axes)
+    for label, axis in zip(
+        ("image", *(r.label for r in rows)), axes[:, 0], strict=True
+    ):
+        axis.set_ylabel(label, fontsize=11)
+    return fig
+
+
+def bare(axes: np.ndarray) -> None:
+    """Takes ticks and frames off axes that show pictures."""
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    for row, label in enumerate(("image", rows[0][0], rows[1][0])):
-        axes[row, 0].set_ylabel(label, fontsize=11)
-    return fig

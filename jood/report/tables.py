@@ -151,8 +151,14 @@ def _average(sets: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([m[name] for m in sets])) for name in metrics.METRICS}
 
 
-def heading(table: Table, protocol: str) -> str:
-    """Returns the lines that say how the numbers were made, and on what."""
+def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
+    """Returns the lines that say how the numbers were made, and on what.
+
+    Args:
+      table: what they are above.
+      protocol: how the numbers are made.
+      accuracy: what to say of the ID accuracy; None for that of the table.
+    """
     lines = [protocol]
     if table.absent:
         lines.append(f"ABSENT, not scored: {', '.join(table.absent)}.")
@@ -163,7 +169,8 @@ def heading(table: Table, protocol: str) -> str:
     if lost:
         parts = [f"{name} {count}" for name, count in lost.items()]
         lines.append(f"SKIPPED (*), images that cannot be read: {', '.join(parts)}.")
-    return "\n".join([*lines, _accuracy(table) + _CELLS])
+    told = _accuracy(table) if accuracy is None else accuracy
+    return "\n".join([*lines, told + _CELLS])
 
 
 def _accuracy(table: Table) -> str:

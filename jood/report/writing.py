@@ -14,6 +14,7 @@ import platform
 from typing import Any
 
 from flax import linen as nn
+from matplotlib import figure
 
 import jood
 from jood import folders
@@ -105,10 +106,15 @@ def write(
         for name, curve in (curves or {}).items():
             stem = name.replace(" (selected)", "").replace("+", "_")
             (partial / f"selection_{stem}.csv").write_text(curve.as_csv())
-        for name, picture in pictures.items():
-            for suffix in ("png", "pdf"):
-                picture.savefig(partial / f"{name}.{suffix}", dpi=DOTS_PER_INCH)
+        save_pictures(partial, pictures)
     return printed
+
+
+def save_pictures(folder: pathlib.Path, pictures: Mapping[str, figure.Figure]) -> None:
+    """Writes each picture as PNG and as PDF."""
+    for name, picture in pictures.items():
+        for suffix in ("png", "pdf"):
+            picture.savefig(folder / f"{name}.{suffix}", dpi=DOTS_PER_INCH)
 
 
 def finished(

@@ -41,7 +41,9 @@ def lff(delta: float = 0.1, mu: float = 1.0, lam: float = 1.0) -> Objective:
     """L = L_CE + λ · 1/|S| Σ_S max(‖z_j‖₂ - μ, 0), S = {j : p_j(y) < δ}.
 
     S is taken over the whole batch; if it is empty, L = L_CE. For fine-tuning: a
-    network that has not learned the classes finds background everywhere.
+    network that has not learned the classes finds background everywhere. At first the
+    term may be larger than L_CE; a high learning rate then switches the network off
+    (all features 0, p = 1/K, from which it does not recover), so warm it up.
 
     Args:
       delta: δ, a probability in (0, 1). The paper's: 0.1 for CIFAR-10, 0.01 for

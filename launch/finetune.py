@@ -1,0 +1,270 @@
+r"""Fine-tunes a network with LFF or SSOD and compares it with what it was before.
+
+    python launch/finetune.py --objective=lff --seeds=3
+    python launch/finetune.py --objective=ssod --seeds=3
+    python launch/finetune.py --objective=lff --checkpoint=networks/resnet20 \
+        --benchmark=cifar10 --data_dir=data --workdir=runs/cifar10
+
+Without --checkpoint it first trains one network per seed, which all objectives in a
+--workdir share. Writes tables and pictures to WORKDIR/OBJECTIVE/results. Interrupted,
+the same command goes on. The defaults are for the embedded benchmark;
+--objective=cross_entropy shows what the further epochs do alone.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import pathlib
+import re
+from typing import Any
+
+from absl import flags
+import jax
+import jax.numpy as jnp
+
+from jood import cli
+from jood import evaluation
+from jood import models
+from jood import spec
+from jood import suitability
+from jood.data import benchmarks
+from jood.report import finetuning
+from jood.report import writing
+from jood.training import augmentation
+from jood.training import config as config_lib
+from jood.training import data as data_lib
+from jood.training import loop
+from jood.training import losses
+from jood.training import plan
+from jood.training.losses.patches import Patches
+from jood.training.losses.patches import sample_patches
+from jood.weights import checkpoint
+
+# LFF's Table IV, and what LFF and SSOD are about.
+DETECTORS = {
+    "MSP": "msp()",
+    "ODIN": "odin()",
+    "Energy": "energy()",
+    "ReAct": "react(q=0.9)|energy()",
+    "FeatureNorm": "feature_norm()",
+    "FS": "feature_sim()",
+    finetuning.NORM: "penultimate_norm()",
+    "OOD factor": "ood_factor()",
+    "Joint posterior": "joint_posterior()",
+}
+LEARNING_RATES = {"ssod": 0.1}  # for the embedded benchmark; 0.05 for others
+_PRETRAIN = config_lib.TrainConfig(epochs=5)
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "runs/finetune", "Folder of the runs and the results."
+)
+_OBJECTIVE = flags.DEFINE_string(
+    "objective",
+    "lff",
+    f"Of {', '.join(losses.__all__)}, perhaps with values of its own: lff(mu=2).",
+)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Folder of a trained network; else one is trained."
+)
+_BENCHMARK = flags.DEFINE_enum(
+    "benchmark", "digits", benchmarks.names(), "What to train and score on."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
+)
+_OOD = flags.DEFINE_list("ood", None, "OOD sets to score; else all that are present.")
+_MODEL = flags.DEFINE_enum(
+    "model", "resnet_small_8x8", models.names(), "The network, without --checkpoint."
+)
+_PRETRAIN_EPOCHS = flags.DEFINE_integer(
+    "pretrain_epochs", _PRETRAIN.epochs, "Without --checkpoint.", 1
+)
+_EPOCHS = flags.DEFINE_integer("epochs", 10, "Of fine-tuning.", 1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per step.", 1)
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", None, "Of fine-tuning; else 0.05, of SSOD 0.1.", 0.0
+)
+_SCHEDULE = flags.DEFINE_enum(
+    "schedule", "cosine", config_lib.SCHEDULES, "Of the learning rate."
+)
+_DECAY_EPOCHS = flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
+_WARMUP_EPOCHS = flags.DEFINE_float(
+    "warmup_epochs", 1.0, "Of fine-tuning: linear warm-up.", 0.0
+)
+_OPTIMIZER = flags.DEFINE_enum(
+    "optimizer", "nesterov", config_lib.OPTIMIZERS, "SGD's forms, or AdamW."
+)
+_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 5e-4, "Of kernels.", 0.0)
+_AUGMENT = flags.DEFINE_list(
+    "augment", [], f"Of {', '.join(augmentation.NAMES)}, in fine-tuning."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "The first seed.", 0)
+_SEEDS = flags.DEFINE_integer("seeds", 1, "How many; several give mean ± std.", 1)
+_DETECTORS = flags.DEFINE_string(
+    "detectors", "default", "Detectors to compare, as for launch/evaluate.py."
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Start:
+    """The network of one seed before fine-tuning, and where it lies."""
+
+    folder: str
+    network: checkpoint.Trained
+
+
+def main(argv: list[str]) -> None:
+    """Trains, fine-tunes, scores both and writes the results."""
+    del argv
+    objective = losses.parse(_OBJECTIVE.value)
+    folder = pathlib.Path(_WORKDIR.value) / _slug(objective.spec)
+    detectors = DETECTORS
+    if _DETECTORS.value != "default":
+        detectors = {
+            **spec.split(_DETECTORS.value),
+            finetuning.NORM: DETECTORS[finetuning.NORM],
+        }
+    configuration = {**cli.flag_values(), "objective": objective.spec}
+    del configuration["workdir"]
+    printed = writing.finished(folder / "results", configuration, detectors)
+    if printed is None:
+        printed = _run(objective, folder, detectors, configuration)
+    print(f"\n{printed}\nwritten to {folder / 'results'}")
+
+
+def _run(
+    objective: losses.Objective,
+    folder: pathlib.Path,
+    detectors: Mapping[str, str],
+    configuration: Mapping[str, Any],
+) -> str:
+    pairs, pictured = [], None
+    for seed in range(_SEED.value, _SEED.value + _SEEDS.value):
+        start = _before(seed)
+        benchmark = benchmarks.get(
+            _BENCHMARK.value,
+            data_dir=_DATA_DIR.value,
+            image_size=start.network.image_size,
+            preprocessing=start.network.preprocessing,
+            ood=_OOD.value,
+        )
+        suitability.check_classes(
+            start.network.model, start.network.class_names, benchmark
+        )
+        after = _after(start, objective, folder / f"seed{seed}", seed)
+        pair = finetuning.Pair(
+            *(
+                _evaluated(start.network, variables, detectors, benchmark)
+                for variables in (start.network.variables, after)
+            )
+        )
+        pairs.append(pair)
+        if pictured is None:
+            pictured = finetuning.Networks(
+                start.network.model, start.network.variables, after, _sampler(objective)
+            )
+    assert pictured is not None
+    return finetuning.write(
+        folder / "results",
+        pairs,
+        label=_name(objective.spec).replace("_", " ").upper(),
+        benchmark=benchmark,
+        detectors=detectors,
+        configuration=configuration,
+        networks=pictured,
+    )
+
+
+def _before(seed: int) -> Start:
+    """The given network, or one that is trained here."""
+    folder = _CHECKPOINT.value
+    if folder is None:
+        described = benchmarks.describe(_BENCHMARK.value)
+        config = dataclasses.replace(
+            _PRETRAIN,
+            benchmark=_BENCHMARK.value,
+            image_size=described.image_size,
+            model=_MODEL.value,
+            epochs=_PRETRAIN_EPOCHS.value,
+            batch_size=_BATCH_SIZE.value,
+            seed=seed,
+        )
+        data = data_lib.open_data(config, data_dir=_DATA_DIR.value)
+        model = models.create(config.model, len(data.class_names))
+        folder = str(pathlib.Path(_WORKDIR.value) / "pretrained" / f"seed{seed}")
+        loop.train(config, data, model, folder)
+    return Start(folder, checkpoint.open(folder))
+
+
+def _after(
+    start: Start, objective: losses.Objective, folder: pathlib.Path, seed: int
+) -> dict[str, Any]:
+    """The variables after fine-tuning."""
+    network = start.network
+    rate = _LEARNING_RATE.value
+    if rate is None:
+        rate = LEARNING_RATES.get(_name(objective.spec), 0.05)
+    config = config_lib.TrainConfig(
+        benchmark=_BENCHMARK.value,
+        image_size=network.image_size,
+        model=network.name,
+        objective=objective.spec,
+        init_from=start.folder,
+        augment=tuple(_AUGMENT.value),
+        epochs=_EPOCHS.value,
+        batch_size=_BATCH_SIZE.value,
+        optimizer=_OPTIMIZER.value,
+        learning_rate=rate,
+        schedule=_SCHEDULE.value,
+        warmup_epochs=_WARMUP_EPOCHS.value,
+        decay_epochs=tuple(float(epoch) for epoch in _DECAY_EPOCHS.value),
+        weight_decay=_WEIGHT_DECAY.value,
+        seed=seed,
+    )
+    data = data_lib.open_data(
+        config, data_dir=_DATA_DIR.value, preprocessing=network.preprocessing
+    )
+    return loop.train(
+        config,
+        data,
+        network.model,
+        folder,
+        variables=network.variables,
+        keeping=plan.Bookkeeping(validate_every=0),
+    )
+
+
+def _evaluated(
+    network: checkpoint.Trained,
+    variables: Mapping[str, Any],
+    detectors: Mapping[str, str],
+    benchmark: benchmarks.Benchmark,
+) -> evaluation.Evaluation:
+    kept, _ = suitability.possible(detectors, benchmark, network.model, variables)
+    suitability.check(kept, benchmark, network.model, network.name, variables)
+    detector = evaluation.make_detector(
+        kept, benchmark, network.model, variables, network.name
+    )
+    _, result = evaluation.evaluate(detector, benchmark, batch_size=_BATCH_SIZE.value)
+    return result
+
+
+def _sampler(objective: losses.Objective) -> Callable[[jax.Array], Patches]:
+    """How the pictures label patches: as SSOD does, with its γ or the paper's."""
+    found = re.search(r"gamma=([\d.]+)", objective.spec)
+    gamma = float(found[1]) if found else 0.95
+    return lambda p: sample_patches(jnp.asarray(p), gamma)
+
+
+def _name(text: str) -> str:
+    return text.split("(")[0]
+
+
+def _slug(text: str) -> str:
+    """A folder's name for an objective: its own, and values that are not default."""
+    if text == losses.parse(_name(text)).spec:
+        return _name(text)
+    return re.sub(r"[^\w.=-]+", "_", text).strip("_")
+
+
+if __name__ == "__main__":
+    cli.run(main)
