@@ -47,8 +47,12 @@ def blend(image: jax.Array, other: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def grey(image: jax.Array) -> jax.Array:
-    """The luma of one image [H, W, 3] in [0, 1], [H, W, 1]."""
-    return pix.rgb_to_grayscale(image)
+    """The luma of one image [H, W, 3] in [0, 1], [H, W, 1] (ITU-R 601, as Pillow).
+
+    A sum, no matrix product: on one, XLA's compiler for GPUs crashed (JAX 0.11.2).
+    """
+    weights = jnp.asarray([0.299, 0.587, 0.114], image.dtype).reshape(1, 1, 3)
+    return (image * weights).sum(-1, keepdims=True)
 
 
 def shift_hue(image: jax.Array, turn: jax.Array) -> jax.Array:
