@@ -49,6 +49,14 @@ def test_vra_says_so_too():
         component.apply(fitted, NEGATIVE)
 
 
+def test_react_says_when_its_quantile_is_zero():
+    sparse = jnp.zeros((8, 4)).at[:, 0].set(1.0)  # three quarters are 0
+    train = jood.Activations.of(sparse, jnp.ones((4, 2)))
+    with pytest.warns(jood.AssumptionWarning, match=r"react\(q=0\.5\).*is 0.*larger q"):
+        jood.fit(jood.parse("react(q=0.5)|energy()"), [train])
+    jood.fit(jood.parse("react(q=0.9)|energy()"), [train])  # warnings are errors here
+
+
 def test_a_detector_warns_of_a_map_without_activation_once():
     detector = jood.Detector(
         "ta(k=0.2)|feature_sim()", negative_stage_net(), testing.toy_variables()

@@ -6,16 +6,12 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
-import jax
 import numpy as np
 from PIL import Image
 import pytest
 
-from jood import models
 from jood import presets
-from jood.training import run_folder
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = {
@@ -113,36 +109,6 @@ def test_several_seeds_in_bfloat16_give_mean_and_standard_deviation(tmp_path):
         "seed0",
         "seed1",
     ]
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_parameters(tmp_path):
-    def command(folder):
-        return [
-            sys.executable,
-            str(ROOT / "launch" / "train.py"),
-            "--benchmark=digits_tiny",
-            "--epochs=6",
-            f"--workdir={tmp_path / folder}",
-        ]
-
-    subprocess.run(command("whole"), env=ENVIRONMENT, check=True, timeout=300)
-    process = subprocess.Popen(command("killed"), env=ENVIRONMENT)
-    steps = 1010 // 128
-    while not (tmp_path / "killed" / str(2 * steps)).exists():
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "killed" / str(6 * steps)).exists()
-    subprocess.run(command("killed"), env=ENVIRONMENT, check=True, timeout=300)
-
-    model = models.create("resnet_small", 8)
-    whole, resumed = (
-        run_folder.load_variables(tmp_path / folder, model, (32, 32, 3))
-        for folder in ("whole", "killed")
-    )
-    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
 
 
 @pytest.mark.slow

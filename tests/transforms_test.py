@@ -61,6 +61,7 @@ def test_react_clips_from_above_only_and_logits_follow():
 
 
 @pytest.mark.parametrize("q", [0.1, 0.75, 0.9, 0.99])
+@pytest.mark.filterwarnings("ignore:react:jood.AssumptionWarning")
 def test_react_fits_the_quantile_of_all_entries_pooled(q):
     batches = [features(40, 20, seed) for seed in range(3)]
     component = transforms.react(q=q)

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jood import assumptions
 from jood import core
 from jood import quantile
 from jood.activations import Activations
@@ -46,7 +47,15 @@ def react(q: float | None = None, clip: float | None = None) -> Component:
     sketch = quantile.quantile_sketch(lambda acts: acts.penultimate)
 
     def finalize(state: Any) -> np.float32:
-        return np.float32(quantile.quantile(sketch.finalize(state), q))
+        c = np.float32(quantile.quantile(sketch.finalize(state), q))
+        assumptions.warn(
+            {
+                f"react({q=}): that quantile of the training features is {c:g}, which "
+                "leaves nothing of features that are >= 0 (LFF makes them sparse). "
+                "Choose a larger q, or a clip.": c <= 0
+            }
+        )
+        return c
 
     return core.component(
         core.call_spec("react", q=q),
