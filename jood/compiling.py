@@ -21,7 +21,7 @@ _CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 _LARGE = 1 << 22  # entries of an array, with which products cost what a network costs
 
 
-def jit(function: Callable[..., Any], **arguments: Any) -> Callable[..., Any]:
+def jit(function: Callable[..., Any], **arguments: Any) -> jax.stages.Wrapped:
     """Returns `jax.jit(function, **arguments)` with the options of this backend.
 
     For programs that run a network and are called from the host: XLA takes options

@@ -5,10 +5,12 @@ parameters, `{'params': ..., 'batch_stats': ..., 'ood_head': {'kernel', 'bias'}}
 travels with them through checkpoints, saved detectors and converted networks.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 COLLECTION = "ood_head"
 
@@ -44,3 +46,40 @@ def checked(head: Any, width: int) -> OodHead:
             f"{kernel.shape} and {bias.shape}."
         )
     return OodHead(kernel, bias)
+
+
+_TORCH = {"kernel": f"{COLLECTION}.weight", "bias": f"{COLLECTION}.bias"}
+
+
+def to_torch(
+    variables: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Takes the OOD head out of variables, as PyTorch's tensors of a Linear layer.
+
+    Returns:
+      The other collections, and float32 tensors by name; {} without a head.
+    """
+    rest = {k: v for k, v in variables.items() if k != COLLECTION}
+    head = variables.get(COLLECTION, {})
+    return rest, {
+        _TORCH[k]: np.array(np.transpose(v), np.float32, order="C")
+        for k, v in head.items()
+    }
+
+
+def from_torch(
+    tensors: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Takes an OOD head out of PyTorch's tensors: the inverse of the above.
+
+    Returns:
+      The other tensors, and {'ood_head': ...}; {} if not both tensors are there.
+    """
+    if not set(_TORCH.values()) <= tensors.keys():
+        return dict(tensors), {}
+    head = {
+        k: np.ascontiguousarray(np.transpose(tensors[theirs]))
+        for k, theirs in _TORCH.items()
+    }
+    rest = {k: v for k, v in tensors.items() if k not in _TORCH.values()}
+    return rest, {COLLECTION: head}

@@ -11,6 +11,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -32,10 +33,10 @@ def environment(devices=1):
     return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 
-def start(workdir, *arguments, devices=1):
+def start(workdir, *arguments, devices=1, **variables):
     return subprocess.Popen(
         [*TRAIN, f"--workdir={workdir}", *arguments],
-        env=environment(devices),
+        env={**environment(devices), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -94,6 +95,37 @@ def test_the_loss_curve_is_the_same_however_a_run_is_spread(
     assert len(curves[1]) == 21
     for name, found in curves.items():
         np.testing.assert_allclose(found, curves[1], rtol=1e-5, err_msg=str(name))
+
+
+def test_a_cluster_says_who_the_processes_are_and_sigterm_to_one_stops_all(tmp_path):
+    """Two SLURM nodes, as two processes see them."""
+
+    def task(index):
+        return start(
+            tmp_path / "run",
+            "--cluster",
+            "--epochs=300",
+            "--log_every=2",
+            SLURM_JOB_ID=str(free_port()),
+            SLURM_STEP_NODELIST="localhost",
+            SLURM_NTASKS="2",
+            SLURM_PROCID=str(index),
+            SLURM_LOCALID="0",
+            SLURM_STEP_NUM_NODES="2",
+            JAX_COORDINATOR_PORT=port,
+        )
+
+    port = str(free_port())
+    jobs = [task(0), task(1)]
+    while not (tmp_path / "run" / "train.csv").exists():
+        assert all(job.poll() is None for job in jobs), jobs[0].communicate()
+        time.sleep(0.05)
+    jobs[1].terminate()
+    finish(*jobs)
+    with (tmp_path / "run" / "train.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]["step"]
+    assert (tmp_path / "run" / last).is_dir()
+    assert int(last) < 300 * 7
 
 
 def test_processes_that_disagree_about_themselves_are_told():

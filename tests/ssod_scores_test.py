@@ -102,6 +102,15 @@ def test_it_travels_with_a_detector_and_its_cache(tmp_path):
     np.testing.assert_allclose(acts.ood_logit(), expected, rtol=1e-5)
 
 
+def test_it_travels_to_pytorchs_names_and_back():
+    head = {"kernel": RNG.normal(size=(8, 1)).astype("f"), "bias": np.ones(1, "f")}
+    variables = {**tiny_network.VARIABLES, "ood_head": head}
+    tensors = jood.weights.to_torch_names(tiny_network.MODEL, variables, "torchvision")
+    assert tensors["ood_head.weight"].shape == (1, 8)
+    again = jood.weights.from_torch_names(tensors, tiny_network.MODEL)
+    jax.tree.map(np.testing.assert_array_equal, again, variables)
+
+
 def test_penultimate_norm():
     part = spec.parse("penultimate_norm()")
     expected = [np.sqrt((h**2).sum()) for h in FEATURES.astype(np.float64)]

@@ -119,7 +119,7 @@ def _accumulated(
     return grads, jax.tree.map(lambda m: m.sum(0), metrics), stats
 
 
-def compile_step(step: Step, shardings: TrainState) -> Step:
+def compile_step(step: Step, shardings: TrainState) -> jax.stages.Wrapped:
     """Returns the compiled step, which reuses the state's memory.
 
     Args:

@@ -19,6 +19,7 @@ import numpy as np
 
 from jood import models
 from jood import names as names_lib
+from jood import ood_head
 from jood.weights import densenet
 from jood.weights import layout as layout_lib
 from jood.weights import matching
@@ -103,20 +104,22 @@ def from_torch_names(
       where: what the tensors are of, for messages.
 
     Returns:
-      {'params': ..., 'batch_stats': ...} of contiguous float32 arrays.
+      {'params': ..., 'batch_stats': ...} of contiguous float32 arrays, and SSOD's
+      'ood_head' if there are tensors 'ood_head.weight' and 'ood_head.bias'.
 
     Raises:
       ValueError: the tensors do not fit; all that is missing, unexpected or of another
         shape is in one message.
     """
-    tensors = state_dicts.tidy(tensors, where)
+    tensors, head = ood_head.from_torch(state_dicts.tidy(tensors, where))
     shapes = matching.expected_shapes(model)
     if layout is None:
         layout = matching.choose(tensors, model, shapes, layouts(model))
         where += f" (layout {layout!r}, the nearest of {', '.join(layouts(model))})"
     elif isinstance(layout, str):
         where += f" (layout {layout!r})"
-    return matching.assign(tensors, model, shapes, _layout(model, layout), where)
+    variables = matching.assign(tensors, model, shapes, _layout(model, layout), where)
+    return {**variables, **head}
 
 
 def to_torch_names(
@@ -126,7 +129,7 @@ def to_torch_names(
 
     Args:
       model: as in `from_torch_names`.
-      variables: of the model.
+      variables: of the model; an OOD head becomes 'ood_head.weight' and '.bias'.
       layout: name of a code base in `layouts(model)`, or a `Layout` of your own.
 
     Returns:
@@ -136,12 +139,14 @@ def to_torch_names(
       ValueError: the layout is unknown; the near ones are listed.
     """
     layout = _layout(model, layout)
+    variables, head = ood_head.to_torch(variables)
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
     names = layout_lib.torch_names(layout, model, flat)
-    return {
+    tensors = {
         theirs: np.array(layout_lib.to_torch(ours, flat[ours]), np.float32, order="C")
         for ours, theirs in names.items()
     }
+    return {**tensors, **head}
 
 
 def load(
