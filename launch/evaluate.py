@@ -21,6 +21,7 @@ from jood import paper_grids
 from jood import suitability
 from jood.data import benchmarks
 from jood.report import writing
+from jood.training import run_folder
 from jood.weights import checkpoint
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -29,6 +30,12 @@ _CHECKPOINT = flags.DEFINE_string(
     "Folder of a network: --output of launch/convert.py, or --workdir of "
     "launch/train.py.",
     required=True,
+)
+_WHICH = flags.DEFINE_enum(
+    "which",
+    "last",
+    run_folder.WHICH,
+    "Of a training run, the last checkpoint or the best on its validation.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "New folder for the results.", required=True
@@ -71,7 +78,7 @@ def main(argv: list[str]) -> None:
     """Loads a network, scores the benchmark and writes the results."""
     del argv
     folders.check_new(_OUTPUT.value)
-    network = checkpoint.open(_CHECKPOINT.value)
+    network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     benchmark = _open_benchmark(network)
     suitability.check_classes(network.model, network.class_names, benchmark)
     detectors = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
@@ -106,6 +113,7 @@ def main(argv: list[str]) -> None:
         configuration={
             "benchmark": benchmark.name,
             "checkpoint": _CHECKPOINT.value,
+            "which": _WHICH.value,
             "batch_size": _BATCH_SIZE.value,
             "data_dir": _DATA_DIR.value,
             "ood": list(benchmark.ood),

@@ -116,6 +116,7 @@ _VALIDATE_EVERY = flags.DEFINE_integer(
 _CHECKPOINT_EVERY = flags.DEFINE_integer(
     "checkpoint_every", 0, "Steps between checkpoints; 0 saves at the end of epochs.", 0
 )
+_KEEP = flags.DEFINE_integer("keep", 2, "Newest checkpoints that are kept.", 1)
 _BEST = flags.DEFINE_string(
     "best",
     None,
@@ -238,6 +239,7 @@ def _keeping(validate: validation.Validation, main_detector: str) -> plan.Bookke
         log_every=_LOG_EVERY.value,
         validate_every=_VALIDATE_EVERY.value,
         checkpoint_every=_CHECKPOINT_EVERY.value,
+        keep=_KEEP.value,
         best=best,
         split_state=_SPLIT_STATE.value,
         workers=_WORKERS.value,

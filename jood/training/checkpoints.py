@@ -8,7 +8,7 @@ A checkpoint is a folder named by its step, with two parts:
 
 It is written while training goes on and appears complete or not at all, so a killed
 run goes on from the last whole one. One that was damaged afterwards is put aside, and
-the newest whole one before it is taken. Kept are the last `KEPT`, and the best on a
+the newest whole one before it is taken. Kept are the last ones, and the best on a
 metric of the validation.
 """
 
@@ -30,7 +30,6 @@ from jood.training import processes
 from jood.training import run_folder
 from jood.training.state import TrainState
 
-KEPT = 2  # the newest ones
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -42,6 +41,7 @@ class Checkpoints:
         folder: str | os.PathLike[str],
         config: dict[str, Any],
         position: Mapping[str, Any],
+        keep: int = 2,
         best: str = "",
     ):
         """Opens or creates a run's folder.
@@ -50,8 +50,9 @@ class Checkpoints:
           folder: of the run; of several processes, one that all of them see.
           config: of the run, JSON values; the folder belongs to it from now on.
           position: what decides the batches, JSON values; each checkpoint says it.
-          best: metric of the validation by which the best checkpoint is kept; ''
-            keeps the last ones only.
+          keep: number of checkpoints that are kept, the newest ones.
+          best: metric of the validation by which the best one is kept besides; ''
+            keeps the newest ones only.
 
         Raises:
           ValueError: the folder belongs to a run with another configuration; all
@@ -63,7 +64,7 @@ class Checkpoints:
         if processes.is_first():
             run_folder.claim(self._folder, config)
         processes.wait("the folder is claimed")
-        self._policy = _LastAndBest({})
+        self._policy = _LastAndBest(keep, {})
         self._manager = self._opened()
 
     def __enter__(self) -> "Checkpoints":
@@ -220,12 +221,14 @@ class Checkpoints:
 
 @dataclasses.dataclass
 class _LastAndBest:
-    """Orbax's preservation policy: the last `KEPT` checkpoints and the best one.
+    """Orbax's preservation policy: the last checkpoints and the best one.
 
     Attributes:
+      keep: number of the last ones.
       ratings: by step, higher is better; None without a validation.
     """
 
+    keep: int
     ratings: dict[int, float | None]
 
     def should_preserve(
@@ -235,7 +238,7 @@ class _LastAndBest:
         steps = [checkpoint.step for checkpoint in checkpoints]
         rated = {s: r for s in steps if (r := self.ratings.get(s)) is not None}
         best = max(rated, key=lambda s: (rated[s], s), default=None)
-        return [step in steps[-KEPT:] or step == best for step in steps]
+        return [step in steps[-self.keep :] or step == best for step in steps]
 
 
 def _warn_of_damage(step: int, error: Exception) -> None:

@@ -95,6 +95,7 @@ def train(
                     "batch_size": config.batch_size,
                     "seed": config.seed,
                 },
+                keeping.keep,
                 keeping.best,
             )
         )

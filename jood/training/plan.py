@@ -3,6 +3,8 @@
 import dataclasses
 from typing import NamedTuple
 
+from jood import core
+
 
 @dataclasses.dataclass(frozen=True)
 class Bookkeeping:
@@ -12,8 +14,9 @@ class Bookkeeping:
       log_every: steps between two rows of the log; 0 logs at the end of epochs.
       validate_every: epochs between two validations; 0 validates never.
       checkpoint_every: steps between two checkpoints; 0 saves at the end of epochs.
-      best: metric of the validation by which the best checkpoint is kept; '' keeps
-        the last ones only.
+      keep: number of checkpoints that are kept, the newest ones.
+      best: metric of the validation by which the best checkpoint is kept besides; ''
+        keeps the newest ones only.
       split_state: whether large parameters and their optimiser state are split over
         the devices, instead of each holding all.
       workers: processes that read and decode images; 0 reads with threads.
@@ -23,6 +26,7 @@ class Bookkeeping:
     log_every: int = 0
     validate_every: int = 1
     checkpoint_every: int = 0
+    keep: int = 2
     best: str = ""
     split_state: bool = False
     workers: int = 0
@@ -32,6 +36,7 @@ class Bookkeeping:
         for name in ("log_every", "validate_every", "checkpoint_every", "workers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}.")
+        core.check_count("keep", self.keep)
 
 
 class Due(NamedTuple):
