@@ -29,7 +29,9 @@ class OodHead(NamedTuple):
     def logit(self, features: jax.Array) -> jax.Array:
         """Maps features [..., D] to the logit of "in-distribution", float32 [...]."""
         kernel = self.kernel[:, 0].astype(jnp.float32)
-        product = jnp.matmul(features.astype(jnp.float32), kernel)
+        product = jnp.matmul(
+            features.astype(jnp.float32), kernel, precision=jax.lax.Precision.HIGHEST
+        )
         return product + self.bias.astype(jnp.float32).reshape((1,) * product.ndim)
 
 

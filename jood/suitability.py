@@ -45,7 +45,8 @@ def check_classes(
     if wanted and classes and classes != len(wanted):
         raise ValueError(
             f"the network has {classes} classes, but {benchmark.name} has "
-            f"{len(wanted)}: it was not trained on it."
+            f"{len(wanted)}: it was not trained on it. (launch/train.py --new_head "
+            "trains it further with a new classifier.)"
         )
     if class_names and set(class_names) == set(wanted) and tuple(class_names) != wanted:
         raise ValueError(

@@ -3,7 +3,8 @@ r"""Fine-tunes a network with LFF or SSOD and compares it with what it was befor
     python launch/finetune.py --objective=lff --seeds=3
     python launch/finetune.py --objective=ssod --seeds=3
     python launch/finetune.py --objective=lff --checkpoint=networks/resnet20 \
-        --benchmark=cifar10 --data_dir=data --workdir=runs/cifar10
+        --benchmark=cifar10 --data_dir=data --augment=crop,flip --weight_decay=1e-4 \
+        --workdir=runs/cifar10
 
 Without --checkpoint it first trains one network per seed, which all objectives in a
 --workdir share. Writes tables and pictures to WORKDIR/OBJECTIVE/results. Interrupted,
@@ -11,15 +12,13 @@ the same command goes on. The defaults are for the embedded benchmark;
 --objective=cross_entropy shows what the further epochs do alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import dataclasses
 import pathlib
 import re
 from typing import Any
 
 from absl import flags
-import jax
-import jax.numpy as jnp
 
 from jood import cli
 from jood import evaluation
@@ -35,8 +34,6 @@ from jood.training import data as data_lib
 from jood.training import loop
 from jood.training import losses
 from jood.training import plan
-from jood.training.losses.patches import Patches
-from jood.training.losses.patches import sample_patches
 from jood.weights import checkpoint
 
 # LFF's Table IV, and what LFF and SSOD are about.
@@ -87,6 +84,7 @@ _SCHEDULE = flags.DEFINE_enum(
     "schedule", "cosine", config_lib.SCHEDULES, "Of the learning rate."
 )
 _DECAY_EPOCHS = flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
+_DECAY_FACTOR = flags.DEFINE_float("decay_factor", 0.1, "For --schedule=step.")
 _WARMUP_EPOCHS = flags.DEFINE_float(
     "warmup_epochs", 1.0, "Of fine-tuning: linear warm-up.", 0.0
 )
@@ -94,6 +92,7 @@ _OPTIMIZER = flags.DEFINE_enum(
     "optimizer", "nesterov", config_lib.OPTIMIZERS, "SGD's forms, or AdamW."
 )
 _WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 5e-4, "Of kernels.", 0.0)
+_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Of SGD.")
 _AUGMENT = flags.DEFINE_list(
     "augment", [], f"Of {', '.join(augmentation.NAMES)}, in fine-tuning."
 )
@@ -160,7 +159,7 @@ def _run(
         pairs.append(pair)
         if pictured is None:
             pictured = finetuning.Networks(
-                start.network.model, start.network.variables, after, _sampler(objective)
+                start.network.model, start.network.variables, after, objective.sample
             )
     assert pictured is not None
     return finetuning.write(
@@ -217,6 +216,8 @@ def _after(
         schedule=_SCHEDULE.value,
         warmup_epochs=_WARMUP_EPOCHS.value,
         decay_epochs=tuple(float(epoch) for epoch in _DECAY_EPOCHS.value),
+        decay_factor=_DECAY_FACTOR.value,
+        momentum=_MOMENTUM.value,
         weight_decay=_WEIGHT_DECAY.value,
         seed=seed,
     )
@@ -246,13 +247,6 @@ def _evaluated(
     )
     _, result = evaluation.evaluate(detector, benchmark, batch_size=_BATCH_SIZE.value)
     return result
-
-
-def _sampler(objective: losses.Objective) -> Callable[[jax.Array], Patches]:
-    """How the pictures label patches: as SSOD does, with its γ or the paper's."""
-    found = re.search(r"gamma=([\d.]+)", objective.spec)
-    gamma = float(found[1]) if found else 0.95
-    return lambda p: sample_patches(jnp.asarray(p), gamma)
 
 
 def _name(text: str) -> str:

@@ -28,6 +28,7 @@ from jood.training import loop
 from jood.training import losses
 from jood.training import plan
 from jood.training import processes
+from jood.training import state
 from jood.weights import checkpoint
 
 _DEFAULT = config_lib.TrainConfig()
@@ -53,6 +54,9 @@ _INIT_FROM = flags.DEFINE_string(
     "Folder of a trained network to begin with: --output of launch/convert.py, or "
     "--workdir of another run; else random weights.",
 )
+_NEW_HEAD = flags.DEFINE_bool(
+    "new_head", False, "Give it a new classifier: it was trained on other classes."
+)
 _OBJECTIVE = flags.DEFINE_string(
     "objective",
     _DEFAULT.objective,
@@ -65,8 +69,8 @@ _AUGMENT = flags.DEFINE_list(
 _HOLD_OUT = flags.DEFINE_integer(
     "hold_out",
     0,
-    "Hold every so manieth image out for validation; 0 trains on all and validates "
-    "on some of them.",
+    "Hold one image in so many out for validation; 0 trains on all, and validates on "
+    "some of them.",
     0,
 )
 _EPOCHS = flags.DEFINE_integer(
@@ -165,8 +169,13 @@ def main(argv: list[str]) -> None:
     model = models.create(config.model, len(data.class_names), dtype=config.dtype)
     variables: Mapping[str, Any] | None = None
     if network is not None:
-        suitability.check_classes(network.model, network.class_names, data)
         variables = network.variables
+        if config.new_head:
+            variables = state.with_new_head(
+                model, variables, config.image_size, config.seed
+            )
+        else:
+            suitability.check_classes(network.model, network.class_names, data)
     detectors = dict(validation.DETECTORS)
     if config.objective.startswith("ssod"):
         detectors.update(validation.OOD_FACTOR)
@@ -207,6 +216,7 @@ def _config(network: checkpoint.Trained | None) -> config_lib.TrainConfig:
         model=model or _DEFAULT.model,
         objective=_OBJECTIVE.value,
         init_from=_INIT_FROM.value,
+        new_head=_NEW_HEAD.value,
         hold_out=_HOLD_OUT.value,
         augment=tuple(_AUGMENT.value),
         epochs=_EPOCHS.value,

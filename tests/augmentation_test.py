@@ -3,6 +3,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+from matplotlib import colors
 import numpy as np
 from PIL import Image
 from PIL import ImageEnhance
@@ -116,12 +117,36 @@ def test_a_turn_of_the_hue_keeps_value_and_saturation():
     )
 
 
-def test_jitter_stays_within_its_strengths():
-    flat = np.full((64, 8, 8, 3), 100, np.uint8)
-    out = apply(("jitter",), flat, size=8).astype(float)
-    assert out.min() >= np.floor(60)
-    assert out.max() <= np.ceil(140)
-    assert out.reshape(64, -1).std(axis=0).min() > 5  # another factor for each image
+@pytest.mark.parametrize("only", ["BRIGHTNESS", "CONTRAST", "SATURATION", "HUE"])
+def test_each_part_of_the_jitter_varies_within_its_strength(monkeypatch, only):
+    strengths = {}
+    for name in ("BRIGHTNESS", "CONTRAST", "SATURATION", "HUE"):
+        strengths[name] = getattr(augmentation, name)
+        if name != only:
+            monkeypatch.setattr(augmentation, name, 0.0)
+    image = np.full((8, 8, 3), (110, 90, 70), np.uint8)
+    image[:4] = (130, 100, 80)
+    out = apply(("jitter",), np.tile(image, (200, 1, 1, 1)), size=8) / 255.0
+    plain = colors.rgb_to_hsv(image / 255.0)
+    hsv = colors.rgb_to_hsv(out)
+    grey = np.asarray(augmentation.grey(jnp.asarray(image / 255.0)))
+    greys = np.array([np.asarray(augmentation.grey(jnp.asarray(x))) for x in out])
+    found = {
+        "BRIGHTNESS": out.mean((1, 2, 3)) / (image / 255.0).mean(),
+        "CONTRAST": greys.std((1, 2, 3)) / grey.std(),
+        "SATURATION": (out - greys)[:, 0, 0, 0] / (image / 255.0 - grey)[0, 0, 0],
+        "HUE": 0.5 + (0.5 + (hsv - plain)[:, 0, 0, 0]) % 1.0,
+    }[only]
+    strength = strengths[only]
+    assert found.min() >= 1 - 1.1 * strength
+    assert found.max() <= 1 + 1.1 * strength
+    assert found.min() < 1 - 0.8 * strength
+    assert found.max() > 1 + 0.8 * strength
+
+
+def test_images_that_are_too_small_to_crop_are_refused():
+    with pytest.raises(ValueError, match=r"\(28, 28\) pixels cannot be cropped to 32"):
+        apply(("crop",), np.zeros((2, 28, 28, 3), np.uint8))
 
 
 def test_bad_names_and_sizes_are_refused():

@@ -20,6 +20,7 @@ from jood.report import finetuning_plots
 from jood.training import data as data_lib
 from jood.training.forward import look
 from jood.training.losses.local import probability
+from jood.training.losses.patches import Patches
 from jood.training.losses.patches import sample_patches
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -121,23 +122,30 @@ def test_a_results_folder_is_whole(networks, tmp_path):
 
 
 def test_patches_are_drawn_where_they_are_sampled(networks):
-    """The tints on the picture are the sampler's masks, in its colours."""
+    """The tints are the sampler's masks, green for ID and red for background."""
     benchmark, model, (before, _) = networks
-    drawn = finetuning_plots.patches(
-        benchmark, model, {"net": before}, lambda p: sample_patches(p, 0.85)
-    )
     images, labels = finetuning_plots._some_of_each_class(benchmark)
     assert len(images) == 8
     assert sorted(labels) == list(range(8))
     seen, _ = look(
         model, before, benchmark.preprocessing(images), np.array(labels), train=False
     )
-    outside = np.asarray(sample_patches(probability(seen), 0.85).outside)
-    assert outside.any()
-    for axis, mask in zip(drawn.axes, outside.reshape(8, 4, 4), strict=True):
-        _, green, red = axis.images  # the image below, then two tints
-        np.testing.assert_array_equal(red.get_array()[..., 3] > 0, mask)
-        assert not (np.asarray(green.get_array()[..., 3] > 0) & mask).any()
+    p = np.asarray(probability(seen))
+    low, high = np.quantile(p, [0.3, 0.7])
+
+    def sample(p):
+        return Patches(inside=p >= high, outside=p < low)
+
+    drawn = finetuning_plots.patches(benchmark, model, {"net": before}, sample)
+    masks = (p >= high, p < low)
+    assert all(mask.any() for mask in masks)
+    for number, axis in enumerate(drawn.axes):
+        _, *tints = axis.images  # the image below
+        for tint, mask, colour in zip(tints, masks, (1, 0), strict=True):
+            layer = np.asarray(tint.get_array())
+            found = layer[..., 3] > 0
+            np.testing.assert_array_equal(found, mask[number].reshape(4, 4))
+            assert (layer[found][:, :3].argmax(-1) == colour).all()  # green, red
 
 
 def test_the_training_data_of_a_benchmark_are_its_own():
@@ -177,7 +185,7 @@ def test_job_compares_before_and_after_and_shares_the_pretrained_network(tmp_pat
     printed = job("--objective=lff(mu=2)", *arguments)
     assert "msp + LFF" in printed
     assert (tmp_path / "pretrained" / "seed0" / "14").stat().st_mtime == trained
-    assert (tmp_path / "lff_delta=0.1_mu=2_lam=1.0" / "results").is_dir()
+    assert (tmp_path / "lff_delta=0.1_mu=2.0_lam=1.0" / "results").is_dir()
     refused = job("--objective=ssod", *arguments, "--seeds=2", ok=False)
     assert "not overwritten" in refused
     # The network after is one that others evaluate.

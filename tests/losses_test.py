@@ -18,6 +18,7 @@ from jood.training.losses.cross_entropy import softmax_cross_entropy
 from jood.training.losses.lff import local_feature_loss
 from jood.training.losses.local import true_class_probability
 from jood.training.losses.ssod import data_resampling
+from jood.training.losses.ssod import loss_wise
 
 B, HW, D, K = 4, 6, 5, 3
 KEY = jax.random.key(0)
@@ -41,7 +42,7 @@ def seen_of(local, kernel, bias, labels, head=None):
         jnp.asarray(bias, jnp.float32),
         ood_head=None if head is None else (jnp.float32(head["kernel"]), head["bias"]),
     )
-    return Seen(acts, local, jnp.asarray(labels))
+    return Seen(acts, jnp.asarray(labels), local)
 
 
 def cross_entropy_of(local, kernel, bias, labels):
@@ -68,6 +69,25 @@ def test_probabilities_of_the_true_class_at_each_location():
     chex.assert_shape(found, (B, HW))
     expected = reference.true_class_probability(local, kernel, bias, labels)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_probabilities_carry_no_gradient():
+    local, kernel, bias, labels, _ = example()
+    inputs = [jnp.float32(x) for x in (local, kernel, bias)]
+    gradients = jax.grad(
+        lambda *x: true_class_probability(*x, jnp.asarray(labels)).sum(),
+        argnums=(0, 1, 2),
+    )(*inputs)
+    for gradient in gradients:
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_without_local_features_the_objective_says_why():
+    seen = seen_of(*example()).replace(local=None, why_not="so")
+    losses.cross_entropy().loss(seen, KEY)
+    for name in ("lff", "ssod"):
+        with pytest.raises(ValueError, match="needs local features, but so"):
+            losses.parse(name).loss(seen, KEY)
 
 
 # LFF
@@ -114,18 +134,6 @@ def test_features_that_are_zero_have_no_gradient():
         np.testing.assert_allclose(gradient[0, 1], local[0, 1] / norm, rtol=1e-5)
         assert (gradient[0, 0] == 0).all()
         assert (gradient[0, 2] == 0).all() == (mu == 1.0)  # below the margin
-
-
-def test_the_choice_of_background_carries_no_gradient():
-    local, kernel, bias, labels, _ = example()
-
-    def extra(kernel):  # LFF's term alone reads the head for its choice only
-        seen = seen_of(local, kernel, bias, labels)
-        full, _ = losses.lff(delta=0.3, mu=0.5).loss(seen, KEY)
-        return full - losses.cross_entropy().loss(seen, KEY)[0]
-
-    gradient = jax.grad(extra)(jnp.float32(kernel))
-    np.testing.assert_allclose(gradient, 0, atol=1e-6)
 
 
 # SSOD
@@ -201,6 +209,16 @@ def test_ssod_is_equation_14(balance, expected):
     np.testing.assert_allclose(parts["ood_accuracy"].total, sum(right))
 
 
+@pytest.mark.parametrize("kind", ["inside", "outside"])
+def test_a_part_that_is_empty_counts_as_zero_in_loss_wise_balance(kind):
+    mask, none = jnp.ones((1, 3), bool), jnp.zeros((1, 3), bool)
+    logit = jnp.array([[0.5, -1.0, 2.0]])
+    patches = patches_lib.Patches(none, none)._replace(**{kind: mask})
+    sign = -1 if kind == "inside" else 1
+    expected = np.log1p(np.exp(sign * np.asarray(logit))).mean() / 2
+    np.testing.assert_allclose(loss_wise(logit, patches, KEY), expected, rtol=1e-6)
+
+
 def test_loss_weighting_is_loss_wise_balance_times_the_share_of_id_patches():
     _, wise, _ = ood_part("lwb")
     _, weighted, _ = ood_part("lw")
@@ -240,19 +258,19 @@ def test_without_patches_ssod_is_cross_entropy_with_finite_gradients(balance):
     chex.assert_tree_all_finite(gradient)
 
 
-def test_both_terms_reach_the_network_and_the_labels_carry_no_gradient():
+def test_both_terms_reach_the_network():
     local, kernel, bias, labels, head = example(scale=1.5)
 
-    def extra(local, kernel, weights):
+    def extra(local, weights):
         given = {**head, "kernel": weights}
         seen = seen_of(local, kernel, bias, labels, given)
         return losses.ssod(gamma=0.6).loss(seen, KEY)[1]["ood_loss"].total
 
-    inputs = jnp.float32(local), jnp.float32(kernel), jnp.float32(head["kernel"])
-    of_local, of_kernel, of_head = jax.grad(extra, argnums=(0, 1, 2))(*inputs)
-    assert (of_local != 0).any()
-    assert (of_head != 0).any()
-    np.testing.assert_array_equal(of_kernel, 0)
+    gradients = jax.grad(extra, argnums=(0, 1))(
+        jnp.float32(local), jnp.float32(head["kernel"])
+    )
+    for gradient in gradients:
+        assert (gradient != 0).any()
 
 
 def test_the_ood_head_is_begun_from_a_key():
@@ -271,6 +289,21 @@ def test_an_objective_is_its_text(name):
     spec = losses.parse(name).spec
     assert spec.startswith(f"{name}(")
     assert losses.parse(spec).spec == spec
+
+
+def test_equal_objectives_have_one_text():
+    assert losses.lff(mu=1, lam=1).spec == losses.lff().spec
+    assert losses.ssod(alpha=1).spec == losses.ssod().spec
+
+
+def test_the_samplers_of_the_pictures_are_those_of_the_losses():
+    p = jnp.array([[0.0, 0.005, 0.2, 0.97]])
+    found = losses.lff(delta=0.01).sample(p)
+    np.testing.assert_array_equal(found.outside, [[True, True, False, False]])
+    assert not found.inside.any()
+    found = losses.ssod(gamma=0.75).sample(p)
+    np.testing.assert_array_equal(found.outside, [[True, True, True, False]])
+    np.testing.assert_array_equal(found.inside, [[False, False, False, True]])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The training step: what it updates, on how many devices, in parts, in bfloat16."""
 
+import dataclasses
+
 import chex
 from flax import linen as nn
 import jax
@@ -23,7 +25,12 @@ PREPROCESSING = Preprocessing((0.5,) * 3, (0.25,) * 3)
 CONFIG = config_lib.TrainConfig(warmup_epochs=0, learning_rate=0.05)
 MODEL = models.create("resnet_small", 3, width=4, stage_sizes=(1, 1))
 OPTIMIZER = optimizer_lib.make_optimizer(CONFIG, 10)
-OBJECTIVES = ("cross_entropy", "lff(delta=0.4, mu=0.1)", "ssod(gamma=0.6)")
+OBJECTIVES = (
+    "cross_entropy",
+    "lff(delta=0.4, mu=0.1)",
+    "ssod(gamma=0.6)",
+    "ssod(gamma=0.6, balance='dr')",
+)
 
 
 def batches(count, size=16, seed=0):
@@ -99,7 +106,7 @@ def test_metrics_are_sums_over_the_batch():
     assert metrics["gradient_norm"].total > 0
 
 
-@pytest.mark.parametrize("text", ["cross_entropy", "ssod(gamma=0.6, balance='dr')"])
+@pytest.mark.parametrize("text", OBJECTIVES[1::2])
 def test_accumulated_gradients_are_the_mean_of_the_parts(text):
     objective, state = begin(text)
     (batch,) = batches(1)
@@ -149,12 +156,22 @@ def test_bfloat16_computes_with_float32_parameters(text):
     assert np.isfinite(found).all()
     types = {leaf.dtype for leaf in jax.tree.leaves((state.trained, state.batch_stats))}
     assert types == {np.dtype("float32")}
+    (batch,) = batches(1)
+    images, labels = PREPROCESSING(jnp.asarray(batch.image)), jnp.asarray(batch.label)
+    seen, _ = look(model, state.variables, images, labels)
+    assert seen.acts.stages["C5"].dtype == jnp.bfloat16
+    chex.assert_type([seen.locations(), seen.acts.logits], jnp.float32)
 
 
 def test_every_part_of_a_network_is_trained_also_the_ood_head():
-    _, before = begin("ssod(gamma=0.6)")
-    before = jax.device_get(before.trained)
-    state, *_ = run("ssod(gamma=0.6)", steps=4)
+    plain = dataclasses.replace(CONFIG, weight_decay=0.0)  # which moves every kernel
+    optimizer = optimizer_lib.make_optimizer(plain, 10)
+    objective = losses.parse("ssod(gamma=0.6)")
+    state = state_lib.create_state(MODEL, objective, optimizer, (16, 16, 3), 0)
+    before = jax.device_get(state.trained)
+    step = jax.jit(step_lib.make_step(MODEL, objective, optimizer, PREPROCESSING))
+    for batch in batches(4):
+        state, _ = step(state, batch)
     moved = jax.tree.map(lambda a, b: (a != b).any(), before, state.trained)
     assert all(jax.tree.leaves(moved))
 
@@ -226,15 +243,17 @@ def test_local_features_are_what_the_head_reads():
             )
 
 
-def test_a_transformers_local_features_are_its_patch_tokens():
+def test_a_transformer_has_no_local_features():
     model = models.create(
         "vit_b16", 3, image_size=32, depth=4, width=16, heads=2, mlp_width=16
     )
     images = jnp.zeros((2, 32, 32, 3))
     variables = jax.jit(model.init)(jax.random.key(0), images)
     seen, stats = look(model, variables, images, jnp.zeros(2, jnp.int32))
-    chex.assert_shape(seen.local, (2, 4, 16))
     assert stats == {}
+    with pytest.raises(ValueError, match="the head reads the class token"):
+        seen.locations()
+    losses.cross_entropy().loss(seen, jax.random.key(0))  # which needs none
 
 
 class _Hidden(nn.Module):
@@ -248,5 +267,19 @@ class _Hidden(nn.Module):
 def test_a_head_that_reads_something_else_is_named():
     images = jnp.zeros((2, 8, 8, 3))
     variables = _Hidden().init(jax.random.key(0), images)
+    seen, _ = look(_Hidden(), variables, images, jnp.zeros(2, jnp.int32))
     with pytest.raises(ValueError, match=r"reads 7 features.*4 channels.*head_input"):
-        look(_Hidden(), variables, images, jnp.zeros(2, jnp.int32))
+        seen.locations()
+
+
+def test_a_new_head_is_for_other_classes():
+    _, trained = begin("ssod")
+    wider = models.create("resnet_small", 7, width=4, stage_sizes=(1, 1))
+    made = state_lib.with_new_head(wider, trained.variables, 16, seed=1)
+    assert made["params"]["head"]["kernel"].shape == (8, 7)
+    assert "ood_head" not in made
+    for name in ("C4", "C5", "conv1"):
+        chex.assert_trees_all_equal(
+            made["params"][name], trained.variables["params"][name]
+        )
+    state_lib.create_state(wider, losses.parse("ssod"), OPTIMIZER, (16, 16, 3), 0, made)

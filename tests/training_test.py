@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing import event_accumulator
 import tiny_run
 
 from jood import models
+from jood.data import benchmarks
 from jood.data import holdout
 from jood.training import data as data_lib
 from jood.training import logs
@@ -239,6 +240,12 @@ def test_a_crop_is_cut_from_the_resized_image(data_dir):
             preprocessing=closer,
         ).train[0]["image"],
     )
+
+
+def test_what_a_crop_is_cut_from_is_what_the_preprocessing_resizes_to():
+    for name, side in (("waterbirds", 256), ("imagenet", 256), ("cifar10", None)):
+        preprocessing = next(iter(benchmarks.describe(name).preprocessing.values()))
+        assert data_lib._before_crop(preprocessing).crop == side, name
 
 
 def test_a_missing_training_set_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""The L2 norm of the penultimate feature: what LFF shrinks for backgrounds."""
+"""The L2 norm of the penultimate feature, small where LFF made its parts small."""
 
 import jax.numpy as jnp
 

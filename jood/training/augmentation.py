@@ -4,8 +4,9 @@
     images = augment(key, images)                  # uint8 [B, H, W, 3] -> the same
 
 Every image draws from a key of its own, so what happens to a row depends neither on
-the other rows nor on how the batch is spread over devices. The papers pre-train with
-all three and fine-tune without the jitter, which would hide what is background.
+the other rows nor on how the batch is spread over devices. LFF's networks are
+pre-trained with all three and fine-tuned without the jitter, which would hide what is
+background.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,16 +20,23 @@ from jood import names as names_lib
 
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (key, images) -> images
 
-# PyTorch's usual strengths; the papers name none.
+# The paper (LFF, Sec. V-A) names none; these are contrastive learning's usual ones.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.4, 0.1
 
 
 def random_crop(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
     """A random square of `size` pixels out of one image uint8 [H, W, C].
 
-    Where the image is no larger than that, it is padded with zeros first, by an eighth
-    of the size on every side: 4 pixels for CIFAR.
+    An image of that very size is padded with zeros first, by an eighth of it on every
+    side: 4 pixels for CIFAR.
+
+    Raises:
+      ValueError: the image is smaller.
     """
+    if min(image.shape[:2]) < size:
+        raise ValueError(
+            f"images of {image.shape[:2]} pixels cannot be cropped to {size}."
+        )
     if image.shape[:2] == (size, size):
         pad = size // 8
         image = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)))

@@ -22,13 +22,15 @@ class TrainConfig:
       model: name of the network.
       objective: what is minimised, as `jood.training.losses.parse` reads it.
       init_from: folder of the network to begin with; '' begins with random weights.
-      hold_out: every so manieth training image is held out for validation; 0 trains
-        on all.
+      new_head: whether that network gets a new classifier, for other classes.
+      hold_out: one training image in so many is held out for validation; 0 trains on
+        all.
       augment: names of `jood.training.augmentation`, in their order.
       epochs: passes over the training set.
       batch_size: images per step, over all devices and processes.
       accumulate: parts that a batch is split into, whose gradients are averaged; the
-        memory of a step falls accordingly. Each part has its own batch statistics.
+        memory of a step falls accordingly. Each part has its own batch statistics,
+        background locations and patches.
       optimizer: 'sgd' (with momentum), 'nesterov' (the same in Nesterov's form) or
         'adamw'.
       learning_rate: peak, reached after warm-up.
@@ -38,11 +40,13 @@ class TrainConfig:
       decay_epochs: for 'step'.
       decay_factor: for 'step', in (0, 1).
       momentum: of SGD.
-      weight_decay: of convolutions' and linear weights (not of biases and BatchNorm);
-        of SGD added to the gradient, of AdamW decoupled.
+      weight_decay: of weights with two axes or more, as convolutions' and linear ones
+        (not of biases and BatchNorm, which PyTorch's optimisers decay too); of SGD
+        added to the gradient, of AdamW decoupled.
       dtype: compute type, 'float32' or 'bfloat16'; parameters stay float32.
       seed: decides the initial parameters, the order of the data, the augmentation
-        and what an objective draws.
+        and what an objective draws. A run that goes on from another's network with
+        the same seed sees the data in the same order again.
     """
 
     benchmark: str = "digits"
@@ -50,6 +54,7 @@ class TrainConfig:
     model: str = "resnet_small"
     objective: str = "cross_entropy()"
     init_from: str = ""
+    new_head: bool = False
     hold_out: int = 0
     augment: tuple[str, ...] = ()
     epochs: int = 16
@@ -121,6 +126,8 @@ class TrainConfig:
                 "decay_epochs go with schedule='step', which needs at least one; got "
                 f"{self.schedule!r} and {self.decay_epochs}"
             )
+        if self.new_head and not self.init_from:
+            problems.append("new_head goes with init_from")
         if self.warmup_epochs > self.epochs:
             problems.append(
                 f"warmup_epochs must be <= epochs = {self.epochs}, "

@@ -121,9 +121,10 @@ def of_benchmark(benchmark: benchmarks.Benchmark, held_out: int = 0) -> Training
 
 def _before_crop(fitted: Preprocessing) -> Preprocessing:
     """The square that a random crop is cut from: that of the resized shorter side."""
-    if fitted.crop is None or not isinstance(fitted.resize, int):
+    if fitted.crop is None or fitted.resize is None:
         return fitted
-    return dataclasses.replace(fitted, crop=max(fitted.resize, fitted.crop))
+    side = fitted.resize if isinstance(fitted.resize, int) else min(fitted.resize)
+    return dataclasses.replace(fitted, crop=max(side, fitted.crop))
 
 
 def _parts(source: Source, held_out: int) -> tuple[Source, Source]:

@@ -1,15 +1,17 @@
 """The forward pass of training: the record of detectors, and its local features.
 
 A local feature z_j is what the classifier head would read at one location j of the
-last map. The head is linear, so its logits of the pooled feature are the mean of
-those of the locations; where the true class is improbable, LFF and SSOD see
-background.
+last map: the map's own vector, since networks pool the map and the head is linear in
+the mean. Where the head improbably finds the true class, LFF and SSOD see background.
+(MobileNetV3 has a layer between: it is applied to each location, by the model's
+`head_input`, and the OOD head reads what it gives.)
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from flax import linen as nn
+from flax import struct
 import jax
 
 from jood.activations import Activations
@@ -18,18 +20,27 @@ from jood.network import forward
 from jood.scores.feature_map import flat
 
 
-class Seen(NamedTuple):
+class Seen(struct.PyTreeNode):
     """What a pass over a batch gave.
 
     Attributes:
       acts: the record.
-      local: z, float32 [B, HW, D].
       labels: y, int32 [B].
+      local: z, float32 [B, HW, D]; None where the head cannot be applied to a
+        location.
+      why_not: the reason, for the error.
     """
 
     acts: Activations
-    local: jax.Array
     labels: jax.Array
+    local: jax.Array | None
+    why_not: str = struct.field(pytree_node=False, default="")
+
+    def locations(self) -> jax.Array:
+        """Returns z; raises ValueError where there are no local features."""
+        if self.local is None:
+            raise ValueError(f"the objective needs local features, but {self.why_not}.")
+        return self.local
 
 
 def look(
@@ -54,28 +65,28 @@ def look(
       What the pass gave, and the batch statistics after it ({} where there are none).
 
     Raises:
-      ValueError: the model has no such stages or head, or the head reads features of
-        another width than the last map has.
+      ValueError: the model has no such stages or head.
     """
     acts, changed = forward(model, variables, images, (), Taps(), train=train)
-    local = _local_features(model, variables, acts)
     stats = changed.get("batch_stats", variables.get("batch_stats", {}))
-    return Seen(acts, local, labels), stats
+    return Seen(acts, labels, *_local_features(model, variables, acts)), stats
 
 
 def _local_features(
     model: nn.Module, variables: Mapping[str, Any], acts: Activations
-) -> jax.Array:
-    """The last map's own vectors, or what the model makes of them for the head."""
-    features = flat(acts.stages[max(acts.stages)])  # [B, HW, C]
-    if hasattr(model, "head_input"):  # layers stand between the map's mean and the head
+) -> tuple[jax.Array | None, str]:
+    """Z [B, HW, D], or None and why there is none."""
+    last = acts.stages[max(acts.stages)]
+    if last.ndim != 4:
+        return None, "the last stage gives tokens, and the head reads the class token"
+    features = flat(last)  # [B, HW, C]
+    if hasattr(model, "head_input"):
         features = model.head_input(variables["params"], features)
     width = acts.kernel.shape[0]
     if features.shape[-1] != width:
-        raise ValueError(
-            f"the head reads {width} features, but the last map has "
-            f"{features.shape[-1]} channels, so it cannot be applied to a location. "
-            "Give the model a method head_input(params, [..., C]) -> [..., D] that "
-            "does what stands between."
+        return None, (
+            f"the head reads {width} features and the last map has "
+            f"{features.shape[-1]} channels: give the model a method "
+            "head_input(params, [..., C]) -> [..., D] that does what stands between"
         )
-    return features
+    return features, ""

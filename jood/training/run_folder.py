@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 
 from jood.models import check
 from jood.training import processes
+from jood.training.config import TrainConfig
 
 CONFIG = "config.json"
 WHICH = ("last", "best")
@@ -43,7 +44,9 @@ def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
             f"cannot write to the run's folder {folder}: {error.strerror or error}. "
             "Choose another --workdir, or make it writable."
         ) from error
-    found, config = read_config(folder), json.loads(json.dumps(config))
+    # What an older jood did not know of has the value that it has by default.
+    found = {**TrainConfig().as_json(), **read_config(folder)}
+    config = json.loads(json.dumps(config))
     differ = [
         f"{k}: there {found.get(k)!r}, now {config.get(k)!r}"
         for k in sorted(found.keys() | config.keys())

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jood.ood_head import COLLECTION as OOD_HEAD
 from jood.training.forward import look
 from jood.training.losses.objective import Objective
 
@@ -38,6 +39,23 @@ class TrainState(struct.PyTreeNode):
         return {**self.trained, "batch_stats": self.batch_stats}
 
 
+def with_new_head(
+    model: nn.Module, variables: Mapping[str, Any], image_size: int, seed: int
+) -> dict[str, Any]:
+    """Returns a trained network's variables with a classifier of random weights.
+
+    Args:
+      model: with the new number of classes.
+      variables: of the same network, perhaps with another; an OOD head is dropped.
+      image_size: side of the network's images, in pixels.
+      seed: of the weights.
+    """
+    images = jnp.zeros([1, image_size, image_size, 3])
+    begun = jax.jit(model.init)(jax.random.key(seed), images)["params"]["head"]
+    kept = {name: variables[name] for name in variables if name != OOD_HEAD}
+    return {**kept, "params": {**variables["params"], "head": begun}}
+
+
 def create_state(
     model: nn.Module,
     objective: Objective,
@@ -62,11 +80,11 @@ def create_state(
     if variables is None:
         variables = jax.jit(model.init)(key, images)
     variables = jax.tree.map(jnp.asarray, dict(variables))
-    labels = jnp.zeros(1, jnp.int32)
-    seen, _ = jax.eval_shape(
-        lambda v, i, y: look(model, v, i, y, train=False), variables, images, labels
-    )
-    width = seen.local.shape[-1]
+    width = jax.eval_shape(
+        lambda v, x: look(model, v, x, jnp.zeros(1, jnp.int32), train=False)[0].acts,
+        variables,
+        images,
+    ).kernel.shape[0]
     added = objective.init(jax.random.fold_in(key, 1), width)
     trained = {
         "params": variables["params"],

@@ -17,6 +17,7 @@ from jood.training.losses.local import probability
 from jood.training.losses.objective import Objective
 from jood.training.losses.objective import Part
 from jood.training.losses.objective import nothing_more
+from jood.training.losses.patches import Patches
 
 
 def local_feature_loss(local: jax.Array, chosen: jax.Array, mu: float) -> Part:
@@ -40,10 +41,11 @@ def local_feature_loss(local: jax.Array, chosen: jax.Array, mu: float) -> Part:
 def lff(delta: float = 0.1, mu: float = 1.0, lam: float = 1.0) -> Objective:
     """L = L_CE + λ · 1/|S| Σ_S max(‖z_j‖₂ - μ, 0), S = {j : p_j(y) < δ}.
 
-    S is taken over the whole batch; if it is empty, L = L_CE. For fine-tuning: a
-    network that has not learned the classes finds background everywhere. At first the
-    term may be larger than L_CE; a high learning rate then switches the network off
-    (all features 0, p = 1/K, from which it does not recover), so warm it up.
+    S is taken over the whole batch (where a batch is split by `accumulate`, over each
+    part, which then count alike); if it is empty, L = L_CE. For fine-tuning: a network
+    that has not learned the classes finds background everywhere. At first the term may
+    be larger than L_CE; a high learning rate then switches the network off (all
+    features 0, p = 1/K, from which it does not recover): let it rise from 0.
 
     Args:
       delta: δ, a probability in (0, 1). The paper's: 0.1 for CIFAR-10, 0.01 for
@@ -66,15 +68,20 @@ def lff(delta: float = 0.1, mu: float = 1.0, lam: float = 1.0) -> Objective:
     core.check_fraction("delta", delta)
     core.check_at_least("mu", mu, 0)
     core.check_at_least("lam", lam, 0)
+    delta, mu, lam = float(delta), float(mu), float(lam)
+
+    def sample(p: jax.Array) -> Patches:
+        """S, Eq. 5: background alone, of the shape of p."""
+        return Patches(inside=jnp.zeros(p.shape, bool), outside=p < delta)
 
     def loss(seen: Seen, key: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
         del key
-        chosen = probability(seen) < delta  # S, Eq. 5: bool [B, HW]
-        excess = local_feature_loss(seen.local, chosen, mu)
+        chosen = sample(probability(seen)).outside
+        excess = local_feature_loss(seen.locations(), chosen, mu)
         total = classification_loss(seen)
         total += lam * excess.total / jnp.maximum(excess.count, 1.0)
         share = Part(excess.count, jnp.float32(chosen.size))
         return total, {"background_excess": excess, "background_share": share}
 
     spec = core.call_spec("lff", delta=delta, mu=mu, lam=lam)
-    return Objective(spec, nothing_more, loss)
+    return Objective(spec, nothing_more, loss, sample)

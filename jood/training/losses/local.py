@@ -37,5 +37,6 @@ def true_class_probability(
 
 def probability(seen: Seen) -> jax.Array:
     """Returns p_j(y) of a pass, float32 [B, HW]."""
-    acts = seen.acts
-    return true_class_probability(seen.local, acts.kernel, acts.bias, seen.labels)
+    return true_class_probability(
+        seen.locations(), seen.acts.kernel, seen.acts.bias, seen.labels
+    )

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import jax
 
 from jood.training.forward import Seen
+from jood.training.losses.patches import Patches
+from jood.training.losses.patches import sample_patches
 
 
 class Part(NamedTuple):
@@ -38,11 +40,14 @@ class Objective(NamedTuple):
         the network's variables.
       loss: (what the pass gave, key) -> the loss, float32 [], and what it consists
         of, by name, for the log. The key is another one in every step.
+      sample: p_j(y) [B, HW] -> the locations that it takes for ID and for background,
+        for pictures; by default those of SSOD with the paper's γ.
     """
 
     spec: str
     init: Callable[[jax.Array, int], dict[str, Any]]
     loss: Callable[[Seen, jax.Array], tuple[jax.Array, dict[str, Part]]]
+    sample: Callable[[jax.Array], Patches] = lambda p: sample_patches(p, 0.95)
 
 
 def nothing_more(key: jax.Array, width: int) -> dict[str, Any]:
