@@ -97,7 +97,7 @@ def _fit(component, source, batches=None):
 TWO_PASSES = [
     "fuse(react()|energy(), max_logit(), weights='scale')",
     "ta()|fuse(react()|energy(), feature_sim(), weights='scale')",
-    "ta(stage='C3')|ta()|react(q=0.9)|react(q=0.5)|energy()",
+    "ta(stage='C3')|ta()|react(q=0.9)|react(q=0.8)|energy()",
     "bundle(a=react()|react(q=0.5)|energy(), b=ta()|react()|msp(), c=msp())",
 ]
 

@@ -16,6 +16,7 @@ import pytest
 
 import jood
 from jood import bank
+from jood import ood_head
 from jood import spec
 from jood import testing
 from jood.perturbation import NETWORK
@@ -48,6 +49,7 @@ def reading(component, what):
         prediction=jax.ShapeDtypeStruct((B,), jnp.int32),
         original=shape((B, D)),
         labels=jax.ShapeDtypeStruct((B,), jnp.int32),
+        ood_head=ood_head.OodHead(shape((D, 1)), shape((1,))),
     )
     for path in component.edits:
         record = record.replace(

@@ -51,7 +51,7 @@ def slowly(candidate, seed=0):
             "ta(k=k, stage=stage)|feature_sim()",
             {"k": (0.0, 2.5), "stage": ("C3", "C4")},
         ),
-        (SMOOTHED, {"q": (0.1, 0.6, 0.9), "r": (0.5, 0.9)}),
+        (SMOOTHED, {"q": (0.1, 0.6, 0.9), "r": (0.95, 0.99)}),
         (
             "ta(k=0.2)|fuse(feature_sim(), energy(), weights=(1, lam))",
             {"lam": (0.1, 1.0)},
@@ -87,11 +87,11 @@ def test_of_equal_candidates_the_first_is_taken():
 
 
 def test_the_whole_curve_is_told_as_table_and_csv():
-    grid = {"q": (0.1, 0.9), "r": (0.5, 0.9)}
+    grid = {"q": (0.1, 0.9), "r": (0.95, 0.99)}
     found = selection.select(SMOOTHED, grid, toy(), TRAIN, VALIDATION)
     lines = list(csv.DictReader(io.StringIO(found.as_csv())))
     assert [(float(x["q"]), float(x["r"])) for x in lines] == [
-        (0.1, 0.5), (0.1, 0.9), (0.9, 0.5), (0.9, 0.9)
+        (0.1, 0.95), (0.1, 0.99), (0.9, 0.95), (0.9, 0.99)
     ]  # fmt: skip
     assert [x["spec"] for x in lines] == [c.spec for c in found.candidates]
     (chosen,) = [x for x in lines if x["chosen"]]
@@ -174,7 +174,7 @@ def test_feature_sweeps_run_the_network_once_per_image():
                 yield batch
 
     train = Counted(TRAIN)
-    grid = {"q": tuple(q / 20 for q in range(1, 19)), "r": (0.5, 0.9)}
+    grid = {"q": tuple(q / 20 for q in range(1, 19)), "r": (0.95, 0.99)}
     assert 2 * sweep.AT_ONCE < 36
     selection.select(SMOOTHED, grid, toy(), train, VALIDATION)
     # Once to look at the first batch's shape, once to run the network on all.
