@@ -1,6 +1,6 @@
 """What the command-line jobs share: quiet logs, clear errors, flags for detectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import logging
 import sys
 from typing import Any
@@ -14,6 +14,7 @@ from jood import compose
 from jood import presets
 from jood import spec
 from jood.perturbation import NETWORK
+from jood.training import processes
 from jood.training.stopping import StoppedError
 
 GROUPS = ("default", "all", "forward")  # of detectors, by what --detectors takes
@@ -39,13 +40,29 @@ def run(main: Callable[[list[str]], Any]) -> None:
         except _USER_ERRORS as error:
             if absl_logging.level_debug():
                 raise
-            sys.exit(f"error: {error}\n(--verbosity=1 shows where it was raised)")
+            processes.leave(
+                f"error: {error}\n(--verbosity=1 shows where it was raised)"
+            )
         except StoppedError as stopped:
             print(stopped)
         except KeyboardInterrupt:
             sys.exit("interrupted; nothing is half-written.")
 
     app.run(wrapped)
+
+
+def numbers(flag: str, texts: Sequence[str]) -> tuple[float, ...]:
+    """Returns the values of a list flag as numbers.
+
+    Raises:
+      ValueError: one of them is none.
+    """
+    try:
+        return tuple(float(text) for text in texts)
+    except ValueError:
+        raise ValueError(
+            f"--{flag} must be numbers separated by commas, got {','.join(texts)!r}."
+        ) from None
 
 
 def flag_values() -> dict[str, Any]:

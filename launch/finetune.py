@@ -23,9 +23,9 @@ from absl import flags
 from jood import cli
 from jood import evaluation
 from jood import models
-from jood import spec
 from jood import suitability
 from jood.data import benchmarks
+from jood.data import fitting
 from jood.report import finetuning
 from jood.report import writing
 from jood.training import augmentation
@@ -98,9 +98,8 @@ _AUGMENT = flags.DEFINE_list(
 )
 _SEED = flags.DEFINE_integer("seed", 0, "The first seed.", 0)
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many; several give mean ± std.", 1)
-_DETECTORS = flags.DEFINE_string(
-    "detectors", "default", "Detectors to compare, as for launch/evaluate.py."
-)
+_DETECTORS = cli.define_detectors()
+flags.declare_key_flag("detectors")  # lists it in --help
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,10 +117,18 @@ def main(argv: list[str]) -> None:
     folder = pathlib.Path(_WORKDIR.value) / _slug(objective.spec)
     detectors = DETECTORS
     if _DETECTORS.value != "default":
+        backbone = _MODEL.value
+        if _CHECKPOINT.value is not None:
+            backbone = checkpoint.open(_CHECKPOINT.value).name
         detectors = {
-            **spec.split(_DETECTORS.value),
+            **cli.detectors(_DETECTORS.value, _BENCHMARK.value, backbone),
             finetuning.NORM: DETECTORS[finetuning.NORM],
         }
+    described = benchmarks.describe(_BENCHMARK.value)
+    if _OOD.value is not None:
+        fitting.check_ood(described, _OOD.value)
+    # Bad values end the job here, not after the pre-training.
+    _config(objective, described.image_size, _MODEL.value, "", _SEED.value)
     configuration = {**cli.flag_values(), "objective": objective.spec}
     del configuration["workdir"]
     printed = writing.finished(folder / "results", configuration, detectors)
@@ -199,28 +206,7 @@ def _after(
 ) -> dict[str, Any]:
     """The variables after fine-tuning."""
     network = start.network
-    rate = _LEARNING_RATE.value
-    if rate is None:
-        rate = LEARNING_RATES.get(_name(objective.spec), 0.05)
-    config = config_lib.TrainConfig(
-        benchmark=_BENCHMARK.value,
-        image_size=network.image_size,
-        model=network.name,
-        objective=objective.spec,
-        init_from=start.folder,
-        augment=tuple(_AUGMENT.value),
-        epochs=_EPOCHS.value,
-        batch_size=_BATCH_SIZE.value,
-        optimizer=_OPTIMIZER.value,
-        learning_rate=rate,
-        schedule=_SCHEDULE.value,
-        warmup_epochs=_WARMUP_EPOCHS.value,
-        decay_epochs=tuple(float(epoch) for epoch in _DECAY_EPOCHS.value),
-        decay_factor=_DECAY_FACTOR.value,
-        momentum=_MOMENTUM.value,
-        weight_decay=_WEIGHT_DECAY.value,
-        seed=seed,
-    )
+    config = _config(objective, network.image_size, network.name, start.folder, seed)
     data = data_lib.open_data(
         config, data_dir=_DATA_DIR.value, preprocessing=network.preprocessing
     )
@@ -231,6 +217,34 @@ def _after(
         folder,
         variables=network.variables,
         keeping=plan.Bookkeeping(validate_every=0),
+    )
+
+
+def _config(
+    objective: losses.Objective, image_size: int, model: str, init_from: str, seed: int
+) -> config_lib.TrainConfig:
+    """The run that fine-tunes."""
+    rate = _LEARNING_RATE.value
+    if rate is None:
+        rate = LEARNING_RATES.get(_name(objective.spec), 0.05)
+    return config_lib.TrainConfig(
+        benchmark=_BENCHMARK.value,
+        image_size=image_size,
+        model=model,
+        objective=objective.spec,
+        init_from=init_from,
+        augment=tuple(_AUGMENT.value),
+        epochs=_EPOCHS.value,
+        batch_size=_BATCH_SIZE.value,
+        optimizer=_OPTIMIZER.value,
+        learning_rate=rate,
+        schedule=_SCHEDULE.value,
+        warmup_epochs=_WARMUP_EPOCHS.value,
+        decay_epochs=cli.numbers("decay_epochs", _DECAY_EPOCHS.value),
+        decay_factor=_DECAY_FACTOR.value,
+        momentum=_MOMENTUM.value,
+        weight_decay=_WEIGHT_DECAY.value,
+        seed=seed,
     )
 
 

@@ -226,7 +226,7 @@ def _config(network: checkpoint.Trained | None) -> config_lib.TrainConfig:
         learning_rate=_LEARNING_RATE.value,
         schedule=_SCHEDULE.value,
         warmup_epochs=_WARMUP_EPOCHS.value,
-        decay_epochs=tuple(float(epoch) for epoch in _DECAY_EPOCHS.value),
+        decay_epochs=cli.numbers("decay_epochs", _DECAY_EPOCHS.value),
         decay_factor=_DECAY_FACTOR.value,
         momentum=_MOMENTUM.value,
         weight_decay=_WEIGHT_DECAY.value,
@@ -239,7 +239,9 @@ def _keeping(validate: validation.Validation, main_detector: str) -> plan.Bookke
     best = _BEST.value
     if best is None:
         default = "ood_factor" if main_detector == "ood_factor" else "energy"
-        best = f"noise_fpr95_{default}" if _VALIDATE_EVERY.value else ""
+        best = f"noise_fpr95_{default}"
+    elif not _VALIDATE_EVERY.value:
+        raise ValueError(f"--best={best} needs --validate_every above 0.")
     elif best not in validate.names:
         raise ValueError(
             f"--best must be a metric of the validation, one of "

@@ -12,6 +12,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 from jood.weights import checkpoint
 
@@ -95,9 +96,12 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(whole, tmp
         job.communicate()
         if len(rows(folder)) >= STEPS:
             break
-    run(folder)
+    assert "continuing at step" in run(folder)
     assert [int(row["step"]) for row in rows(folder)] == list(range(1, STEPS + 1))
     assert without_time(folder) == without_time(whole)
+    events = event_accumulator.EventAccumulator(str(folder)).Reload()
+    logged = [event.step for event in events.Scalars("train/loss")]
+    assert logged == list(range(1, STEPS + 1))
     assert rows(folder, "validation") == rows(whole, "validation")
     same_network(folder, whole)
 
@@ -115,7 +119,7 @@ def test_sigterm_saves_where_it_is_and_exits_cleanly(whole, tmp_path):
     step = int(rows(folder)[-1]["step"])
     assert checkpoints(folder)[-1] == step
     assert step < STEPS
-    run(folder)
+    assert f"continuing at step {step} of" in run(folder)
     same_network(folder, whole)
 
 
@@ -176,6 +180,7 @@ def test_two_devices_after_one_go_on_from_the_same_checkpoint(whole, tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "continuing at step" in done.stdout + done.stderr
     assert [int(row["step"]) for row in rows(folder)] == list(range(1, STEPS + 1))
 
 
@@ -183,5 +188,5 @@ def test_a_nan_stops_with_step_rate_and_checkpoint_on_the_command_line(tmp_path)
     printed = run(tmp_path / "nan", "--learning_rate=1e38", ok=False)
     assert "at learning rate" in printed
     assert "in step" in printed
-    assert "checkpoint" in printed
+    assert "There is no checkpoint before it" in printed
     assert "Traceback" not in printed

@@ -6,6 +6,7 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tiny_run
 
@@ -166,9 +167,84 @@ def test_if_no_checkpoint_is_whole_the_run_does_not_begin_anew(trained, tmp_path
     copy = shutil.copytree(folder, tmp_path / "copy")
     for step in steps(copy):
         (copy / str(step) / "position" / "metadata").write_text("{")
-    with pytest.raises(ValueError, match=r"none.*is whole; put aside: 8\.damaged, 7"):
+    for _ in range(2):  # a scheduler gives the same command again
+        with pytest.raises(ValueError, match=r"none of.*is whole: 8, 7\. Restore one"):
+            train(copy, config, keeping=keeping)
+        assert steps(copy) == steps(folder)
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError("no"), OSError("RESOURCE_EXHAUSTED")]
+)
+def test_a_checkpoint_that_the_machine_cannot_read_now_is_left_alone(
+    trained, tmp_path, monkeypatch, error
+):
+    folder, config, keeping, _ = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", fails)
+    with pytest.raises(OSError, match=r"cannot read the checkpoint.*left as it is"):
         train(copy, config, keeping=keeping)
-    assert steps(copy) == []
+    assert steps(copy) == steps(folder)
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
+    found = []
+
+    def validate(variables):
+        with pytest.raises(OSError, match="another process is training in") as error:
+            train(tmp_path)
+        found.append(error)
+        return {}
+
+    train(tmp_path, validate=validate)
+    assert found
+    train(tmp_path)  # and afterwards it is free
+
+
+def test_a_run_without_a_checkpoint_yields_to_a_mended_command(tmp_path):
+    wrong = dataclasses.replace(ONE, batch_size=5000)
+    with pytest.raises(ValueError, match="expected at least 5000"):
+        train(tmp_path, wrong)
+    train(tmp_path)
+    with pytest.raises(ValueError, match="batch_size: there 64, now 5000"):
+        train(tmp_path, wrong)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"checkpoints but no config\.json"):
+        train(tmp_path)
+
+
+def test_the_best_is_on_the_metric_that_the_run_goes_by_now(tmp_path):
+    config = dataclasses.replace(tiny_run.CONFIG, epochs=3)
+    values = iter([(0.9, 0.9), (0.2, 0.1), (0.3, 0.2)])
+
+    class DiedError(Exception):
+        pass
+
+    def validate(variables):
+        accuracy, fpr = next(values)
+        return {"accuracy": accuracy, "noise_fpr95_energy": fpr}
+
+    def once(variables):
+        if steps(tmp_path):
+            raise DiedError
+        return validate(variables)
+
+    keeping = plan.Bookkeeping(best="noise_fpr95_energy")
+    with pytest.raises(DiedError):
+        train(tmp_path, config, validate=once, keeping=keeping)
+    keeping = plan.Bookkeeping(best="accuracy")
+    train(tmp_path, config, validate=validate, keeping=keeping)
+    with run_folder.manager(tmp_path, create=False) as opened:
+        assert run_folder._chosen(opened, tmp_path, "best") == 4
+
+
+def test_a_validation_of_too_few_images_is_refused():
+    with pytest.raises(ValueError, match="one image in 50 leaves fewer than 10 of 256"):
+        tiny_run.data(held_out=50)
 
 
 def test_a_damaged_checkpoint_is_no_network(trained, tmp_path):

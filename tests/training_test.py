@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import logging
 import os
 import re
 import signal
@@ -52,7 +53,7 @@ def test_training_learns(tmp_path):
         },
     ],
 )
-def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path, changes):
+def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path, caplog, changes):
     config = dataclasses.replace(tiny_run.CONFIG, **changes)
     whole = train(tmp_path / "whole", config)
 
@@ -63,7 +64,9 @@ def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path, changes):
     keeping = plan.Bookkeeping(validate_every=1)
     with pytest.raises(stopping.StoppedError, match="step 5 of 8"):
         train(tmp_path / "stopped", config, validate=stop, keeping=keeping)
-    resumed = train(tmp_path / "stopped", config)
+    with caplog.at_level(logging.INFO, "jood"):
+        resumed = train(tmp_path / "stopped", config)
+    assert "continuing at step 5 of 8" in caplog.text
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)
 
 
@@ -118,6 +121,8 @@ def test_nan_loss_stops_with_step_rate_and_the_last_good_checkpoint(tmp_path):
     # Warm-up is linear over 8 steps.
     assert float(rate) == pytest.approx(1e38 * (int(step) - 1) / 8, rel=1e-3)
     assert not (tmp_path / step).exists()
+    saved = run_folder.load_variables(tmp_path, tiny_run.MODEL, (32, 32, 3))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved))
     without = dataclasses.replace(config, warmup_epochs=0)
     with pytest.raises(FloatingPointError, match="There is no checkpoint before it"):
         train(tmp_path / "other", without)

@@ -129,7 +129,9 @@ def build(names: Sequence[str], size: int) -> Augment:
 
 
 def check(names: Sequence[str]) -> None:
-    """Raises ValueError if a name is none of `NAMES`."""
+    """Raises ValueError if a name is none of `NAMES`, or there twice."""
     for name in names:
         if name not in _STEPS:
             raise names_lib.unknown("augmentation", name, _STEPS)
+    if len(set(names)) < len(names):
+        raise ValueError(f"augmentations must differ, got {', '.join(names)}.")

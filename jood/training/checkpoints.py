@@ -20,6 +20,7 @@ import os
 import pathlib
 from typing import Any
 
+import filelock
 from flax import serialization
 from flax import traverse_util
 import jax
@@ -31,6 +32,8 @@ from jood.training import run_folder
 from jood.training.state import TrainState
 
 _LOGGER = logging.getLogger(__name__)
+# What TensorStore says of a machine, not of a file.
+_PASSING = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE")
 
 
 class Checkpoints:
@@ -57,13 +60,21 @@ class Checkpoints:
         Raises:
           ValueError: the folder belongs to a run with another configuration; all
             differences are listed.
-          OSError: the folder cannot be written.
+          OSError: the folder cannot be written, or another process trains in it.
         """
         self._folder = pathlib.Path(folder).resolve()
         self._position, self._best = dict(position), best
-        if processes.is_first():
+        self._lock = filelock.FileLock(self._folder / ".lock", blocking=False)
+
+        def claim() -> None:
+            _lock(self._lock, self._folder)
             run_folder.claim(self._folder, config)
-        processes.wait("the folder is claimed")
+
+        try:
+            processes.first_does(claim)
+        except Exception:
+            self._lock.release()
+            raise
         self._policy = _LastAndBest(keep, {})
         self._manager = self._opened()
 
@@ -78,6 +89,7 @@ class Checkpoints:
                 raise
         finally:
             self._manager.close()
+            self._lock.release()
 
     def save(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         """Starts to write a checkpoint; training may go on meanwhile.
@@ -123,26 +135,30 @@ class Checkpoints:
     def restore(self, state: TrainState) -> TrainState:
         """Returns the newest whole state, placed as the given one is.
 
-        Checkpoints that cannot be read are put aside, as '<step>.damaged'; the log says
-        so. The given state is returned if the folder holds no checkpoint.
+        If an older one is whole, those after it that are damaged are put aside, as
+        '<step>.damaged'; the log says so. The given state is returned if the folder
+        holds no checkpoint.
 
         Raises:
           ValueError: the newest checkpoint is of another architecture (all differences
             are listed) or of other data; or there are checkpoints, none of them whole.
+          OSError: one may not be read, or memory or the file system failed meanwhile.
         """
-        aside: list[str] = []
+        damaged: list[int] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             found = self._read(step, state)
             if processes.all_agree(found is not None):
                 assert found is not None
                 self._check_position(found[1], step)
+                for other in damaged:
+                    self._put_aside(other)
                 return found[0]
-            aside.append(self._put_aside(step))
-        if aside:
+            damaged.append(step)
+        if damaged:
             raise ValueError(
-                f"none of the checkpoints in {self._folder} is whole; put aside: "
-                f"{', '.join(aside)}. Restore one from a backup, or delete the folder "
-                "to begin again."
+                f"none of the checkpoints in {self._folder} is whole: "
+                f"{', '.join(map(str, damaged))}. Restore one from a backup, or delete "
+                "the folder to begin again."
             )
         return state
 
@@ -163,7 +179,7 @@ class Checkpoints:
         try:
             tree = self._manager.item_metadata(step)["state"].tree
         except Exception as error:  # Orbax and TensorStore raise many kinds
-            _warn_of_damage(step, error)
+            self._check_damage(step, error)
             return None
         _check_shapes(self._folder / str(step), state, tree)
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
@@ -173,10 +189,26 @@ class Checkpoints:
             jax.block_until_ready(restored)
             return restored, run_folder.position(self._manager, step)
         except Exception as error:
-            _warn_of_damage(step, error)
+            self._check_damage(step, error)
             return None
 
-    def _put_aside(self, step: int) -> str:
+    def _check_damage(self, step: int, error: Exception) -> None:
+        """Warns of damage; raises OSError if it is the machine that failed."""
+        said = run_folder.summary(error)
+        passing = isinstance(error, (PermissionError, TimeoutError, MemoryError))
+        if passing or any(code in str(error) for code in _PASSING):
+            raise OSError(
+                f"cannot read the checkpoint {self._folder / str(step)} ({said}). It "
+                "is left as it is; mend that, and the same command goes on."
+            ) from error
+        _LOGGER.warning(
+            "the checkpoint of step %d is truncated or damaged (%s); the newest whole "
+            "one before it is taken",
+            step,
+            said,
+        )
+
+    def _put_aside(self, step: int) -> None:
         """Renames a damaged checkpoint: training will write that step again."""
         aside = self._folder / f"{step}.damaged"
         self._manager.close()
@@ -189,7 +221,6 @@ class Checkpoints:
         processes.wait(f"step {step} is put aside")
         self._policy.ratings.pop(step, None)
         self._manager = self._opened()
-        return aside.name
 
     def _check_position(self, found: Mapping[str, Any], step: int) -> None:
         differ = [
@@ -241,13 +272,18 @@ class _LastAndBest:
         return [step in steps[-self.keep :] or step == best for step in steps]
 
 
-def _warn_of_damage(step: int, error: Exception) -> None:
-    _LOGGER.warning(
-        "the checkpoint of step %d is truncated or damaged (%s); it is put aside, and "
-        "the newest whole one before it is taken",
-        step,
-        run_folder.summary(error),
-    )
+def _lock(lock: filelock.BaseFileLock, folder: pathlib.Path) -> None:
+    """Locks a run's folder, until the process ends however it does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        raise OSError(
+            f"another process is training in {folder}. Wait for it, or choose another "
+            "--workdir."
+        ) from None
+    except OSError as error:
+        raise run_folder.not_writable(folder, error) from error
 
 
 def _check_shapes(path: pathlib.Path, state: TrainState, tree: Any) -> None:

@@ -1,6 +1,7 @@
 """What a training run is: one frozen, printable record."""
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -125,6 +126,12 @@ class TrainConfig:
             problems.append(
                 "decay_epochs go with schedule='step', which needs at least one; got "
                 f"{self.schedule!r} and {self.decay_epochs}"
+            )
+        ends = [0.0, *self.decay_epochs, self.epochs]
+        if self.decay_epochs and not all(a < b for a, b in itertools.pairwise(ends)):
+            problems.append(
+                "decay_epochs must rise from above 0 to below epochs = "
+                f"{self.epochs}, got {self.decay_epochs}"
             )
         if self.new_head and not self.init_from:
             problems.append("new_head goes with init_from")

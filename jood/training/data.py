@@ -17,6 +17,7 @@ from jood.preprocessing import Preprocessing
 from jood.training.config import TrainConfig
 
 IN_MEMORY_SIZE = 64  # up to this side, in pixels, images are decoded once
+_FEWEST = 10  # held-out images that a validation makes sense with
 _WATCHED = 20  # without images held out, the validation takes every 20th
 
 
@@ -129,6 +130,11 @@ def _before_crop(fitted: Preprocessing) -> Preprocessing:
 
 def _parts(source: Source, held_out: int) -> tuple[Source, Source]:
     if held_out:
+        if len(source) < _FEWEST * held_out:
+            raise ValueError(
+                f"holding out one image in {held_out} leaves fewer than {_FEWEST} of "
+                f"{len(source)} for the validation. Choose a smaller --hold_out."
+            )
         kept, held = hold_out(source, held_out)
         return _plain(kept), _plain(held)
     watched = np.arange(0, len(source), min(_WATCHED, len(source)))

@@ -53,10 +53,19 @@ class Log:
           values: by column.
 
         Raises:
-          OSError: the folder cannot be written.
+          OSError: the folder cannot be written; the message names it.
         """
         if self._events is None:
             return
+        try:
+            self._write(kind, step, values)
+        except OSError as error:
+            raise OSError(
+                f"cannot write the log in {self._folder}: {error.strerror or error}. "
+                "Free space or make it writable; the same command goes on."
+            ) from error
+
+    def _write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         columns = ["step", *values]
         if kind not in self._files:
             self._files[kind] = self._opened(kind, columns)
@@ -65,6 +74,7 @@ class Log:
         file.flush()
         for name, value in values.items():
             self._events.add_scalar(f"{kind}/{name}", value, step)
+        self._events.flush()  # else a killed process takes two minutes with it
 
     def _opened(self, kind: str, columns: list[str]) -> tuple[Any, Any]:
         """Opens a file with the rows up to the start, which were complete."""

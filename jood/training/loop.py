@@ -41,6 +41,7 @@ from jood.training.step import make_step
 from jood.training.window import Window
 
 _LOGGER = logging.getLogger(__name__)
+_AGREE_EVERY = 50  # steps after which processes ask each other for a SIGTERM
 
 Validate = Callable[[Mapping[str, Any]], Mapping[str, float]]
 
@@ -75,8 +76,9 @@ def train(
       StoppedError: SIGTERM came; the state after the current step is saved.
       ValueError: the folder belongs to another configuration, architecture or data
         set, or the batch size does not fit the data or the devices.
-      FloatingPointError: the loss or its gradient is NaN or infinite; the message
-        names the step, the learning rate and the last checkpoint before it.
+      FloatingPointError: the loss, its gradient or a parameter is NaN or infinite; the
+        message names the step, the learning rate and the last checkpoint before it.
+        No such state is ever saved.
       OSError: the folder cannot be written.
     """
     keeping = keeping or Bookkeeping()
@@ -114,13 +116,17 @@ def train(
             window.add(metrics)
             bar.update(config.batch_size)
             due = plan.due(index)
-            asked = _asked(stop, due.log)
+            asked = _asked(stop, due.log or index % _AGREE_EVERY == 0)
             if due.log or asked:
                 values = window.values(checkpoints.latest)
                 log.write(logs.TRAIN, index, values)
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
                 if index % per_epoch == 0 or asked:
                     _tell(f"epoch {index / per_epoch:g}/{config.epochs}", values)
+            ends = due.validate or due.save or asked
+            if ends and not state.is_finite():  # the loss was that before the update
+                what = "a parameter is not finite"
+                raise window.diverged(what, index, checkpoints.latest())
             measured: Mapping[str, float] = {}
             if due.validate and validate is not None:
                 measured = validate(state.variables)
@@ -193,7 +199,7 @@ def _batches(
 
 
 def _asked(stop: stopping.Stop, together: bool) -> bool:
-    """Whether to stop now; several processes settle it when all of them log."""
+    """Whether to stop now; several processes settle it together."""
     if jax.process_count() == 1:
         return stop.asked
     return together and processes.any_agree(stop.asked)

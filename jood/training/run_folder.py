@@ -26,24 +26,30 @@ WHICH = ("last", "best")
 def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
     """Makes a folder that of a run, or finds out that it is that already.
 
+    A run that has no checkpoint yet has nothing to lose, so that another takes its
+    place: a command with a mistake in it can be mended and given again.
+
     Raises:
       ValueError: it belongs to a run with another configuration; all differences are
-        listed.
+        listed. Or it holds checkpoints, and nothing says of which run.
       OSError: it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path, partial = folder / CONFIG, folder / f"{CONFIG}.partial"
         partial.write_text(json.dumps(config, indent=2) + "\n")  # also tries to write
-        if path.exists():
+        begun = any(entry.name[:1].isdigit() for entry in folder.iterdir())
+        if begun:
             partial.unlink()
         else:
-            partial.rename(path)
+            partial.replace(path)
     except OSError as error:
-        raise OSError(
-            f"cannot write to the run's folder {folder}: {error.strerror or error}. "
-            "Choose another --workdir, or make it writable."
-        ) from error
+        raise not_writable(folder, error) from error
+    if not path.exists():
+        raise ValueError(
+            f"{folder} holds checkpoints but no {CONFIG}, so it is unknown of which "
+            "run. Restore the file, or choose another --workdir."
+        )
     # What an older jood did not know of has the value that it has by default.
     found = {**TrainConfig().as_json(), **read_config(folder)}
     config = json.loads(json.dumps(config))
@@ -57,6 +63,14 @@ def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
             f"{folder} belongs to a run with another configuration "
             f"({'; '.join(differ)}). Choose another --workdir or delete that folder."
         )
+
+
+def not_writable(folder: pathlib.Path, error: OSError) -> OSError:
+    """Returns the error that says which folder could not be written, and why."""
+    return OSError(
+        f"cannot write to the run's folder {folder}: {error.strerror or error}. Choose "
+        "another --workdir, or make it writable."
+    )
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -171,10 +185,11 @@ def _chosen(opened: ocp.CheckpointManager, path: pathlib.Path, which: str) -> in
         )
     if which == "last":
         return max(steps)
+    # The metric that the run goes by now: it may have had another before.
+    metric = position(opened, max(steps))["best"]
     rated = {}
     for step in steps:
-        said = position(opened, step)
-        value = rating(said["best"], said["validation"])
+        value = rating(metric, position(opened, step)["validation"])
         if value is not None:
             rated[step] = (value, step)  # of equal ones the later
     if not rated:

@@ -38,6 +38,16 @@ class TrainState(struct.PyTreeNode):
         """Returns what `model.apply` and `jood.observe` take."""
         return {**self.trained, "batch_stats": self.batch_stats}
 
+    def is_finite(self) -> bool:
+        """Whether the network and the optimiser hold no NaN and no infinity."""
+        return bool(_all_finite((self.variables, self.opt_state)))
+
+
+@jax.jit
+def _all_finite(arrays: Any) -> jax.Array:
+    leaves = jax.tree.leaves(arrays)
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
 
 def with_new_head(
     model: nn.Module, variables: Mapping[str, Any], image_size: int, seed: int

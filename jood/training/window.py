@@ -52,9 +52,10 @@ class Window:
             for name in ("loss", "gradient_norm"):
                 if not math.isfinite(metrics[name].total):
                     step = self._last + number + 1
-                    raise FloatingPointError(
-                        self._told(step, name, metrics[name], latest())
-                    )
+                    part = metrics[name]
+                    value = part.total / max(part.count, 1)
+                    what = f"the {name.replace('_', ' ')} is {value}"
+                    raise self.diverged(what, step, latest())
         sums = jax.tree.map(lambda *parts: float(sum(parts)), *steps)
         self._last += len(steps)
         self._steps = []
@@ -65,15 +66,21 @@ class Window:
             "images_per_second": len(steps) * self._batch_size / seconds,
         }
 
-    def _told(
-        self, step: int, name: str, part: Part, latest: pathlib.Path | None
-    ) -> str:
+    def diverged(
+        self, what: str, step: int, latest: pathlib.Path | None
+    ) -> FloatingPointError:
+        """Returns the error that ends a run: what is not finite, where, what is left.
+
+        Args:
+          what: "the loss is nan".
+          step: in which.
+          latest: the last checkpoint, None without any.
+        """
         rate = float(self._rate(step - 1))
-        what = f"the {name.replace('_', ' ')} is {part.total / max(part.count, 1)}"
         kept = "There is no checkpoint before it."
         if latest is not None:
             kept = f"The last good checkpoint is {latest}."
-        return (
+        return FloatingPointError(
             f"{what} in step {step}, at learning rate {rate:g}. {kept} Lower the "
             "learning rate, or lengthen the warm-up, in another --workdir; "
             "--init_from=FOLDER begins with the parameters of this run."
