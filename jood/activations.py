@@ -229,7 +229,7 @@ class MissingStageError(ValueError):
 
 def _predicted(logits: jax.Array) -> jax.Array:
     if not logits.shape[-1]:  # a backbone without classifier answers nothing
-        return jnp.zeros(len(logits), jnp.int32)
+        return jnp.zeros(logits.shape[0], jnp.int32)
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 

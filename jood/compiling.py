@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-_CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
+CPU = {"xla_cpu_experimental_ynn_fusion_type": ""}
 _LARGE = 1 << 22  # entries of an array, with which products cost what a network costs
 
 
@@ -41,7 +41,7 @@ def options() -> dict[str, Any] | None:
     if jax.default_backend() != "cpu":
         return None
     try:
-        jax.jit(lambda x: x + 1, compiler_options=_CPU)(0.0)
+        jax.jit(lambda x: x + 1, compiler_options=CPU)(0.0)
     except jax.errors.JaxRuntimeError:  # experimental: another XLA may not know it
         return None
-    return _CPU
+    return CPU

@@ -25,6 +25,7 @@ from jood import compatibility
 from jood import compiling
 from jood import core
 from jood import detector_io
+from jood import exporting
 from jood import features
 from jood import spec as spec_lib
 from jood.activations import Activations
@@ -246,6 +247,30 @@ class Detector:
         """Writes the detector into a new folder; see `jood.detector_io.save`."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         detector_io.save(path, **fields)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        image_shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        """Writes one file that scores images without jood; see `jood.exporting.export`.
+
+        Args:
+          path: a new file, usually '.zip'.
+          image_shape: (H, W, C) of the network's images; by default those it was
+            fitted or calibrated on.
+        """
+        self._check_fitted()
+        exporting.export(
+            path,
+            self._programs[True],
+            (self.variables, self.fitted or ()),
+            spec=self.component.spec,
+            preprocessing=self.preprocessing,
+            class_names=self.class_names,
+            calibration=self.calibration,
+            image_shape=image_shape or self.image_shape,
+        )
 
     @classmethod
     def load(

@@ -1,4 +1,4 @@
-"""Folders that appear complete or not at all."""
+"""Folders and files that appear complete or not at all."""
 
 from collections.abc import Iterator
 import contextlib
@@ -35,3 +35,18 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Yields a temporary path that becomes the file `path` when the block succeeds.
+
+    A file that is there already is replaced; `check_new` refuses it beforehand. The
+    folder must exist.
+    """
+    path = pathlib.Path(path)
+    prefix = f".{path.name}."
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
+        partial = pathlib.Path(folder) / path.name
+        yield partial
+        partial.replace(path)

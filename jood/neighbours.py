@@ -73,11 +73,16 @@ def _blockwise(
     bank: Any,
     k: int,
 ) -> Any:
-    """Searches with as many queries at a time as `_PRODUCTS` allows."""
+    """Searches with as many queries at a time as `_PRODUCTS` allows.
+
+    All at once in an exported program, where the number of queries is a symbol.
+    """
     bank = jnp.asarray(bank)
     queries = queries.astype(jnp.float32)
     check_bank(bank.shape, queries.shape[-1], k)
     count = queries.shape[0]
+    if not isinstance(count, int):
+        return search(queries, bank, k)
     blocks = max(-(-count * bank.shape[0] // _PRODUCTS), 1)
     if blocks == 1 or count <= 1:
         return search(queries, bank, k)

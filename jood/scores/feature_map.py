@@ -34,12 +34,15 @@ def sum_over_locations(
     Args:
       total: sum over some locations, [B, R, C] -> [B].
       z: of all locations, [B, HW, C].
-      at_once: the largest R, so that what `total` builds fits into memory.
+      at_once: the largest R, so that what `total` builds fits into memory. Where it
+        depends on a symbolic B, in an exported program, all are summed at once.
 
     Returns:
       float32 [B].
     """
     batch, locations, channels = z.shape
+    if not isinstance(at_once, int):
+        return total(z)
     size = max(1, min(locations, at_once))
     whole = locations // size * size
     blocks = z[:, :whole].reshape(batch, -1, size, channels).swapaxes(0, 1)

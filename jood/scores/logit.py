@@ -37,7 +37,7 @@ def log_odds(logits: jax.Array) -> jax.Array:
       float32 [B], in the order of p, at which float32 ends long before.
     """
     if logits.shape[-1] == 1:  # p = 1, whatever the image
-        return jnp.zeros(len(logits))
+        return jnp.zeros(logits.shape[0])
     classes = jnp.arange(logits.shape[-1])[None]
     largest = classes == logits.argmax(-1)[:, None]  # [B, K]
     others = jnp.where(largest, -jnp.inf, logits)
