@@ -35,6 +35,7 @@ from jood.fit import fit as fit
 from jood.network import Taps as Taps
 from jood.network import observe as observe
 from jood.preprocessing import Preprocessing as Preprocessing
+from jood.scorer import Scorer as Scorer
 from jood.selection import select as select
 from jood.spec import parse as parse
 from jood.version import VERSION

@@ -11,6 +11,8 @@ transparent, and of an animation the first frame counts. Two departures:
   by Pillow's own reader: at most 1 off.)
 """
 
+from collections.abc import Iterator
+import contextlib
 import io
 import os
 import pathlib
@@ -84,13 +86,17 @@ def decode(
     """
     if not isinstance(data, bytes):
         name, data = name or os.fspath(data), pathlib.Path(data).read_bytes()
-    try:
-        return np.asarray(_fitted(data, preprocessing))
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's readers raise nearly everything
-        name = name or f"({len(data)} bytes without a name)"
-        raise ImageError(name, _reason(error)) from error
+    with _named(name or f"({len(data)} bytes without a name)"):
+        return np.asarray(_decoded(data, preprocessing))
+
+
+def from_pillow(
+    image: Image.Image, name: str, preprocessing: Preprocessing | None = None
+) -> np.ndarray:
+    """Like `decode`, of an image that Pillow has opened; `name` is for errors."""
+    _silence_pillow()
+    with _named(name):
+        return np.asarray(_fitted(image, preprocessing))
 
 
 def version(preprocessing: Preprocessing | None) -> str:
@@ -103,7 +109,18 @@ def version(preprocessing: Preprocessing | None) -> str:
     )
 
 
-def _fitted(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Turns whatever goes wrong with an image into an error that names it."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise nearly everything
+        raise ImageError(name, _reason(error)) from error
+
+
+def _decoded(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
     _silence_pillow()
     if not data:
         raise ValueError("the file is empty")
@@ -115,9 +132,13 @@ def _fitted(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
                 f"it claims {file.width} x {file.height} pixels, which could be a "
                 f"decompression bomb (if not, raise PIL.Image.MAX_IMAGE_PIXELS={limit})"
             )
-        file.load()
-        image = _as_rgb(file)
-        turn = _TURNS.get(_orientation(file))
+        return _fitted(file, preprocessing)
+
+
+def _fitted(file: Image.Image, preprocessing: Preprocessing | None) -> Image.Image:
+    file.load()
+    image = _as_rgb(file)
+    turn = _TURNS.get(_orientation(file))
     if turn is not None:
         image = image.transpose(turn)
     return image if preprocessing is None else preprocessing.fit_pil(image)
@@ -134,7 +155,9 @@ def _as_rgb(image: Image.Image) -> Image.Image:
             f"its pixels are of mode {image.mode!r}, 32 bits, for which no range from "
             "black to white is agreed; save it with 8 or 16 bits"
         )
-    image.info.pop("transparency", None)  # `convert` would look for its colour
+    if "transparency" in image.info:  # `convert` would look for its colour
+        image = image.copy()
+        del image.info["transparency"]
     return image.convert("RGB")
 
 
