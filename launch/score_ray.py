@@ -1,0 +1,120 @@
+r"""Scores images with a saved detector on all machines of a Ray cluster.
+
+    pip install 'jood[ray]'
+    python launch/score_ray.py --detector=detectors/a --images=photos \
+        --output=runs/scores --workers=8
+    python launch/score_ray.py --detector=/shared/a.zip --images=/shared/paths.parquet \
+        --output=/shared/scores --address=auto --workers=64 --gpus_per_worker=1
+
+Each worker scores a shard of the list at a time and writes it whole. A worker that
+dies is started again, and the same command goes on with a job that was stopped.
+docs/deployment.md tells how this runs on a cluster and what it costs.
+"""
+
+import os
+import time
+from typing import Any
+
+from absl import flags
+import tqdm
+
+import jood
+from jood import cli
+
+_DETECTOR = flags.DEFINE_string(
+    "detector",
+    None,
+    "Folder of Detector.save or file of Detector.export, which all machines see.",
+    required=True,
+)
+_IMAGES = flags.DEFINE_string(
+    "images",
+    None,
+    "Folder of images; or Parquet file, or folder of such, with paths or images.",
+    required=True,
+)
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "Folder for the scores, which all machines see; a new one, or this job's.",
+    required=True,
+)
+_COLUMN = flags.DEFINE_string("column", "path", "The images' column in the Parquet.")
+_SHARD_SIZE = flags.DEFINE_integer(
+    "shard_size", 4096, "Images that a worker scores and writes at a time.", 1
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 64, "Images that the network sees at once.", lower_bound=1
+)
+_WORKERS = flags.DEFINE_integer("workers", 1, "Worker processes.", lower_bound=1)
+_CPUS = flags.DEFINE_integer(
+    "cpus_per_worker", 1, "CPU cores of each, for decoding images.", lower_bound=1
+)
+_GPUS = flags.DEFINE_float("gpus_per_worker", 0, "GPUs of each.", lower_bound=0)
+_ADDRESS = flags.DEFINE_string(
+    "address", None, "Of a Ray cluster, or 'auto'; else Ray starts on this machine."
+)
+_CSV = flags.DEFINE_bool("csv", False, "Also write all scores into scores.csv.")
+_PRICE = flags.DEFINE_float(
+    "price_per_hour",
+    None,
+    "Of all workers together, to print what a million images cost.",
+    lower_bound=0,
+)
+
+
+def main(argv: list[str]) -> None:
+    """Plans the job, lets Ray run what is missing, and checks the whole."""
+    del argv
+    try:
+        import ray
+
+        from jood import fleet
+    except ImportError as error:
+        raise ValueError(f"{error}: pip install 'jood[ray]'.") from None
+    detector = os.path.abspath(_DETECTOR.value)  # workers start in other folders
+    scorer = jood.Scorer(detector, _COLUMN.value, _BATCH_SIZE.value, _CPUS.value)
+    job = fleet.plan(_IMAGES.value, _OUTPUT.value, scorer, _SHARD_SIZE.value)
+    missing = job.missing()
+    print(f"{len(job.shards())} shards, {len(missing)} of them to be scored")
+
+    class Worker:
+        """What each process of Ray's pool runs."""
+
+        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+            return fleet.score(job, fleet.Shard(**row))
+
+    cores = None if _ADDRESS.value else _WORKERS.value * _CPUS.value
+    worker: Any = Worker  # Ray's types know functions only
+    ray.init(_ADDRESS.value, num_cpus=cores, include_dashboard=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    began, images = time.perf_counter(), 0
+    try:
+        if missing:
+            rows = [shard._asdict() for shard in missing]
+            # A block a shard, so that Ray hands them out one by one.
+            shards = ray.data.from_items(rows, override_num_blocks=len(rows))
+            done = shards.map(
+                worker,
+                compute=ray.data.ActorPoolStrategy(size=_WORKERS.value),
+                num_cpus=_CPUS.value,
+                num_gpus=_GPUS.value,
+            )
+            for counts in tqdm.tqdm(done.iter_rows(), total=len(rows), unit="shard"):
+                images += counts["images"]
+    finally:
+        ray.shutdown()
+    seconds = time.perf_counter() - began
+    total = fleet.finish(job, as_csv=_CSV.value)
+    print(", ".join(f"{name} {total[name]}" for name in total if name != "seconds"))
+    if images:
+        rate = images / seconds
+        print(f"{images} images in {seconds:.1f} s with the start, {rate:.1f} a second")
+        if _PRICE.value is not None:
+            cost = _PRICE.value / 3600 / rate * 1e6
+            print(f"at {_PRICE.value} per hour a million images cost {cost:.2f}")
+    print(f"written to {job.output}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
