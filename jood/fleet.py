@@ -12,8 +12,6 @@ In the folder of the output:
     images.parquet the list, if a folder of images was given
     parts/         part-000000.parquet, ...: the list's columns and the scores
     summary.json   counts, when all is done
-
-It needs pyarrow, which the extra `jood[ray]` brings.
 """
 
 import dataclasses

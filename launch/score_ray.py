@@ -20,6 +20,7 @@ import tqdm
 
 import jood
 from jood import cli
+from jood import fleet
 
 _DETECTOR = flags.DEFINE_string(
     "detector",
@@ -68,8 +69,6 @@ def main(argv: list[str]) -> None:
     del argv
     try:
         import ray
-
-        from jood import fleet
     except ImportError as error:
         raise ValueError(f"{error}: pip install 'jood[ray]'.") from None
     detector = os.path.abspath(_DETECTOR.value)  # workers start in other folders

@@ -7,16 +7,13 @@ import pickle
 
 import numpy as np
 from PIL import Image
+import pyarrow as pa
+from pyarrow import parquet
 import pytest
 from scorer_test import single
 
 import jood
-
-pa = pytest.importorskip("pyarrow")
-
-from pyarrow import parquet  # noqa: E402
-
-from jood import fleet  # noqa: E402
+from jood import fleet
 
 COUNT = 23
 

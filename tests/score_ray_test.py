@@ -10,6 +10,8 @@ import time
 
 import numpy as np
 from PIL import Image
+import pyarrow as pa
+from pyarrow import parquet
 import pytest
 from scorer_test import pixels_to
 
@@ -17,9 +19,6 @@ import jood
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="needs Ray: pip install 'jood[ray]'")
-
-import pyarrow as pa  # noqa: E402
-from pyarrow import parquet  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parent.parent
 HOW = jood.Preprocessing((0.5, 0.4, 0.3), (0.2, 0.3, 0.4), resize=16, crop=16)

@@ -1,0 +1,109 @@
+"""Measures what scoring image files costs: `jood.Scorer` from files to scores.
+
+    JOOD_DATA_DIR=... python launch/measure_scoring.py --price_per_core_hour=0.04
+
+Files, some of them several times, are decoded, resized and cropped to 224 pixels and
+scored. Beside the images per second stands the time of all cores that the process
+used, which hardly depends on what else the machine does; the cost is of that time.
+The weights are random: time does not depend on them.
+"""
+
+from collections.abc import Callable
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+from typing import Any
+
+from absl import flags
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jood
+from jood import cli
+from jood import preprocessing as preprocessing_lib
+from jood.data import decoding
+from jood.data import file_lists
+
+_FOLDER = flags.DEFINE_string(
+    "folder", None, "Of image files, at any depth; by default $JOOD_DATA_DIR/images."
+)
+_MODEL = flags.DEFINE_enum("model", "resnet50", jood.models.names(), "The network.")
+_METHOD = flags.DEFINE_string("method", "fs_ta_energy", "What scores.")
+_IMAGES = flags.DEFINE_integer("images", 256, "Images per run.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch_size", 32, "Images per batch.", lower_bound=1)
+_THREADS = flags.DEFINE_integer("threads", 2, "That decode.", lower_bound=1)
+_RUNS = flags.DEFINE_integer("runs", 3, "Runs of each, in turn.", lower_bound=1)
+_PRICE = flags.DEFINE_float(
+    "price_per_core_hour", 0.04, "Of one core for an hour, in any currency.", 0
+)
+
+_PREPROCESSING = preprocessing_lib.Preprocessing(
+    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=256, crop=224
+)
+
+
+def main(argv: list[str]) -> None:
+    """Times decoding alone, scoring alone and both, and prints what they cost."""
+    del argv
+    data_dir = os.environ.get("JOOD_DATA_DIR")
+    if _FOLDER.value is None and data_dir is None:
+        raise ValueError("name a folder of images with --folder.")
+    folder = pathlib.Path(_FOLDER.value or os.path.join(str(data_dir), "images"))
+    names = file_lists.images(folder)
+    files = [str(folder / names[i % len(names)]) for i in range(_IMAGES.value)]
+    detector = _detector()
+    fitted = [decoding.decode(f, preprocessing=_PREPROCESSING) for f in files]
+    with tempfile.TemporaryDirectory() as near:
+        detector.save(os.path.join(near, "detector"))
+        scorer = jood.Scorer(
+            os.path.join(near, "detector"), "image", _BATCH.value, _THREADS.value
+        )
+        contenders: dict[str, Callable[[], Any]] = {
+            "decode": lambda: [
+                decoding.decode(f, preprocessing=_PREPROCESSING) for f in files
+            ],
+            "score": lambda: scorer({"image": fitted}),
+            "decode and score": lambda: scorer({"image": files}),
+        }
+        scorer({"image": fitted[:1]})  # compiles
+        times: dict[str, list[tuple[float, float]]] = {n: [] for n in contenders}
+        for _ in range(_RUNS.value):
+            for name, run in contenders.items():
+                wall, cores = time.perf_counter(), time.process_time()
+                run()
+                elapsed = time.perf_counter() - wall, time.process_time() - cores
+                times[name].append(elapsed)
+    print(
+        f"{len(files)} images of {len(names)} files, {_MODEL.value}, {_METHOD.value}, "
+        f"{jax.default_backend()}, {os.cpu_count()} cores, batches of {_BATCH.value}, "
+        f"median of {_RUNS.value} runs"
+    )
+    for name, runs in times.items():
+        wall, cores = (statistics.median(column) for column in zip(*runs, strict=True))
+        cost = cores / len(files) * 1e6 / 3600 * _PRICE.value
+        print(
+            f"  {name:17} {len(files) / wall:7.1f} images/s   "
+            f"{1000 * cores / len(files):7.2f} core-ms an image   "
+            f"{cost:7.2f} a million images at {_PRICE.value} a core and hour"
+        )
+
+
+def _detector() -> jood.Detector:
+    """A detector that was fitted on noise."""
+    model = jood.models.create(_MODEL.value, 1000)
+    images = jnp.zeros((1, 224, 224, 3))
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    method = jood.parse(_METHOD.value)
+    detector = jood.Detector(method, model, variables, _PREPROCESSING)
+    noise = np.random.default_rng(0).integers(
+        0, 256, (_BATCH.value, 224, 224, 3), dtype=np.uint8
+    )
+    batches = [(noise, np.arange(len(noise)) % 1000)]
+    return detector.fit(batches).calibrate(batches)
+
+
+if __name__ == "__main__":
+    cli.run(main)
