@@ -81,7 +81,10 @@ def main(argv: list[str]) -> None:
         """What each process of Ray's pool runs."""
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-            return fleet.score(job, fleet.Shard(**row))
+            try:
+                return fleet.score(job, fleet.Shard(**row))
+            except (ValueError, OSError) as error:  # to be told without Ray's traces
+                return {"error": str(error)}
 
     cores = None if _ADDRESS.value else _WORKERS.value * _CPUS.value
     worker: Any = Worker  # Ray's types know functions only
@@ -100,6 +103,8 @@ def main(argv: list[str]) -> None:
                 num_gpus=_GPUS.value,
             )
             for counts in tqdm.tqdm(done.iter_rows(), total=len(rows), unit="shard"):
+                if "error" in counts:
+                    raise ValueError(counts["error"])
                 images += counts["images"]
     finally:
         ray.shutdown()

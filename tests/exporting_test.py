@@ -238,6 +238,29 @@ def test_every_method_can_be_exported(tmp_path):
         )
 
 
+@pytest.mark.slow
+def test_a_real_network_on_real_photographs(data_dir, tmp_path):
+    name = "akamaster_resnet20-12fca82f.npz"
+    model = jood.models.create("resnet20", 10)
+    variables = jood.weights.load(data_dir / "weights" / name, model)
+    how = jood.Preprocessing(
+        (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), resize=36, crop=32
+    )
+    methods = jood.parse("bundle(fs=fs_ta_energy, himplos=himplos, knn=knn(k=5))")
+    detector = jood.Detector(methods, model, variables, how)
+    with np.load(data_dir / "reference" / name) as known:
+        images, labels = known["images"], known["labels"]
+    detector = detector.fit([(images[:64], labels[:64])]).calibrate([images[64:]])
+    detector.export(tmp_path / "d.zip")
+    about, score = standalone_loader.load(tmp_path / "d.zip")
+    files = sorted((data_dir / "images" / "imagenet_sample").iterdir())[:20]
+    columns = score(np.stack([standalone_loader.read(f, about) for f in files]))
+    expected = detector([decoding.decode(f) for f in files])
+    for name, values in expected.items():
+        np.testing.assert_allclose(columns[f"score_{name}"], values, rtol=1e-6)
+        assert len(set(values.tolist())) == 20
+
+
 def test_a_method_that_calls_back_to_python_is_refused(tmp_path):
     def call_back(acts):
         shape = jax.ShapeDtypeStruct(acts.logits.shape[:1], jnp.float32)

@@ -16,6 +16,7 @@ import pytest
 from scorer_test import pixels_to
 
 import jood
+from jood import fleet
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="needs Ray: pip install 'jood[ray]'")
@@ -50,7 +51,7 @@ def few(photos):
     return sorted(photos.iterdir())[:DISTINCT]
 
 
-def start(photos, output):
+def start(photos, output, *arguments):
     return subprocess.Popen(
         [
             sys.executable,
@@ -62,6 +63,7 @@ def start(photos, output):
             f"--shard_size={SHARD}",
             "--batch_size=4",
             "--price_per_hour=1",
+            *arguments,
         ],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
@@ -120,19 +122,27 @@ def test_a_killed_worker_loses_no_image_and_none_is_scored_twice(photos, tmp_pat
     assert "a million images cost" in printed
 
 
-def test_a_stopped_job_goes_on(photos, tmp_path):
+def test_a_job_goes_on_with_what_is_missing(photos, tmp_path):
     output = tmp_path / "out"
-    job = start(photos, output)
-    wait_for(lambda: len(processes(output)) >= 3, job)
-    job.terminate()
-    job.communicate(timeout=100)
-    stopped = {path: path.stat().st_mtime_ns for path in output.glob("parts/part-*")}
-    assert 3 <= len(stopped) < COUNT // SHARD
-    job = start(photos, output)
-    printed, _ = job.communicate(timeout=200)
-    assert job.returncode == 0, printed
-    assert all(path.stat().st_mtime_ns == then for path, then in stopped.items())
+    scorer = jood.Scorer(photos.parent / "detector", "path", batch_size=4)
+    plan = fleet.plan(photos, output, scorer, SHARD)
+    for shard in plan.shards()[::3]:
+        fleet.score(plan, shard)
+    before = {path: path.stat().st_mtime_ns for path in output.glob("parts/part-*")}
+    printed, _ = start(photos, output).communicate(timeout=200)
+    assert f"{COUNT // SHARD} shards, {len(plan.shards()) - len(before)} of" in printed
+    assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     check_output(photos, output)
+
+
+def test_what_stops_every_worker_is_said_in_one_message(photos, tmp_path):
+    paths = [f"/not/mounted/{i}.png" for i in range(COUNT)]
+    parquet.write_table(pa.table({"path": paths}), tmp_path / "in.parquet")
+    job = start(photos, tmp_path / "out", f"--images={tmp_path / 'in.parquet'}")
+    printed, _ = job.communicate(timeout=100)
+    assert job.returncode == 1, printed
+    assert "error: none of the 4 images of rows" in printed
+    assert "Traceback" not in printed
 
 
 MAP_BATCHES = """
