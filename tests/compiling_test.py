@@ -33,7 +33,7 @@ def test_arguments_of_jit_are_passed_on():
 
 
 def test_options_that_the_compiler_does_not_know_are_left_out(fresh, monkeypatch):
-    monkeypatch.setattr(compiling, "_CPU", {"xla_no_such_option": ""})
+    monkeypatch.setattr(compiling, "CPU", {"xla_no_such_option": ""})
     assert compiling.options() is None
     assert compiling.jit(lambda x: 2 * x)(jnp.ones(2)).tolist() == [2, 2]
 

@@ -189,6 +189,11 @@ def test_the_loader_is_short_and_imports_nothing_of_jood():
     assert "from jood" not in text
 
 
+def test_compiler_options_that_another_xla_does_not_know_are_left_out():
+    run = standalone_loader._jit(lambda x: 2 * x, {"xla_no_such_option": ""})
+    assert run(3.0) == 6.0
+
+
 def test_floating_images_without_preprocessing_or_calibration(tmp_path):
     detector = fitted()
     detector.export(tmp_path / "toy.zip")
