@@ -1,6 +1,6 @@
 """What the command-line jobs share: quiet logs, clear errors, flags for detectors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import logging
 import sys
 from typing import Any
@@ -13,6 +13,7 @@ from tqdm.contrib import logging as tqdm_logging
 from jood import compose
 from jood import presets
 from jood import spec
+from jood.data import benchmarks
 from jood.perturbation import NETWORK
 from jood.training import processes
 from jood.training.stopping import StoppedError
@@ -63,6 +64,28 @@ def numbers(flag: str, texts: Sequence[str]) -> tuple[float, ...]:
         raise ValueError(
             f"--{flag} must be numbers separated by commas, got {','.join(texts)!r}."
         ) from None
+
+
+def benchmark_name(
+    asked: str | None, source: Mapping[str, Any], checkpoint: str
+) -> str:
+    """Returns --benchmark, or what a network says that it was trained on.
+
+    Args:
+      asked: the flag's value.
+      source: of the network.
+      checkpoint: its folder, for the message.
+
+    Raises:
+      ValueError: neither says one.
+    """
+    name = asked or source.get("benchmark")
+    if name is None:
+        raise ValueError(
+            f"{checkpoint} was converted, so it does not say what to score: "
+            f"give --benchmark, one of {', '.join(benchmarks.names())}."
+        )
+    return name
 
 
 def flag_values() -> dict[str, Any]:

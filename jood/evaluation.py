@@ -36,6 +36,7 @@ class Evaluation:
       skipped: images that could not be read and were left out: which and why, by
         set ('id_train', 'id_test' or an OOD set).
       waiting: fraction of the time that was spent waiting for data.
+      skipped_at: places in their sets of the images in `skipped`, which have no score.
     """
 
     accuracy: float
@@ -43,6 +44,19 @@ class Evaluation:
     ood_scores: dict[str, dict[str, np.ndarray]]
     skipped: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     waiting: float = 0.0
+    skipped_at: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+
+    def scores(self, name: str, detector: str) -> np.ndarray:
+        """Returns a detector's scores of 'id_test' or of an OOD set, float32 [N]."""
+        own = self.id_scores if name == "id_test" else self.ood_scores[name]
+        return own[detector]
+
+    def places(self, name: str) -> np.ndarray:
+        """Returns where in its set each scored image is, int [N]; see `scores`."""
+        left_out = self.skipped_at.get(name, [])
+        some = next(iter(self.id_scores))
+        every = np.arange(len(self.scores(name, some)) + len(left_out))
+        return np.delete(every, left_out)
 
     def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
         """Returns {detector: {OOD set: {metric: fraction}}}."""
@@ -139,6 +153,11 @@ def evaluate(
             if part.batches.skipped
         },
         waiting=waited / total if total else 0.0,
+        skipped_at={
+            name: list(part.batches.skipped)
+            for name, part in every.items()
+            if part.batches.skipped
+        },
     )
 
 

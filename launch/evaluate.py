@@ -70,6 +70,11 @@ _SELECT = flags.DEFINE_bool(
     "Also choose TA's k and stage, λ, and HIMPLoS's mask and clip, on Gaussian noise "
     "against ID images held out from the training set; adds rows and the curves.",
 )
+_EXAMINE = flags.DEFINE_string(
+    "examine",
+    None,
+    "Row whose worst mistakes the report shows; else that with the best mean AUROC.",
+)
 _DETECTORS = cli.define_detectors()
 flags.declare_key_flag("detectors")  # lists it in --help
 
@@ -98,6 +103,10 @@ def main(argv: list[str]) -> None:
         curves = paper_grids.run(detector, benchmark, _BATCH_SIZE.value)
         chosen = {name: curve.best.spec for name, curve in curves.items()}
         detectors = {**detectors, **chosen}
+    if _EXAMINE.value not in (None, *detectors):
+        raise ValueError(
+            f"--examine={_EXAMINE.value} is no row; rows: {', '.join(detectors)}."
+        )
     _, result = evaluation.evaluate(
         _detector(detectors, benchmark, network),
         benchmark,
@@ -127,6 +136,7 @@ def main(argv: list[str]) -> None:
         model=network.model,
         variables=network.variables,
         curves=curves,
+        examine=_EXAMINE.value,
     )
     for name, curve in curves.items():
         print(f"\n{name}: {curve.method}, on noise\n{curve.text()}")
@@ -138,14 +148,8 @@ def main(argv: list[str]) -> None:
 
 def _open_benchmark(network: checkpoint.Trained) -> benchmarks.Benchmark:
     """The benchmark that is asked for, with the network's own preprocessing."""
-    name = _BENCHMARK.value or network.source.get("benchmark")
-    if name is None:
-        raise ValueError(
-            f"{_CHECKPOINT.value} was converted, so it does not say what to score: "
-            f"give --benchmark, one of {', '.join(benchmarks.names())}."
-        )
     return benchmarks.get(
-        name,
+        cli.benchmark_name(_BENCHMARK.value, network.source, _CHECKPOINT.value),
         data_dir=_DATA_DIR.value,
         image_size=network.image_size,
         preprocessing=network.preprocessing,

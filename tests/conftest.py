@@ -50,3 +50,19 @@ def golden_dir() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"no golden scores in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium that Playwright drives."""
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright, which drives a browser, is missing"
+    )
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser")]
+    path = next((name for name in found if name), None)
+    if path is None:
+        pytest.skip("no browser: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path)
+        yield opened
+        opened.close()

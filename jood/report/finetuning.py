@@ -18,7 +18,7 @@ from jood import folders
 from jood.data.benchmark import Benchmark
 from jood.evaluation import Evaluation
 from jood.report import finetuning_plots
-from jood.report import heatmaps
+from jood.report import looking
 from jood.report import tables
 from jood.report import writing
 
@@ -134,7 +134,7 @@ def write(
     drawn = {"before": networks.before, f"after {label}": networks.after}
     seen = {"before": pairs[0].before, f"after {label}": pairs[0].after}
     pictures = {"norms": finetuning_plots.norm_distributions(seen, NORM)}
-    if heatmaps.can_draw(networks.model, benchmark):
+    if looking.has_maps(networks.model, benchmark):
         pictures["heatmaps"] = finetuning_plots.norm_heatmaps(
             benchmark, networks.model, drawn
         )

@@ -1,44 +1,19 @@
 """Heatmaps of the last feature map, without and with Threshold Activation."""
 
-from collections.abc import Mapping
-import functools
-from typing import Any
-
-from flax import linen as nn
-import jax
-import jax.numpy as jnp
 from matplotlib import figure
 import numpy as np
 
-from jood import compose
 from jood.data.benchmark import Benchmark
 from jood.data.sources import Source
-from jood.network import Taps
-from jood.network import observe
 from jood.report import plots
-from jood.scores.feature_map import feature_sim
-from jood.scores.feature_map import mean_absolute_deviation
-from jood.transforms.ta import ta
+from jood.report.looking import Look
 
 ID_SHOWN = 4
 OOD_SHOWN = (0, 7)
 OOD_SETS_SHOWN = 5
 
 
-def can_draw(model: nn.Module, benchmark: Benchmark) -> bool:
-    """Whether a model has maps [B, H, W, C] at C4 and C5 (a transformer has tokens)."""
-    size = benchmark.image_size
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    taps = Taps(head=None)  # whatever its head, it is not looked at
-    look = functools.partial(observe, model, taps=taps)
-    stages = jax.eval_shape(look, variables, images).stages
-    return all(name in stages and stages[name].ndim == 4 for name in ("C4", "C5"))
-
-
-def draw(
-    benchmark: Benchmark, model: nn.Module, variables: Mapping[str, Any], k: float
-) -> figure.Figure:
+def draw(benchmark: Benchmark, look: Look, k: float) -> figure.Figure:
     """Draws Feature Sim's Fig. 1 on a benchmark's own images.
 
     A heatmap is the last map summed over channels (App. C.1). All share one colour
@@ -46,41 +21,24 @@ def draw(
 
     Args:
       benchmark: where images come from.
-      model: a network with a stage C4 before its last.
-      variables: its parameters and statistics.
-      k: TA's threshold.
+      look: `looking.reader` of a network that `looking.has_maps`.
+      k: TA's threshold, as `look` has it.
     """
     shown = images_shown(benchmark)
-    component = compose.chain(ta(k=k), feature_sim())
-    (edit,) = component.edits[0]
-
-    @jax.jit
-    def maps(images: jax.Array) -> tuple[Any, ...]:
-        acts = observe(
-            model,
-            variables,
-            benchmark.preprocessing(images),
-            edits=component.edits,
-            taps=Taps(head=None),
-        )
-        plain, edited = acts.stage("C5"), acts.edit(edit.spec).stage("C5")
-        return (
-            plain.sum(-1),
-            edited.sum(-1),
-            mean_absolute_deviation(plain),
-            mean_absolute_deviation(edited),
-        )
-
-    results = {name: jax.device_get(maps(images)) for name, images in shown.items()}
-    top = max(float(result[0].max()) for result in results.values())
+    seen = {name: look(images) for name, images in shown.items()}
+    maps = [
+        {name: np.asarray(getattr(one, field)) for name, one in seen.items()}
+        for field in ("plain", "edited", "plain_score", "edited_score")
+    ]
+    top = max(float(heatmap.max()) for heatmap in maps[0].values())
     labels = ("without TA", f"with TA, k = {k:g}")
     return plots.heatmaps(
         shown,
         [
             plots.HeatmapRow(
                 label,
-                {name: result[i] for name, result in results.items()},
-                {n: [f"FS {x:.2f}" for x in r[2 + i]] for n, r in results.items()},
+                maps[i],
+                {name: [f"FS {x:.2f}" for x in s] for name, s in maps[2 + i].items()},
                 top,
             )
             for i, label in enumerate(labels)

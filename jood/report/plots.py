@@ -5,6 +5,7 @@ import itertools
 from typing import NamedTuple
 
 from matplotlib import figure
+from matplotlib import layout_engine
 import numpy as np
 
 from jood import metrics
@@ -21,7 +22,11 @@ def grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]
     """Returns a figure with so many panels, at most three side by side, and these."""
     columns = min(3, panels)
     rows = -(-panels // columns)
-    fig = figure.Figure(figsize=(width * columns, height * rows), layout="constrained")
+    fig = figure.Figure(
+        figsize=(width * columns, height * rows),
+        # Inches between panels: else titles touch the labels above them.
+        layout=layout_engine.ConstrainedLayoutEngine(h_pad=0.1),
+    )
     axes = fig.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes[panels:]:
         axis.set_axis_off()
@@ -89,7 +94,8 @@ def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
         axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", title=f"ID vs {ood}")
         axis.set_xlabel("OOD accepted (FPR)")
         axis.set_ylabel("ID accepted (TPR)")
-        axis.legend(title="AUROC in %", loc="lower right", fontsize=8, frameon=False)
+        legend = axis.legend(title="AUROC in %", loc="lower right", fontsize=8)
+        legend.get_frame().set(edgecolor="none", alpha=0.75)
     return fig
 
 

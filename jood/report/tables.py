@@ -196,9 +196,8 @@ def text(table: Table, style: str = "simple") -> str:
         + [_cell(table, name, column, mark, style) for column in table.columns]
         for name in table.detectors
     ]
-    dented = _dented(table.incomplete, table.skipped)
     headers = ["detector"] + [
-        _escape(c + "*" if c in dented else c, style) for c in table.columns
+        _escape(title, style) for title in column_titles(table).values()
     ]
     style = "latex_raw" if style == "latex_booktabs" else style
     body = tabulate.tabulate(
@@ -210,6 +209,28 @@ def text(table: Table, style: str = "simple") -> str:
     return body
 
 
+def leader(table: Table) -> str:
+    """Returns the detector with the highest AUROC, averaged over all sets."""
+    overall = table.columns[-1]
+    return max(table.detectors, key=lambda n: table.mean(n, overall, "AUROC"))
+
+
+def column_titles(table: Table) -> dict[str, str]:
+    """Returns what stands above each column: a star at what is not whole."""
+    dented = _dented(table.incomplete, table.skipped)
+    return {c: c + "*" if c in dented else c for c in table.columns}
+
+
+def value_text(
+    table: Table, detector: str, column: str, metric: str, plus_minus: str = " ± "
+) -> str:
+    """Returns a value in percent, of several seeds with its standard deviation."""
+    shown = f"{table.mean(detector, column, metric):.1f}"
+    if len(table.values) > 1:
+        shown += f"{plus_minus}{table.std(detector, column, metric):.1f}"
+    return shown
+
+
 def _cell(table: Table, name: str, column: str, mark: str, style: str) -> str:
     plus_minus = r"$\pm$" if style == "latex_booktabs" else "±"
     cells = []
@@ -217,9 +238,7 @@ def _cell(table: Table, name: str, column: str, mark: str, style: str) -> str:
         value = f"{table.mean(name, column, metric):.1f}"
         everyone = [f"{table.mean(n, column, metric):.1f}" for n in table.detectors]
         best = min if metric in metrics.LOWER_IS_BETTER else max
-        shown = value
-        if len(table.values) > 1:
-            shown += f"{plus_minus}{table.std(name, column, metric):.1f}"
+        shown = value_text(table, name, column, metric, plus_minus)
         is_best = float(value) == best(float(v) for v in everyone)
         cells.append(mark.format(shown) if is_best else shown)
     return " / ".join(cells)

@@ -1,7 +1,8 @@
 """Results folders: complete or absent, never half-written.
 
 A folder holds the table in four formats, `results.json` (what was run, by which
-versions, and every number) and the pictures as PNG and PDF.
+versions, and every number), the pictures as PNG and PDF, and `report.html`, which shows
+all of it on one page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,13 @@ from jood import presets
 from jood.data.benchmark import Benchmark
 from jood.evaluation import Evaluation
 from jood.report import heatmaps
+from jood.report import looking
+from jood.report import mistakes
+from jood.report import mistakes_cards
 from jood.report import plots
+from jood.report import results_page
+from jood.report import sample_plots
+from jood.report import sampling
 from jood.report import tables
 from jood.selection import Selection
 
@@ -54,6 +61,7 @@ def write(
     model: nn.Module,
     variables: Mapping[str, Any],
     curves: Mapping[str, Selection] | None = None,
+    examine: str | None = None,
 ) -> str:
     """Writes a results folder; returns the table as text.
 
@@ -66,6 +74,8 @@ def write(
       model: the network, for the heatmaps.
       variables: of the first seed.
       curves: selections whose best candidates are rows of the table.
+      examine: the row whose mistakes the page shows; None for the one with the
+        highest mean AUROC.
     """
     table = tables.build(
         results,
@@ -84,11 +94,15 @@ def write(
         "histograms": plots.histograms(results[0], shown),
         "roc": plots.roc_curves(results[0], shown),
     }
-    if heatmaps.can_draw(model, benchmark):
-        pictures["heatmaps"] = heatmaps.draw(benchmark, model, variables, k)
+    look = looking.reader(benchmark, model, variables, k)
+    if looking.has_maps(model, benchmark):
+        pictures["heatmaps"] = heatmaps.draw(benchmark, look, k)
+    examined = examine or tables.leader(table)
+    found = mistakes.find(results[0], examined, benchmark, look)
+    run_with = versions()
     summary = {
         "configuration": configuration,
-        "versions": versions(),
+        "versions": run_with,
         "detectors": dict(detectors),
         "id_accuracy": [None if math.isnan(a) else a for a in table.accuracies],
         "absent": dict(benchmark.absent),
@@ -96,6 +110,8 @@ def write(
         "skipped": results[0].skipped,
         "metrics_by_seed": list(table.values),
     }
+    samples = sampling.take(benchmark, model, variables)
+    pictures |= sample_plots.draw(samples)
     with folders.atomic_folder(folder) as partial:
         (partial / TABLE).write_text(printed)
         markdown = f"{heading}\n\n{tables.text(table, 'github')}\n"
@@ -106,7 +122,20 @@ def write(
         for name, curve in (curves or {}).items():
             stem = name.replace(" (selected)", "").replace("+", "_")
             (partial / f"selection_{stem}.csv").write_text(curve.as_csv())
+        (partial / "mistakes.csv").write_text(mistakes.as_csv(found))
         save_pictures(partial, pictures)
+        shown_page = results_page.build(
+            partial,
+            name=benchmark.name,
+            table=table,
+            heading=heading,
+            detectors=detectors,
+            configuration=configuration,
+            versions=run_with,
+            curves=curves or {},
+            sections=[mistakes_cards.section(found, examined, k)],
+        )
+        (partial / results_page.FILE).write_text(shown_page, encoding="utf-8")
     return printed
 
 

@@ -1,0 +1,236 @@
+"""A report as one HTML file: no network, no server, opened from a folder.
+
+A page is a title, a lead and sections; a section is a list of blocks, each of which
+brings its own template:
+
+    page.render(
+        "My scores",
+        "1,200 images.",
+        [page.Section("Scores", [page.Text("..."), page.Grid(columns, rows)])],
+    )
+
+Pictures are embedded, styles and scripts are inline, and a content security policy
+forbids the page to fetch anything. It follows the reader's light or dark setting.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+import json
+import math
+import os
+import pathlib
+import re
+from typing import Any, ClassVar, NamedTuple
+
+import jinja2
+
+
+class Column(NamedTuple):
+    """A column of a grid.
+
+    Attributes:
+      title: the button that sorts by it.
+      group: a heading over neighbouring columns of the same group, or ''.
+      descending: whether the first click brings the highest values to the top.
+    """
+
+    title: str
+    group: str = ""
+    descending: bool = False
+
+
+class Cell(NamedTuple):
+    """A cell of a grid.
+
+    Attributes:
+      text: what is shown.
+      value: what the column is sorted by; None for the text. NaN comes last.
+      mark: 'best' (bold), 'second' (underlined) or ''.
+    """
+
+    text: str
+    value: float | None = None
+    mark: str = ""
+
+    @property
+    def key(self) -> str:
+        """The value as the page's script reads it."""
+        if self.value is None:
+            return self.text
+        return repr(float(self.value)) if math.isfinite(self.value) else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """Paragraphs, separated by empty lines."""
+
+    template: ClassVar[str] = "text.html"
+    text: str
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The paragraphs."""
+        return [part.strip() for part in self.text.split("\n\n") if part.strip()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A table whose rows can be filtered and whose columns sort it.
+
+    Attributes:
+      columns: the first is that of the rows' names.
+      rows: as many cells each.
+      caption: what it shows, in a sentence.
+    """
+
+    template: ClassVar[str] = "grid.html"
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        wrong = {len(row) for row in self.rows} - {len(self.columns)}
+        if wrong:
+            raise ValueError(
+                f"each row needs {len(self.columns)} cells, one per column, got "
+                f"{sorted(wrong)}."
+            )
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """The headings over the columns, and how many columns each spans."""
+        found: list[tuple[str, int]] = []
+        for column in self.columns:
+            if found and found[-1][0] == column.group and column.group:
+                found[-1] = (column.group, found[-1][1] + 1)
+            else:
+                found.append((column.group, 1))
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture with a caption.
+
+    Attributes:
+      png: the file's bytes.
+      caption: what it shows, in a sentence.
+      stem: name of the files with the same picture beside the page, without suffix.
+      width: in CSS pixels at which it is sharp and can be read.
+    """
+
+    template: ClassVar[str] = "picture.html"
+    png: bytes
+    caption: str
+    stem: str = ""
+    width: int = 900
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], caption: str) -> "Picture":
+        """Reads a PNG that lies beside the page; half of its pixels is its width."""
+        path = pathlib.Path(path)
+        png = path.read_bytes()
+        width = int.from_bytes(png[16:20], "big")  # of PNG's first chunk, IHDR
+        return cls(png, caption, path.stem, width // 2)
+
+    @property
+    def source(self) -> str:
+        """The picture as an address."""
+        return embedded(self.png)
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """Small pictures of one thing side by side, and lines about it.
+
+    Attributes:
+      pictures: (address, what it is) each; see `embedded`.
+      lines: the first is the title.
+    """
+
+    pictures: Sequence[tuple[str, str]]
+    lines: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cards:
+    """Cards under a heading."""
+
+    template: ClassVar[str] = "cards.html"
+    title: str
+    cards: Sequence[Card]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Names and values, such as a configuration; values are JSON's."""
+
+    template: ClassVar[str] = "facts.html"
+    title: str
+    facts: Mapping[str, Any]
+
+    @property
+    def items(self) -> list[tuple[str, str]]:
+        """Names and the values as text."""
+        return [
+            (name, value if isinstance(value, str) else json.dumps(value))
+            for name, value in self.facts.items()
+        ]
+
+
+Block = Text | Grid | Picture | Cards | Facts
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+    @property
+    def anchor(self) -> str:
+        """The section's address on the page."""
+        return re.sub(r"\W+", "-", self.title.lower()).strip("-")
+
+
+def embedded(image: bytes, kind: str = "png") -> str:
+    """Returns an image file as an address that holds all of it.
+
+    Args:
+      image: the file's bytes.
+      kind: 'png' or 'jpeg'.
+    """
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def render(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """Returns a page as HTML, a single file.
+
+    Args:
+      title: of the page and its window.
+      lead: what stands below it, a line each.
+      sections: those without blocks are left out.
+    """
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            title=title,
+            lead=lead.splitlines(),
+            sections=[section for section in sections if section.blocks],
+        )
+    )
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("jood", "report/templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
