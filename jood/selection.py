@@ -148,7 +148,8 @@ def select(
         raise ValueError(f"the method must end in a score, got {components[0].spec}.")
     read = detector.read_batch
     train, validation = Restartable(train, read), Restartable(validation, read)
-    found = _scores(method, points, detector, train, validation, seed)
+    noise = Restartable(_Noise(validation, seed))
+    found = candidates(method, points, detector, train, validation, noise)
     return Selection(
         method,
         tuple(
@@ -158,15 +159,27 @@ def select(
     )
 
 
-def _scores(
+def candidates(
     method: str,
     points: Sequence[Mapping[str, Any]],
     detector: Detector,
     train: Restartable,
-    validation: Restartable,
-    seed: int,
+    *sources: Restartable,
+    read: sweep.Read = lambda scores: scores,
 ) -> list[list[np.ndarray]]:
-    """Per candidate: the scores of the ID validation images and of the noise."""
+    """Fits every candidate of a method and scores sources with it.
+
+    Args:
+      method: a text with free names.
+      points: their values, one mapping per candidate.
+      detector: gives network, preprocessing and module paths.
+      train: batches as `detector.read_batch` gives them.
+      *sources: batches to score.
+      read: what of a candidate's result is kept, an array [B, ...].
+
+    Returns:
+      Per candidate, per source: float32 [N], or [N, ...] as `read` gives it.
+    """
 
     def look(
         component: Component | None, variables: Any, batch: "Batch | _NoiseBatch"
@@ -178,7 +191,6 @@ def _scores(
         acts = run(variables, batch.image, edits, getattr(batch, "label", None))
         return acts, batch.mask
 
-    sources = (train, validation, Restartable(_Noise(validation, seed)))
     variables = detector.variables
     first = spec_lib.parse(method, variables=points[0])
     if not first.edits:
@@ -191,11 +203,13 @@ def _scores(
                     source.first(),
                     stack.enter_context(feature_cache.temporary(())),
                 )
-                for source in sources
+                for source in (train, *sources)
             ]
             with contextlib.suppress(MissingStageError):  # else it reads a map
-                return sweep.scores(method, points, _kept, readers[0].head, *readers)
-    return sweep.scores(method, points, look, variables, *sources)
+                return sweep.scores(
+                    method, points, _kept, readers[0].head, *readers, read=read
+                )
+    return sweep.scores(method, points, look, variables, train, *sources, read=read)
 
 
 def _kept(

@@ -27,6 +27,7 @@ MEMORY = 1 << 29  # bytes that what they learn may take together
 Values = Mapping[str, Any]
 # (component, variables, batch) -> activations and mask, float32 [B]; runs under jit.
 Look = Callable[[Component, Any, Any], tuple[Activations, jax.Array]]
+Read = Callable[[Any], jax.Array]  # what a component gives -> [B, ...]; under jit
 
 
 def scores(
@@ -36,6 +37,7 @@ def scores(
     variables: Any,
     train: Iterable[Any],
     *sources: Iterable[Any],
+    read: Read = lambda scores: scores,
 ) -> list[list[np.ndarray]]:
     """Fits every candidate and scores every source with it.
 
@@ -46,9 +48,11 @@ def scores(
       variables: what `look` gets beside the batch, a pytree.
       train: batches to fit on; can be iterated again.
       *sources: batches to score; can be iterated again.
+      read: what of a candidate's result is kept, an array [B, ...].
 
     Returns:
-      Per candidate, per source: float32 [N], padded rows left out.
+      Per candidate, per source: float32 [N], padded rows left out; [N, ...] as `read`
+      gives it.
     """
     found: list[list[np.ndarray]] = [[] for _ in points]
     for names, group in _groups(
@@ -56,15 +60,20 @@ def scores(
     ):
         chosen = [points[i] for i in group]
         try:
-            results = _together(method, chosen, names, look, variables, train, sources)
+            results = _together(
+                method, chosen, names, look, variables, train, sources, read
+            )
         except (
             jax.errors.ConcretizationTypeError,  # a value steers Python,
             jax.errors.TracerArrayConversionError,  # or NumPy,
             _DifferentShapesError,  # or what is learned has another size
         ):
             results = [
-                _together(method, [values], (), look, variables, train, sources)[0]
+                result
                 for values in chosen
+                for result in _together(
+                    method, [values], (), look, variables, train, sources, read
+                )
             ]
         for index, result in zip(group, results, strict=True):
             found[index] = result
@@ -121,6 +130,7 @@ def _together(
     variables: Any,
     train: Iterable[Any],
     sources: Sequence[Iterable[Any]],
+    read: Read,
 ) -> list[list[np.ndarray]]:
     """Candidates that differ in the values of `traced` only; see `scores`."""
     components = [spec_lib.parse(method, variables=values) for values in points]
@@ -164,7 +174,7 @@ def _together(
     def score(variables: Any, batch: Any, own: Any, fit: Any) -> Any:
         component = build(own)
         acts, mask = look(component, variables, batch)
-        return component.apply(fit, acts), mask
+        return read(component.apply(fit, acts)), mask
 
     every = jax.vmap(score, in_axes=(None, None, 0, 0), out_axes=(0, None))
     program = (jax.jit if compiling.holds_large(fitted) else compiling.jit)(every)

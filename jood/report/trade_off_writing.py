@@ -1,0 +1,103 @@
+"""The results folder of launch/sweep.py: curves as CSV, pictures and a page."""
+
+from collections.abc import Mapping, Sequence
+import json
+import os
+from typing import Any
+
+from jood import folders
+from jood import trade_off
+from jood.data.benchmark import Benchmark
+from jood.report import page
+from jood.report import results_page
+from jood.report import trade_off_plots
+from jood.report import writing
+from jood.trade_off import Curve
+
+WARNING = (
+    "These curves are of the test sets: they show what a value does and are not there "
+    "to choose one on. launch/evaluate.py --select chooses on Gaussian noise."
+)
+
+
+def write(
+    folder: str | os.PathLike[str],
+    curves: Sequence[Curve],
+    *,
+    benchmark: Benchmark,
+    configuration: Mapping[str, Any],
+) -> None:
+    """Writes a results folder.
+
+    Args:
+      folder: a new folder.
+      curves: in the order of the page.
+      benchmark: what was scored.
+      configuration: whatever is needed to run this again, JSON values.
+    """
+    run_with = writing.versions()
+    stems = {f"sweep_{curve.sweep.name}": curve for curve in curves}
+    drawn = {stem: trade_off_plots.draw(curve) for stem, curve in stems.items()}
+    summary = {
+        "configuration": configuration,
+        "versions": run_with,
+        "sweeps": {c.sweep.name: c.sweep._asdict() for c in curves},
+    }
+    with folders.atomic_folder(folder) as partial:
+        (partial / "sweeps.csv").write_text(trade_off.as_csv(curves))
+        (partial / writing.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+        writing.save_pictures(partial, drawn)
+        sections = []
+        for stem, curve in stems.items():
+            picture = page.Picture.read(partial / f"{stem}.png", _caption(curve))
+            sections.append(page.Section(curve.sweep.title, [picture, grid(curve)]))
+        about: list[page.Block] = [
+            page.Facts("Configuration", configuration),
+            page.Facts("Versions", run_with),
+        ]
+        sections.append(page.Section("How it was run", about))
+        text = page.render(
+            f"What the papers' values do on {benchmark.name}",
+            f"{benchmark.protocol}\n{WARNING}",
+            sections,
+        )
+        (partial / results_page.FILE).write_text(text, encoding="utf-8")
+
+
+def grid(curve: Curve) -> page.Grid:
+    """Returns a row per value: means over the OOD sets, and the ID accuracy."""
+    columns = [page.Column(curve.sweep.name)]
+    for row in curve.auroc:
+        columns.append(page.Column("AUROC", row, descending=True))
+        columns.append(page.Column("FPR95", row))
+    if curve.accuracy is not None:
+        columns.append(page.Column("ID accuracy", descending=True))
+    rows = []
+    for i, value in enumerate(curve.sweep.values):
+        cells = [page.Cell(f"{value:g}", value)]
+        for row in curve.auroc:
+            for metric in ("auroc", "fpr95"):
+                cells.append(_percent(curve.mean(metric, row)[i]))
+        if curve.accuracy is not None:
+            cells.append(_percent(curve.accuracy[i]))
+        rows.append(cells)
+    return page.Grid(columns, rows, "Averages over the OOD sets, in %.")
+
+
+def _percent(fraction: float) -> page.Cell:
+    return page.Cell(f"{100 * fraction:.2f}", 100 * fraction)
+
+
+def _caption(curve: Curve) -> str:
+    parts = [
+        f"AUROC against {curve.sweep.name}: each detector averaged over the OOD sets, "
+        f"and {next(iter(curve.auroc))} on each set."
+    ]
+    if curve.accuracy is not None:
+        parts.append(
+            "On the right how many ID images the rewritten network still classifies "
+            f"rightly ({curve.sweep.rewrite})."
+        )
+    if curve.sweep.usual is not None:
+        parts.append(f"The dotted line is the preset's {curve.sweep.usual:g}.")
+    return " ".join(parts)

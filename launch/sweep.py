@@ -1,0 +1,118 @@
+r"""Draws what the papers' values do: AUROC and ID accuracy against k, λ, mask and clip.
+
+    python launch/sweep.py --checkpoint=runs/a --output=runs/a_sweeps
+    python launch/sweep.py --checkpoint=networks/densenet --benchmark=cifar10 \
+        --data_dir=data --sweeps=k,mask --images=1000 --output=runs/sweeps
+
+Writes sweeps.csv, a picture per value and report.html. The curves are of the test
+sets, so nothing may be chosen on them; launch/evaluate.py --select chooses on noise.
+"""
+
+import dataclasses
+
+from absl import flags
+
+from jood import cli
+from jood import evaluation
+from jood import folders
+from jood import suitability
+from jood import trade_off
+from jood.data import benchmarks
+from jood.report import trade_off_writing
+from jood.training import run_folder
+from jood.weights import checkpoint
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "Folder of a network: --output of launch/convert.py, or --workdir of "
+    "launch/train.py.",
+    required=True,
+)
+_WHICH = flags.DEFINE_enum(
+    "which",
+    "last",
+    run_folder.WHICH,
+    "Of a training run, the last checkpoint or the best on its validation.",
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "New folder for the results.", required=True
+)
+_BENCHMARK = flags.DEFINE_enum(
+    "benchmark", None, benchmarks.names(), "What to score; else what it was trained on."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
+)
+_OOD = flags.DEFINE_list("ood", None, "OOD sets to score; else all that are present.")
+_SWEEPS = flags.DEFINE_list(
+    "sweeps", list(trade_off.NAMES), f"Of {', '.join(trade_off.NAMES)}: what to sweep."
+)
+flags.register_validator(
+    "sweeps",
+    lambda names: bool(names) and set(names) <= set(trade_off.NAMES),
+    f"--sweeps must be among {', '.join(trade_off.NAMES)}.",
+)
+_IMAGES = flags.DEFINE_integer(
+    "images", None, "Test images per set, at even distances; else all.", lower_bound=2
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per step.", lower_bound=1)
+
+
+def main(argv: list[str]) -> None:
+    """Loads a network, makes the sweeps and writes the results."""
+    del argv
+    folders.check_new(_OUTPUT.value)
+    network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
+    benchmark = benchmarks.get(
+        cli.benchmark_name(_BENCHMARK.value, network.source, _CHECKPOINT.value),
+        data_dir=_DATA_DIR.value,
+        image_size=network.image_size,
+        preprocessing=network.preprocessing,
+        ood=_OOD.value,
+    )
+    suitability.check_classes(network.model, network.class_names, benchmark)
+    sweeps = trade_off.sweeps(benchmark.name, network.name)
+    detector = evaluation.make_detector(
+        {"Energy": "energy()"},  # for its network; the sweeps bring their own
+        benchmark,
+        network.model,
+        network.variables,
+        network.name,
+    )
+    curves = []
+    for name in _SWEEPS.value:
+        print(f"sweeps {name}: {', '.join(sweeps[name].methods)}")
+        curves.append(
+            trade_off.run(
+                sweeps[name],
+                detector,
+                benchmark,
+                batch_size=_BATCH_SIZE.value,
+                most=_IMAGES.value,
+            )
+        )
+    trade_off_writing.write(
+        _OUTPUT.value,
+        curves,
+        benchmark=benchmark,
+        configuration={
+            "benchmark": benchmark.name,
+            "checkpoint": _CHECKPOINT.value,
+            "which": _WHICH.value,
+            "sweeps": _SWEEPS.value,
+            "images": _IMAGES.value,
+            "batch_size": _BATCH_SIZE.value,
+            "data_dir": _DATA_DIR.value,
+            "ood": list(benchmark.ood),
+            "model": network.name,
+            "image_size": benchmark.image_size,
+            "preprocessing": dataclasses.asdict(benchmark.preprocessing),
+            "trained": dict(network.source),
+        },
+    )
+    print(f"written to {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
