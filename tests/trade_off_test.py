@@ -4,40 +4,22 @@ import csv
 import io
 import json
 
-import jax
 import numpy as np
 import pytest
+import tiny_benchmark
 
 import jood
 from jood import evaluation
 from jood import metrics
-from jood import models
-from jood import preprocessing
 from jood import spec
 from jood import trade_off
-from jood.data.benchmark import Benchmark
-from jood.data.sources import ArraySource
 from jood.network import observe
 from jood.report import trade_off_writing
 
-PREPROCESSING = preprocessing.Preprocessing((0.5,) * 3, (0.25,) * 3)
-rng = np.random.default_rng(0)
-IMAGES = rng.integers(0, 256, (42, 16, 16, 3), np.uint8)
-LABELS = np.arange(42) % 3
-TRAIN = [(IMAGES[:20], LABELS[:20])]
-MODEL = models.create("resnet_small", 3, width=4, stage_sizes=(1, 1))
-VARIABLES = MODEL.init(jax.random.key(1), np.zeros([1, 16, 16, 3], np.float32))
-BENCHMARK = Benchmark(
-    name="digits",
-    id_train=ArraySource(IMAGES[:20], LABELS[:20]),
-    id_test=ArraySource(IMAGES[20:], LABELS[20:]),
-    ood={"dark": ArraySource(IMAGES[:9] // 4), "flat": ArraySource(IMAGES[:7] // 2)},
-    near=(),
-    class_names=("cat", "dog", "frog"),
-    preprocessing=PREPROCESSING,
-    image_size=16,
-    protocol="Noise.",
-)
+BENCHMARK, MODEL = tiny_benchmark.BENCHMARK, tiny_benchmark.MODEL
+PREPROCESSING = BENCHMARK.preprocessing
+VARIABLES = tiny_benchmark.variables()
+TRAIN = [(BENCHMARK.id_train.images, BENCHMARK.id_train.labels)]
 
 
 def network():
