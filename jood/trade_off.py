@@ -35,7 +35,7 @@ class Sweep(NamedTuple):
     """What is swept.
 
     Attributes:
-      name: one of `NAMES`.
+      name: one of `NAMES`, or of an objective's values.
       title: for people.
       methods: texts by row name, in which `value` stands for what is swept.
       rewrite: a text without a score, whose logits answer the ID task; '' if the

@@ -95,7 +95,8 @@ def main(argv: list[str]) -> None:
     trade_off_writing.write(
         _OUTPUT.value,
         curves,
-        benchmark=benchmark,
+        name=benchmark.name,
+        protocol=benchmark.protocol,
         configuration={
             "benchmark": benchmark.name,
             "checkpoint": _CHECKPOINT.value,

@@ -18,7 +18,8 @@ RESULTS = {
     "table.txt", "table.md", "table.tex", "table.csv", "results.json",
     "histograms.png", "histograms.pdf", "roc.png", "roc.pdf",
     "heatmaps.png", "heatmaps.pdf", "mistakes.csv", "report.html",
-    "tsne.png", "tsne.pdf", "intensities.png", "intensities.pdf",
+    "tsne.png", "tsne.pdf", "distributions.png", "distributions.pdf",
+    "intensities.png", "intensities.pdf",
 }  # fmt: skip
 ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}  # one device
 TINY = ("--epochs=1", "--batch_size=128")

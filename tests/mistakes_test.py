@@ -3,6 +3,9 @@
 import csv
 import io
 
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_network
@@ -120,3 +123,24 @@ def test_an_unknown_row_is_refused(evaluated):
     _, result, _, benchmark = evaluated
     with pytest.raises(ValueError, match="there are: FS"):
         mistakes.find(result, "MSP", benchmark, look=None)
+
+
+class Plain(nn.Module):
+    """A network without stages."""
+
+    num_classes = 3
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3, name="head")(x.mean((1, 2)))
+
+
+def test_a_network_without_maps_still_answers(evaluated):
+    *_, benchmark = evaluated
+    model = Plain()
+    variables = model.init(jax.random.key(0), jnp.zeros([1, 16, 16, 3]))
+    assert not looking.has_maps(model, benchmark)
+    seen = looking.reader(benchmark, model, variables, k=0.2)(IMAGES[:11])
+    logits = model.apply(variables, PREPROCESSING(IMAGES[:11]))
+    np.testing.assert_array_equal(seen.prediction, np.asarray(logits).argmax(-1))
+    assert seen.plain is None

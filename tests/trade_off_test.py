@@ -101,7 +101,9 @@ def test_every_sweep_is_readable_around_the_presets_values(benchmark, mask):
 @pytest.mark.slow
 def test_they_are_written_as_csv_pictures_and_a_page(curves, tmp_path):
     folder = tmp_path / "sweeps"
-    trade_off_writing.write(folder, curves, benchmark=BENCHMARK, configuration={"a": 1})
+    trade_off_writing.write(
+        folder, curves, name="digits", protocol="Noise.", configuration={"a": 1}
+    )
     rows = list(csv.DictReader(io.StringIO((folder / "sweeps.csv").read_text())))
     assert len(rows) == 2 * 3 * 2 + 2 * 2 * 2
     assert float(rows[0]["AUROC_percent"]) == pytest.approx(

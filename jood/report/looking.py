@@ -48,7 +48,7 @@ def has_maps(model: nn.Module, benchmark: Benchmark) -> bool:
     size = benchmark.image_size
     images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    taps = Taps(head=None)  # whatever its head, it is not looked at
+    taps = Taps(head=suitability.head(model))
     look = functools.partial(observe, model, taps=taps)
     stages = jax.eval_shape(look, variables, images).stages
     return all(name in stages and stages[name].ndim == 4 for name in ("C4", "C5"))

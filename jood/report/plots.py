@@ -70,6 +70,35 @@ def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     return fig
 
 
+def distributions(evaluation: Evaluation, name: str) -> figure.Figure:
+    """Draws one detector's scores, a panel per OOD set beside the ID test set.
+
+    As Feature Sim's Fig. 10: densities, so that equal areas are equal shares. The
+    dashed line is the threshold that keeps 95 % of the ID images.
+    """
+    inside = evaluation.id_scores[name]
+    threshold = metrics.threshold_at_tpr(inside)
+    fig, axes = grid(len(evaluation.ood_scores), 3.8, 2.6)
+    for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
+        outside = scores[name]
+        low, high = np.quantile(np.concatenate([inside, outside]), [0.002, 0.998])
+        edges = np.linspace(low, high if high > low else low + 1, 51)
+        for values, colour, what in (
+            (inside, COLOURS[0], "ID"),
+            (outside, COLOURS[1], "OOD"),
+        ):
+            clipped = np.clip(values, edges[0], edges[-1])
+            axis.hist(
+                clipped, edges, density=True, color=colour, alpha=0.55, label=what
+            )
+        axis.axvline(threshold, color=GREY, linestyle="--", linewidth=1)
+        accepted = 100 * metrics.fpr_at_tpr(inside, outside)
+        axis.set_title(f"{ood}: {accepted:.1f} % taken for ID", fontsize=10)
+        axis.set(yticks=[], xlabel=f"score of {name}")
+    axes[0].legend(frameon=False, fontsize=8)
+    return fig
+
+
 def _heights(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """A histogram whose highest bin is 1; what lies outside counts at the ends."""
     counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)

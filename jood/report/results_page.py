@@ -11,14 +11,19 @@ from jood.selection import Selection
 
 FILE = "report.html"
 
-# What a picture shows, by the stem of its file. Sections have the order of the first
-# names in it.
+# Section and caption of a picture, by the stem of its file.
 _PICTURES: dict[str, tuple[str, str]] = {
     "histograms": (
         "Score distributions",
         "Scores of the ID test set (grey) and of each OOD set (lines), a panel per "
         "detector, each drawn to the same height. The dashed line is the threshold "
         "that keeps 95 % of the ID images: what lies right of it is taken for ID.",
+    ),
+    "distributions": (
+        "Score distributions",
+        "One detector's scores of ID images and of those of each OOD set, as shares. "
+        "Where the two overlap, no threshold tells them apart; the dashed line is the "
+        "one that keeps 95 % of the ID images.",
     ),
     "roc": (
         "ROC curves",
@@ -99,12 +104,13 @@ def build(
 
 
 def _picture_sections(folder: pathlib.Path) -> list[page.Section]:
-    """A section per picture that was drawn."""
-    return [
-        page.Section(title, [page.Picture.read(folder / f"{stem}.png", caption)])
-        for stem, (title, caption) in _PICTURES.items()
-        if (folder / f"{stem}.png").exists()
-    ]
+    """The sections of the pictures that were drawn."""
+    sections: dict[str, list[page.Block]] = {}
+    for stem, (title, caption) in _PICTURES.items():
+        if (folder / f"{stem}.png").exists():
+            picture = page.Picture.read(folder / f"{stem}.png", caption)
+            sections.setdefault(title, []).append(picture)
+    return [page.Section(title, pictures) for title, pictures in sections.items()]
 
 
 def _selection(name: str, curve: Selection) -> page.Grid:

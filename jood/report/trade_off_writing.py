@@ -1,4 +1,4 @@
-"""The results folder of launch/sweep.py: curves as CSV, pictures and a page."""
+"""The results folder of a sweep: curves as CSV, pictures and a page."""
 
 from collections.abc import Mapping, Sequence
 import json
@@ -7,7 +7,6 @@ from typing import Any
 
 from jood import folders
 from jood import trade_off
-from jood.data.benchmark import Benchmark
 from jood.report import page
 from jood.report import results_page
 from jood.report import trade_off_plots
@@ -24,7 +23,8 @@ def write(
     folder: str | os.PathLike[str],
     curves: Sequence[Curve],
     *,
-    benchmark: Benchmark,
+    name: str,
+    protocol: str,
     configuration: Mapping[str, Any],
 ) -> None:
     """Writes a results folder.
@@ -32,7 +32,8 @@ def write(
     Args:
       folder: a new folder.
       curves: in the order of the page.
-      benchmark: what was scored.
+      name: of the benchmark.
+      protocol: how its numbers are made.
       configuration: whatever is needed to run this again, JSON values.
     """
     run_with = writing.versions()
@@ -57,8 +58,8 @@ def write(
         ]
         sections.append(page.Section("How it was run", about))
         text = page.render(
-            f"What the papers' values do on {benchmark.name}",
-            f"{benchmark.protocol}\n{WARNING}",
+            f"What the papers' values do on {name}",
+            f"{protocol}\n{WARNING}",
             sections,
         )
         (partial / results_page.FILE).write_text(text, encoding="utf-8")
@@ -94,10 +95,9 @@ def _caption(curve: Curve) -> str:
         f"and {next(iter(curve.auroc))} on each set."
     ]
     if curve.accuracy is not None:
-        parts.append(
-            "On the right how many ID images the rewritten network still classifies "
-            f"rightly ({curve.sweep.rewrite})."
-        )
+        text = curve.sweep.rewrite
+        who = f"the rewritten network ({text})" if text else "the network"
+        parts.append(f"On the right how many ID images {who} classifies rightly.")
     if curve.sweep.usual is not None:
-        parts.append(f"The dotted line is the preset's {curve.sweep.usual:g}.")
+        parts.append(f"The dotted line is the usual value, {curve.sweep.usual:g}.")
     return " ".join(parts)

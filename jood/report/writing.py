@@ -90,14 +90,15 @@ def write(
     printed = f"{heading}\n\n{tables.text(table)}\n"
     shown = [n for n in presets.SHOWN if n in detectors] or list(detectors)[:6]
     k = float(preset_values.values(benchmark.name)["k"])
+    examined = examine or tables.leader(table)
     pictures = {
         "histograms": plots.histograms(results[0], shown),
+        "distributions": plots.distributions(results[0], examined),
         "roc": plots.roc_curves(results[0], shown),
     }
     look = looking.reader(benchmark, model, variables, k)
     if looking.has_maps(model, benchmark):
         pictures["heatmaps"] = heatmaps.draw(benchmark, look, k)
-    examined = examine or tables.leader(table)
     found = mistakes.find(results[0], examined, benchmark, look)
     run_with = versions()
     summary = {

@@ -1,0 +1,58 @@
+r"""Draws what an objective's values do, from runs of launch/finetune.py: LFF's Fig. 6.
+
+    for mu in 0.5 1 2; do
+      python launch/finetune.py --objective="lff(mu=$mu)" --workdir=runs/lff
+    done
+    python launch/finetune_curves.py --workdir=runs/lff --output=runs/lff_curves
+
+Each run gives one point of the curve of the value in which it differs from the
+defaults. Writes sweeps.csv, a picture per value and report.html.
+"""
+
+from absl import flags
+
+from jood import cli
+from jood import folders
+from jood.data import benchmarks
+from jood.report import finetuning_curves
+from jood.report import trade_off_writing
+
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "That of launch/finetune.py.", required=True
+)
+_OBJECTIVE = flags.DEFINE_enum(
+    "objective", "lff", ("lff", "ssod"), "Whose values to draw."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "New folder for the results.", required=True
+)
+
+
+def main(argv: list[str]) -> None:
+    """Reads the runs and writes the curves."""
+    del argv
+    folders.check_new(_OUTPUT.value)
+    runs = finetuning_curves.read(_WORKDIR.value, _OBJECTIVE.value)
+    curves = finetuning_curves.curves(runs, _OBJECTIVE.value)
+    if not curves:
+        raise ValueError(
+            f"no two of the {len(runs)} runs in {_WORKDIR.value} differ in one value "
+            "alone while the others are the defaults."
+        )
+    configuration = dict(runs[0].summary["configuration"])
+    configuration["objective"] = _OBJECTIVE.value
+    described = benchmarks.describe(configuration["benchmark"])
+    trade_off_writing.write(
+        _OUTPUT.value,
+        curves,
+        name=described.name,
+        protocol=described.protocol,
+        configuration=configuration,
+    )
+    for curve in curves:
+        print(f"{curve.sweep.title}: {', '.join(f'{v:g}' for v in curve.sweep.values)}")
+    print(f"written to {_OUTPUT.value}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
