@@ -31,6 +31,7 @@ TEXTS = {
 }
 FILES = {
     *("table.txt", "table.md", "table.tex", "table.csv", "results.json"),
+    "report.html",
     *(
         f"{name}.{s}"
         for name in ("norms", "heatmaps", "patches")

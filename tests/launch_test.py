@@ -133,6 +133,16 @@ def test_train_then_evaluate_named_detectors(tmp_path):
     assert summary["configuration"]["trained"]["schedule"] == "step"
     assert "exists already" in launch("evaluate", *arguments, ok=False)
 
+    named = (*arguments, f"--output={tmp_path / 'never'}", "--examine=theirs")
+    assert "rows: msp, ours" in launch("evaluate", *named, ok=False)
+    sweeps = tmp_path / "sweeps"
+    sweep = (arguments[0], f"--output={sweeps}", "--sweeps=k", "--images=20")
+    assert "written to" in launch("sweep", *sweep)
+    assert {path.name for path in sweeps.iterdir()} == {
+        *("report.html", "results.json", "sweeps.csv", "sweep_k.png", "sweep_k.pdf"),
+    }
+    assert "must be among k, lambda" in launch("sweep", *sweep, "--sweeps=q", ok=False)
+
     config = tmp_path / "run" / "config.json"
     config.write_text(config.read_text().replace("resnet_small", "resnet18_cifar"))
     elsewhere = (arguments[0], f"--output={tmp_path / 'never'}", arguments[2])

@@ -17,8 +17,10 @@ import tabulate
 from jood import folders
 from jood.data.benchmark import Benchmark
 from jood.evaluation import Evaluation
+from jood.report import finetuning_page
 from jood.report import finetuning_plots
 from jood.report import looking
+from jood.report import results_page
 from jood.report import tables
 from jood.report import writing
 
@@ -141,7 +143,7 @@ def write(
         pictures["patches"] = finetuning_plots.patches(
             benchmark, networks.model, drawn, networks.sample
         )
-    summary = {
+    summary: dict[str, Any] = {
         "configuration": configuration,
         "versions": writing.versions(),
         "detectors": dict(detectors),
@@ -162,6 +164,18 @@ def write(
         (partial / "table.csv").write_text(tables.as_csv(table, texts))
         (partial / writing.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
         writing.save_pictures(partial, pictures)
+        shown = finetuning_page.build(
+            partial,
+            label=label,
+            name=benchmark.name,
+            table=table,
+            heading=heading,
+            ratios=ratios,
+            texts=texts,
+            configuration=configuration,
+            versions=summary["versions"],
+        )
+        (partial / results_page.FILE).write_text(shown, encoding="utf-8")
     return printed
 
 

@@ -71,6 +71,7 @@ def tsne(samples: Mapping[str, Sample], points: np.ndarray) -> figure.Figure:
         axis.scatter(*outside.T, s=16, marker="x", linewidths=0.9, color="black")
         axis.set_title(f"ID (dots) and {name} (crosses)", fontsize=10)
         axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
     return fig
 
 
