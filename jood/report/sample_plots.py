@@ -113,6 +113,8 @@ def intensities(samples: Mapping[str, Sample]) -> figure.Figure | None:
         axis.plot(x, background + foreground, "--", color=plots.COLOURS[2], label="sum")
         title = "ID test" if name == ID else name
         axis.set_title(f"{title}: μ apart by {mu1 - mu2:.2g}", fontsize=10)
+        peak = float((background + foreground).max())  # endless for a single value
+        ceiling = min(max(ceiling, 1.05 * peak), 1.5 * ceiling)
         axis.set(yticks=[], ylim=(0, ceiling), xlim=(edges[0], edges[-1]))
         axis.set_xlabel("intensity of the last map")
     axes[0].legend(frameon=False, fontsize=8)

@@ -41,6 +41,7 @@ def draw(curve: Curve) -> figure.Figure:
             axis.axvline(sweep.usual, color=plots.GREY, linestyle=":", linewidth=1)
         if min(sweep.values) > 0 and max(sweep.values) > 100 * min(sweep.values):
             axis.set_xscale("log")
+        axis.set_ylim(top=min(axis.get_ylim()[1], 100.5))  # no axis goes to 102 %
         axis.grid(axis="y", color="#E5E5E5", linewidth=0.6)
     for axis in axes[:2]:
         axis.legend(frameon=False, fontsize=8)
