@@ -95,7 +95,7 @@ def _curve(name: str, usual: float, runs: Sequence[Run], objective: str) -> Curv
 
     sweep = Sweep(
         name=name,
-        title=f"{objective}'s {name}",
+        title=f"{objective.upper()}'s {name}",
         methods=dict.fromkeys(rows, ""),
         rewrite="",
         values=[run.values[name] for run in runs],

@@ -14,8 +14,8 @@ from jood.report import writing
 from jood.trade_off import Curve
 
 WARNING = (
-    "These curves are of the test sets: they show what a value does and are not there "
-    "to choose one on. launch/evaluate.py --select chooses on Gaussian noise."
+    "These curves are of the test sets: they show what a value does, and no value may "
+    "be chosen on them."
 )
 
 

@@ -42,6 +42,6 @@ for (const grid of document.querySelectorAll(".grid")) {
     told.textContent = words.length ? `${shown} of ${rows.length} rows` : `${rows.length} rows`;
   };
   input.addEventListener("input", apply);
-  filter.hidden = false;
+  filter.hidden = rows.length < 5; // a few rows are seen at a glance
   apply();
 }
