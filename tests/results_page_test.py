@@ -10,6 +10,7 @@ import pytest
 import tiny_benchmark
 
 from jood import evaluation
+from jood import selection
 from jood.report import sample_plots
 from jood.report import sampling
 from jood.report import writing
@@ -29,14 +30,20 @@ def folder(tmp_path_factory):
     detector = evaluation.make_detector(TEXTS, BENCHMARK, MODEL, VARIABLES)
     _, result = evaluation.evaluate(detector, BENCHMARK, batch_size=8)
     path = tmp_path_factory.mktemp("page") / "results"
+    candidates = [
+        selection.Candidate({"k": k}, f"ta(k={k})|feature_sim()", auroc, 0.25, 1.0)
+        for k, auroc in ((0.1, 0.75), (0.2, 0.875))
+    ]
+    curve = selection.Selection("ta(k=k)|feature_sim()", tuple(candidates))
     writing.write(
         path,
-        [result],
+        [result, result],
         benchmark=BENCHMARK,
         detectors=TEXTS,
         configuration={"model": "tiny", "seed": 0},
         model=MODEL,
         variables=VARIABLES,
+        curves={"FS+TA (selected)": curve},
         examine="Energy",
     )
     return path
@@ -62,15 +69,19 @@ def test_every_picture_of_the_folder_is_on_the_page(folder):
 def test_numbers_texts_and_versions_are_those_of_the_other_files(folder):
     text = page_of(folder)
     summary = json.loads((folder / "results.json").read_text())
-    (rows,) = summary["metrics_by_seed"]
+    rows, again = summary["metrics_by_seed"]
+    assert rows == again
     for columns in rows.values():
         for metrics in columns.values():
-            assert f">{100 * metrics['AUROC']:.1f}<" in text
-            assert f">{100 * metrics['FPR95']:.1f}<" in text
+            assert f">{100 * metrics['AUROC']:.1f} ± 0.0<" in text
+            assert f">{100 * metrics['FPR95']:.1f} ± 0.0<" in text
     for known in (*summary["versions"].values(), *TEXTS.values(), "looked for in SUN"):
         assert known in text
     assert "Noise." in text
     assert "ABSENT, not scored: sun." in text
+    assert "Pictures are of the first of 2 networks." in text
+    assert "FS+TA (selected): ta(k=k)|feature_sim()" in text
+    assert ">87.5<" in text  # of the selection's grid
 
 
 @pytest.mark.slow
@@ -118,7 +129,7 @@ def test_a_browser_shows_it_without_a_word_and_asks_for_nothing_else(folder, bro
     assert min(shown.evaluate("[...document.images].map((i) => i.naturalWidth)")) > 0
     shown.locator("thead button").nth(1).click()
     values = shown.locator("tbody tr td:nth-child(2)").all_inner_texts()[:3]
-    assert values == sorted(values, key=float, reverse=True)
+    assert values == sorted(values, key=lambda x: float(x.split()[0]), reverse=True)
     shown.close()
     assert told == []
     assert {url for url in asked if not url.startswith("data:")} == {address}

@@ -91,8 +91,12 @@ def build(
     skipped = {name: "; ".join(images) for name, images in table.skipped.items()}
     if skipped:
         about.append(page.Facts("Images that cannot be read", skipped))
+    results: list[page.Block] = [results_grid.grid(table)]
+    if len(table.values) > 1:
+        several = f"Pictures are of the first of {len(table.values)} networks."
+        results.append(page.Text(several))
     every = [
-        page.Section("Results", [results_grid.grid(table)]),
+        page.Section("Results", results),
         *_picture_sections(folder),
         *sections,
         page.Section("Chosen on noise", [_selection(n, c) for n, c in curves.items()]),
