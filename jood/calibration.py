@@ -1,14 +1,45 @@
-"""Calibration: what held-out ID scores say of a new score.
+"""Calibration: what held-out ID scores promise of a new one.
 
-A threshold γ keeps a chosen share of ID images; a conformal p-value says how unusual a
-score is among ID images, with a guarantee on false alarms.
+n ID images that were neither trained nor fitted on are scored once. A new image gets
+a split-conformal p-value, the share of calibration scores that are as low as its own,
+
+    p = (1 + #{calibration scores <= S}) / (1 + n),
+
+and is called OOD if p <= α = 1 - tpr, which is the same as S < γ. If it is an ID image
+that could as well have been one of the n (exchangeable), this false alarm has a
+probability of at most α, whatever the scores are distributed as. No p is below
+1 / (n + 1), so with n images no α below that can be promised, and none is claimed.
+
+The promise is an average over calibration sets. The one at hand gives some more or
+some fewer false alarms; `Promise.upper` says how many more.
+
+References:
+  Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005; Bates et al.,
+  Testing for Outliers with Conformal p-values, Annals of Statistics 2023; Vovk,
+  Conditional Validity of Inductive Conformal Predictors, ACML 2012 (the Beta law).
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from jood import metrics
+CONFIDENCE = 0.95  # of `Promise.upper`
+
+
+class Promise(NamedTuple):
+    """What a threshold promises of ID images, as fractions of them.
+
+    Attributes:
+      images: n, how many ID images it was calibrated on.
+      expected: false alarms are at most this, on average over calibration sets.
+      upper: with a calibration set like this one they are at most this, with a
+        confidence of `CONFIDENCE`.
+    """
+
+    images: int
+    expected: float
+    upper: float
 
 
 class Calibration(NamedTuple):
@@ -18,20 +49,75 @@ class Calibration(NamedTuple):
     scores: dict[str, np.ndarray]
 
     def thresholds(self) -> dict[str, float]:
-        """Returns γ by name: the largest threshold that keeps `tpr` of the scores."""
+        """Returns γ by name: score < γ is called OOD, and is so iff p <= 1 - tpr.
+
+        γ is the m-th smallest calibration score, m = ⌊(1 - tpr)(n + 1)⌋.
+
+        Raises:
+          ValueError: tpr is no fraction in (0, 1), there are too few images for it, or
+            a score is NaN.
+        """
         return {
-            name: metrics.threshold_at_tpr(scores, self.tpr)
+            name: float(scores[_rank(scores, self.tpr) - 1])
+            for name, scores in self.scores.items()
+        }
+
+    def promises(self) -> dict[str, Promise]:
+        """Returns what the thresholds promise, by name; raises as `thresholds`."""
+        return {
+            name: _promise(_rank(scores, self.tpr), len(scores))
             for name, scores in self.scores.items()
         }
 
     def p_values(self, scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns split-conformal p-values by name, float64 [B].
-
-        p = (1 + #{calibration scores <= S}) / (1 + n): calling OOD what has p <= α
-        raises a false alarm on at most α of exchangeable ID images.
-        """
+        """Returns split-conformal p-values by name, float64 [B]."""
         return {
             name: (1 + np.searchsorted(self.scores[name], values, side="right"))
             / (1 + len(self.scores[name]))
             for name, values in scores.items()
         }
+
+
+def images_needed(tpr: float) -> int:
+    """Returns the least number of ID images with which `tpr` can be promised.
+
+    Args:
+      tpr: fraction of ID images to keep, in (0, 1).
+
+    Raises:
+      ValueError: tpr is out of range.
+
+    Example:
+      >>> images_needed(0.95)
+      19
+    """
+    if not 0 < tpr < 1:
+        raise ValueError(
+            "tpr must be a fraction in (0, 1), the share of ID images to keep, got "
+            f"{tpr=}. (To keep all of them for certain cannot be promised.)"
+        )
+    return math.ceil(1 / (1 - tpr) - 1 - 1e-9)
+
+
+def _rank(scores: np.ndarray, tpr: float) -> int:
+    """m, counted from 1; raises ValueError if the scores cannot carry `tpr`."""
+    needed, found = images_needed(tpr), len(scores)
+    if found < needed:
+        raise ValueError(
+            f"{tpr=} cannot be promised with {found} calibration image(s): the least "
+            f"share of false alarms that they allow is 1/{found + 1}. Calibrate on at "
+            f"least {needed} held-out ID images (some hundred are better), or ask for "
+            f"a tpr of at most {found / (found + 1):.4g}."
+        )
+    if np.isnan(scores).any():
+        raise ValueError("a calibration score is NaN.")
+    # The tolerance makes 3 of (1 - 0.9) * 30 = 2.9999999999999996.
+    return math.floor((1 - tpr) * (found + 1) + 1e-9)
+
+
+def _promise(rank: int, count: int) -> Promise:
+    """False alarms of continuous scores follow Beta(m, n + 1 - m); ties lower them."""
+    from scipy import stats  # takes a while to import
+
+    upper = stats.beta.ppf(CONFIDENCE, rank, count + 1 - rank)
+    return Promise(count, rank / (count + 1), float(upper))

@@ -33,6 +33,7 @@ from jood.backbone import Backbone
 from jood.backbone import channel_errors
 from jood.batch import Batch
 from jood.calibration import Calibration
+from jood.calibration import images_needed
 from jood.core import Component
 from jood.core import NotFittedError
 from jood.feature_cache import FeatureCache
@@ -196,13 +197,17 @@ class Detector:
     def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
         """Returns a detector with a threshold γ that keeps `tpr` of ID images.
 
+        What exactly is promised of new images says `jood.calibration`.
+
         Args:
-          batches: held-out ID images, as for `fit`; not those it was fitted on.
-          tpr: fraction of ID images to keep, in (0, 1].
+          batches: held-out ID images, as for `fit`; neither those it was fitted on
+            nor those that the network was trained on.
+          tpr: fraction of ID images to keep, in (0, 1).
 
         Raises:
-          ValueError: no batch, or tpr out of range.
+          ValueError: no batch, tpr out of range, or too few images for it.
         """
+        images_needed(tpr)  # refuses a bad tpr before images are scored
         parts: dict[str, list[np.ndarray]] = {}
         shape = self.image_shape
         for batch in batches:
@@ -217,12 +222,15 @@ class Detector:
         calibration = Calibration(
             tpr, {name: np.sort(np.concatenate(s)) for name, s in parts.items()}
         )
-        calibration.thresholds()  # refuses a bad tpr now, not at the first image
+        calibration.thresholds()  # refuses too few images now, not at the first one
         return self._with(calibration=calibration, image_shape=shape)
 
     @property
     def threshold(self) -> Any:
-        """γ, or {name: γ} for a bundle; an image is OOD if its score is below it."""
+        """γ, or {name: γ} for a bundle; an image is OOD if its score is below it.
+
+        At most 1 - tpr of exchangeable ID images are, on average.
+        """
         return self._like_scores(self._calibrated().thresholds())
 
     def is_ood(self, images: Any) -> Any:

@@ -85,6 +85,7 @@ def save(
             "tpr": calibration.tpr,
             "thresholds": calibration.thresholds(),
             "images": {k: len(v) for k, v in calibration.scores.items()},
+            "promises": {k: v._asdict() for k, v in calibration.promises().items()},
         },
         "arrays": {
             "file": ARRAYS_NAME,

@@ -143,6 +143,8 @@ def test_damaged_arrays_are_refused(saved, damage):
     [
         (("calibration", "thresholds", "c"), 0.0),
         (("calibration", "tpr"), 0.5),
+        (("calibration", "images", "c"), 1000),
+        (("calibration", "promises", "c", "expected"), 0.0),
         (("spec",), "msp()"),
         (("class_names",), ["a", "b", "c", "d"]),
         (("preprocessing", "mean"), [0.0, 0.0, 0.0]),

@@ -73,7 +73,7 @@ def test_batches_in_any_form_and_with_padding_fit_the_same(component):
     detector = toy(component).fit([(IMAGES[:32], LABELS[:32]), padded])
     got, expected = detector(INSIDE), fitted(component)(INSIDE)
     chex.assert_trees_all_close(got, expected, rtol=1e-5)
-    calibration = detector.calibrate([padded]).calibration
+    calibration = detector.calibrate([padded], tpr=0.9).calibration
     assert {len(scores) for scores in calibration.scores.values()} == {16}
 
 
@@ -85,10 +85,10 @@ def test_the_threshold_keeps_the_tpr_and_rejects_what_scores_below_it(component)
         expected = jax.tree.map(lambda s, t: s < t, scores, threshold)
         chex.assert_trees_all_equal(detector.is_ood(images), expected)
     for rejected in jax.tree.leaves(detector.is_ood(INSIDE)):
-        assert np.sum(rejected) == 2  # of 40: exactly 5 %
+        assert np.sum(rejected) == 1  # the 2nd of 41 gaps: at most 2 / 41 of new ones
     loose = detector.calibrate([INSIDE], tpr=0.5)
     for rejected in jax.tree.leaves(loose.is_ood(INSIDE)):
-        assert np.sum(rejected) == 20
+        assert np.sum(rejected) == 19
 
 
 @pytest.mark.parametrize("component", [SINGLE, BUNDLE])
@@ -185,10 +185,17 @@ def test_deciding_before_calibrate_says_what_to_call(call):
         _ = fitted().threshold
 
 
-@pytest.mark.parametrize("tpr", [0, 1.5, 95])
+@pytest.mark.parametrize("tpr", [0, 1, 1.5, 95])
 def test_calibrate_refuses_a_bad_tpr(tpr):
-    with pytest.raises(ValueError, match=r"tpr must be a fraction in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"tpr must be a fraction in \(0, 1\)"):
         fitted().calibrate([INSIDE], tpr=tpr)
+
+
+def test_calibrate_refuses_to_promise_what_so_few_images_cannot():
+    with pytest.raises(ValueError, match="at least 19 held-out ID images"):
+        fitted().calibrate([INSIDE[:18]], tpr=0.95)
+    detector = fitted().calibrate([INSIDE[:19]], tpr=0.95)
+    assert detector.threshold == fitted()(INSIDE[:19]).min()
 
 
 # Bad input; every way in refuses it alike

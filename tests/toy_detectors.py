@@ -44,7 +44,7 @@ def pixel_detector():
         class_names=("ant", "bee", "cat", "dog"),
         stages={"C4": "C4", "C5": "C5"},
     )
-    return detector.fit([PIXELS]).calibrate([PIXELS])
+    return detector.fit([PIXELS]).calibrate([PIXELS], tpr=0.8)
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
