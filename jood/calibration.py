@@ -99,6 +99,11 @@ def images_needed(tpr: float) -> int:
     return math.ceil(1 / (1 - tpr) - 1 - 1e-9)
 
 
+def largest_tpr(images: int) -> float:
+    """Returns the largest tpr that so many images can promise, to 4 digits."""
+    return math.floor(1e4 * images / (images + 1)) / 1e4
+
+
 def _rank(scores: np.ndarray, tpr: float) -> int:
     """m, counted from 1; raises ValueError if the scores cannot carry `tpr`."""
     needed, found = images_needed(tpr), len(scores)
@@ -106,8 +111,8 @@ def _rank(scores: np.ndarray, tpr: float) -> int:
         raise ValueError(
             f"{tpr=} cannot be promised with {found} calibration image(s): the least "
             f"share of false alarms that they allow is 1/{found + 1}. Calibrate on at "
-            f"least {needed} held-out ID images (some hundred are better), or ask for "
-            f"a tpr of at most {found / (found + 1):.4g}."
+            f"least {needed} held-out ID images, or ask for a tpr of at most "
+            f"{largest_tpr(found):.4f}."
         )
     if np.isnan(scores).any():
         raise ValueError("a calibration score is NaN.")

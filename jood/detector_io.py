@@ -123,7 +123,8 @@ def load(
         if not (path / name).is_file():
             raise FileNotFoundError(
                 f"{path} is no saved detector: {name} is missing. It needs "
-                f"{JSON_NAME} and {ARRAYS_NAME}, as Detector.save writes them."
+                f"{JSON_NAME} and {ARRAYS_NAME}, which launch/fit.py and Detector.save "
+                "write."
             )
     content = sealed_json.read(
         path / JSON_NAME,

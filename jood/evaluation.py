@@ -1,27 +1,22 @@
 """One pass over each set of a benchmark: all detectors' scores, and ID accuracy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 import dataclasses
 import math
 import os
 from typing import Any
 
 from flax import linen as nn
-import jax
 import numpy as np
-import tqdm
 
 from jood import compose
 from jood import metrics
-from jood import sharding
 from jood import suitability
-from jood.batch import Batch
 from jood.data.benchmark import Benchmark
-from jood.data.pipeline import EvaluationBatches
-from jood.data.prefetch import Timed
-from jood.data.prefetch import prefetched
 from jood.data.sources import Source
 from jood.detector import Detector
+from jood.sharded_batches import ShardedBatches
+from jood.sharded_batches import sharded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +120,9 @@ def evaluate(
       The fitted detector, and what it gave.
     """
     disable = None if progress is None else not progress
-    mesh = sharding.data_mesh()
 
-    def batches(source: Source, what: str) -> _ShardedBatches:
-        every = EvaluationBatches(source, batch_size, workers=workers)
-        return _ShardedBatches(every, Timed(every), mesh, what, disable)
+    def batches(source: Source, what: str) -> ShardedBatches:
+        return sharded(source, batch_size, what=what, workers=workers, disable=disable)
 
     training = batches(benchmark.id_train, "fit id_train")
     fitted = detector.fit(training, cache=cache)
@@ -159,34 +152,6 @@ def evaluate(
             if part.batches.skipped
         },
     )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _ShardedBatches:
-    """Batches on all devices, read and sent ahead, with a progress bar."""
-
-    batches: EvaluationBatches
-    timed: Timed
-    mesh: jax.sharding.Mesh
-    what: str
-    disable: bool | None
-
-    def __iter__(self) -> Iterator[Batch]:
-        sent = prefetched(
-            self.timed, lambda batch: sharding.shard_batch(batch, self.mesh)
-        )
-        return iter(
-            tqdm.tqdm(
-                sent,
-                desc=self.what,
-                unit="batch",
-                total=len(self.batches),
-                disable=self.disable,
-            )
-        )
-
-    def fingerprint(self) -> str:
-        return self.batches.fingerprint()
 
 
 def _scores(

@@ -53,10 +53,26 @@ def _below(root: pathlib.Path, prefix: str, above: frozenset[str]) -> Iterator[s
 def listed(
     root: pathlib.Path, file_list: pathlib.Path
 ) -> tuple[list[str], np.ndarray | None]:
+    """Reads a list of images, as `entries` does, and looks whether they are there.
+
+    Raises:
+      FileNotFoundError: the list or files that it names are missing.
+      ValueError: as `entries`.
+    """
+    paths, labels = entries(file_list)
+    missing = [path for path in paths if not (root / path).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of the {len(paths)} files that {file_list} names are "
+            f"missing in {root}: {some(missing)}."
+        )
+    return paths, labels
+
+
+def entries(file_list: pathlib.Path) -> tuple[list[str], np.ndarray | None]:
     """Reads a list of images: 'path', as in MOS, or 'path label', as in OpenOOD.
 
     Args:
-      root: what the paths are relative to.
       file_list: a text file, one image a line; empty lines do not count.
 
     Returns:
@@ -64,7 +80,7 @@ def listed(
       label or all have label -1.
 
     Raises:
-      FileNotFoundError: the list or files that it names are missing.
+      FileNotFoundError: there is no such list.
       ValueError: it is empty, only some lines have labels, or a label is below 0.
     """
     text = file_list.read_text("utf-8-sig")  # some editors begin it with a mark
@@ -90,12 +106,6 @@ def listed(
                 f"{file_list}, line {numbers[worst] + 1}: label {labels[worst]}. "
                 "Labels are >= 0, or -1 in every line of a list without labels."
             )
-    missing = [path for path in paths if not (root / path).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{len(missing)} of the {len(paths)} files that {file_list} names are "
-            f"missing in {root}: {some(missing)}."
-        )
     return paths, labels
 
 

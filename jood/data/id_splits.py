@@ -1,0 +1,251 @@
+"""The ID images that a detector is made from: to fit, to calibrate, to check.
+
+The three share no image. What a detector promises of new images holds if the network
+was not trained on the calibration images either (it is surer of what it has seen), so
+a benchmark's calibration images come from its test set, and a folder of one's own can
+be given for them.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+
+from jood.data import benchmarks
+from jood.data import fitting
+from jood.data import on_disk
+from jood.data import opening
+from jood.data.holdout import Subset
+from jood.data.image_folder import ImageFolder
+from jood.data.sources import ArraySource
+from jood.data.sources import Skipping
+from jood.data.sources import Source
+from jood.preprocessing import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class IdSplits:
+    """Disjoint sets of ID images.
+
+    Attributes:
+      name: of the benchmark or folder.
+      fit: what the detector learns from; labelled where labels are known.
+      calibration: what it is calibrated on.
+      check: ID images on which the promise can be checked; None if there are none.
+      preprocessing: the network's; it gives images of any size one size.
+      class_names: one per class; () if nobody says them.
+      remarks: what the user should know of them, in sentences.
+    """
+
+    name: str
+    fit: Source
+    calibration: Source
+    check: Source | None
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    remarks: Sequence[str] = ()
+
+
+def of_benchmark(
+    name: str,
+    preprocessing: Preprocessing,
+    image_size: int,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    share: float = 0.5,
+    seed: int = 0,
+    skip_corrupt: bool = False,
+) -> IdSplits:
+    """Returns a benchmark's training set to fit, and its test set in two parts.
+
+    Args:
+      name: of the benchmark; its OOD sets need not be there.
+      preprocessing: of the network.
+      image_size: side of the network's images, in pixels.
+      data_dir: folder of the data sets; None for JOOD_DATA_DIR.
+      share: fraction of the test set to calibrate on; the rest is to check.
+      seed: of the random parts.
+      skip_corrupt: whether images that cannot be read are left out; else they raise.
+
+    Raises:
+      FileNotFoundError: an ID set is not there.
+      ValueError: an unknown name, or images that do not fit the network.
+    """
+    spec = benchmarks.describe(name)
+    if benchmarks.is_embedded(name):
+        made = benchmarks.get(name, image_size=image_size, preprocessing=preprocessing)
+        train, test, fit = made.id_train, made.id_test, made.preprocessing
+        class_names = made.class_names
+    else:
+        fit = fitting.for_files(spec, preprocessing, image_size)
+        train, test, class_names = _id_sets(spec, fit, on_disk.data_root(data_dir))
+        if skip_corrupt:
+            train, test = Skipping(train), Skipping(test)
+    rest, held = split(test, share, seed)
+    fit = sized(fit, image_size)
+    return IdSplits(name, train, held, rest, fit, class_names)
+
+
+def of_folders(
+    images: str | os.PathLike[str],
+    calibration: str | os.PathLike[str] | None,
+    preprocessing: Preprocessing,
+    image_size: int,
+    *,
+    class_names: Sequence[str] | None = None,
+    num_classes: int = 0,
+    share: float = 0.2,
+    seed: int = 0,
+    skip_corrupt: bool = False,
+) -> IdSplits:
+    """Returns a folder's images to fit, and others to calibrate on.
+
+    Args:
+      images: folder of ID images, one folder per class or without labels.
+      calibration: folder of ID images that the network was not trained on; None takes
+        a random part of `images`.
+      preprocessing: of the network; if it neither resizes nor crops, images are
+        brought to `image_size`: the shorter side is resized, the centre cut out.
+      image_size: side of the network's images, in pixels.
+      class_names: of the network; None if they are unknown.
+      num_classes: of the network.
+      share: fraction of `images` to calibrate on, without a folder for that.
+      seed: of the random part.
+      skip_corrupt: whether images that cannot be read are left out; else they raise.
+
+    Raises:
+      FileNotFoundError: a folder is not there.
+      ValueError: there is no image, or both folders hold the same file.
+    """
+    fit = sized(preprocessing, image_size)
+    first, remarks = _folder(images, fit, class_names, num_classes)
+    names = tuple(class_names or first.class_names or ())
+
+    def opened(source: ImageFolder) -> Source:
+        return Skipping(source) if skip_corrupt else source
+
+    if calibration is not None:
+        second, more = _folder(calibration, fit, class_names, num_classes)
+        _check_apart(first, second)
+        remarks += [text for text in more if text not in remarks]
+        return IdSplits(
+            str(images), opened(first), opened(second), None, fit, names, remarks
+        )
+    kept, held = split(opened(first), share, seed)
+    remarks.append(
+        f"{len(held):,} images of {images}, drawn at random, are held out to calibrate "
+        "on. If the network was trained on them, new images raise more false alarms "
+        "than promised: give --calibration=FOLDER of ID images that it has not seen."
+    )
+    return IdSplits(str(images), kept, held, None, fit, names, remarks)
+
+
+def split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
+    """Splits a source at random into (kept, held out), each in the source's order.
+
+    Args:
+      source: of N examples.
+      share: fraction to hold out, in (0, 1); at least one example is, and one kept.
+      seed: decides which.
+
+    Raises:
+      ValueError: `share` is out of range, or there are fewer than two examples.
+    """
+    count = len(source)
+    if not 0 < share < 1 or count < 2:
+        raise ValueError(
+            "holding out needs a share in (0, 1) of at least two images, got "
+            f"{share=} of {count}."
+        )
+    held = min(max(round(share * count), 1), count - 1)
+    order = np.random.default_rng(seed).permutation(count)
+    return _part(source, np.sort(order[held:])), _part(source, np.sort(order[:held]))
+
+
+def sized(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
+    """Returns a preprocessing that gives images of any size the network's.
+
+    One that neither resizes nor crops gets a resize of the shorter side and a centre
+    crop, which leave images of that size as they are.
+
+    Raises:
+      ValueError: it resizes, but not to one size.
+    """
+    if preprocessing.resize is None and preprocessing.crop is None:
+        return dataclasses.replace(preprocessing, resize=image_size, crop=image_size)
+    if preprocessing.fixed_size is None:
+        raise ValueError(
+            f"the network's preprocessing resizes images but leaves them of different "
+            f"sizes: {preprocessing}. Convert it with a --crop."
+        )
+    return preprocessing
+
+
+def _id_sets(
+    spec: benchmarks.BenchmarkSpec, fit: Preprocessing, root: pathlib.Path
+) -> tuple[Source, Source, tuple[str, ...]]:
+    """The training and the test set of a benchmark on disk, and its class names."""
+    roles = {"id_train": spec.id_train, "id_test": spec.id_test}
+    found = {role: on_disk.find(one, root) for role, one in roles.items()}
+    lacking = [
+        f"  {role}: {on_disk.where(roles[role], root)}"
+        for role, place in found.items()
+        if place is None
+    ]
+    if lacking:
+        raise FileNotFoundError("\n".join([f"{spec.name} lacks ID sets:", *lacking]))
+    folders: tuple[str, ...] | None = None
+    opened: list[Source] = []
+    for place in found.values():
+        assert place is not None
+        source = on_disk.open_set(
+            place, fit, labelled=spec.labelled, class_names=folders
+        )
+        folders = folders or getattr(source, "class_names", None)
+        opened.append(source)
+    names, _ = opening.class_names(spec, folders, root)
+    return opened[0], opened[1], names
+
+
+def _folder(
+    path: str | os.PathLike[str],
+    preprocessing: Preprocessing,
+    class_names: Sequence[str] | None,
+    num_classes: int,
+) -> tuple[ImageFolder, list[str]]:
+    """A folder, with labels if its folders are named as the network's classes."""
+    plain = ImageFolder(path, preprocessing=preprocessing, labelled=False)
+    if all("/" in name for name in plain.paths):
+        found = sorted({name.split("/")[0] for name in plain.paths})
+        known = class_names or (found if len(found) == num_classes else ())
+        if set(found) <= set(known):
+            folder = ImageFolder(path, preprocessing=preprocessing, class_names=known)
+            return folder, []
+        return plain, [
+            f"the {len(found)} folders of {path} are not named as the network's "
+            f"{num_classes} classes, so its images carry no labels."
+        ]
+    return plain, []
+
+
+def _check_apart(first: ImageFolder, second: ImageFolder) -> None:
+    def files(folder: ImageFolder) -> set[str]:
+        return {os.path.realpath(os.path.join(folder.folder, p)) for p in folder.paths}
+
+    both = sorted(files(first) & files(second))
+    if both:
+        raise ValueError(
+            f"{len(both)} image(s) are in both {first.folder} and {second.folder} "
+            f"(such as {both[0]}); a detector is never calibrated on images that it "
+            "was fitted on."
+        )
+
+
+def _part(source: Source, indices: np.ndarray) -> Source:
+    """A subset; of arrays as arrays, which are read a batch at a time."""
+    if not isinstance(source, ArraySource):
+        return Subset(source, indices)
+    labels = None if source.labels is None else source.labels[indices]
+    return ArraySource(source.images[indices], labels)

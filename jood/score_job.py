@@ -1,0 +1,292 @@
+"""Scores any number of images with a saved detector into a folder of results.
+
+Rows are written in parts as they come, into `FOLDER.partial`, each part complete or
+absent. The same job, given again, goes on after the last part. When all images are
+scored, the parts become one table in `FOLDER`, which appears complete or not at all.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import tqdm
+
+from jood import drift
+from jood import folders
+from jood import scoring
+from jood.calibration import Calibration
+from jood.data import id_splits
+from jood.data.image_inputs import Inputs
+from jood.detector import Detector
+from jood.preprocessing import Preprocessing
+from jood.report import score_plots
+from jood.report import score_table
+from jood.report import writing
+from jood.score_parts import Parts
+
+TABLE, PARQUET, SUMMARY = "scores.csv", "scores.parquet", "summary.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """How to score.
+
+    Attributes:
+      folder: a new folder for the results.
+      batch_size: images per step, over all devices.
+      workers: processes that read and decode images; 0 reads with threads.
+      window: images per window of the timeline.
+      alpha: probability that any window is flagged as drift if nothing drifts.
+      parquet: whether to write the table as Parquet, too.
+    """
+
+    folder: str
+    batch_size: int = 128
+    workers: int = 0
+    window: int = 500
+    alpha: float = 0.01
+    parquet: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What was scored.
+
+    Attributes:
+      images: number of rows.
+      failed: why not, by path, of what could not be read.
+      called_ood: the fraction of the scored images, by detector name.
+      drift: windows by detector name; empty if nothing could be scored.
+    """
+
+    images: int
+    failed: Mapping[str, str]
+    called_ood: Mapping[str, float]
+    drift: Mapping[str, list[drift.Drift]]
+
+
+def run(
+    detector: Detector,
+    inputs: Inputs,
+    config: Config,
+    *,
+    identity: str = "",
+    configuration: Mapping[str, Any] | None = None,
+) -> Results:
+    """Scores all images and writes the results.
+
+    Args:
+      detector: fitted, calibrated and with a preprocessing.
+      inputs: the images.
+      config: how and where.
+      identity: a text that another detector does not have; the parts of an
+        interrupted job are used again for this one only.
+      configuration: what to record beside the results, JSON values.
+
+    Returns:
+      What was scored. `failed` is not empty if an image could not be read.
+
+    Raises:
+      FileExistsError: the folder exists already, or holds the parts of another job.
+      ValueError: the detector is not calibrated, or the images do not fit it.
+      OSError: the results cannot be written; what was scored before is kept.
+    """
+    calibration = check_calibrated(detector)
+    calibration.thresholds()
+    folders.check_new(config.folder)
+    if config.parquet:
+        score_table.check_parquet()
+    target = pathlib.Path(config.folder).resolve()
+    parts = Parts(target, identity, len(inputs.names), config.batch_size)
+    parts.open({"images": inputs.fingerprint, "tpr": calibration.tpr})
+    _score(detector, inputs, config, parts, calibration)
+    results = _finish(target, parts, inputs, config, calibration, configuration or {})
+    shutil.rmtree(parts.folder, ignore_errors=True)
+    return results
+
+
+def check_calibrated(detector: Detector) -> Calibration:
+    """Returns the calibration; raises ValueError if a detector has none."""
+    if detector.calibration is None:
+        raise ValueError(
+            "the detector is not calibrated, so it has no threshold: make one with "
+            "launch/fit.py, or detector.calibrate(id_batches).save(folder) in Python."
+        )
+    return detector.calibration
+
+
+def _score(
+    detector: Detector,
+    inputs: Inputs,
+    config: Config,
+    parts: Parts,
+    calibration: Calibration,
+) -> None:
+    done = parts.done()
+    if done == len(inputs.names):
+        return
+    progress = tqdm.tqdm(
+        desc="score", unit="image", total=len(inputs.names), initial=done, disable=None
+    )
+    waiting: list[list[str]] = []
+    first = done
+    try:
+        with progress:
+            for scored in scoring.scored(
+                detector,
+                inputs.source,
+                config.batch_size,
+                start=done,
+                workers=config.workers,
+            ):
+                count = len(scored.readable)
+                names = inputs.names[scored.first : scored.first + count]
+                waiting += score_table.rows(
+                    scored, names, calibration, detector.class_names
+                )
+                progress.update(count)
+                if len(waiting) == parts.size or scored.first + count == parts.images:
+                    score_table.write(parts.path(first), waiting)
+                    first, waiting = first + len(waiting), []
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted: {first:,} of {parts.images:,} images are scored and kept in "
+            f"{parts.folder}; the same command goes on there."
+        ) from None
+
+
+def _finish(
+    target: pathlib.Path,
+    parts: Parts,
+    inputs: Inputs,
+    config: Config,
+    calibration: Calibration,
+    configuration: Mapping[str, Any],
+) -> Results:
+    """Joins the parts, draws the pictures and renames the folder into place."""
+    try:
+        with folders.atomic_folder(target) as partial:
+            table = partial / TABLE
+            last = parts.folder / "broken.csv"
+            score_table.write(last, score_table.broken_rows(inputs.broken, calibration))
+            head = score_table.columns(calibration.scores)
+            score_table.join([*parts.files(), last], table, head)
+            if config.parquet:
+                score_table.to_parquet(table, partial / PARQUET)
+            results = _results(table, config, calibration, partial)
+            summary = {
+                "configuration": dict(configuration),
+                "images": results.images,
+                "failed": len(results.failed),
+                "tpr": calibration.tpr,
+                "thresholds": calibration.thresholds(),
+                "promises": {k: v._asdict() for k, v in calibration.promises().items()},
+                "called_ood": dict(results.called_ood),
+                "drift": {
+                    name: [window._asdict() for window in windows]
+                    for name, windows in results.drift.items()
+                },
+                "versions": writing.versions(),
+            }
+            (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(
+            f"cannot write {target}: {error.strerror or error}. All images are scored "
+            f"and kept in {parts.folder}: mend that (free space) and give the same "
+            "command again."
+        ) from error
+    return results
+
+
+def _results(
+    table: pathlib.Path,
+    config: Config,
+    calibration: Calibration,
+    folder: pathlib.Path,
+) -> Results:
+    errors = score_table.read_column(table, score_table.ERROR)
+    paths = score_table.read_column(table, score_table.PATH)
+    scores = {
+        name: score_table.as_scores(
+            score_table.read_column(table, score_table.column(name, "score"))
+        )
+        for name in calibration.scores
+    }
+    scores = {name: values for name, values in scores.items() if values.size}
+    thresholds = calibration.thresholds()
+    windows = {
+        name: drift.timeline(
+            values,
+            calibration.scores[name],
+            thresholds[name],
+            config.window,
+            config.alpha,
+        )
+        for name, values in scores.items()
+    }
+    if scores:
+        pictures = {
+            "histograms": score_plots.histograms(calibration, scores),
+            "timeline": score_plots.timelines(windows, calibration),
+        }
+        writing.save_pictures(folder, pictures)
+    return Results(
+        images=len(paths),
+        failed={p: e for p, e in zip(paths, errors, strict=True) if e},
+        called_ood={
+            name: float((values < thresholds[name]).mean())
+            for name, values in scores.items()
+        },
+        drift=windows,
+    )
+
+
+def with_tpr(detector: Detector, tpr: float) -> Detector:
+    """Returns a detector that keeps another share of ID images.
+
+    Raises:
+      ValueError: it is not calibrated, or on too few images for that.
+    """
+    calibration = check_calibrated(detector)._replace(tpr=tpr)
+    calibration.thresholds()
+    return dataclasses.replace(detector, calibration=calibration)
+
+
+def preprocessing_of(detector: Detector) -> Preprocessing:
+    """Returns the preprocessing that brings images to what a detector was made for.
+
+    Raises:
+      ValueError: it has none, or one that makes other images than the detector was
+        fitted or calibrated on.
+    """
+    found, shape = detector.preprocessing, detector.image_shape
+    if found is None:
+        raise ValueError(
+            "the detector has no preprocessing, so it takes arrays that are normalised "
+            "already; files cannot be scored with it. Give it one, "
+            "jood.Detector(..., preprocessing=...), or use launch/fit.py."
+        )
+    if shape is None:
+        return found
+    if found.resize is None and found.crop is None and shape[0] == shape[1]:
+        return id_splits.sized(found, shape[0])
+    if found.fixed_size not in (None, tuple(shape[:2])):
+        raise ValueError(
+            f"the detector was made with images of {tuple(shape[:2])} pixels, but its "
+            f"preprocessing makes {found.fixed_size}: make it again, with one "
+            "preprocessing for all."
+        )
+    return found
+
+
+def detector_identity(folder: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a saved detector's description, which seals its arrays."""
+    path = pathlib.Path(folder) / "detector.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,156 @@
+r"""Makes a calibrated detector from a trained network and ID images.
+
+    python launch/fit.py --checkpoint=networks/mine --images=data/train \
+        --calibration=data/validation --output=detectors/mine
+    python launch/fit.py --checkpoint=runs/a --benchmark=cifar10 --method=himplos \
+        --output=detectors/a
+
+The network's folder comes from launch/convert.py or launch/train.py. The detector is
+fitted on some images and calibrated on others; launch/score.py takes its folder.
+"""
+
+from absl import flags
+
+from jood import cli
+from jood import folders
+from jood import making
+from jood import presets
+from jood import spec
+from jood import suitability
+from jood.calibration import images_needed
+from jood.data import benchmarks
+from jood.data import id_splits
+from jood.detector import Detector
+from jood.training import run_folder
+from jood.weights import checkpoint
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Folder of the network.", required=True
+)
+_WHICH = flags.DEFINE_enum(
+    "which", "last", run_folder.WHICH, "Of a training run, the last or best checkpoint."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "New folder for the detector.", required=True
+)
+_IMAGES = flags.DEFINE_string(
+    "images",
+    None,
+    "Folder of ID images to fit on: a folder per class (named as the network's "
+    "classes), or without labels, which some methods need.",
+)
+_CALIBRATION = flags.DEFINE_string(
+    "calibration",
+    None,
+    "Folder of ID images to calibrate on, which the network was not trained on; else a "
+    "random part of --images.",
+)
+_BENCHMARK = flags.DEFINE_enum(
+    "benchmark",
+    None,
+    benchmarks.names(),
+    "Instead of folders: fit on its training set, calibrate on a part of its test set, "
+    "check on the rest.",
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the benchmark's data; else JOOD_DATA_DIR."
+)
+_METHOD = flags.DEFINE_string(
+    "method",
+    "fdbd()",
+    "Detector: a text such as 'react(q=0.9)|energy()', a preset such as himplos, or "
+    "'bundle(a=..., b=...)' of several.",
+)
+_TPR = flags.DEFINE_float("tpr", 0.95, "Share of ID images to keep, in (0, 1).")
+_HOLD_OUT = flags.DEFINE_float(
+    "hold_out",
+    None,
+    "Share of images to calibrate on: of --images (0.2) or of the test set (0.5).",
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the random parts.")
+_CORRUPT = flags.DEFINE_enum(
+    "corrupt",
+    "raise",
+    ("raise", "skip"),
+    "What to do with images that cannot be read: stop, or leave out and list them.",
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 128, "Images per step, all devices.", lower_bound=1
+)
+
+
+def main(argv: list[str]) -> None:
+    """Opens the network and the images, fits, calibrates and saves."""
+    del argv
+    folders.check_new(_OUTPUT.value)
+    images_needed(_TPR.value)
+    if (_IMAGES.value is None) == (_BENCHMARK.value is None):
+        raise ValueError("say what to fit on: either --images=FOLDER or --benchmark.")
+    if _CALIBRATION.value and (_BENCHMARK.value or _HOLD_OUT.value):
+        raise ValueError(
+            "--calibration gives the images to calibrate on, so there is nothing to "
+            "hold out: it goes with --images, without --hold_out."
+        )
+    values = _BENCHMARK.value or presets.DEFAULT
+    spec.parse(_METHOD.value, values)  # before the network is read
+    network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
+    splits = _open_splits(network)
+    detector = Detector(
+        spec.parse(_METHOD.value, values, network.name),
+        network.model,
+        network.variables,
+        preprocessing=splits.preprocessing,
+        class_names=network.class_names or splits.class_names or None,
+        head=suitability.head(network.model),
+    )
+    for remark in splits.remarks:
+        print(remark)
+    made = making.make(
+        detector,
+        splits,
+        _TPR.value,
+        batch_size=_BATCH_SIZE.value,
+        workers=_WORKERS.value,
+    )
+    making.write(_OUTPUT.value, made, cli.flag_values())
+    print(f"{detector.component.spec} on {network.name}")
+    print(made.text())
+    print(f"written to {_OUTPUT.value}; score images with it:")
+    print(
+        f"python launch/score.py --detector={_OUTPUT.value} --images=... --output=..."
+    )
+
+
+def _open_splits(network: checkpoint.Trained) -> id_splits.IdSplits:
+    skip = _CORRUPT.value == "skip"
+    if _IMAGES.value is not None:
+        return id_splits.of_folders(
+            _IMAGES.value,
+            _CALIBRATION.value,
+            network.preprocessing,
+            network.image_size,
+            class_names=network.class_names,
+            num_classes=getattr(network.model, "num_classes", 0),
+            share=0.2 if _HOLD_OUT.value is None else _HOLD_OUT.value,
+            seed=_SEED.value,
+            skip_corrupt=skip,
+        )
+    assert _BENCHMARK.value is not None  # main has checked it
+    splits = id_splits.of_benchmark(
+        _BENCHMARK.value,
+        network.preprocessing,
+        network.image_size,
+        data_dir=_DATA_DIR.value,
+        share=0.5 if _HOLD_OUT.value is None else _HOLD_OUT.value,
+        seed=_SEED.value,
+        skip_corrupt=skip,
+    )
+    suitability.check_classes(network.model, network.class_names, splits)
+    return splits
+
+
+if __name__ == "__main__":
+    cli.run(main)

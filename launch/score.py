@@ -1,0 +1,115 @@
+r"""Scores images with a saved detector: which of them has it not been trained for?
+
+    python launch/score.py --detector=detectors/mine --images=traffic \
+        --output=results/traffic
+
+--images is a folder, a .txt list of files (one a line), a .npz archive (images, uint8
+[N, H, W, C]) or tar files ('shards/*.tar'). The output folder gets scores.csv with a
+row per image, summary.json, a histogram and a timeline. An interrupted job goes on
+where it stopped when the same command is given again.
+
+Exit code: 0 all images are scored; 2 some could not be read (they are listed); 1
+nothing was written, the message says why.
+"""
+
+import sys
+
+from absl import flags
+
+from jood import cli
+from jood import folders
+from jood import score_job
+from jood.calibration import CONFIDENCE
+from jood.data import image_inputs
+from jood.detector import Detector
+from jood.report import score_table
+
+LISTED = 20  # bad files that are printed; all are in the table
+_DETECTOR = flags.DEFINE_string(
+    "detector", None, "Folder of launch/fit.py or Detector.save.", required=True
+)
+_IMAGES = flags.DEFINE_string("images", None, "What to score.", required=True)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "New folder for the results.", required=True
+)
+_TPR = flags.DEFINE_float(
+    "tpr", None, "Share of ID images to keep; else what the detector was made with."
+)
+_PARQUET = flags.DEFINE_bool(
+    "parquet", False, "Also write scores.parquet; needs pip install 'jood[parquet]'."
+)
+_WINDOW = flags.DEFINE_integer(
+    "window", 500, "Images per window of the timeline, in their order.", lower_bound=1
+)
+_ALPHA = flags.DEFINE_float(
+    "alpha", 0.01, "Probability that any window is called drift if nothing drifts."
+)
+_WORKERS = flags.DEFINE_integer(
+    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 128, "Images per step, all devices.", lower_bound=1
+)
+
+
+def main(argv: list[str]) -> None:
+    """Opens the detector and the images, scores and writes."""
+    del argv
+    folders.check_new(_OUTPUT.value)
+    detector = Detector.load(_DETECTOR.value)
+    if _TPR.value is not None:
+        detector = score_job.with_tpr(detector, _TPR.value)
+    inputs = image_inputs.open_inputs(
+        _IMAGES.value, score_job.preprocessing_of(detector)
+    )
+    if _PARQUET.value:
+        try:
+            score_table.check_parquet()
+        except ImportError as error:
+            sys.exit(f"error: {error}")
+    try:
+        results = score_job.run(
+            detector,
+            inputs,
+            score_job.Config(
+                _OUTPUT.value,
+                batch_size=_BATCH_SIZE.value,
+                workers=_WORKERS.value,
+                window=_WINDOW.value,
+                alpha=_ALPHA.value,
+                parquet=_PARQUET.value,
+            ),
+            identity=score_job.detector_identity(_DETECTOR.value),
+            configuration=cli.flag_values(),
+        )
+    except KeyboardInterrupt as stopped:
+        sys.exit(str(stopped) or "interrupted; nothing is half-written.")
+    _print(results, detector)
+    if results.failed:
+        sys.exit(2)
+
+
+def _print(results: score_job.Results, detector: Detector) -> None:
+    promises = score_job.check_calibrated(detector).promises()
+    for name, share in results.called_ood.items():
+        promise = promises[name]
+        print(
+            f"{name}: {share:.2%} are called OOD; of ID images it would be at most "
+            f"{promise.upper:.2%} ({CONFIDENCE:.0%} confidence, calibrated on "
+            f"{promise.images:,})"
+        )
+        windows = results.drift[name]
+        drifted = sum(window.drifted for window in windows)
+        print(f"{name}: {drifted} of {len(windows)} window(s) drifted")
+    print(
+        f"{results.images - len(results.failed):,} scored, {len(results.failed):,} "
+        f"failed; written to {_OUTPUT.value}"
+    )
+    for path, reason in list(results.failed.items())[:LISTED]:
+        print(f"  failed: {path}: {reason}")
+    if len(results.failed) > LISTED:
+        print(f"  and {len(results.failed) - LISTED:,} more, in {score_job.TABLE}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
