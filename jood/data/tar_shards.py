@@ -16,6 +16,9 @@ from jood.data import decoding
 from jood.data import file_lists
 from jood.preprocessing import Preprocessing
 
+# The first bytes of what gzip, bzip2, xz and zstd write.
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+
 
 class _Member(NamedTuple):
     shard: str
@@ -105,16 +108,19 @@ def _members(shard: str) -> tuple[list[_Member], str]:
                 if start + length > size:
                     return found, f"it is cut short in {member.name}"
                 found.append(_Member(shard, member.name, start, length))
+            end = archive.offset
     except tarfile.TarError as error:
-        try:
-            with tarfile.open(shard, "r:*"):
-                pass
-        except tarfile.TarError:
-            return found, f"after {len(found)} image(s): {str(error).rstrip('.')}"
-        raise ValueError(
-            f"{shard} is compressed, so its images cannot be read one by one; "
-            "decompress it (gunzip), images do not get smaller by it."
-        ) from None
+        with open(shard, "rb") as file:
+            if file.read(6).startswith(_COMPRESSED):
+                raise ValueError(
+                    f"{shard} is compressed, so its images cannot be read one by one; "
+                    "decompress it (compression does not make images smaller)."
+                ) from None
+        return found, f"after {len(found)} image(s): {str(error).rstrip('.')}"
+    with open(shard, "rb") as file:  # `tarfile` takes any end for the end
+        file.seek(end)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            return found, f"after {len(found)} image(s): cut short or damaged"
     return found, ""
 
 

@@ -1,0 +1,334 @@
+"""Scoring into a folder: every row right, nothing lost, nothing half-written."""
+
+import csv
+import json
+import pathlib
+import sys
+
+import brightness
+import numpy as np
+import pytest
+
+import jood
+from jood import score_job
+from jood import score_parts
+from jood import scoring
+from jood.calibration import Calibration
+from jood.data import image_inputs
+from jood.report import score_table
+
+LEVELS = list(range(0, 250, 5))  # 50 images
+FILES = {"scores.csv", "summary.json"} | {
+    f"{name}.{suffix}"
+    for name in ("histograms", "timeline")
+    for suffix in ("png", "pdf")
+}
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(score_parts, "PART_BATCHES", 2)
+
+
+@pytest.fixture
+def images(tmp_path):
+    return brightness.folder(tmp_path / "images", LEVELS)
+
+
+def run(images, target, detector=None, batch_size=4, identity="one", **fields):
+    detector = detector or brightness.detector()
+    inputs = image_inputs.open_inputs(str(images), score_job.preprocessing_of(detector))
+    config = score_job.Config(str(target), batch_size, **fields)
+    return score_job.run(detector, inputs, config, identity=identity)
+
+
+def table(folder):
+    with (folder / "scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_image_has_its_row_in_order(images, tmp_path):
+    results = run(images, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    rows = table(tmp_path / "out")
+    detector = brightness.detector()
+    batch = np.stack([brightness.gray(level) for level in LEVELS])
+    output = detector.run(batch)
+    threshold = detector.threshold
+    assert [r["path"] for r in rows] == [f"{images}/{i:04}.png" for i in range(50)]
+    scores = np.array([r["score"] for r in rows], np.float32)
+    np.testing.assert_array_equal(scores, output.scores)  # all bits survive the text
+    assert [float(r["threshold"]) for r in rows] == pytest.approx([threshold] * 50)
+    ood = [r["is_ood"] == "true" for r in rows]
+    assert ood == list(detector.is_ood(batch))
+    assert 0 < sum(ood) < 50
+    np.testing.assert_allclose(
+        [float(r["p_value"]) for r in rows], detector.p_values(batch), rtol=1e-8
+    )
+    names = detector.class_names
+    assert [r["class"] for r in rows] == [names[c] for c in output.prediction]
+    assert {r["error"] for r in rows} == {""}
+    assert results.images == 50
+    assert not results.failed
+    assert results.called_ood == {"score": pytest.approx(sum(ood) / 50)}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["promises"]["score"]["images"] == 19
+    assert summary["called_ood"]["score"] == pytest.approx(sum(ood) / 50)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_bad_images_have_a_row_with_the_reason_and_the_others_their_scores(
+    images, tmp_path
+):
+    whole = run(images, tmp_path / "whole")
+    assert not whole.failed
+    for index in (0, 17, 49):
+        (images / f"{index:04}.png").write_text("no image")
+    results = run(images, tmp_path / "out", parquet=True)
+    assert [pathlib.Path(path).stem for path in results.failed] == [
+        "0000",
+        "0017",
+        "0049",
+    ]
+    rows, before = table(tmp_path / "out"), table(tmp_path / "whole")
+    assert len(rows) == 50
+    for index, (row, other) in enumerate(zip(rows, before, strict=True)):
+        if index in (0, 17, 49):
+            assert "none of the formats" in row["error"]
+            assert row["score"] == row["is_ood"] == row["p_value"] == row["class"] == ""
+        else:
+            assert row == other
+    parquet = pytest.importorskip("pyarrow.parquet")
+    read = parquet.read_table(tmp_path / "out" / "scores.parquet")
+    assert read.column_names == list(rows[0])
+    assert read["score"].null_count == read["is_ood"].null_count == 3
+    kept = [r for r in rows if not r["error"]]
+    found = [value for value in read["score"].to_pylist() if value is not None]
+    np.testing.assert_array_equal(
+        np.array(found, "f"), np.array([r["score"] for r in kept], "f")
+    )
+    assert read["path"].to_pylist() == [r["path"] for r in rows]
+
+
+def test_a_folder_of_bad_images_only_is_listed_not_scored(tmp_path):
+    root = tmp_path / "images"
+    root.mkdir()
+    for index in range(3):
+        (root / f"{index}.png").write_text("no")
+    results = run(root, tmp_path / "out")
+    assert len(results.failed) == 3
+    assert results.called_ood == {}
+    assert len(table(tmp_path / "out")) == 3
+
+
+def stop_after(monkeypatch, batches, error):
+    """Makes the source fail when so many batches were scored."""
+    whole = scoring.scored
+
+    def scored(*arguments, **options):
+        for count, part in enumerate(whole(*arguments, **options)):
+            if count == batches:
+                raise error
+            yield part
+
+    monkeypatch.setattr(score_job.scoring, "scored", scored)
+
+
+def count_scored(monkeypatch):
+    """Counts the images that the detector is asked."""
+    seen = []
+    whole = scoring.scored
+
+    def scored(*arguments, **options):
+        for part in whole(*arguments, **options):
+            seen.extend(range(part.first, part.first + len(part.readable)))
+            yield part
+
+    monkeypatch.setattr(score_job.scoring, "scored", scored)
+    return seen
+
+
+@pytest.mark.parametrize("batches", [0, 1, 2, 5, 12])
+def test_an_interrupted_job_goes_on_and_gives_the_same_table(
+    images, tmp_path, monkeypatch, batches
+):
+    run(images, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, batches, KeyboardInterrupt())
+        kept = batches // 2 * 8
+        with pytest.raises(KeyboardInterrupt, match=f"interrupted: {kept} of 50"):
+            run(images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with monkeypatch.context() as patch:
+        seen = count_scored(patch)
+        run(images, tmp_path / "out")
+    assert seen == list(range(kept, 50))
+    one, other = (tmp_path / n / "scores.csv" for n in ("whole", "out"))
+    assert one.read_bytes() == other.read_bytes()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_job_that_died_while_writing_its_table_scores_nothing_again(
+    images, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(score_job.score_table, "join", _full)
+        with pytest.raises(OSError, match="All images are scored and kept in") as error:
+            run(images, tmp_path / "out")
+    assert "No space left" in str(error.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"images", "out.partial"}
+    seen = count_scored(monkeypatch)
+    assert run(images, tmp_path / "out").images == 50
+    assert seen == []
+
+
+def _full(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_keeps_what_was_written_before(images, tmp_path, monkeypatch):
+    written = []
+    whole = pathlib.Path.rename
+
+    def rename(self, target):
+        if "part-" in str(target):
+            if len(written) == 3:
+                _full()
+            written.append(target)
+        return whole(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "rename", rename)
+        with pytest.raises(OSError, match=r"part-0+24.csv: No space left.*is kept"):
+            run(images, tmp_path / "out")
+    partial = tmp_path / "out.partial"
+    assert sorted(path.name for path in partial.iterdir()) == [
+        "job.json",
+        *(f"part-{first:012}.csv" for first in (0, 8, 16)),
+    ]
+    seen = count_scored(monkeypatch)
+    run(images, tmp_path / "out")
+    assert seen == list(range(24, 50))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"identity": "two"}, "the detector"),
+        ({"batch_size": 2}, "the batch size"),
+        ({"detector": brightness.detector(tpr=0.8)}, "the TPR"),
+        ("image", "the images"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_another_job_does_not_go_on_with_these_parts(
+    images, tmp_path, monkeypatch, change, named
+):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(images, tmp_path / "out")
+    if change == "image":
+        brightness.folder(images, [7])
+        change = {}
+    with pytest.raises(FileExistsError, match=f"differs from this one in {named}"):
+        run(images, tmp_path / "out", **change)
+
+
+def test_results_are_not_overwritten(images, tmp_path):
+    run(images, tmp_path / "out")
+    before = (tmp_path / "out" / "scores.csv").read_bytes()
+    with pytest.raises(FileExistsError, match="exists already"):
+        run(images, tmp_path / "out")
+    assert (tmp_path / "out" / "scores.csv").read_bytes() == before
+
+
+def test_a_bundle_has_columns_for_each_detector(images, tmp_path):
+    one = brightness.detector()
+    levels = one.calibration.scores["score"]
+    both = jood.Detector(
+        "bundle(a=max_logit(), b=energy())",
+        one.model,
+        one.variables,
+        preprocessing=one.preprocessing,
+        calibration=Calibration(0.9, {"a": levels, "b": levels + 0.5}),
+    )
+    results = run(images, tmp_path / "out", both)
+    rows, single = table(tmp_path / "out"), run(images, tmp_path / "single")
+    assert list(rows[0])[2:6] == ["a.score", "a.threshold", "a.is_ood", "a.p_value"]
+    assert results.called_ood["a"] == single.called_ood["score"]
+    assert [r["a.score"] for r in rows] == [
+        r["score"] for r in table(tmp_path / "single")
+    ]
+    assert rows[0]["class"] in ("0", "1")  # no names are known
+
+
+def test_names_of_any_kind_survive_the_table(tmp_path):
+    names = ['a, "b"\nc', "häß", "bad\udcff", "", " "]
+    detector = brightness.detector()
+    output = detector.run(np.stack([brightness.gray(i) for i in range(5)]))
+    scored = scoring.Scored(
+        0, np.ones(5, bool), {"score": output.scores}, output.prediction, None, {}
+    )
+    rows = score_table.rows(scored, names, detector.calibration, ("x", "y"))
+    score_table.write(tmp_path / "part.csv", rows)
+    head = score_table.columns(["score"])
+    score_table.join([tmp_path / "part.csv"], tmp_path / "all.csv", head)
+    found = score_table.read_column(tmp_path / "all.csv", "path")
+    assert found == ['a, "b"\nc', "häß", "bad\\udcff", "", " "]
+    parquet = pytest.importorskip("pyarrow.parquet")
+    score_table.to_parquet(tmp_path / "all.csv", tmp_path / "all.parquet")
+    read = parquet.read_table(tmp_path / "all.parquet")
+    assert read["path"].to_pylist() == found
+    assert read["is_ood"].to_pylist() == [True] * 5
+
+
+def test_parquet_without_pyarrow_says_what_to_install(images, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pip install 'jood\[parquet\]'"):
+        run(images, tmp_path / "out", parquet=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"images"}
+
+
+def test_another_tpr_moves_the_threshold_as_far_as_the_calibration_allows():
+    detector = score_job.with_tpr(brightness.detector(), 0.5)
+    assert detector.threshold == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="at least 99 held-out"):
+        score_job.with_tpr(detector, 0.99)
+
+
+def test_a_detector_that_cannot_score_files_says_why(images, tmp_path):
+    with pytest.raises(ValueError, match=r"not calibrated.*launch/fit\.py"):
+        score_job.with_tpr(jood.Detector("msp()", brightness.MeanPixel(), {}), 0.9)
+    plain = brightness.detector(preprocessing=None)
+    with pytest.raises(ValueError, match="has no preprocessing"):
+        run(images, tmp_path / "out", plain)
+    other = jood.Preprocessing((0.0,) * 3, (1.0,) * 3, resize=(8, 8))
+    with pytest.raises(ValueError, match=r"made with images of \(4, 4\).*\(8, 8\)"):
+        run(images, tmp_path / "out", brightness.detector(preprocessing=other))
+
+
+def test_a_preprocessing_without_a_size_takes_that_of_the_fitted_images(tmp_path):
+    plain = jood.Preprocessing((0.0,) * 3, (1.0,) * 3)
+    root = brightness.folder(tmp_path / "images", [100, 200], size=(9, 7))
+    results = run(root, tmp_path / "out", brightness.detector(preprocessing=plain))
+    assert not results.failed
+    scores = [float(row["score"]) for row in table(tmp_path / "out")]
+    assert scores == pytest.approx([100 / 255, 200 / 255])
+
+
+def test_drift_is_told_where_it_begins(tmp_path):
+    rng = np.random.default_rng(0)
+    levels = np.r_[rng.uniform(0.05, 0.95, 200), rng.uniform(0, 0.2, 200)]
+    images = np.stack([brightness.gray(int(255 * level)) for level in levels])
+    np.savez(tmp_path / "traffic.npz", images=images)
+    many = Calibration(0.9, {"score": np.linspace(0.05, 0.95, 190).astype("f")})
+    results = run(
+        tmp_path / "traffic.npz",
+        tmp_path / "out",
+        brightness.detector(many),
+        batch_size=50,
+        window=100,
+    )
+    drifted = [window.drifted for window in results.drift["score"]]
+    assert drifted == [False, False, True, True]
