@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 CONFIDENCE = 0.95  # of `Promise.upper`
+_TOLERANCE = 1e-9  # makes 3 of (1 - 0.9) * 30 = 2.9999999999999996
 
 
 class Promise(NamedTuple):
@@ -96,7 +97,7 @@ def images_needed(tpr: float) -> int:
             "tpr must be a fraction in (0, 1), the share of ID images to keep, got "
             f"{tpr=}. (To keep all of them for certain cannot be promised.)"
         )
-    return math.ceil(1 / (1 - tpr) - 1 - 1e-9)
+    return math.ceil((1 - _TOLERANCE) / (1 - tpr) - 1)
 
 
 def largest_tpr(images: int) -> float:
@@ -116,8 +117,7 @@ def _rank(scores: np.ndarray, tpr: float) -> int:
         )
     if np.isnan(scores).any():
         raise ValueError("a calibration score is NaN.")
-    # The tolerance makes 3 of (1 - 0.9) * 30 = 2.9999999999999996.
-    return math.floor((1 - tpr) * (found + 1) + 1e-9)
+    return math.floor((1 - tpr) * (found + 1) + _TOLERANCE)
 
 
 def _promise(rank: int, count: int) -> Promise:

@@ -7,9 +7,7 @@ scored, the parts become one table in `FOLDER`, which appears complete or not at
 
 from collections.abc import Mapping
 import dataclasses
-import hashlib
 import json
-import os
 import pathlib
 import shutil
 from typing import Any
@@ -18,12 +16,11 @@ import tqdm
 
 from jood import drift
 from jood import folders
+from jood import readiness
 from jood import scoring
 from jood.calibration import Calibration
-from jood.data import id_splits
 from jood.data.image_inputs import Inputs
 from jood.detector import Detector
-from jood.preprocessing import Preprocessing
 from jood.report import score_plots
 from jood.report import score_table
 from jood.report import writing
@@ -96,7 +93,7 @@ def run(
       ValueError: the detector is not calibrated, or the images do not fit it.
       OSError: the results cannot be written; what was scored before is kept.
     """
-    calibration = check_calibrated(detector)
+    calibration = readiness.check_calibrated(detector)
     calibration.thresholds()
     folders.check_new(config.folder)
     if config.parquet:
@@ -104,20 +101,15 @@ def run(
     target = pathlib.Path(config.folder).resolve()
     parts = Parts(target, identity, len(inputs.names), config.batch_size)
     parts.open({"images": inputs.fingerprint, "tpr": calibration.tpr})
-    _score(detector, inputs, config, parts, calibration)
+    try:
+        _score(detector, inputs, config, parts, calibration)
+    except BaseException:
+        if not parts.done():  # nothing is worth keeping
+            shutil.rmtree(parts.folder, ignore_errors=True)
+        raise
     results = _finish(target, parts, inputs, config, calibration, configuration or {})
     shutil.rmtree(parts.folder, ignore_errors=True)
     return results
-
-
-def check_calibrated(detector: Detector) -> Calibration:
-    """Returns the calibration; raises ValueError if a detector has none."""
-    if detector.calibration is None:
-        raise ValueError(
-            "the detector is not calibrated, so it has no threshold: make one with "
-            "launch/fit.py, or detector.calibrate(id_batches).save(folder) in Python."
-        )
-    return detector.calibration
 
 
 def _score(
@@ -154,6 +146,8 @@ def _score(
                     score_table.write(parts.path(first), waiting)
                     first, waiting = first + len(waiting), []
     except KeyboardInterrupt:
+        if not first:
+            raise KeyboardInterrupt("interrupted; nothing is written.") from None
         raise KeyboardInterrupt(
             f"interrupted: {first:,} of {parts.images:,} images are scored and kept in "
             f"{parts.folder}; the same command goes on there."
@@ -246,47 +240,3 @@ def _results(
         },
         drift=windows,
     )
-
-
-def with_tpr(detector: Detector, tpr: float) -> Detector:
-    """Returns a detector that keeps another share of ID images.
-
-    Raises:
-      ValueError: it is not calibrated, or on too few images for that.
-    """
-    calibration = check_calibrated(detector)._replace(tpr=tpr)
-    calibration.thresholds()
-    return dataclasses.replace(detector, calibration=calibration)
-
-
-def preprocessing_of(detector: Detector) -> Preprocessing:
-    """Returns the preprocessing that brings images to what a detector was made for.
-
-    Raises:
-      ValueError: it has none, or one that makes other images than the detector was
-        fitted or calibrated on.
-    """
-    found, shape = detector.preprocessing, detector.image_shape
-    if found is None:
-        raise ValueError(
-            "the detector has no preprocessing, so it takes arrays that are normalised "
-            "already; files cannot be scored with it. Give it one, "
-            "jood.Detector(..., preprocessing=...), or use launch/fit.py."
-        )
-    if shape is None:
-        return found
-    if found.resize is None and found.crop is None and shape[0] == shape[1]:
-        return id_splits.sized(found, shape[0])
-    if found.fixed_size not in (None, tuple(shape[:2])):
-        raise ValueError(
-            f"the detector was made with images of {tuple(shape[:2])} pixels, but its "
-            f"preprocessing makes {found.fixed_size}: make it again, with one "
-            "preprocessing for all."
-        )
-    return found
-
-
-def detector_identity(folder: str | os.PathLike[str]) -> str:
-    """Returns the SHA-256 of a saved detector's description, which seals its arrays."""
-    path = pathlib.Path(folder) / "detector.json"
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -18,6 +18,7 @@ from absl import flags
 
 from jood import cli
 from jood import folders
+from jood import readiness
 from jood import score_job
 from jood.calibration import CONFIDENCE
 from jood.data import image_inputs
@@ -58,9 +59,9 @@ def main(argv: list[str]) -> None:
     folders.check_new(_OUTPUT.value)
     detector = Detector.load(_DETECTOR.value)
     if _TPR.value is not None:
-        detector = score_job.with_tpr(detector, _TPR.value)
+        detector = readiness.with_tpr(detector, _TPR.value)
     inputs = image_inputs.open_inputs(
-        _IMAGES.value, score_job.preprocessing_of(detector)
+        _IMAGES.value, readiness.preprocessing_of(detector)
     )
     if _PARQUET.value:
         try:
@@ -79,7 +80,7 @@ def main(argv: list[str]) -> None:
                 alpha=_ALPHA.value,
                 parquet=_PARQUET.value,
             ),
-            identity=score_job.detector_identity(_DETECTOR.value),
+            identity=readiness.identity(_DETECTOR.value),
             configuration=cli.flag_values(),
         )
     except KeyboardInterrupt as stopped:
@@ -90,7 +91,7 @@ def main(argv: list[str]) -> None:
 
 
 def _print(results: score_job.Results, detector: Detector) -> None:
-    promises = score_job.check_calibrated(detector).promises()
+    promises = readiness.check_calibrated(detector).promises()
     for name, share in results.called_ood.items():
         promise = promises[name]
         print(

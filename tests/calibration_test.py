@@ -97,7 +97,8 @@ def test_p_values_of_new_id_scores_are_uniform_on_their_grid():
 
 
 @pytest.mark.parametrize(
-    ("tpr", "needed"), [(0.5, 1), (0.9, 9), (0.95, 19), (0.99, 99), (0.999, 999)]
+    ("tpr", "needed"),
+    [(0.5, 1), (0.9, 9), (0.95, 19), (0.99, 99), (0.999, 999), (0.9999, 9999)],
 )
 def test_too_few_images_are_refused_with_what_they_allow(tpr, needed):
     assert calibration.images_needed(tpr) == needed

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jood
+from jood import readiness
 from jood import score_job
 from jood import score_parts
 from jood import scoring
@@ -37,7 +38,7 @@ def images(tmp_path):
 
 def run(images, target, detector=None, batch_size=4, identity="one", **fields):
     detector = detector or brightness.detector()
-    inputs = image_inputs.open_inputs(str(images), score_job.preprocessing_of(detector))
+    inputs = image_inputs.open_inputs(str(images), readiness.preprocessing_of(detector))
     config = score_job.Config(str(target), batch_size, **fields)
     return score_job.run(detector, inputs, config, identity=identity)
 
@@ -156,8 +157,10 @@ def test_an_interrupted_job_goes_on_and_gives_the_same_table(
     with monkeypatch.context() as patch:
         stop_after(patch, batches, KeyboardInterrupt())
         kept = batches // 2 * 8
-        with pytest.raises(KeyboardInterrupt, match=f"interrupted: {kept} of 50"):
+        says = f"interrupted: {kept} of 50" if kept else "nothing is written"
+        with pytest.raises(KeyboardInterrupt, match=says):
             run(images, tmp_path / "out")
+    assert (tmp_path / "out.partial").exists() == (kept > 0)
     assert not (tmp_path / "out").exists()
     with monkeypatch.context() as patch:
         seen = count_scored(patch)
@@ -199,7 +202,7 @@ def test_a_full_disk_keeps_what_was_written_before(images, tmp_path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(pathlib.Path, "rename", rename)
-        with pytest.raises(OSError, match=r"part-0+24.csv: No space left.*is kept"):
+        with pytest.raises(OSError, match=r"part-0+24.csv: No space left.*are kept"):
             run(images, tmp_path / "out")
     partial = tmp_path / "out.partial"
     assert sorted(path.name for path in partial.iterdir()) == [
@@ -233,6 +236,13 @@ def test_another_job_does_not_go_on_with_these_parts(
         change = {}
     with pytest.raises(FileExistsError, match=f"differs from this one in {named}"):
         run(images, tmp_path / "out", **change)
+
+
+def test_an_error_before_the_first_part_leaves_nothing_behind(images, tmp_path):
+    bad = brightness.detector(calibration=Calibration(0.9, {"x": np.arange(9.0)}))
+    with pytest.raises(KeyError):
+        run(images, tmp_path / "out", bad)
+    assert {path.name for path in tmp_path.iterdir()} == {"images"}
 
 
 def test_results_are_not_overwritten(images, tmp_path):
@@ -291,15 +301,15 @@ def test_parquet_without_pyarrow_says_what_to_install(images, tmp_path, monkeypa
 
 
 def test_another_tpr_moves_the_threshold_as_far_as_the_calibration_allows():
-    detector = score_job.with_tpr(brightness.detector(), 0.5)
+    detector = readiness.with_tpr(brightness.detector(), 0.5)
     assert detector.threshold == pytest.approx(0.5)
     with pytest.raises(ValueError, match="at least 99 held-out"):
-        score_job.with_tpr(detector, 0.99)
+        readiness.with_tpr(detector, 0.99)
 
 
 def test_a_detector_that_cannot_score_files_says_why(images, tmp_path):
     with pytest.raises(ValueError, match=r"not calibrated.*launch/fit\.py"):
-        score_job.with_tpr(jood.Detector("msp()", brightness.MeanPixel(), {}), 0.9)
+        readiness.with_tpr(jood.Detector("msp()", brightness.MeanPixel(), {}), 0.9)
     plain = brightness.detector(preprocessing=None)
     with pytest.raises(ValueError, match="has no preprocessing"):
         run(images, tmp_path / "out", plain)

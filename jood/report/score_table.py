@@ -94,8 +94,8 @@ def write(path: pathlib.Path, table: Iterable[Sequence[str]]) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(
-            f"cannot write {path}: {error.strerror or error}. What was scored before "
-            "is kept: mend that (free space) and give the same command again."
+            f"cannot write {path}: {error.strerror or error}. Parts that were written "
+            "before are kept: mend that (free space) and give the same command again."
         ) from error
 
 
