@@ -34,6 +34,19 @@ def test_traffic_that_does_not_drift_is_rarely_flagged_in_any_window(ties):
     assert np.mean(flagged) <= 0.1 + 4 * np.sqrt(0.1 * 0.9 / 400)
 
 
+def test_a_single_window_is_flagged_about_as_often_as_alpha_says():
+    rng = np.random.default_rng(5)
+    flagged = [
+        drift.compare(draw[300:], draw[:300], 0.0, alpha=0.2).drifted
+        for draw in rng.normal(size=(400, 500))
+    ]
+    assert abs(np.mean(flagged) - 0.2) <= 0.02 + 4 * np.sqrt(0.2 * 0.8 / 400)
+
+
+def test_a_score_at_the_threshold_is_not_below_it():
+    assert drift.compare(np.array([1.0, 2.0, 3.0]), ID, 2.0).below == 1 / 3
+
+
 @pytest.mark.parametrize(
     "change",
     [lambda s: s - 0.8, lambda s: s + 0.8, lambda s: 2 * s],

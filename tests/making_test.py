@@ -82,17 +82,27 @@ def test_a_bundle_is_told_for_each_part_and_nothing_is_fitted_in_vain():
     assert sorted(line[:2] for line in lines[1:]) == ["a:", "b:"]
 
 
-def test_too_few_images_are_refused_before_anything_is_fitted():
-    class Untouched(ArraySource):
-        def __getitem__(self, index):
-            raise AssertionError
+def test_images_at_the_threshold_are_no_alarms():
+    same = noise(60, 1)
+    data = splits(calibration=same, check=same)
+    made = making.make(detector("energy()"), data, tpr=0.9, batch_size=16)
+    assert made.alarms["score"] == pytest.approx(5 / 60)  # γ is the 6th smallest
 
-    data = noise(9, 0)
+
+class Untouched:
+    """Nine images that nobody may read."""
+
+    def __len__(self):
+        return 9
+
+    def __getitem__(self, index):
+        raise AssertionError("was read")
+
+
+def test_too_few_images_are_refused_before_anything_is_fitted():
     with pytest.raises(ValueError, match=r"at least 19 .*at most 0.9000"):
         making.make(
-            detector(),
-            splits(fit=Untouched(data.images), calibration=data),
-            tpr=0.95,
+            detector(), splits(fit=Untouched(), calibration=Untouched()), tpr=0.95
         )
 
 

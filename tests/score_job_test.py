@@ -171,6 +171,31 @@ def test_an_interrupted_job_goes_on_and_gives_the_same_table(
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_bad_images_after_an_interruption_keep_their_place(
+    images, tmp_path, monkeypatch
+):
+    for index in (3, 21):
+        (images / f"{index:04}.png").write_text("no image")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt, match="16 of 50"):
+            run(images, tmp_path / "out")
+    run(images, tmp_path / "out")
+    errors = [row["error"] != "" for row in table(tmp_path / "out")]
+    assert np.flatnonzero(errors).tolist() == [3, 21]
+
+
+def test_an_image_at_the_threshold_is_in_distribution(images, tmp_path):
+    batch = np.stack([brightness.gray(level) for level in LEVELS])
+    own = brightness.detector().calibrate([batch], tpr=0.9)  # γ is a score of theirs
+    run(images, tmp_path / "out", own)
+    rows = table(tmp_path / "out")
+    at = [row for row in rows if row["score"] == row["threshold"]]
+    assert at
+    assert {row["is_ood"] for row in at} == {"false"}
+    assert sum(row["is_ood"] == "true" for row in rows) == 4  # of 5 / 51 at most
+
+
 def test_a_job_that_died_while_writing_its_table_scores_nothing_again(
     images, tmp_path, monkeypatch
 ):
@@ -291,6 +316,16 @@ def test_names_of_any_kind_survive_the_table(tmp_path):
     read = parquet.read_table(tmp_path / "all.parquet")
     assert read["path"].to_pylist() == found
     assert read["is_ood"].to_pylist() == [True] * 5
+
+
+def test_a_large_table_of_names_with_line_breaks_becomes_parquet(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    head = score_table.columns(["score"])
+    paths = [f"{i}\n\n{'x' * 60}\n" for i in range(20_000)]  # several blocks
+    rows = ([path, "a", "1", "0", "false", "1", ""] for path in paths)
+    score_table.write(tmp_path / "all.csv", [head, *rows])
+    score_table.to_parquet(tmp_path / "all.csv", tmp_path / "all.parquet")
+    assert parquet.read_table(tmp_path / "all.parquet")["path"].to_pylist() == paths
 
 
 def test_parquet_without_pyarrow_says_what_to_install(images, tmp_path, monkeypatch):
