@@ -17,8 +17,10 @@ from jood import scoring
 from jood.calibration import Calibration
 from jood.data import image_inputs
 from jood.report import score_table
+from jood.report import writing
 
 LEVELS = list(range(0, 250, 5))  # 50 images
+SAVE_PICTURES = writing.save_pictures
 FILES = {"scores.csv", "summary.json"} | {
     f"{name}.{suffix}"
     for name in ("histograms", "timeline")
@@ -28,7 +30,11 @@ FILES = {"scores.csv", "summary.json"} | {
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
+    """Parts of two batches; and no pictures, which take most of the time."""
     monkeypatch.setattr(score_parts, "PART_BATCHES", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(score_job.writing, "save_pictures", lambda *_: None)
+        yield
 
 
 @pytest.fixture
@@ -48,9 +54,14 @@ def table(folder):
         return list(csv.DictReader(file))
 
 
+def test_the_folder_holds_table_summary_and_pictures(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(score_job.writing, "save_pictures", SAVE_PICTURES)
+    run(images, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+
+
 def test_every_image_has_its_row_in_order(images, tmp_path):
     results = run(images, tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
     rows = table(tmp_path / "out")
     detector = brightness.detector()
     batch = np.stack([brightness.gray(level) for level in LEVELS])
