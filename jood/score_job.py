@@ -5,7 +5,7 @@ absent. The same job, given again, goes on after the last part. When all images 
 scored, the parts become one table in `FOLDER`, which appears complete or not at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import json
 import pathlib
@@ -14,6 +14,7 @@ from typing import Any
 
 import tqdm
 
+from jood import core
 from jood import drift
 from jood import folders
 from jood import readiness
@@ -49,6 +50,11 @@ class Config:
     alpha: float = 0.01
     parquet: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuses values of which only the end of the job would know."""
+        core.check_count("window", self.window)
+        core.check_fraction("alpha", self.alpha)
+
 
 @dataclasses.dataclass(frozen=True)
 class Results:
@@ -56,13 +62,13 @@ class Results:
 
     Attributes:
       images: number of rows.
-      failed: why not, by path, of what could not be read.
+      failed: path and reason of what could not be read.
       called_ood: the fraction of the scored images, by detector name.
       drift: windows by detector name; empty if nothing could be scored.
     """
 
     images: int
-    failed: Mapping[str, str]
+    failed: Sequence[tuple[str, str]]
     called_ood: Mapping[str, float]
     drift: Mapping[str, list[drift.Drift]]
 
@@ -233,7 +239,7 @@ def _results(
         writing.save_pictures(folder, pictures)
     return Results(
         images=len(paths),
-        failed={p: e for p, e in zip(paths, errors, strict=True) if e},
+        failed=[(p, e) for p, e in zip(paths, errors, strict=True) if e],
         called_ood={
             name: float((values < thresholds[name]).mean())
             for name, values in scores.items()

@@ -57,6 +57,14 @@ def main(argv: list[str]) -> None:
     """Opens the detector and the images, scores and writes."""
     del argv
     folders.check_new(_OUTPUT.value)
+    config = score_job.Config(
+        _OUTPUT.value,
+        batch_size=_BATCH_SIZE.value,
+        workers=_WORKERS.value,
+        window=_WINDOW.value,
+        alpha=_ALPHA.value,
+        parquet=_PARQUET.value,
+    )
     detector = Detector.load(_DETECTOR.value)
     if _TPR.value is not None:
         detector = readiness.with_tpr(detector, _TPR.value)
@@ -72,14 +80,7 @@ def main(argv: list[str]) -> None:
         results = score_job.run(
             detector,
             inputs,
-            score_job.Config(
-                _OUTPUT.value,
-                batch_size=_BATCH_SIZE.value,
-                workers=_WORKERS.value,
-                window=_WINDOW.value,
-                alpha=_ALPHA.value,
-                parquet=_PARQUET.value,
-            ),
+            config,
             identity=readiness.identity(_DETECTOR.value),
             configuration=cli.flag_values(),
         )
@@ -106,7 +107,7 @@ def _print(results: score_job.Results, detector: Detector) -> None:
         f"{results.images - len(results.failed):,} scored, {len(results.failed):,} "
         f"failed; written to {_OUTPUT.value}"
     )
-    for path, reason in list(results.failed.items())[:LISTED]:
+    for path, reason in results.failed[:LISTED]:
         print(f"  failed: {path}: {reason}")
     if len(results.failed) > LISTED:
         print(f"  and {len(results.failed) - LISTED:,} more, in {score_job.TABLE}")

@@ -97,7 +97,7 @@ def test_bad_images_have_a_row_with_the_reason_and_the_others_their_scores(
     for index in (0, 17, 49):
         (images / f"{index:04}.png").write_text("no image")
     results = run(images, tmp_path / "out", parquet=True)
-    assert [pathlib.Path(path).stem for path in results.failed] == [
+    assert [pathlib.Path(path).stem for path, _ in results.failed] == [
         "0000",
         "0017",
         "0049",
@@ -279,6 +279,22 @@ def test_an_error_before_the_first_part_leaves_nothing_behind(images, tmp_path):
     with pytest.raises(KeyError):
         run(images, tmp_path / "out", bad)
     assert {path.name for path in tmp_path.iterdir()} == {"images"}
+
+
+def test_an_image_that_is_listed_twice_counts_twice(images, tmp_path):
+    (tmp_path / "list.txt").write_text("images/no.png\nimages/0001.png\n" * 2)
+    results = run(tmp_path / "list.txt", tmp_path / "out")
+    assert results.images == 4
+    assert len(results.failed) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"alpha": 5.0}, r"alpha must be a fraction"), ({"window": 0}, "window must be")],
+)
+def test_bad_options_are_refused_before_hours_of_work(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        score_job.Config(str(tmp_path / "out"), **options)
 
 
 def test_results_are_not_overwritten(images, tmp_path):
