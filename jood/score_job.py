@@ -102,8 +102,6 @@ def run(
     calibration = readiness.check_calibrated(detector)
     calibration.thresholds()
     folders.check_new(config.folder)
-    if config.parquet:
-        score_table.check_parquet()
     target = pathlib.Path(config.folder).resolve()
     parts = Parts(target, identity, len(inputs.names), config.batch_size)
     parts.open({"images": inputs.fingerprint, "tpr": calibration.tpr})

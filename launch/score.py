@@ -23,7 +23,6 @@ from jood import score_job
 from jood.calibration import CONFIDENCE
 from jood.data import image_inputs
 from jood.detector import Detector
-from jood.report import score_table
 
 LISTED = 20  # bad files that are printed; all are in the table
 _DETECTOR = flags.DEFINE_string(
@@ -37,7 +36,7 @@ _TPR = flags.DEFINE_float(
     "tpr", None, "Share of ID images to keep; else what the detector was made with."
 )
 _PARQUET = flags.DEFINE_bool(
-    "parquet", False, "Also write scores.parquet; needs pip install 'jood[parquet]'."
+    "parquet", False, "Also write the table as scores.parquet."
 )
 _WINDOW = flags.DEFINE_integer(
     "window", 500, "Images per window of the timeline, in their order.", lower_bound=1
@@ -71,11 +70,6 @@ def main(argv: list[str]) -> None:
     inputs = image_inputs.open_inputs(
         _IMAGES.value, readiness.preprocessing_of(detector)
     )
-    if _PARQUET.value:
-        try:
-            score_table.check_parquet()
-        except ImportError as error:
-            sys.exit(f"error: {error}")
     try:
         results = score_job.run(
             detector,

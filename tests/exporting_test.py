@@ -101,7 +101,7 @@ def resizing(tmp_path_factory):
     detector = jood.Detector(
         "react(q=0.9)|energy()", other.model, other.variables, preprocessing=how
     )
-    detector = detector.fit([PIXELS]).calibrate([PIXELS])
+    detector = detector.fit([PIXELS]).calibrate([PIXELS], tpr=0.8)
     detector.export(folder / "detector.zip")
     rng = np.random.default_rng(0)
 

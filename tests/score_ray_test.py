@@ -42,7 +42,7 @@ def photos(tmp_path_factory):
         else:
             os.link(folder / "photos" / f"{i % DISTINCT:03}.png", path)
     inside = [np.asarray(Image.open(path)) for path in few(folder / "photos")]
-    detector = pixels_to("energy()", HOW).calibrate([inside])
+    detector = pixels_to("energy()", HOW).calibrate([inside], tpr=0.8)
     detector.save(folder / "detector")
     return folder / "photos"
 

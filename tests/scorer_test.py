@@ -29,7 +29,7 @@ def pixels_to(component, preprocessing=HOW):
 
 
 def single():
-    return pixels_to("energy()").calibrate([PIXELS])
+    return pixels_to("energy()").calibrate([PIXELS], tpr=0.8)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_another_detector_under_the_same_path_is_another(tmp_path):
     single().save(tmp_path / "d")
     jood.Scorer(tmp_path / "d")({"image": NEW})
     (tmp_path / "d").rename(tmp_path / "old")
-    detector = pixels_to("msp()").calibrate([PIXELS])
+    detector = pixels_to("msp()").calibrate([PIXELS], tpr=0.8)
     detector.save(tmp_path / "d")
     check(jood.Scorer(tmp_path / "d")({"image": NEW}), detector, NEW)
 

@@ -1,10 +1,10 @@
-"""The table of scored images: a row each, as CSV, and as Parquet with an extra.
+"""The table of scored images: a row each, as CSV or Parquet.
 
     path,class,score,threshold,is_ood,p_value,error
     traffic/0001.jpg,bee,7.12,3.4,false,0.31,
     traffic/0002.jpg,,,3.4,,,its content is of none of the formats ...
 
-Of a bundle, `score` to `p_value` stand there once per detector, as 'NAME.score'. What
+Of a bundle, `score` to `p_value` stand there once per detector, as 'score_NAME'. What
 could not be read has an error and no score.
 """
 
@@ -15,6 +15,9 @@ import pathlib
 from typing import Any, TextIO
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import csv as pa_csv
+from pyarrow import parquet
 
 from jood.calibration import Calibration
 from jood.detector import SINGLE
@@ -33,7 +36,7 @@ def columns(names: Iterable[str]) -> list[str]:
 
 def column(name: str, what: str) -> str:
     """Returns the column of a detector's 'score', 'threshold', 'is_ood', 'p_value'."""
-    return what if name == SINGLE else f"{name}.{what}"
+    return what if name == SINGLE else f"{what}_{name}"
 
 
 def rows(
@@ -118,25 +121,10 @@ def read_column(path: pathlib.Path, name: str) -> list[str]:
 
 
 def to_parquet(path: pathlib.Path, target: pathlib.Path) -> None:
-    """Writes a CSV table as Parquet, with types, a block at a time.
-
-    Raises:
-      ImportError: pyarrow is not there.
-    """
-    check_parquet()
-    import pyarrow as pa
-    from pyarrow import csv as pa_csv
-    from pyarrow import parquet
-
+    """Writes a CSV table as Parquet, with types, a block at a time."""
     with path.open(newline="") as file:
         head = next(csv.reader(file))
-    kinds = {"score": pa.float32(), "is_ood": pa.bool_()}
-    types = {
-        name: pa.string()
-        if name in (PATH, CLASS, ERROR)
-        else kinds.get(name.rsplit(".", 1)[-1], pa.float64())
-        for name in head
-    }
+    types = {name: _kind(name) for name in head}
     reader = pa_csv.open_csv(
         path,
         parse_options=pa_csv.ParseOptions(newlines_in_values=True),
@@ -149,19 +137,17 @@ def to_parquet(path: pathlib.Path, target: pathlib.Path) -> None:
             writer.write_batch(block)
 
 
-def check_parquet() -> None:
-    """Raises ImportError, with what to install, unless pyarrow is there."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise ImportError(
-            "writing Parquet needs pyarrow: pip install 'jood[parquet]'."
-        ) from None
-
-
 def as_scores(texts: Sequence[str]) -> np.ndarray:
     """Returns the scores of a column, float32, without the rows that have none."""
     return np.array([text for text in texts if text], np.float32)
+
+
+def _kind(name: str) -> pa.DataType:
+    if name in (PATH, CLASS, ERROR):
+        return pa.string()
+    if name.startswith("is_ood"):
+        return pa.bool_()
+    return pa.float32() if name.startswith("score") else pa.float64()
 
 
 def _class(label: Any, class_names: Sequence[str] | None) -> str:
