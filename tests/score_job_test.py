@@ -32,9 +32,7 @@ FILES = {"scores.csv", "summary.json"} | {
 def small_parts(monkeypatch):
     """Parts of two batches; and no pictures, which take most of the time."""
     monkeypatch.setattr(score_parts, "PART_BATCHES", 2)
-    with monkeypatch.context() as patch:
-        patch.setattr(score_job.writing, "save_pictures", lambda *_: None)
-        yield
+    monkeypatch.setattr(score_job.writing, "save_pictures", lambda *_: None)
 
 
 @pytest.fixture
