@@ -379,7 +379,7 @@ def test_a_segmentation_network_end_to_end(tmp_path):
         fs=feature_sim(),
     )
     detector = jood.Detector(component, model, variables, preprocessing=preprocessing)
-    detector = detector.calibrate([images])
+    detector = detector.calibrate([images], tpr=0.75)
     output = detector.run(images)
     normalised = preprocessing(jnp.asarray(images))
     logits = model.apply(variables, normalised)
