@@ -22,6 +22,7 @@ from jood import scoring
 from jood.calibration import Calibration
 from jood.data.image_inputs import Inputs
 from jood.detector import Detector
+from jood.report import score_page
 from jood.report import score_plots
 from jood.report import score_table
 from jood.report import writing
@@ -41,6 +42,7 @@ class Config:
       window: images per window of the timeline.
       alpha: probability that any window is flagged as drift if nothing drifts.
       parquet: whether to write the table as Parquet, too.
+      report: whether to write a page that shows the results.
     """
 
     folder: str
@@ -49,6 +51,7 @@ class Config:
     window: int = 500
     alpha: float = 0.01
     parquet: bool = False
+    report: bool = False
 
     def __post_init__(self) -> None:
         """Refuses values of which only the end of the job would know."""
@@ -192,6 +195,9 @@ def _finish(
                 "versions": writing.versions(),
             }
             (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+            if config.report:
+                text = score_page.build(partial, table, inputs, summary)
+                (partial / score_page.FILE).write_text(text, encoding="utf-8")
     except FileExistsError:
         raise
     except OSError as error:

@@ -38,6 +38,9 @@ _TPR = flags.DEFINE_float(
 _PARQUET = flags.DEFINE_bool(
     "parquet", False, "Also write the table as scores.parquet."
 )
+_REPORT = flags.DEFINE_bool(
+    "report", False, "Also write report.html, a page that shows the results."
+)
 _WINDOW = flags.DEFINE_integer(
     "window", 500, "Images per window of the timeline, in their order.", lower_bound=1
 )
@@ -63,6 +66,7 @@ def main(argv: list[str]) -> None:
         window=_WINDOW.value,
         alpha=_ALPHA.value,
         parquet=_PARQUET.value,
+        report=_REPORT.value,
     )
     detector = Detector.load(_DETECTOR.value)
     if _TPR.value is not None:

@@ -119,6 +119,32 @@ def test_bad_images_have_a_row_with_the_reason_and_the_others_their_scores(
     assert read["path"].to_pylist() == [r["path"] for r in rows]
 
 
+def test_the_page_shows_both_ends_and_what_failed(images, tmp_path):
+    (images / "0017.png").write_text("no image")
+    run(images, tmp_path / "out", report=True)
+    shown = (tmp_path / "out" / "report.html").read_text()
+    rows = [row for row in table(tmp_path / "out") if row["score"]]
+    order = sorted(rows, key=lambda row: float(row["score"]))
+    assert "49 images are scored, 1 could not be read" in shown
+    low, high = shown.split("the highest scores")
+    for part, ends in ((low, order[:12]), (high, order[-12:])):
+        for row in ends:
+            assert row["path"] in part
+    assert f"score {float(order[0]['score']):.4g}, OOD" in low
+    assert order[24]["path"] not in shown
+    assert "0017.png" in high.split("What could not be read</h2>")[1]
+    assert shown.count("data:image/png;base64") == 24
+
+
+def test_the_page_of_images_that_all_failed_shows_why(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_text("no image")
+    run(tmp_path / "in", tmp_path / "out", report=True)
+    shown = (tmp_path / "out" / "report.html").read_text()
+    assert "0 images are scored, 1 could not be read" in shown
+    assert "both ends" not in shown
+
+
 def test_a_folder_of_bad_images_only_is_listed_not_scored(tmp_path):
     root = tmp_path / "images"
     root.mkdir()
