@@ -11,6 +11,7 @@ from absl import logging as absl_logging
 from tqdm.contrib import logging as tqdm_logging
 
 from jood import compose
+from jood import job_help
 from jood import presets
 from jood import spec
 from jood.data import benchmarks
@@ -49,7 +50,26 @@ def run(main: Callable[[list[str]], Any]) -> None:
         except KeyboardInterrupt:
             sys.exit("interrupted; nothing is half-written.")
 
+    if job_help.asked(sys.argv[1:]):
+        docstring = sys.modules[main.__module__].__doc__ or ""
+        print(job_help.text(docstring, sys.argv[0]))
+        return
     app.run(wrapped)
+
+
+def define_dry_run() -> flags.FlagHolder[bool]:
+    """Defines --dry_run, with which a job checks its flags and writes nothing."""
+    # A flag of this module, so that it is no part of a job's configuration.
+    return flags.DEFINE_bool(
+        "dry_run", False, "Check the flags, tell what would be done, and stop."
+    )
+
+
+def would(*lines: str) -> None:
+    """Prints what a job would do."""
+    print("dry run, nothing is written. It would:")
+    for line in lines:
+        print(f"  {line}")
 
 
 def numbers(flag: str, texts: Sequence[str]) -> tuple[float, ...]:

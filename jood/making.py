@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jood import folders
+from jood import provenance
 from jood import scoring
 from jood.calibration import CONFIDENCE
 from jood.calibration import Calibration
@@ -148,7 +149,7 @@ def write(
         "promises": {k: v._asdict() for k, v in calibration.promises().items()},
         "called_ood_of_check": made.alarms,
         "skipped": made.skipped,
-        "versions": writing.versions(),
+        "versions": provenance.versions(),
     }
     pictures = {"calibration": score_plots.histograms(calibration)}
     with folders.atomic_folder(folder) as partial:

@@ -17,6 +17,7 @@ import tqdm
 from jood import core
 from jood import drift
 from jood import folders
+from jood import provenance
 from jood import readiness
 from jood import scoring
 from jood.calibration import Calibration
@@ -192,7 +193,7 @@ def _finish(
                     name: [window._asdict() for window in windows]
                     for name, windows in results.drift.items()
                 },
-                "versions": writing.versions(),
+                "versions": provenance.versions(),
             }
             (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
             if config.report:

@@ -87,6 +87,7 @@ _IMAGE_SIZE = flags.DEFINE_integer(
     "Side in pixels of what the network takes; else --crop, or the benchmark's.",
     lower_bound=8,
 )
+_DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
@@ -98,10 +99,19 @@ def main(argv: list[str]) -> None:
         if output is not None and to_torch is None:
             folders.check_new(output)
             network = _converted(layout)
+            if _DRY_RUN.value:
+                cli.would(
+                    f"write {_WEIGHTS.value} as a {network.name} to {output}",
+                    f"with {network.preprocessing}",
+                )
+                return
             checkpoint.save(output, network)
             layout = network.source.get("layout", "jood")
         elif to_torch is not None and output is None:
             network = checkpoint.open(_WEIGHTS.value)
+            if _DRY_RUN.value:
+                cli.would(f"write the {network.name} to {to_torch}")
+                return
             layout = conversion.export(network, to_torch, layout)
         else:
             raise ValueError(

@@ -77,6 +77,7 @@ _EXAMINE = flags.DEFINE_string(
 )
 _DETECTORS = cli.define_detectors()
 flags.declare_key_flag("detectors")  # lists it in --help
+_DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
@@ -107,6 +108,15 @@ def main(argv: list[str]) -> None:
         raise ValueError(
             f"--examine={_EXAMINE.value} is no row; rows: {', '.join(detectors)}."
         )
+    if _DRY_RUN.value:
+        sets = {"fit on": benchmark.id_train, "ID": benchmark.id_test, **benchmark.ood}
+        cli.would(
+            f"score {network.name} of {_CHECKPOINT.value} on {benchmark.name}: "
+            + ", ".join(f"{name} {len(source):,}" for name, source in sets.items()),
+            f"compare {len(detectors)} detectors: {', '.join(detectors)}",
+            f"write {_OUTPUT.value}",
+        )
+        return
     _, result = evaluation.evaluate(
         _detector(detectors, benchmark, network),
         benchmark,

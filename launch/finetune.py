@@ -100,6 +100,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "The first seed.", 0)
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many; several give mean ± std.", 1)
 _DETECTORS = cli.define_detectors()
 flags.declare_key_flag("detectors")  # lists it in --help
+_DRY_RUN = cli.define_dry_run()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,6 +132,15 @@ def main(argv: list[str]) -> None:
     _config(objective, described.image_size, _MODEL.value, "", _SEED.value)
     configuration = {**cli.flag_values(), "objective": objective.spec}
     del configuration["workdir"]
+    if _DRY_RUN.value:
+        start = _CHECKPOINT.value or f"{_MODEL.value}, pre-trained for it,"
+        cli.would(
+            f"fine-tune {start} with {objective.spec} on {_BENCHMARK.value}, "
+            f"{_EPOCHS.value} epochs, {_SEEDS.value} seed(s)",
+            f"compare before and after: {', '.join(detectors)}",
+            f"write {folder / 'results'}",
+        )
+        return
     printed = writing.finished(folder / "results", configuration, detectors)
     if printed is None:
         printed = _run(objective, folder, detectors, configuration)

@@ -80,6 +80,7 @@ _WORKERS = flags.DEFINE_integer(
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 128, "Images per step, all devices.", lower_bound=1
 )
+_DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
@@ -108,6 +109,14 @@ def main(argv: list[str]) -> None:
     )
     for remark in splits.remarks:
         print(remark)
+    if _DRY_RUN.value:
+        cli.would(
+            f"fit {detector.component.spec} of {network.name} on "
+            f"{len(splits.fit):,} images, calibrate it on "
+            f"{len(splits.calibration):,} at a TPR of {_TPR.value:g}",
+            f"write {_OUTPUT.value}",
+        )
+        return
     made = making.make(
         detector,
         splits,

@@ -53,6 +53,7 @@ _DTYPE = flags.DEFINE_enum(
 )
 _DETECTORS = cli.define_detectors()
 flags.declare_key_flag("detectors")  # lists it in --help
+_DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
@@ -70,6 +71,14 @@ def main(argv: list[str]) -> None:
     results = pathlib.Path(_WORKDIR.value) / "results"
     configuration = {**config.as_json(), "seeds": _SEEDS.value}
     detectors = cli.detectors(_DETECTORS.value, config.benchmark, config.model)
+    if _DRY_RUN.value:
+        cli.would(
+            f"train {config.model} on {config.benchmark}, {config.epochs} epochs, "
+            f"{_SEEDS.value} seed(s)",
+            f"compare {len(detectors)} detectors: {', '.join(detectors)}",
+            f"write {results}",
+        )
+        return
     printed = writing.finished(results, configuration, detectors)
     if printed is None:
         printed = run(config, detectors, configuration, results)

@@ -53,6 +53,7 @@ _WORKERS = flags.DEFINE_integer(
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 128, "Images per step, all devices.", lower_bound=1
 )
+_DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
@@ -74,6 +75,13 @@ def main(argv: list[str]) -> None:
     inputs = image_inputs.open_inputs(
         _IMAGES.value, readiness.preprocessing_of(detector)
     )
+    if _DRY_RUN.value:
+        cli.would(
+            f"score {len(inputs.names):,} images of {_IMAGES.value} with "
+            f"{detector.component.spec}",
+            f"write {_OUTPUT.value}",
+        )
+        return
     try:
         results = score_job.run(
             detector,

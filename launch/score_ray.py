@@ -62,6 +62,7 @@ _PRICE = flags.DEFINE_float(
     "Of all workers together, to print what a million images cost.",
     lower_bound=0,
 )
+_DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
@@ -73,6 +74,13 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"{error}: pip install 'jood[ray]'.") from None
     detector = os.path.abspath(_DETECTOR.value)  # workers start in other folders
     scorer = jood.Scorer(detector, _COLUMN.value, _BATCH_SIZE.value, _CPUS.value)
+    if _DRY_RUN.value:
+        cli.would(
+            f"score {_IMAGES.value} with {detector}, {_SHARD_SIZE.value:,} images a "
+            f"shard, {_WORKERS.value} workers",
+            f"write {_OUTPUT.value}",
+        )
+        return
     job = fleet.plan(_IMAGES.value, _OUTPUT.value, scorer, _SHARD_SIZE.value)
     missing = job.missing()
     print(f"{len(job.shards())} shards, {len(missing)} of them to be scored")

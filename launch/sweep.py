@@ -57,6 +57,7 @@ _IMAGES = flags.DEFINE_integer(
     "images", None, "Test images per set, at even distances; else all.", lower_bound=2
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per step.", lower_bound=1)
+_DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
@@ -80,6 +81,13 @@ def main(argv: list[str]) -> None:
         network.variables,
         network.name,
     )
+    if _DRY_RUN.value:
+        cli.would(
+            *(f"sweep {n}: {', '.join(sweeps[n].methods)}" for n in _SWEEPS.value),
+            f"on {benchmark.name} with {', '.join(benchmark.ood)}",
+            f"write {_OUTPUT.value}",
+        )
+        return
     curves = []
     for name in _SWEEPS.value:
         print(f"sweeps {name}: {', '.join(sweeps[name].methods)}")

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from absl import flags
+import jax
 
 from jood import cli
 from jood import models
@@ -147,6 +148,7 @@ _PROCESS_INDEX = flags.DEFINE_integer("process_index", None, "Of this one.", 0)
 _CLUSTER = flags.DEFINE_bool(
     "cluster", False, "Several processes, of which SLURM, a TPU pod, ... tells."
 )
+_DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
@@ -166,6 +168,17 @@ def main(argv: list[str]) -> None:
         preprocessing=None if network is None else network.preprocessing,
         skip_corrupt=_CORRUPT.value == "skip",
     )
+    if _DRY_RUN.value:
+        steps = len(data.train) // config.batch_size
+        cli.would(
+            f"train {config.model} with {config.objective} on {len(data.train):,} "
+            f"images of {data.name}, {config.image_size} px, "
+            f"{len(data.class_names)} classes",
+            f"for {config.epochs} epochs of {steps} steps, or what is left of them in "
+            f"{_WORKDIR.value}, on {jax.device_count()} device(s)",
+            f"as {config}",
+        )
+        return
     model = models.create(config.model, len(data.class_names), dtype=config.dtype)
     variables: Mapping[str, Any] | None = None
     if network is not None:

@@ -185,12 +185,3 @@ def test_wrong_use_fails_at_once_and_writes_nothing(
     printed = launch(job, first, *given, f"--output={tmp_path / 'out'}", code=1)
     assert message in printed
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("job", ["fit", "score"])
-def test_help_describes_the_job_and_fits_a_screen(job):
-    done = subprocess.run(
-        command(job, "--help"), capture_output=True, text=True, timeout=100
-    )
-    assert f"python launch/{job}.py" in done.stdout
-    assert len(done.stdout.splitlines()) <= 60

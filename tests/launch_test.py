@@ -209,17 +209,3 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
 def test_wrong_flags_fail_at_once_with_the_valid_ones(job, arguments, message):
     printed = launch(job, *arguments, ok=False)
     assert message in printed
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("job", ["train", "evaluate", "quickstart"])
-def test_help_describes_the_job_and_its_flags(job):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "launch" / f"{job}.py"), "--help"],
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert f"python launch/{job}.py" in done.stdout
-    assert "--batch_size" in done.stdout
-    assert ("--detectors" in done.stdout) == (job != "train")

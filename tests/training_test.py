@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import logging
 import os
 import re
@@ -67,6 +68,9 @@ def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path, caplog, changes)
     with caplog.at_level(logging.INFO, "jood"):
         resumed = train(tmp_path / "stopped", config)
     assert "continuing at step 5 of 8" in caplog.text
+    starts = (tmp_path / "stopped" / "starts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in starts] == [0, 5]
+    assert json.loads(starts[0])["versions"]["jax"] == jax.__version__
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import tabulate
 
 from jood import folders
+from jood import provenance
 from jood.data.benchmark import Benchmark
 from jood.evaluation import Evaluation
 from jood.report import finetuning_page
@@ -145,7 +146,7 @@ def write(
         )
     summary: dict[str, Any] = {
         "configuration": configuration,
-        "versions": writing.versions(),
+        "versions": provenance.versions(),
         "detectors": dict(detectors),
         "id_accuracy": dict(zip(("before", "after"), accuracies, strict=True)),
         "norm_ratios": ratios,

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from jood import folders
+from jood import provenance
 from jood import trade_off
 from jood.report import page
 from jood.report import results_page
@@ -36,7 +37,7 @@ def write(
       protocol: how its numbers are made.
       configuration: whatever is needed to run this again, JSON values.
     """
-    run_with = writing.versions()
+    run_with = provenance.versions()
     stems = {f"sweep_{curve.sweep.name}": curve for curve in curves}
     drawn = {stem: trade_off_plots.draw(curve) for stem, curve in stems.items()}
     summary = {

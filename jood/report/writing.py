@@ -6,21 +6,19 @@ all of it on one page.
 """
 
 from collections.abc import Mapping, Sequence
-import importlib.metadata
 import json
 import math
 import os
 import pathlib
-import platform
 from typing import Any
 
 from flax import linen as nn
 from matplotlib import figure
 
-import jood
 from jood import folders
 from jood import preset_values
 from jood import presets
+from jood import provenance
 from jood.data.benchmark import Benchmark
 from jood.evaluation import Evaluation
 from jood.report import heatmaps
@@ -34,21 +32,8 @@ from jood.report import sampling
 from jood.report import tables
 from jood.selection import Selection
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 DOTS_PER_INCH = 150
 TABLE, SUMMARY = "table.txt", "results.json"
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions that a result depends on."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    system = f"{platform.system()} {platform.machine()}"
-    return {
-        "jood": jood.__version__,
-        "python": platform.python_version(),
-        "system": system,
-        **found,
-    }
 
 
 def write(
@@ -100,7 +85,7 @@ def write(
     if looking.has_maps(model, benchmark):
         pictures["heatmaps"] = heatmaps.draw(benchmark, look, k)
     found = mistakes.find(results[0], examined, benchmark, look)
-    run_with = versions()
+    run_with = provenance.versions()
     summary = {
         "configuration": configuration,
         "versions": run_with,

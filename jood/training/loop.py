@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import logging
 import os
+import pathlib
 from typing import Any
 
 from flax import linen as nn
@@ -25,6 +26,7 @@ from jood.training import augmentation
 from jood.training import logs
 from jood.training import losses
 from jood.training import processes
+from jood.training import run_folder
 from jood.training import stopping
 from jood.training.checkpoints import Checkpoints
 from jood.training.config import TrainConfig
@@ -103,6 +105,8 @@ def train(
         )
         state = checkpoints.restore(state)
         start = int(state.step)
+        if processes.is_first():
+            run_folder.note_start(pathlib.Path(folder), start)
         if start:
             _LOGGER.info("continuing at step %d of %d", start, plan.total)
         log = stack.enter_context(logs.Log(folder, start, processes.is_first()))

@@ -3,9 +3,11 @@
 config.json      what the run is; no other run may use the folder
 120/, 240/       checkpoints by step (`jood.training.checkpoints`)
 train.csv, validation.csv, events.*      the log (`jood.training.logs`)
+starts.jsonl     a line per start: versions, devices, the step
 """
 
 from collections.abc import Mapping
+import datetime
 import json
 import os
 import pathlib
@@ -15,11 +17,12 @@ from flax import linen as nn
 import jax
 import orbax.checkpoint as ocp
 
+from jood import provenance
 from jood.models import check
 from jood.training import processes
 from jood.training.config import TrainConfig
 
-CONFIG = "config.json"
+CONFIG, STARTS = "config.json", "starts.jsonl"
 WHICH = ("last", "best")
 
 
@@ -63,6 +66,27 @@ def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
             f"{folder} belongs to a run with another configuration "
             f"({'; '.join(differ)}). Choose another --workdir or delete that folder."
         )
+
+
+def note_start(folder: pathlib.Path, step: int) -> None:
+    """Appends to `starts.jsonl` what a part of a run computes with, and since when.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    start = {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "step": step,
+        "devices": jax.device_count(),
+        "kind": jax.devices()[0].device_kind,
+        "processes": jax.process_count(),
+        "versions": provenance.versions(),
+    }
+    try:
+        with (folder / STARTS).open("a") as file:
+            file.write(json.dumps(start) + "\n")
+    except OSError as error:
+        raise not_writable(folder, error) from error
 
 
 def not_writable(folder: pathlib.Path, error: OSError) -> OSError:
