@@ -41,3 +41,31 @@ from jood.spec import parse as parse
 from jood.version import VERSION
 
 __version__ = VERSION
+
+__all__ = (
+    "Activations",
+    "AssumptionWarning",
+    "Component",
+    "Detector",
+    "Fingerprinted",
+    "MissingStageError",
+    "NotFittedError",
+    "Preprocessing",
+    "StageEdit",
+    "Statistic",
+    "Taps",
+    "bundle",
+    "chain",
+    "fit",
+    "fuse",
+    "metrics",
+    "models",
+    "observe",
+    "parse",
+    "presets",
+    "scores",
+    "select",
+    "stats",
+    "transforms",
+    "weights",
+)

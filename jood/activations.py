@@ -114,6 +114,13 @@ class Activations(struct.PyTreeNode):
         Raises:
           ValueError: a rank or size does not fit, a label is out of range, or a
             feature is NaN or infinite (the message names the rows).
+
+        Example:
+          >>> import numpy as np
+          >>> features = np.ones((5, 8), np.float32)  # [B, D]
+          >>> acts = Activations.of(features, kernel=np.ones((8, 3), np.float32))
+          >>> acts.logits.shape, acts.prediction.dtype
+          ((5, 3), dtype('int32'))
         """
         penultimate, kernel = _as_float32(penultimate), _as_float32(kernel)
         if penultimate.ndim != 2 or kernel.ndim != 2:

@@ -43,6 +43,12 @@ def chain(*parts: Component) -> Component:
       ValueError: two neighbours are out of order; the message names them. A
         rewrite recomputes everything after it, so a temperature before ReAct, say,
         would silently vanish. Or a part rewrites what the score does not read.
+
+    Example:
+      >>> import jood
+      >>> react, energy = jood.transforms.react, jood.scores.energy
+      >>> jood.chain(react(q=0.9), energy()).spec
+      'react(q=0.9)|energy(T=1.0)'
     """
     if not parts:
         raise ValueError("chain() needs at least one component, got none.")
@@ -120,6 +126,13 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, Sec. 5.3 and App. A.1.
+
+    Example:
+      >>> import jax, jood
+      >>> acts = jood.Activations.of(jax.numpy.eye(3), kernel=jax.numpy.eye(3))
+      >>> both = jood.fuse(jood.parse('msp()'), jood.parse('energy()'), weights=(1, 2))
+      >>> both.apply((), acts).shape
+      (3,)
     """
     if len(parts) < 2:
         raise ValueError(f"fuse() needs at least two scores, got {len(parts)}.")
@@ -177,6 +190,13 @@ def bundle(**parts: Component) -> Component:
 
     Raises:
       ValueError: there is no part, or a part returns no score.
+
+    Example:
+      >>> import jax, jood
+      >>> acts = jood.Activations.of(jax.numpy.eye(3), kernel=jax.numpy.eye(3))
+      >>> table = jood.bundle(a=jood.parse('msp()'), b=jood.parse('energy()'))
+      >>> {name: score.shape for name, score in table.apply((), acts).items()}
+      {'a': (3,), 'b': (3,)}
     """
     if not parts:
         raise ValueError("bundle() needs at least one named component, got none.")

@@ -74,6 +74,18 @@ class Detector:
       fitted: what `fit` learned; None before.
       calibration: what `calibrate` learned; None before.
       image_shape: (H, W, C) of the images it was fitted or calibrated on.
+
+    Example:
+      >>> from jood import testing
+      >>> images, labels = testing.toy_images(32, seed=0)
+      >>> model, variables = testing.ToyNet(), testing.toy_variables()
+      >>> detector = Detector('react(q=0.9)|energy()', model, variables)
+      >>> detector = detector.fit([(images, labels)]).calibrate([images], tpr=0.95)
+      >>> detector(images).shape
+      (32,)
+      >>> unknown, _ = testing.toy_images(32, seed=1, ood=True)
+      >>> bool(detector.is_ood(unknown).all())
+      True
     """
 
     component: Component

@@ -42,6 +42,10 @@ def threshold_at_tpr(id_scores: Any, tpr: float = 0.95) -> float:
 
     Raises:
       ValueError: there is no score, one is NaN, or tpr is out of range.
+
+    Example:
+      >>> threshold_at_tpr([1.0, 2.0, 3.0, 4.0], tpr=0.75)
+      2.0
     """
     scores = np.sort(_checked(id_scores, "ID"))[::-1]
     if not 0 < tpr <= 1:
@@ -65,6 +69,10 @@ def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
 
     Raises:
       ValueError: as in `threshold_at_tpr`.
+
+    Example:
+      >>> fpr_at_tpr([1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 2.0, 2.5], tpr=0.75)
+      0.5
     """
     threshold = threshold_at_tpr(id_scores, tpr)
     return float(np.mean(_checked(ood_scores, "OOD") >= threshold))

@@ -70,6 +70,13 @@ def observe(
     Raises:
       ValueError: `images` has not rank 4, or the model has no such stage or head;
         the message lists the modules it has.
+
+    Example:
+      >>> from jood import testing
+      >>> images, _ = testing.toy_images(2, seed=0)
+      >>> acts = observe(testing.ToyNet(), testing.toy_variables(), jnp.asarray(images))
+      >>> {name: z.shape for name, z in acts.stages.items()}['C5']
+      (2, 4, 4, 32)
     """
     if images.ndim != 4:
         raise ValueError(f"images must be [B, H, W, C], got shape {images.shape}.")

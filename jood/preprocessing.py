@@ -44,6 +44,20 @@ class Preprocessing:
         the image is smaller, it is padded with zeros. None crops nothing.
       interpolation: of the resizing: 'nearest', 'bilinear', 'bicubic' or 'lanczos',
         the last three with a filter as wide as the reduction (antialias).
+
+    Example:
+      >>> import numpy as np
+      >>> imagenet = Preprocessing(
+      ...     mean=(0.485, 0.456, 0.406),
+      ...     std=(0.229, 0.224, 0.225),
+      ...     resize=256,
+      ...     crop=224,
+      ... )
+      >>> fitted = imagenet.fit_image(np.zeros((300, 500, 3), np.uint8))
+      >>> fitted.shape
+      (224, 224, 3)
+      >>> imagenet(fitted[None]).dtype
+      dtype('float32')
     """
 
     mean: tuple[float, ...]

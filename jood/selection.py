@@ -141,6 +141,15 @@ def select(
 
     References:
       Sun et al., HIMPLoS, Sec. V-F; Feature Map Matters in OOD Detection, App. A.1.
+
+    Example:
+      >>> from jood import testing
+      >>> detector = Detector('msp()', testing.ToyNet(), testing.toy_variables())
+      >>> train, held_out = (testing.toy_images(32, seed=i) for i in (0, 1))
+      >>> method, grid = 'temperature(T=T)|energy()', {'T': (1.0, 10.0)}
+      >>> found = select(method, grid, detector, [train], [held_out])
+      >>> [candidate.spec for candidate in found.candidates]
+      ['temperature(T=1.0)|energy(T=1.0)', 'temperature(T=10.0)|energy(T=1.0)']
     """
     points = _points(method, grid)
     components = [spec_lib.parse(method, variables=values) for values in points]

@@ -65,6 +65,10 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
 
     Raises:
       ValueError: the name or an option is unknown; the near ones are listed.
+
+    Example:
+      >>> type(create('resnet18_cifar', num_classes=10)).__name__
+      'ResNet'
     """
     if name not in _MODELS:
         raise names_lib.unknown("model", name, _MODELS)
