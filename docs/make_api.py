@@ -31,7 +31,7 @@ def make(folder: pathlib.Path) -> int:
     """
     # By name: of a package with __all__, pdoc documents what is listed there only.
     modules = [found.name for found in pkgutil.walk_packages(jood.__path__, "jood.")]
-    render.configure(docformat="google", math=True)
+    render.configure(docformat="google")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module="pdoc")
         for message in _HARMLESS:

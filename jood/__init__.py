@@ -5,7 +5,8 @@ K classes, N examples. Every score is float32 [B] and higher means more
 in-distribution. Quantile-like hyper-parameters are fractions in (0, 1).
 
     component = jood.parse('ta(k=0.2)|feature_sim()')
-    detector = jood.Detector(component, model, variables).fit(train_batches)
+    detector = jood.Detector(component, model, variables)
+    detector = detector.fit(train_batches)
     scores = detector(images)
 
 `import jood` has no side effect; submodules with heavier dependencies (`jood.data`,

@@ -47,7 +47,8 @@ def chain(*parts: Component) -> Component:
     Example:
       >>> import jood
       >>> react, energy = jood.transforms.react, jood.scores.energy
-      >>> jood.chain(react(q=0.9), energy()).spec
+      >>> component = jood.chain(react(q=0.9), energy())
+      >>> component.spec
       'react(q=0.9)|energy(T=1.0)'
     """
     if not parts:

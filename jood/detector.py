@@ -1,6 +1,7 @@
 """`Detector`: a component, a network and what was learned, in one object.
 
-    detector = jood.Detector('fs_ta_energy', model, variables).fit(train_batches)
+    detector = jood.Detector('fs_ta_energy', model, variables)
+    detector = detector.fit(train_batches)
     scores = detector(images)                      # float32 [B], higher = more ID
     detector = detector.calibrate(id_batches, tpr=0.95)
     detector.is_ood(images); detector.save(path); jood.Detector.load(path)

@@ -72,7 +72,8 @@ def parse(
         ones are listed), or arguments do not fit (the signature is given).
 
     Example:
-      >>> parse('react(q=0.9) | energy()').spec
+      >>> component = parse('react(q=0.9) | energy()')
+      >>> component.spec
       'react(q=0.9)|energy(T=1.0)'
     """
     if not isinstance(text, str) or not text.strip():
