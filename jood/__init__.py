@@ -52,6 +52,7 @@ __all__ = (
     "MissingStageError",
     "NotFittedError",
     "Preprocessing",
+    "Scorer",
     "StageEdit",
     "Statistic",
     "Taps",
