@@ -111,6 +111,18 @@ class Detector:
         if self.head is None:
             compatibility.check_without_head(self.component)
 
+    def __repr__(self) -> str:
+        """What it is, without its arrays."""
+        calibration = self.calibration
+        state = "fitted" if self.fitted is not None else "not fitted"
+        if not self.component.passes:
+            state = "nothing to fit"
+        if calibration is not None:
+            count = len(next(iter(calibration.scores.values())))
+            state += f", calibrated on {count:,} images, TPR {calibration.tpr:.4g}"
+        network = type(self.model).__name__
+        return f"Detector({self.component.spec!r}, {network}: {state})"
+
     def fit(
         self, batches: Iterable[Any], cache: str | os.PathLike[str] | None = None
     ) -> Self:

@@ -119,6 +119,12 @@ def load(
         or the arrays do not fit the model (all differences in one message).
     """
     path = pathlib.Path(path)
+    if path.is_file():
+        raise ValueError(
+            f"{path} is a file. If Detector.export wrote it, it runs by itself (python "
+            f"{path.name} IMAGE) and in jood.Scorer; here goes the folder that "
+            "launch/fit.py or Detector.save wrote."
+        )
     for name in (JSON_NAME, ARRAYS_NAME):
         if not (path / name).is_file():
             raise FileNotFoundError(

@@ -51,6 +51,13 @@ class Made(NamedTuple):
         lines = [f"images: {counts}"]
         if self.accuracy is not None:
             lines.append(f"accuracy on the calibration images: {self.accuracy:.2%}")
+            classes = getattr(self.detector.model, "num_classes", 0)
+            if classes > 1 and self.accuracy < min(2 / classes, 0.6):
+                lines.append(
+                    f"WARNING: guessing would reach {1 / classes:.2%}. Check that the "
+                    "preprocessing (--mean, --std), the order of the class names and "
+                    "the folders' names are those that the network was trained with."
+                )
         thresholds = calibration.thresholds()
         for name, promise in calibration.promises().items():
             lines.append(

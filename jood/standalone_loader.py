@@ -83,12 +83,26 @@ def read(path: str, about: dict[str, Any]) -> np.ndarray:
 
 
 def main(path: str, *images: str) -> None:
-    """Prints what the file says, then the scores of image files."""
+    """Prints the scores of image files; without any, what the detector is."""
     about, score = load(path)
-    print(json.dumps(about["summary"], indent=2))
-    for image in images:
-        columns = score(read(image, about)[None])
-        print(image, *(f"{name}={values[0]}" for name, values in columns.items()))
+    names = about["summary"]["class_names"]
+    if not images or images[0].startswith("-"):
+        print(json.dumps(about["summary"], indent=2))
+        print(f"usage: python {path} IMAGE [IMAGE ...]")
+    failed = False
+    for image in (one for one in images if not one.startswith("-")):
+        try:
+            columns = score(read(image, about)[None])
+        except Exception as error:  # Pillow raises nearly everything
+            print(f"{image} error={error}")
+            failed = True
+            continue
+        found = {name: values[0] for name, values in columns.items()}
+        if names:
+            found["prediction"] = names[found["prediction"]]
+        print(image, *(f"{name}={value}" for name, value in found.items()))
+    if failed:
+        sys.exit(2)
 
 
 if __name__ == "__main__":

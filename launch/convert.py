@@ -84,7 +84,7 @@ _INTERPOLATION = flags.DEFINE_string("interpolation", None, "Of --resize.")
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
     None,
-    "Side in pixels of what the network takes; else --crop, or the benchmark's.",
+    "Side in pixels of what the network takes; needed without --crop and --benchmark.",
     lower_bound=8,
 )
 _DRY_RUN = cli.define_dry_run()
@@ -128,6 +128,14 @@ def main(argv: list[str]) -> None:
         f"{getattr(network.model, 'num_classes', 0)} classes, images of "
         f"{network.image_size} px; written to {output or to_torch}"
     )
+    names = network.class_names
+    if names:
+        print(f"class names: {', '.join(names[:3])}, ..., {names[-1]}")
+    else:
+        print(
+            "class names: none; --class_names=FILE gives them, a class a line in the "
+            "logits' order, and folders of images are matched with them"
+        )
     used = network.preprocessing
     origin = f"{_BENCHMARK.value}'s unless given" if _BENCHMARK.value else "as given"
     print(
@@ -145,8 +153,10 @@ def _converted(layout: str | None) -> checkpoint.Trained:
     spec = benchmarks.describe(_BENCHMARK.value) if _BENCHMARK.value else None
     class_names = spec.class_names if spec else None
     if _CLASS_NAMES.value:
-        lines = pathlib.Path(_CLASS_NAMES.value).read_text(encoding="utf-8")
-        class_names = tuple(lines.splitlines())
+        path = pathlib.Path(_CLASS_NAMES.value)
+        if not path.is_file():
+            raise FileNotFoundError(f"--class_names: there is no file {path}.")
+        class_names = tuple(path.read_text(encoding="utf-8").splitlines())
     preprocessing = _preprocessing(spec)
     image_size = _IMAGE_SIZE.value
     if image_size is None and spec and preprocessing.fixed_size is None:
@@ -173,6 +183,12 @@ def _preprocessing(spec: benchmarks.BenchmarkSpec | None) -> Preprocessing:
         "interpolation": _INTERPOLATION.value,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    for name in ("mean", "std"):
+        if max(given.get(name, (0,))) > 1:
+            raise ValueError(
+                f"--{name} is of pixels in [0, 1], but {given[name]} looks like one of "
+                "pixels in [0, 255]. Divide it by 255."
+            )
     if spec:
         return dataclasses.replace(fitting.choose(spec, _PREPROCESSING.value), **given)
     if not {"mean", "std"} <= given.keys():

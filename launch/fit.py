@@ -9,6 +9,9 @@ The network's folder comes from launch/convert.py or launch/train.py. The detect
 fitted on some images and calibrated on others; launch/score.py takes its folder.
 """
 
+import os
+import sys
+
 from absl import flags
 
 from jood import cli
@@ -36,8 +39,8 @@ _OUTPUT = flags.DEFINE_string(
 _IMAGES = flags.DEFINE_string(
     "images",
     None,
-    "Folder of ID images to fit on: a folder per class (named as the network's "
-    "classes), or without labels, which some methods need.",
+    "Folder of ID images to fit on: a folder per class, named as the network's "
+    "classes, or any folders: then without labels, and methods that need them say so.",
 )
 _CALIBRATION = flags.DEFINE_string(
     "calibration",
@@ -125,12 +128,14 @@ def main(argv: list[str]) -> None:
         workers=_WORKERS.value,
     )
     making.write(_OUTPUT.value, made, cli.flag_values())
-    print(f"{detector.component.spec} on {network.name}")
+    named = "" if _METHOD.value == detector.component.spec else f"{_METHOD.value}: "
+    print(f"{named}{detector.component.spec} on {network.name}")
+    used = splits.preprocessing
+    print(f"images are resized to {used.resize} and cropped to {used.crop} pixels")
     print(made.text())
     print(f"written to {_OUTPUT.value}; score images with it:")
-    print(
-        f"python launch/score.py --detector={_OUTPUT.value} --images=... --output=..."
-    )
+    job = os.path.join(os.path.dirname(sys.argv[0]), "score.py")
+    print(f"python {job} --detector={_OUTPUT.value} --images=... --output=...")
 
 
 def _open_splits(network: checkpoint.Trained) -> id_splits.IdSplits:

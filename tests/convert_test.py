@@ -140,6 +140,13 @@ def test_the_job_says_what_is_wrong_without_a_traceback(small_file, tmp_path):
         (small_file, (model,), "either --output=FOLDER or"),
         (small_file, (output,), "--model must say what"),
         (small_file, (model, output), "--mean and --std are needed"),
+        (small_file, (model, output, "--mean=123.7", "--std=58.4"), "Divide it by 255"),
+        (small_file, (model, output, *IMAGENET), "--image_size=32"),
+        (
+            small_file,
+            (model, output, *IMAGENET, "--class_names=nope.txt"),
+            "--class_names: there is no file nope.txt",
+        ),
         (tmp_path / "unsafe.pth", (model, output, "--crop=32", *IMAGENET), "any code"),
     ]:
         assert message in convert(f"--weights={file}", *arguments, ok=False)

@@ -108,6 +108,18 @@ def test_a_save_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, method):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "exported.zip").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"is a file.*python exported\.zip IMAGE"):
+        jood.Detector.load(tmp_path / "exported.zip")
+
+
+def test_a_detector_prints_on_a_line(saved):
+    shown = repr(jood.Detector.load(saved))
+    assert len(shown) < 200
+    assert "calibrated on" in shown
+
+
 @pytest.mark.parametrize("name", [JSON_NAME, ARRAYS_NAME])
 def test_a_missing_folder_or_file_is_named(saved, name):
     (saved / name).unlink()

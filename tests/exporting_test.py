@@ -165,12 +165,24 @@ def test_it_runs_where_jood_cannot_be_imported(resizing, tmp_path):
 def test_the_file_runs_itself(resizing, tmp_path):
     detector, path, files = resizing
     printed = run_elsewhere(path, files[0], cwd=tmp_path)
-    assert detector.component.spec in printed
+    assert printed.startswith(str(files[0]))
+    (predicted,) = detector.run([decoding.decode(files[0])]).prediction
+    assert f"prediction={(detector.class_names or range(99))[predicted]} " in printed
+    told = run_elsewhere(path, cwd=tmp_path)
+    assert detector.component.spec in told
+    assert "usage: python" in told
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(pathlib.Path(files[0]).read_bytes()[:200])
+    both = run_elsewhere(path, broken, "nope.png", files[0], cwd=tmp_path, code=2)
+    lines = both.splitlines()
+    assert lines[0].startswith(f"{broken} error=")
+    assert lines[1].startswith("nope.png error=")
+    assert lines[2] == printed.strip()
     score = float(printed.split("score=")[1].split()[0])
     assert score == pytest.approx(float(detector([decoding.decode(files[0])])[0]))
 
 
-def run_elsewhere(*arguments, cwd):
+def run_elsewhere(*arguments, cwd, code=0):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
@@ -179,7 +191,7 @@ def run_elsewhere(*arguments, cwd):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stdout
 
 

@@ -96,7 +96,8 @@ def test_a_folder_is_split_and_the_user_warned(tmp_path):
     assert sorted(found) == list(range(40))
     assert splits.fit[0]["label"] == 0
     assert splits.class_names == ("a", "b")
-    assert "the network was trained on them" in splits.remarks[0]
+    assert "in the order of the alphabet (a = 0, b = 1, ...)" in splits.remarks[0]
+    assert "the network was trained on them" in splits.remarks[1]
 
 
 def test_a_calibration_folder_leaves_the_other_whole(tmp_path):
@@ -108,6 +109,16 @@ def test_a_calibration_folder_leaves_the_other_whole(tmp_path):
     assert splits.calibration[0]["label"] == 1  # the network's second class
     assert splits.check is None
     assert not splits.remarks
+
+
+def test_two_folders_number_unnamed_classes_alike(tmp_path):
+    root = classes(tmp_path / "train", car=range(9), plane=range(9))
+    other = classes(tmp_path / "validation", airplane=range(9), car=range(9))
+    splits = of_folders(root, other, num_classes=2)
+    assert splits.class_names == ("car", "plane")
+    assert "label" in splits.fit[0]
+    assert "label" not in splits.calibration[0]
+    assert "no classes: airplane; classes without a folder: plane" in splits.remarks[1]
 
 
 @pytest.mark.parametrize("nested", [True, False])

@@ -67,6 +67,13 @@ def test_it_fits_calibrates_and_checks_on_the_three_sets():
     assert f"{alarms:.2%} of 50 other ID images" in text
 
 
+def test_an_accuracy_of_guessing_is_warned_of():
+    data = splits()
+    made = making.make(detector(), data, tpr=0.9, batch_size=16)
+    assert "WARNING" not in made._replace(accuracy=0.9).text()
+    assert "WARNING: guessing would reach" in made._replace(accuracy=0.3).text()
+
+
 def test_a_bundle_is_told_for_each_part_and_nothing_is_fitted_in_vain():
     made = making.make(
         detector("bundle(a=msp(), b=energy())"),

@@ -127,7 +127,13 @@ def of_folders(
         return Skipping(source) if skip_corrupt else source
 
     if calibration is not None:
-        second, more = _folder(calibration, fit, class_names, num_classes)
+        # Named as the first folder's, lest the classes be numbered in two ways.
+        second, more = _folder(
+            calibration,
+            fit,
+            names if first.labelled is not False else class_names,
+            num_classes,
+        )
         _check_apart(first, second)
         remarks += [text for text in more if text not in remarks]
         return IdSplits(
@@ -222,12 +228,41 @@ def _folder(
         known = class_names or (found if len(found) == num_classes else ())
         if set(found) <= set(known):
             folder = ImageFolder(path, preprocessing=preprocessing, class_names=known)
-            return folder, []
-        return plain, [
-            f"the {len(found)} folders of {path} are not named as the network's "
-            f"{num_classes} classes, so its images carry no labels."
-        ]
+            return folder, [] if class_names else [_invented(path, known)]
+        return plain, [_unnamed(path, found, known, num_classes)]
     return plain, []
+
+
+def _invented(path: str | os.PathLike[str], known: Sequence[str]) -> str:
+    shown = [f"{name} = {i}" for i, name in enumerate(known[:3])]
+    return (
+        f"the network carries no class names, so the {len(known)} folders of {path} "
+        f"are taken for its classes in the order of the alphabet ({', '.join(shown)}, "
+        "...). If that is not the order of its logits, convert it again with "
+        "--class_names."
+    )
+
+
+def _unnamed(
+    path: str | os.PathLike[str],
+    found: Sequence[str],
+    known: Sequence[str],
+    num_classes: int,
+) -> str:
+    told = (
+        f"the {len(found)} folders of {path} are not named as the network's "
+        f"{num_classes} classes, so its images carry no labels"
+    )
+    if known:
+        other = sorted(set(found) - set(known))
+        without = [name for name in known if name not in found]
+        told += f" (no classes: {_few(other)}"
+        told += f"; classes without a folder: {_few(without)})" if without else ")"
+    return f"{told}."
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _check_apart(first: ImageFolder, second: ImageFolder) -> None:

@@ -56,8 +56,8 @@ def convert(
         image_size = options["image_size"] = image_size or probe.image_size
     if image_size is None:
         raise ValueError(
-            f"how large are the images that {name} takes? Say image_size in pixels, or "
-            "a preprocessing with a crop."
+            f"how large are the images that {name} takes? Say image_size in pixels "
+            "(--image_size=32), or a preprocessing with a crop (--crop)."
         )
 
     def create(found: int) -> nn.Module:
