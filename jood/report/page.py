@@ -146,7 +146,8 @@ class Card:
     """Small pictures of one thing side by side, and lines about it.
 
     Attributes:
-      pictures: (address, what it is) each; see `embedded`.
+      pictures: (address, what it is) each; see `embedded`. '' if the text around says
+        what it is.
       lines: the first is the title.
     """
 
@@ -161,6 +162,11 @@ class Cards:
     template: ClassVar[str] = "cards.html"
     title: str
     cards: Sequence[Card]
+
+    @property
+    def narrow(self) -> bool:
+        """Whether no card has pictures side by side, so that more fit in a row."""
+        return all(len(card.pictures) < 2 for card in self.cards)
 
 
 @dataclasses.dataclass(frozen=True)
