@@ -22,6 +22,7 @@ from jood import readiness
 from jood import scoring
 from jood.calibration import Calibration
 from jood.data.image_inputs import Inputs
+from jood.detector import SINGLE
 from jood.detector import Detector
 from jood.report import score_page
 from jood.report import score_plots
@@ -115,7 +116,7 @@ def run(
         if not parts.done():  # nothing is worth keeping
             shutil.rmtree(parts.folder, ignore_errors=True)
         raise
-    results = _finish(target, parts, inputs, config, calibration, configuration or {})
+    results = _finish(target, parts, detector, inputs, config, configuration or {})
     shutil.rmtree(parts.folder, ignore_errors=True)
     return results
 
@@ -165,12 +166,16 @@ def _score(
 def _finish(
     target: pathlib.Path,
     parts: Parts,
+    detector: Detector,
     inputs: Inputs,
     config: Config,
-    calibration: Calibration,
     configuration: Mapping[str, Any],
 ) -> Results:
     """Joins the parts, draws the pictures and renames the folder into place."""
+    calibration = readiness.check_calibrated(detector)
+    spec = detector.component.spec
+    # A bundle's detectors have names; a single one is known by its text.
+    titles = {} if detector.component.slot == "bundle" else {SINGLE: spec}
     try:
         with folders.atomic_folder(target) as partial:
             table = partial / TABLE
@@ -180,9 +185,12 @@ def _finish(
             score_table.join([*parts.files(), last], table, head)
             if config.parquet:
                 score_table.to_parquet(table, partial / PARQUET)
-            results = _results(table, config, calibration, partial)
+            results = _results(table, config, calibration, titles, partial)
             summary = {
                 "configuration": dict(configuration),
+                "spec": spec,
+                "network": type(detector.model).__name__,
+                "window": config.window,
                 "images": results.images,
                 "failed": len(results.failed),
                 "tpr": calibration.tpr,
@@ -197,7 +205,7 @@ def _finish(
             }
             (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
             if config.report:
-                text = score_page.build(partial, table, inputs, summary)
+                text = score_page.build(partial, table, inputs, summary, titles)
                 (partial / score_page.FILE).write_text(text, encoding="utf-8")
     except FileExistsError:
         raise
@@ -214,6 +222,7 @@ def _results(
     table: pathlib.Path,
     config: Config,
     calibration: Calibration,
+    titles: Mapping[str, str],
     folder: pathlib.Path,
 ) -> Results:
     errors = score_table.read_column(table, score_table.ERROR)
@@ -238,8 +247,10 @@ def _results(
     }
     if scores:
         pictures = {
-            "histograms": score_plots.histograms(calibration, scores),
-            "timeline": score_plots.timelines(windows, calibration),
+            "histograms": score_plots.histograms(calibration, scores, titles),
+            "timeline": score_plots.timelines(
+                windows, calibration, titles, config.window
+            ),
         }
         writing.save_pictures(folder, pictures)
     return Results(

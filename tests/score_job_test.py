@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import re
 
 import brightness
 import numpy as np
@@ -119,30 +120,62 @@ def test_bad_images_have_a_row_with_the_reason_and_the_others_their_scores(
     assert read["path"].to_pylist() == [r["path"] for r in rows]
 
 
-def test_the_page_shows_both_ends_and_what_failed(images, tmp_path):
+def page_of(folder):
+    return (folder / "report.html").read_text()
+
+
+def test_the_page_shows_the_ends_the_threshold_and_what_failed(images, tmp_path):
     (images / "0017.png").write_text("no image")
     run(images, tmp_path / "out", report=True)
-    shown = (tmp_path / "out" / "report.html").read_text()
+    shown = page_of(tmp_path / "out")
     rows = [row for row in table(tmp_path / "out") if row["score"]]
     order = sorted(rows, key=lambda row: float(row["score"]))
-    assert "49 images are scored, 1 could not be read" in shown
-    low, high = shown.split("the highest scores")
-    for part, ends in ((low, order[:12]), (high, order[-12:])):
-        for row in ends:
-            assert row["path"] in part
-    assert f"score {float(order[0]['score']):.4g}, OOD" in low
-    assert order[24]["path"] not in shown
+    below = sum(row["is_ood"] == "true" for row in rows)
+    assert 0 < below < 12
+    head, low, near, high = re.split("<h3>.*</h3>", shown)
+    called = f"{below} ({100 * below / 49:.1f} %) are called OOD; if all were ID"
+    assert f"49 images are scored: {called}" in head
+    assert "1 could not be read." in head
+    around = order[max(below - 6, 0) : below + 6]
+    for part, some in ((low, order[:12]), (near, around), (high, order[-12:])):
+        assert part.count("<li>") == len(some)
+        for row in some:
+            assert f"<p>{pathlib.Path(row['path']).name}</p>" in part
+            side = "OOD" if row["is_ood"] == "true" else "ID"
+            assert f"score {float(row['score']):.4f}, {side}" in part
+            assert f"p-value {float(row['p_value']):.3f}" in part
+    assert f"Names are those in {images}." in head
+    assert shown.count('<ul class="cards narrow">') == 3
     assert "0017.png" in high.split("What could not be read</h2>")[1]
-    assert shown.count("data:image/png;base64") == 24
+
+
+def test_the_page_says_which_detector_it_is(images, tmp_path):
+    run(images, tmp_path / "out", report=True)
+    shown = page_of(tmp_path / "out")
+    says = "max_logit() on a MeanPixel, TPR 90 %, calibrated on 19 images"
+    assert says in shown
+    assert '<th scope="row" data-key="max_logit()">max_logit()</th>' in shown
+    assert "fewer images than --window=500" in shown.lower()
+
+
+@pytest.mark.parametrize(("level", "side"), [(0, "OOD"), (200, "ID")])
+def test_the_page_of_one_image_shows_it(tmp_path, level, side):
+    brightness.folder(tmp_path / "in", [level])
+    run(tmp_path / "in", tmp_path / "out", report=True)
+    shown = page_of(tmp_path / "out")
+    assert f"1 image is scored: it is called {side};" in shown
+    assert "could not be read" not in shown
+    assert shown.count("data:image/png;base64") == 1
+    assert "<p>0000.png</p>" in shown
 
 
 def test_the_page_of_images_that_all_failed_shows_why(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_text("no image")
     run(tmp_path / "in", tmp_path / "out", report=True)
-    shown = (tmp_path / "out" / "report.html").read_text()
-    assert "0 images are scored, 1 could not be read" in shown
-    assert "both ends" not in shown
+    shown = page_of(tmp_path / "out")
+    assert "0 images are scored. 1 could not be read." in shown
+    assert "<h3>" not in shown
 
 
 def test_a_folder_of_bad_images_only_is_listed_not_scored(tmp_path):
@@ -338,7 +371,11 @@ def test_a_bundle_has_columns_for_each_detector(images, tmp_path):
         preprocessing=one.preprocessing,
         calibration=Calibration(0.9, {"a": levels, "b": levels + 0.5}),
     )
-    results = run(images, tmp_path / "out", both)
+    results = run(images, tmp_path / "out", both, report=True)
+    shown = page_of(tmp_path / "out")
+    for name in "ab":  # an answer each
+        assert re.search(rf"<p>{name}: \d+ \([\d.]+ %\) are called OOD; if", shown)
+        assert f"<h3>{name}: lowest scores</h3>" in shown
     rows, single = table(tmp_path / "out"), run(images, tmp_path / "single")
     assert list(rows[0])[2:6] == [
         "score_a",

@@ -34,6 +34,97 @@ def test_a_histogram_of_the_calibration_alone_and_of_equal_scores():
     assert inside.get_data().values.max() == 1
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("images", [100, 1_000_000])
+def test_the_legend_lies_inside_the_figure(count, images):
+    names = [f"detector_{i}" for i in range(count)]
+    inside = np.sort(RNG.normal(size=images))
+    calibration = Calibration(0.9123, dict.fromkeys(names, inside))
+    titles = {names[0]: "react(q=0.9)|energy(T=1.0), " * 9}
+    fig = score_plots.histograms(calibration, dict.fromkeys(names, inside), titles)
+    fig.draw_without_rendering()
+    (legend,) = fig.legends
+    boxes = [legend.get_window_extent()]
+    boxes += [axis.title.get_window_extent() for axis in fig.axes]
+    for box in boxes:
+        assert fig.bbox.x0 <= box.x0 < box.x1 <= fig.bbox.x1
+        assert fig.bbox.y0 <= box.y0 < box.y1 <= fig.bbox.y1
+    for axis in fig.axes:
+        assert axis.get_window_extent().y0 > boxes[0].y1
+
+
+@pytest.mark.parametrize(
+    ("images", "scored", "bins"),
+    [(25, 25, 10), (400, 900, 20), (9000, 9000, 50), (9000, 1, 50)],
+)
+def test_the_number_of_bins_follows_that_of_the_scores(images, scored, bins):
+    calibration = Calibration(0.9, {"a": np.sort(RNG.normal(size=images))})
+    fig = score_plots.histograms(calibration, {"a": RNG.normal(size=scored)})
+    assert len(fig.axes[0].patches[0].get_data().values) == bins
+
+
+def test_a_few_images_are_marks_inside_the_picture():
+    scores = {"a": np.array([-9, 0.5]), "b": np.zeros(1)}
+    fig = score_plots.histograms(CALIBRATION, scores)
+    axis = fig.axes[0]
+    assert len(axis.patches) == 1  # that of the calibration keeps its height
+    marks = next(line for line in axis.lines if line.get_label() == "scored (2)")
+    low, new = marks.get_xdata()
+    assert new == 0.5
+    assert axis.get_xlim()[0] <= low < CALIBRATION.thresholds()["a"]
+
+
+def test_a_far_score_is_counted_in_the_last_bin_and_leaves_room_for_the_others():
+    new = np.r_[RNG.normal(size=999), 1e6]
+    fig = score_plots.histograms(CALIBRATION, {"a": new, "b": new})
+    traffic = fig.axes[0].patches[1].get_data()
+    assert traffic.edges[-1] < 10
+    assert traffic.values.sum() == pytest.approx(1)
+
+
+def windows_of(scores, window):
+    return drift.timeline(
+        scores, CALIBRATION.scores["a"], CALIBRATION.thresholds()["a"], window
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [
+        (1, "fewer images than --window=100: one window, no drift"),
+        (150, "f: one window, it drifted"),
+        (300, "f: 3 of 3 windows drifted"),
+    ],
+)
+def test_a_timeline_says_when_there_is_one_window(count, says):
+    windows = {"a": windows_of(SCORES["a"][:count], 100)}
+    fig = score_plots.timelines(windows, CALIBRATION, {"a": "f"}, 100)
+    assert says in fig.axes[0].get_title()
+    fig.draw_without_rendering()
+    for axis in fig.axes:
+        ticks = axis.get_xticks()
+        np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
+def test_a_timeline_shows_what_id_stays_near_in_front_of_the_bars():
+    fig = score_plots.timelines({"a": windows_of(SCORES["a"], 100)}, CALIBRATION)
+    bottom = fig.axes[1]
+    (line,) = bottom.lines
+    assert line.get_ydata()[0] == pytest.approx(0.1)
+    assert line.get_zorder() > max(patch.get_zorder() for patch in bottom.patches)
+    labels = {text.get_text() for text in fig.legends[0].get_texts()}
+    assert {"ID, median", line.get_label()} < labels
+
+
+def test_titles_and_labels_of_a_timeline_do_not_touch():
+    windows = dict.fromkeys("ab", windows_of(SCORES["a"], 100))
+    fig = score_plots.timelines(windows, CALIBRATION)
+    fig.draw_without_rendering()
+    label = fig.axes[1].xaxis.label.get_window_extent()
+    title = fig.axes[2].title.get_window_extent()
+    assert label.y0 - title.y1 > 0.1 * fig.dpi
+
+
 def test_a_timeline_marks_the_windows_that_drifted(tmp_path):
     windows = {}
     for name, scores in SCORES.items():

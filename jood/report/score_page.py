@@ -1,24 +1,24 @@
 """The page of a scoring job: what was called OOD, and the images behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import pathlib
+import textwrap
 from typing import Any
 
-import numpy as np
-
+from jood.calibration import CONFIDENCE
 from jood.data.image_inputs import Inputs
 from jood.report import page
+from jood.report import score_cards
 from jood.report import score_table
-from jood.report import thumbnails
 
 FILE = "report.html"
-SHOWN = 12  # images at each end
 LISTED = 500  # bad files; all are in the table
 _PICTURES = {
     "histograms": (
         "Scores",
         "Scores of these images beside those of the calibration images. What lies left "
-        "of the dashed threshold is called OOD.",
+        "of the dashed threshold is called OOD. The lowest and the highest 0.2 % are "
+        "counted at the edges; fewer than 20 images are marks.",
     ),
     "timeline": (
         "Over time",
@@ -35,6 +35,7 @@ def build(
     table: pathlib.Path,
     inputs: Inputs,
     summary: Mapping[str, Any],
+    titles: Mapping[str, str],
 ) -> str:
     """Returns the page of a results folder that holds all but the page already.
 
@@ -43,95 +44,121 @@ def build(
       table: the CSV file of all scores.
       inputs: the images, of which a few are read again for their thumbnails.
       summary: what `summary.json` says.
+      titles: of detectors by name, where it is not the name.
     """
     detectors = list(summary["called_ood"])
-    scored = summary["images"] - summary["failed"]
-    lead = (
-        f"{scored:,} images are scored, {summary['failed']:,} could not be read.\n"
-        "Scores: higher means more in-distribution (ID); below the threshold an image "
-        "is called out-of-distribution (OOD)."
-    )
-    sections = [page.Section("Detectors", [_overview(summary)] if detectors else [])]
+    sections = [
+        page.Section("Detectors", [_overview(summary, titles)] if detectors else [])
+    ]
     for stem, (title, caption) in _PICTURES.items():
         path = folder / f"{stem}.png"
         blocks = [page.Picture.read(path, caption)] if path.exists() else []
         sections.append(page.Section(title, blocks))
-    classes = score_table.read_column(table, score_table.CLASS)
     cards: list[page.Block] = []
     for name in detectors:
-        cards += _extremes(name, table, classes, inputs)
-    sections.append(page.Section("The images at both ends", cards))
+        images = summary["promises"][name]["images"]
+        own = "" if len(detectors) == 1 else name
+        cards += score_cards.cards(name, own, table, inputs, images)
+    if cards:
+        alpha = f"{1 - summary['tpr']:.4g}"
+        within = score_cards.folder(inputs.names)
+        text = (
+            "Pictures are shown as the network takes them. The p-value is about the "
+            f"share of ID images with a score as low; it is at most {alpha} where an "
+            "image is called OOD."
+        ) + (f" Names are those in {within[:-1]}." if within else "")
+        sections.append(page.Section("Images", [page.Text(text), *cards]))
     sections.append(page.Section("What could not be read", _failures(table)))
     about = [
+        page.Facts("Detector", {key: summary[key] for key in ("spec", "network")}),
         page.Facts("Configuration", summary["configuration"]),
         page.Facts("Versions", summary["versions"]),
     ]
     sections.append(page.Section("How it was run", about))
-    return page.render("Scores of images", lead, sections)
+    return page.render("Scores of images", "\n".join(_lead(summary)), sections)
 
 
-def _overview(summary: Mapping[str, Any]) -> page.Grid:
+def _lead(summary: Mapping[str, Any]) -> list[str]:
+    """The answer first, then who gives it, then what the words mean."""
+    scored = summary["images"] - summary["failed"]
+    counted = f"{_images(scored)} {'is' if scored == 1 else 'are'} scored"
+    failed = f" {summary['failed']:,} could not be read." if summary["failed"] else ""
+    answers = {
+        name: _answer(share, scored, summary["promises"][name]["upper"])
+        for name, share in summary["called_ood"].items()
+    }
+    if len(answers) == 1:
+        (answer,) = answers.values()
+        lines = [f"{counted}: {answer}.{failed}"]
+    else:
+        lines = [f"{counted}.{failed}"]
+        lines += [f"{name}: {answer}." for name, answer in answers.items()]
+    images = next(iter(summary["promises"].values()))["images"]
+    return [
+        *lines,
+        f"Detector: {textwrap.shorten(summary['spec'], 300)} on a "
+        f"{summary['network']}, TPR {100 * summary['tpr']:.4g} %, "
+        f"calibrated on {_images(images)}.",
+        "Scores: higher means more in-distribution (ID); below the threshold an image "
+        "is called out-of-distribution (OOD).",
+    ]
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
+def _answer(share: float, scored: int, upper: float) -> str:
+    """What was found, beside what would be found among ID images."""
+    most = f"at most {100 * upper:.1f} %"
+    sure = f"({100 * CONFIDENCE:.0f} % confidence)"
+    if scored == 1:
+        side = "OOD" if share else "ID"
+        return f"it is called {side}; of ID images, {most} are called OOD {sure}"
+    count = round(share * scored)
+    verb = "is" if count == 1 else "are"
+    return (
+        f"{count:,} ({100 * share:.1f} %) {verb} called OOD; if all were ID it would "
+        f"be {most} in the long run {sure}"
+    )
+
+
+def _overview(summary: Mapping[str, Any], titles: Mapping[str, str]) -> page.Grid:
     columns = [
         page.Column("detector"),
         page.Column("threshold"),
         page.Column("called OOD, %", descending=True),
-        page.Column("of ID images at most, %"),
+        page.Column("false alarms, at most, %"),
         page.Column("windows drifted", descending=True),
     ]
-    rows = []
+    rows, few = [], ""
     for name, share in summary["called_ood"].items():
         windows = summary["drift"][name]
         drifted = sum(window["drifted"] for window in windows)
         upper = 100 * summary["promises"][name]["upper"]
         rows.append(
             [
-                page.Cell(name),
+                page.Cell(titles.get(name, name)),
                 _number(summary["thresholds"][name]),
                 _number(100 * share),
                 _number(upper),
-                page.Cell(f"{drifted} of {len(windows)}", drifted),
+                page.Cell(f"{drifted} of {len(windows):,}", drifted),
             ]
         )
+        if sum(window["images"] for window in windows) < summary["window"]:
+            few = f" Fewer images than --window={summary['window']}: one window."
     return page.Grid(
         columns,
         rows,
-        "Of ID images, exchangeable with those of the calibration, at most so many are "
-        "called OOD (95 % confidence); more means that there are OOD images.",
+        "If all images were ID like those of the calibration, at most this share would "
+        f"be called OOD in the long run ({100 * CONFIDENCE:.0f} % confidence). A "
+        "clearly larger share called OOD means that there are OOD images; of a few "
+        f"images it can be larger by chance.{few}",
     )
 
 
 def _number(value: float) -> page.Cell:
     return page.Cell(f"{value:.4g}", value)
-
-
-def _extremes(
-    name: str, table: pathlib.Path, classes: Sequence[str], inputs: Inputs
-) -> list[page.Block]:
-    """Cards of the images with the lowest and with the highest scores."""
-    texts = score_table.read_column(table, score_table.column(name, "score"))
-    scores = np.array([text or "nan" for text in texts], np.float32)
-    places = np.argsort(scores, kind="stable")  # NaN, of unreadable ones, comes last
-    places = places[: np.isfinite(scores).sum()]
-    called = score_table.read_column(table, score_table.column(name, "is_ood"))
-    named = "" if name == score_table.SINGLE else f"{name}: "
-
-    def card(place: int) -> page.Card:
-        side = ", OOD" if called[place] == "true" else ""
-        lines = [f"score {scores[place]:.4g}{side}", f"class: {classes[place]}"]
-        picture = thumbnails.of_image(np.asarray(inputs.source[place]["image"]))
-        return page.Card([(picture, "as the network takes it")], [*lines, names[place]])
-
-    names = inputs.names
-    count = min(SHOWN, len(places) // 2)
-    ends = {
-        "the lowest scores": places[:count],
-        "the highest scores": places[::-1][:count],
-    }
-    return [
-        page.Cards(f"{named}{title}", [card(int(place)) for place in some])
-        for title, some in ends.items()
-        if len(some)
-    ]
 
 
 def _failures(table: pathlib.Path) -> list[page.Block]:
