@@ -85,6 +85,7 @@ def test_unreadable_images_are_left_out_named_and_counted(tmp_path):
         np.testing.assert_allclose(found.id_scores[name], kept, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_scores_and_count_skipped_images(tmp_path):
     benchmark = benchmark_of(tmp_path, skipping)
     (tmp_path / "ood" / "0.png").write_bytes(b"no image")
@@ -98,6 +99,7 @@ def test_waiting_is_a_share_of_the_time(tmp_path):
     assert 0 < evaluated(benchmark_of(tmp_path)).waiting < 1
 
 
+@pytest.mark.slow
 def test_results_say_what_is_absent_incomplete_and_skipped(tmp_path):
     benchmark = benchmark_of(tmp_path, skipping)
     (tmp_path / "ood" / "0.png").write_bytes(b"no image")

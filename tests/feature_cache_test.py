@@ -732,6 +732,7 @@ def test_given_activations_need_no_cache(tmp_path):
         jood.fit(jood.parse(ONE), [acts], cache=_cache(tmp_path))
 
 
+@pytest.mark.slow
 def test_toy_key_does_not_depend_on_the_process_or_the_trace():
     net, variables = testing.ToyNet(), testing.toy_variables()
 

@@ -22,6 +22,7 @@ from jood import testing
 from jood.perturbation import NETWORK
 
 B, D, K = 256, 2048, 1000
+pytestmark = pytest.mark.slow
 GIGABYTE = 1 << 30
 SHAPES = {
     "C2": (56, 56, 256),
@@ -154,7 +155,6 @@ print(len(parts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_training_set():
     peaks = {}
     for count in (2_048, 49_152):

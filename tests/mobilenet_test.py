@@ -61,6 +61,7 @@ def test_stages_and_their_shapes(name, expected):
     chex.assert_shape(acts.logits, (2, 10))
 
 
+@pytest.mark.slow
 @_SMALL
 def test_all_that_follows_a_stage_reads_nothing_but_its_map(model):
     edits = [

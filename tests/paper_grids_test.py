@@ -38,6 +38,7 @@ def test_nothing_to_hold_out_says_so(count, every):
         holdout.hold_out(source(count), every)
 
 
+@pytest.mark.slow
 def test_no_test_set_is_read_and_the_best_candidates_are_returned(monkeypatch):
     monkeypatch.setattr(paper_grids, "K", (0.1, 0.5))
     monkeypatch.setattr(paper_grids, "LAMBDA", (0.01, 1.0))

@@ -58,6 +58,7 @@ def test_the_last_two_and_the_best_are_kept(tmp_path):
         load("worst")
 
 
+@pytest.mark.slow
 def test_the_best_is_known_to_a_run_that_goes_on(tmp_path):
     def validate(values):
         values = iter(values)
@@ -217,6 +218,7 @@ def test_a_run_without_a_checkpoint_yields_to_a_mended_command(tmp_path):
         train(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_best_is_on_the_metric_that_the_run_goes_by_now(tmp_path):
     config = dataclasses.replace(tiny_run.CONFIG, epochs=3)
     values = iter([(0.9, 0.9), (0.2, 0.1), (0.3, 0.2)])
@@ -275,6 +277,7 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
         train(blocked / "run")
 
 
+@pytest.mark.slow
 def test_a_run_is_a_network_that_others_open(tmp_path):
     config = dataclasses.replace(ONE, objective="ssod", model="resnet_small")
     model = models.create("resnet_small", 8)

@@ -83,6 +83,7 @@ def test_two_devices_give_the_losses_and_statistics_of_one(text):
     )
 
 
+@pytest.mark.slow
 def test_a_split_state_gives_the_losses_of_a_whole_one(monkeypatch):
     monkeypatch.setattr(sharding, "SPLIT_FROM", 64)
     _, whole, _ = run("ssod(gamma=0.6)", devices=2)
@@ -141,6 +142,7 @@ def test_accumulated_gradients_are_the_mean_of_the_parts(text):
     np.testing.assert_allclose(found, np.mean(losses_by_hand), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_accumulation_over_two_devices_is_that_over_one():
     _, one, _ = run("lff(delta=0.4, mu=0.1)", accumulate=4)
     _, two, _ = run("lff(delta=0.4, mu=0.1)", devices=2, accumulate=4)

@@ -31,6 +31,7 @@ def train(folder, config=tiny_run.CONFIG, model=tiny_run.MODEL, data=None, **opt
     return loop.train(config, data or tiny_run.data(), model, folder, **options)
 
 
+@pytest.mark.slow
 def test_training_learns(tmp_path):
     model = models.create("resnet_small", 8, width=8)
     config = dataclasses.replace(tiny_run.CONFIG, epochs=20)
@@ -46,12 +47,15 @@ def test_training_learns(tmp_path):
     "changes",
     [
         {},
-        {
-            "objective": "ssod(gamma=0.6, balance='dr')",
-            "augment": ("crop", "flip", "jitter"),
-            "optimizer": "adamw",
-            "accumulate": 2,
-        },
+        pytest.param(
+            {
+                "objective": "ssod(gamma=0.6, balance='dr')",
+                "augment": ("crop", "flip", "jitter"),
+                "optimizer": "adamw",
+                "accumulate": 2,
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path, caplog, changes):

@@ -46,6 +46,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_batches_names_and_errors(tmp_path):
     folder = ImageFolder(toy_sources.photos(tmp_path, 11, broken=(6,)))
     threads = pipeline.EvaluationBatches(Skipping(folder), 2)
