@@ -16,6 +16,7 @@ from jood.calibration import Calibration
 from jood.calibration import images_needed
 from jood.calibration import largest_tpr
 from jood.data.id_splits import IdSplits
+from jood.detector import SINGLE
 from jood.detector import Detector
 from jood.report import score_plots
 from jood.report import writing
@@ -158,7 +159,9 @@ def write(
         "skipped": made.skipped,
         "versions": provenance.versions(),
     }
-    pictures = {"calibration": score_plots.histograms(calibration)}
+    titles = {SINGLE: made.detector.component.spec}
+    drawn = score_plots.histograms(calibration, titles=titles)
+    pictures = {"calibration": drawn}
     with folders.atomic_folder(folder) as partial:
         made.detector.save(partial / "saved")
         for file in (partial / "saved").iterdir():
