@@ -15,9 +15,19 @@ from jood import transforms
 
 FACTORIES = spec.factories()
 CHECKS = dict(testing.component_checks())
+# They run whole networks, again on moved images or for many blocks: minutes together.
+LONG = {"mahalanobis_ensemble", "feature_norm_selected", "rankfeat"}
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
+    for name in FACTORIES
+]
 
 
-@pytest.mark.parametrize("name", FACTORIES)
+def test_what_takes_long_is_still_there():
+    assert set(FACTORIES) >= LONG
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("check", CHECKS)
 def test_contract(name, check):
     CHECKS[check](FACTORIES[name])

@@ -93,6 +93,7 @@ def networks():
     return benchmark, model, made
 
 
+@pytest.mark.slow
 def test_a_results_folder_is_whole(networks, tmp_path):
     benchmark, model, (before, after) = networks
     printed = finetuning.write(

@@ -213,6 +213,7 @@ def prepare(*arguments):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_job_checks_and_its_exit_code_says_whether_it_runs(data_dir, tmp_path):
     code, printed = prepare("--benchmark=cifar10", f"--data_dir={data_dir}", "--check")
     assert code == 0

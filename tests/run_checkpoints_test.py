@@ -192,6 +192,7 @@ def test_a_checkpoint_that_the_machine_cannot_read_now_is_left_alone(
     assert steps(copy) == steps(folder)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
     found = []
 

@@ -69,7 +69,13 @@ def run(text, devices=1, steps=3, split=False, model=MODEL, **options):
     return state, [m["loss"].total / m["loss"].count for m in metrics], metrics
 
 
-@pytest.mark.parametrize("text", OBJECTIVES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, marks=[pytest.mark.slow] if i % 2 == 0 else [])
+        for i, text in enumerate(OBJECTIVES)
+    ],
+)
 def test_two_devices_give_the_losses_and_statistics_of_one(text):
     augment = augmentation.build(("crop", "flip", "jitter"), 16)
     one, losses_one, _ = run(text, augment=augment)
