@@ -188,5 +188,5 @@ def test_a_nan_stops_with_step_rate_and_checkpoint_on_the_command_line(tmp_path)
     printed = run(tmp_path / "nan", "--learning_rate=1e38", ok=False)
     assert "at learning rate" in printed
     assert "in step" in printed
-    assert "There is no checkpoint before it" in printed
+    assert f"The last good checkpoint is {tmp_path / 'nan'}/" in printed
     assert "Traceback" not in printed
