@@ -24,6 +24,7 @@ from jood.calibration import Calibration
 from jood.data.image_inputs import Inputs
 from jood.detector import SINGLE
 from jood.detector import Detector
+from jood.report import page
 from jood.report import score_page
 from jood.report import score_plots
 from jood.report import score_table
@@ -206,7 +207,7 @@ def _finish(
             (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
             if config.report:
                 text = score_page.build(partial, table, inputs, summary, titles)
-                (partial / score_page.FILE).write_text(text, encoding="utf-8")
+                (partial / page.FILE).write_text(text, encoding="utf-8")
     except FileExistsError:
         raise
     except OSError as error:

@@ -11,9 +11,9 @@ import pytest
 import tiny_run
 
 from jood import models
-from jood.training import checkpoints
 from jood.training import loop
 from jood.training import plan
+from jood.training import preservation
 from jood.training import run_folder
 from jood.weights import checkpoint
 
@@ -303,7 +303,7 @@ def test_a_run_is_a_network_that_others_open(tmp_path):
 
 
 def test_the_policy_keeps_the_later_of_equally_good_ones():
-    policy = checkpoints._LastAndBest(2, {1: 0.5, 2: 0.5, 3: None, 4: 0.1, 5: None})
+    policy = preservation.LastAndBest(2, {1: 0.5, 2: 0.5, 3: None, 4: 0.1, 5: None})
 
     @dataclasses.dataclass
     class Info:

@@ -21,7 +21,7 @@ from jood.evaluation import Evaluation
 from jood.report import finetuning_page
 from jood.report import finetuning_plots
 from jood.report import looking
-from jood.report import results_page
+from jood.report import page
 from jood.report import tables
 from jood.report import writing
 
@@ -176,7 +176,7 @@ def write(
             configuration=configuration,
             versions=summary["versions"],
         )
-        (partial / results_page.FILE).write_text(shown, encoding="utf-8")
+        (partial / page.FILE).write_text(shown, encoding="utf-8")
     return printed
 
 

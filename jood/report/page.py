@@ -26,6 +26,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import jinja2
 
+FILE = "report.html"  # of a page beside the files that it shows
+
 
 class Column(NamedTuple):
     """A column of a grid.

@@ -9,8 +9,6 @@ from jood.report import results_grid
 from jood.report.tables import Table
 from jood.selection import Selection
 
-FILE = "report.html"
-
 # Section and caption of a picture, by the stem of its file.
 _PICTURES: dict[str, tuple[str, str]] = {
     "histograms": (

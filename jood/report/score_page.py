@@ -11,7 +11,6 @@ from jood.report import page
 from jood.report import score_cards
 from jood.report import score_table
 
-FILE = "report.html"
 LISTED = 500  # bad files; all are in the table
 _PICTURES = {
     "histograms": (

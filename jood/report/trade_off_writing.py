@@ -9,7 +9,6 @@ from jood import folders
 from jood import provenance
 from jood import trade_off
 from jood.report import page
-from jood.report import results_page
 from jood.report import trade_off_plots
 from jood.report import writing
 from jood.trade_off import Curve
@@ -63,7 +62,7 @@ def write(
             f"{protocol}\n{WARNING}",
             sections,
         )
-        (partial / results_page.FILE).write_text(text, encoding="utf-8")
+        (partial / page.FILE).write_text(text, encoding="utf-8")
 
 
 def grid(curve: Curve) -> page.Grid:

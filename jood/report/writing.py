@@ -25,6 +25,7 @@ from jood.report import heatmaps
 from jood.report import looking
 from jood.report import mistakes
 from jood.report import mistakes_cards
+from jood.report import page
 from jood.report import plots
 from jood.report import results_page
 from jood.report import sample_plots
@@ -121,7 +122,7 @@ def write(
             curves=curves or {},
             sections=[mistakes_cards.section(found, examined, k)],
         )
-        (partial / results_page.FILE).write_text(shown_page, encoding="utf-8")
+        (partial / page.FILE).write_text(shown_page, encoding="utf-8")
     return printed
 
 

@@ -12,9 +12,8 @@ the newest whole one before it is taken. Kept are the last ones, and the best on
 metric of the validation.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 import contextlib
-import dataclasses
 import logging
 import os
 import pathlib
@@ -29,6 +28,7 @@ import orbax.checkpoint as ocp
 from jood.models import check
 from jood.training import processes
 from jood.training import run_folder
+from jood.training.preservation import LastAndBest
 from jood.training.state import TrainState
 
 _LOGGER = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Checkpoints:
         except Exception:
             self._lock.release()
             raise
-        self._policy = _LastAndBest(keep, {})
+        self._policy = LastAndBest(keep, {})
         self._manager = self._opened()
 
     def __enter__(self) -> "Checkpoints":
@@ -248,28 +248,6 @@ class Checkpoints:
                 + (f"The last whole one is {latest}. " if latest else "There is none. ")
                 + "Free space or make the folder writable; the same command goes on."
             ) from error
-
-
-@dataclasses.dataclass
-class _LastAndBest:
-    """Orbax's preservation policy: the last checkpoints and the best one.
-
-    Attributes:
-      keep: number of the last ones.
-      ratings: by step, higher is better; None without a validation.
-    """
-
-    keep: int
-    ratings: dict[int, float | None]
-
-    def should_preserve(
-        self, checkpoints: Sequence[Any], *, context: Any
-    ) -> Sequence[bool]:
-        del context
-        steps = [checkpoint.step for checkpoint in checkpoints]
-        rated = {s: r for s in steps if (r := self.ratings.get(s)) is not None}
-        best = max(rated, key=lambda s: (rated[s], s), default=None)
-        return [step in steps[-self.keep :] or step == best for step in steps]
 
 
 def _lock(lock: filelock.BaseFileLock, folder: pathlib.Path) -> None:
