@@ -39,6 +39,19 @@ class Subset:
         return f"subset {digest} of {sources.fingerprint(self.source)}"
 
 
+def part(source: Source, indices: np.ndarray) -> Source:
+    """Returns some examples; of arrays as arrays, which are read a batch at a time.
+
+    Args:
+      source: of N examples.
+      indices: int [n], which, in [0, N).
+    """
+    if not isinstance(source, sources.ArraySource):
+        return Subset(source, indices)
+    labels = None if source.labels is None else source.labels[indices]
+    return sources.ArraySource(source.images[indices], labels)
+
+
 def hold_out(source: Source, every: int = 5) -> tuple[Subset, Subset]:
     """Splits a source into (kept, held out): every 5th example is held out.
 

@@ -17,9 +17,8 @@ from jood.data import benchmarks
 from jood.data import fitting
 from jood.data import on_disk
 from jood.data import opening
-from jood.data.holdout import Subset
+from jood.data.holdout import part
 from jood.data.image_folder import ImageFolder
-from jood.data.sources import ArraySource
 from jood.data.sources import Skipping
 from jood.data.sources import Source
 from jood.preprocessing import Preprocessing
@@ -167,7 +166,7 @@ def split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
         )
     held = min(max(round(share * count), 1), count - 1)
     order = np.random.default_rng(seed).permutation(count)
-    return _part(source, np.sort(order[held:])), _part(source, np.sort(order[:held]))
+    return part(source, np.sort(order[held:])), part(source, np.sort(order[:held]))
 
 
 def sized(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
@@ -276,11 +275,3 @@ def _check_apart(first: ImageFolder, second: ImageFolder) -> None:
             f"(such as {both[0]}); a detector is never calibrated on images that it "
             "was fitted on."
         )
-
-
-def _part(source: Source, indices: np.ndarray) -> Source:
-    """A subset; of arrays as arrays, which are read a batch at a time."""
-    if not isinstance(source, ArraySource):
-        return Subset(source, indices)
-    labels = None if source.labels is None else source.labels[indices]
-    return ArraySource(source.images[indices], labels)

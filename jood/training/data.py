@@ -10,8 +10,8 @@ from jood.data import benchmarks
 from jood.data import fitting
 from jood.data import opening
 from jood.data import sources
-from jood.data.holdout import Subset
 from jood.data.holdout import hold_out
+from jood.data.holdout import part
 from jood.data.sources import Source
 from jood.preprocessing import Preprocessing
 from jood.training.config import TrainConfig
@@ -136,16 +136,6 @@ def _parts(source: Source, held_out: int) -> tuple[Source, Source]:
                 f"{len(source)} for the validation. Choose a smaller --hold_out."
             )
         kept, held = hold_out(source, held_out)
-        return _plain(kept), _plain(held)
+        return part(source, kept.indices), part(source, held.indices)
     watched = np.arange(0, len(source), min(_WATCHED, len(source)))
-    return source, _plain(Subset(source, watched))
-
-
-def _plain(subset: Subset) -> Source:
-    """A subset of arrays as arrays, which are read a batch at a time."""
-    source = subset.source
-    if not isinstance(source, sources.ArraySource) or source.labels is None:
-        return subset
-    return sources.ArraySource(
-        source.images[subset.indices], source.labels[subset.indices]
-    )
+    return source, part(source, watched)
