@@ -31,7 +31,7 @@ def calm(network):
     generator = torch.Generator().manual_seed(1)
     for module in network.modules():
         if isinstance(module, torch.nn.Linear):
-            torch.nn.init.normal_(module.weight, 0, 0.02, generator=generator)
+            torch.nn.init.normal_(module.weight, 0, 0.006, generator=generator)
         if isinstance(module, torch.nn.Conv2d) and module.bias is not None:
             torch.nn.init.normal_(module.weight, 0, 0.3, generator=generator)
             torch.nn.init.normal_(module.bias, 0, 1.0, generator=generator)
