@@ -5,11 +5,13 @@ import os
 import shutil
 import tempfile
 
+import cpu_devices
+
 # Before JAX starts: tests of sharding need more than one device, and most of their
 # time is compilation.
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
-    + " --xla_force_host_platform_device_count=2 --xla_backend_optimization_level=1"
+    + f" {cpu_devices.flags(2)} --xla_backend_optimization_level=1"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import cpu_devices
 import numpy as np
 import pytest
 
@@ -31,7 +32,7 @@ RATE = (
 
 
 def environment(devices=1):
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = cpu_devices.flags(devices)
     return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 

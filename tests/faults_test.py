@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import cpu_devices
 import jax
 import numpy as np
 import pytest
@@ -174,7 +175,7 @@ def test_two_devices_after_one_go_on_from_the_same_checkpoint(whole, tmp_path):
     job.communicate()
     done = subprocess.run(
         [*COMMAND, f"--workdir={folder}", "--split_state"],
-        env={**ENVIRONMENT, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        env={**ENVIRONMENT, "XLA_FLAGS": cpu_devices.flags(2)},
         capture_output=True,
         text=True,
         timeout=300,
