@@ -26,6 +26,7 @@ _OBJECTIVE = flags.DEFINE_enum(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "New folder for the results.", required=True
 )
+_DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
@@ -39,6 +40,13 @@ def main(argv: list[str]) -> None:
             f"no two of the {len(runs)} runs in {_WORKDIR.value} differ in one value "
             "alone while the others are the defaults."
         )
+    values = [
+        f"{curve.sweep.title}: {', '.join(f'{v:g}' for v in curve.sweep.values)}"
+        for curve in curves
+    ]
+    if _DRY_RUN.value:
+        cli.would(*(f"draw {line}" for line in values), f"write {_OUTPUT.value}")
+        return
     configuration = dict(runs[0].summary["configuration"])
     configuration["objective"] = _OBJECTIVE.value
     described = benchmarks.describe(configuration["benchmark"])
@@ -49,8 +57,7 @@ def main(argv: list[str]) -> None:
         protocol=described.protocol,
         configuration=configuration,
     )
-    for curve in curves:
-        print(f"{curve.sweep.title}: {', '.join(f'{v:g}' for v in curve.sweep.values)}")
+    print("\n".join(values))
     print(f"written to {_OUTPUT.value}")
 
 

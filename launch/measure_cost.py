@@ -23,6 +23,7 @@ import tabulate
 
 import jood
 from jood import cli
+from jood import ood_head
 from jood import presets
 from jood import spec
 from jood.perturbation import NETWORK
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> None:
     size, classes = _IMAGE_SIZE.value, _CLASSES.value
     model = jood.models.create(_MODEL.value, classes)
     images = jax.random.normal(jax.random.key(0), (_BATCH_SIZE.value, size, size, 3))
-    variables = jax.jit(model.init)(jax.random.key(1), images[:1])
+    variables = _with_ood_head(jax.jit(model.init)(jax.random.key(1), images[:1]))
     parts = {
         name: spec.parse(text, "imagenet", _MODEL.value)
         for name, text in presets.everything("imagenet", _MODEL.value).items()
@@ -93,6 +94,13 @@ def main(argv: list[str]) -> None:
     )
 
 
+def _with_ood_head(variables: Any) -> Any:
+    """Adds SSOD's second head, of zeros: two scores read it."""
+    width = variables["params"]["head"]["kernel"].shape[-2]
+    head = {"kernel": jnp.zeros((width, 1)), "bias": jnp.zeros(1)}
+    return {**variables, ood_head.COLLECTION: head}
+
+
 def _looks_again(part: jood.Component) -> bool:
     """Whether a score needs the network's gradient."""
     return any(NETWORK in path for path in part.edits)
@@ -105,13 +113,13 @@ def _fit(part: jood.Component, acts: Any) -> tuple[Any, ...]:
     rng = np.random.default_rng(0)
     rows = _BANK.value if "knn(" in part.spec or "nnguide(" in part.spec else 0
     rows = max(rows, _ROWS_TO_FIT)
-    width = acts.penultimate.shape[-1]
+    width, seen = acts.penultimate.shape[-1], min(100, _CLASSES.value)
     chunks = [
         jood.Activations.of(
             rng.gamma(0.5, 1.0, (min(_ROWS_TO_FIT, rows - start), width)),
             acts.kernel,
             acts.bias,
-            labels=rng.integers(0, 100, min(_ROWS_TO_FIT, rows - start)),
+            labels=rng.integers(0, seen, min(_ROWS_TO_FIT, rows - start)),
         )
         for start in range(0, rows, _ROWS_TO_FIT)
     ]

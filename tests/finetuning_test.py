@@ -155,9 +155,9 @@ def test_the_training_data_of_a_benchmark_are_its_own():
     assert data.of_network()["class_names"] == tuple("01234567")
 
 
-def job(*arguments, ok=True):
+def job(*arguments, name="finetune", ok=True):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "launch" / "finetune.py"), *map(str, arguments)],
+        [sys.executable, str(ROOT / "launch" / f"{name}.py"), *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
@@ -190,6 +190,20 @@ def test_job_compares_before_and_after_and_shares_the_pretrained_network(tmp_pat
     assert (tmp_path / "lff_delta=0.1_mu=2.0_lam=1.0" / "results").is_dir()
     refused = job("--objective=ssod", *arguments, "--seeds=2", ok=False)
     assert "not overwritten" in refused
+    # Its runs make the curves of the values.
+    drawn = tmp_path / "curves"
+    ask = (f"--workdir={tmp_path}", f"--output={drawn}")
+    refused = job(*ask, name="finetune_curves", ok=False)
+    assert "1 finished run(s) of lff" in refused
+    job("--objective=lff", *arguments)
+    printed = job(*ask, "--dry_run", name="finetune_curves")
+    assert "draw LFF's mu: 1, 2" in printed
+    assert not drawn.exists()
+    printed = job(*ask, name="finetune_curves")
+    assert "LFF's mu: 1, 2" in printed
+    made = {path.name for path in drawn.iterdir()}
+    assert {"report.html", "sweeps.csv"} <= made
+    assert any(name.endswith(".png") for name in made)
     # The network after is one that others evaluate.
     output = tmp_path / "evaluated"
     done = subprocess.run(
