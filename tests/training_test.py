@@ -12,6 +12,7 @@ import time
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 import tiny_run
@@ -114,6 +115,19 @@ def test_a_finished_run_returns_its_network_again(tmp_path):
     assert (tmp_path / "train.csv").read_text() == rows
 
 
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """Makes a checkpoint complete half a second after its step."""
+    finalize = ocp.StandardCheckpointHandler.finalize
+
+    def later(*args, **options):
+        time.sleep(0.5)
+        return finalize(*args, **options)
+
+    monkeypatch.setattr(ocp.StandardCheckpointHandler, "finalize", later)
+
+
+@pytest.mark.usefixtures("slow_disk")
 def test_nan_loss_stops_with_step_rate_and_the_last_good_checkpoint(tmp_path):
     config = dataclasses.replace(
         tiny_run.CONFIG, epochs=3, learning_rate=1e38, warmup_epochs=2
@@ -126,6 +140,8 @@ def test_nan_loss_stops_with_step_rate_and_the_last_good_checkpoint(tmp_path):
         train(tmp_path, config, keeping=plan.Bookkeeping(checkpoint_every=1))
     _, _, step, rate, kept = re.search(message, str(error.value)).groups()
     assert int(kept) < int(step)
+    # The one that was being written when the loss was NaN counts.
+    assert kept == max(p.name for p in tmp_path.iterdir() if p.name.isdigit())
     # Warm-up is linear over 8 steps.
     assert float(rate) == pytest.approx(1e38 * (int(step) - 1) / 8, rel=1e-3)
     assert not (tmp_path / step).exists()

@@ -132,6 +132,16 @@ class Checkpoints:
         steps = self._manager.all_steps()
         return self._folder / str(max(steps)) if steps else None
 
+    def last_good(self) -> pathlib.Path | None:
+        """Returns what is the latest once the one being written is complete.
+
+        If that cannot be written, it is the one before: whoever asks has another
+        error to tell.
+        """
+        with contextlib.suppress(OSError):
+            self.wait()
+        return self.latest()
+
     def restore(self, state: TrainState) -> TrainState:
         """Returns the newest whole state, placed as the given one is.
 

@@ -122,7 +122,7 @@ def train(
             due = plan.due(index)
             asked = _asked(stop, due.log or index % _AGREE_EVERY == 0)
             if due.log or asked:
-                values = window.values(checkpoints.latest)
+                values = window.values(checkpoints.last_good)
                 log.write(logs.TRAIN, index, values)
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
                 if index % per_epoch == 0 or asked:
@@ -130,7 +130,7 @@ def train(
             ends = due.validate or due.save or asked
             if ends and not state.is_finite():  # the loss was that before the update
                 what = "a parameter is not finite"
-                raise window.diverged(what, index, checkpoints.latest())
+                raise window.diverged(what, index, checkpoints.last_good())
             measured: Mapping[str, float] = {}
             if due.validate and validate is not None:
                 measured = validate(state.variables)

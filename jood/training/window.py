@@ -35,11 +35,11 @@ class Window:
         """Leaves the time since the last values out: it was not spent in steps."""
         self._clock = time.monotonic()
 
-    def values(self, latest: Callable[[], pathlib.Path | None]) -> dict[str, float]:
+    def values(self, last_good: Callable[[], pathlib.Path | None]) -> dict[str, float]:
         """Returns means over the steps since the last call, by name, and empties.
 
         Args:
-          latest: gives the last checkpoint, for the message.
+          last_good: gives the last complete checkpoint, for the message.
 
         Returns:
           The metrics, 'learning_rate' of the last step and 'images_per_second'.
@@ -55,7 +55,7 @@ class Window:
                     part = metrics[name]
                     value = part.total / max(part.count, 1)
                     what = f"the {name.replace('_', ' ')} is {value}"
-                    raise self.diverged(what, step, latest())
+                    raise self.diverged(what, step, last_good())
         sums = jax.tree.map(lambda *parts: float(sum(parts)), *steps)
         self._last += len(steps)
         self._steps = []
