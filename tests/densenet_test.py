@@ -157,6 +157,7 @@ def test_logits_are_those_of_pytorch_and_weights_go_both_ways(library):
     np.testing.assert_array_equal(torch_oracle.logits(fresh, images), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_dices_networks_give_pytorchs_logits_and_features(name, data_dir):
     path = data_dir / f"weights/dice_densenet100_{name}.npz"

@@ -125,6 +125,7 @@ def test_results_say_what_is_absent_incomplete_and_skipped(tmp_path):
     assert "0.png" in summary["skipped"]["odd"][0]
 
 
+@pytest.mark.slow
 def test_without_labels_there_is_no_accuracy_and_json_stays_json(tmp_path):
     labelled = benchmark_of(tmp_path)
     plain = ImageFolder(tmp_path / "test", preprocessing=PREPROCESSING, labelled=False)

@@ -42,6 +42,7 @@ def trained(tmp_path_factory):
     return folder, config, keeping, train(folder, config, keeping=keeping)
 
 
+@pytest.mark.slow
 def test_the_last_two_and_the_best_are_kept(tmp_path):
     fpr = iter([0.5, 0.2, 0.4, 0.3, 0.6])
 
@@ -215,6 +216,7 @@ def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
     train(tmp_path)  # and afterwards it is free
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_yields_to_a_mended_command(tmp_path):
     wrong = dataclasses.replace(ONE, batch_size=5000)
     with pytest.raises(ValueError, match="expected at least 5000"):

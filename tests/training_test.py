@@ -107,6 +107,7 @@ def test_a_run_in_a_thread_trains_without_a_handler(tmp_path):
     assert "params" in found[0]
 
 
+@pytest.mark.slow
 def test_a_finished_run_returns_its_network_again(tmp_path):
     config = dataclasses.replace(tiny_run.CONFIG, epochs=1)
     first = train(tmp_path, config)
@@ -160,6 +161,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_log_has_a_row_a_step_and_goes_on_without_a_row_twice(tmp_path):
     def validate(variables):
         return {"accuracy": 0.5, "noise_fpr95_energy": 0.25}
