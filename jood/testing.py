@@ -201,9 +201,8 @@ def check_sharded_equals_single_device(factory: Factory) -> None:
     """Fitting and scoring over two devices give what one gives."""
     if jax.device_count() < 2:
         raise AssertionError(
-            "this check needs two devices; on a CPU set XLA_FLAGS="
-            "'--xla_force_host_platform_device_count=2 "
-            "--xla_cpu_multi_thread_eigen=false' before JAX starts."
+            "this check needs two devices; on a CPU set "
+            "XLA_FLAGS=--xla_force_host_platform_device_count=2 before JAX starts."
         )
     component, fitted = _default(factory)
     mesh = jax.make_mesh(

@@ -57,7 +57,6 @@ def main(argv: list[str]) -> None:
         os.environ["XLA_FLAGS"] = (
             os.environ.get("XLA_FLAGS", "")
             + f" --xla_force_host_platform_device_count={_DEVICES.value}"
-            + " --xla_cpu_multi_thread_eigen=false"  # devices may block a common pool
         )
     mesh = sharding.data_mesh()
     batch = sharding.shard_batch(_batch(), mesh)
