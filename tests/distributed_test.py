@@ -32,8 +32,7 @@ RATE = (
 
 
 def environment(devices=1):
-    flags = cpu_devices.flags(devices)
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    return {**os.environ, **cpu_devices.environment(devices)}
 
 
 def start(workdir, *arguments, devices=1, **variables):

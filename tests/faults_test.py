@@ -175,7 +175,7 @@ def test_two_devices_after_one_go_on_from_the_same_checkpoint(whole, tmp_path):
     job.communicate()
     done = subprocess.run(
         [*COMMAND, f"--workdir={folder}", "--split_state"],
-        env={**ENVIRONMENT, "XLA_FLAGS": cpu_devices.flags(2)},
+        env={**ENVIRONMENT, **cpu_devices.environment(2)},
         capture_output=True,
         text=True,
         timeout=300,
