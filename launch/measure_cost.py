@@ -24,9 +24,7 @@ import tabulate
 import jood
 from jood import cli
 from jood import ood_head
-from jood import presets
 from jood import spec
-from jood.perturbation import NETWORK
 
 _MODEL = flags.DEFINE_enum("model", "resnet50", jood.models.names(), "The network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Side in pixels.", lower_bound=32)
@@ -47,9 +45,8 @@ def main(argv: list[str]) -> None:
     variables = _with_ood_head(jax.jit(model.init)(jax.random.key(1), images[:1]))
     parts = {
         name: spec.parse(text, "imagenet", _MODEL.value)
-        for name, text in presets.everything("imagenet", _MODEL.value).items()
+        for name, text in cli.detectors("forward", "imagenet", _MODEL.value).items()
     }
-    parts = {name: part for name, part in parts.items() if not _looks_again(part)}
     bundle = jood.bundle(**parts)
     observe = jax.jit(
         lambda v, x, y: jood.observe(model, v, x, edits=bundle.edits, labels=y)
@@ -99,11 +96,6 @@ def _with_ood_head(variables: Any) -> Any:
     width = variables["params"]["head"]["kernel"].shape[-2]
     head = {"kernel": jnp.zeros((width, 1)), "bias": jnp.zeros(1)}
     return {**variables, ood_head.COLLECTION: head}
-
-
-def _looks_again(part: jood.Component) -> bool:
-    """Whether a score needs the network's gradient."""
-    return any(NETWORK in path for path in part.edits)
 
 
 def _fit(part: jood.Component, acts: Any) -> tuple[Any, ...]:
