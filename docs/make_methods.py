@@ -12,9 +12,9 @@ import re
 import sys
 
 from jood import presets
-from jood import spec
-from jood.core import Component
-from jood.perturbation import NETWORK
+from jood.core.component import Component
+from jood.core.input_perturbation import NETWORK
+from jood.methods import detector_text
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "methods.md"
@@ -42,7 +42,10 @@ Written by `docs/make_methods.py` from the code; do not edit.
 
 def page() -> str:
     """Returns the page's text."""
-    rows = [row(name, factory) for name, factory in sorted(spec.factories().items())]
+    rows = [
+        row(name, factory)
+        for name, factory in sorted(detector_text.factories().items())
+    ]
     lines = [f"| {' | '.join(cells)} |" for cells in rows]
     return _HEAD + "\n".join(lines) + "\n" + _presets()
 
@@ -121,9 +124,8 @@ def _presets() -> str:
     return (
         "\n## Presets\n\nWith ImageNet's values; "
         "`jood.parse(name, benchmark, backbone)` fills in those of another benchmark "
-        "and network (`jood/preset_values.py`).\n\n| preset | text |\n|---|---|\n"
-        + "\n".join(lines)
-        + "\n"
+        "and network (`jood/methods/preset_values.py`).\n\n"
+        "| preset | text |\n|---|---|\n" + "\n".join(lines) + "\n"
     )
 
 

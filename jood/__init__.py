@@ -15,30 +15,30 @@ in-distribution. Quantile-like hyper-parameters are fractions in (0, 1).
 
 from jood import metrics as metrics
 from jood import models as models
-from jood import presets as presets
-from jood import scores as scores
-from jood import stats as stats
-from jood import transforms as transforms
 from jood import weights as weights
-from jood.activations import Activations as Activations
-from jood.activations import MissingStageError as MissingStageError
-from jood.activations import StageEdit as StageEdit
-from jood.assumptions import AssumptionWarning as AssumptionWarning
-from jood.compose import bundle as bundle
-from jood.compose import chain as chain
-from jood.compose import fuse as fuse
-from jood.core import Component as Component
-from jood.core import NotFittedError as NotFittedError
-from jood.core import Statistic as Statistic
+from jood._utils.fingerprinting import Fingerprinted as Fingerprinted
+from jood.core import stats as stats
+from jood.core.activations import Activations as Activations
+from jood.core.activations import MissingStageError as MissingStageError
+from jood.core.activations import StageEdit as StageEdit
+from jood.core.assumptions import AssumptionWarning as AssumptionWarning
+from jood.core.backbones.linen import Taps as Taps
+from jood.core.backbones.linen import observe as observe
+from jood.core.component import Component as Component
+from jood.core.component import NotFittedError as NotFittedError
+from jood.core.component import Statistic as Statistic
+from jood.core.compose import bundle as bundle
+from jood.core.compose import chain as chain
+from jood.core.compose import fuse as fuse
+from jood.core.fitting import fit as fit
+from jood.core.preprocessing import Preprocessing as Preprocessing
+from jood.deploy.scorer import Scorer as Scorer
 from jood.detector import Detector as Detector
-from jood.feature_key import Fingerprinted as Fingerprinted
-from jood.fit import fit as fit
-from jood.network import Taps as Taps
-from jood.network import observe as observe
-from jood.preprocessing import Preprocessing as Preprocessing
-from jood.scorer import Scorer as Scorer
-from jood.selection import select as select
-from jood.spec import parse as parse
+from jood.evaluation.selection import select as select
+from jood.methods import presets as presets
+from jood.methods import scores as scores
+from jood.methods import transforms as transforms
+from jood.methods.detector_text import parse as parse
 from jood.version import VERSION
 
 __version__ = VERSION

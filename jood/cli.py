@@ -1,8 +1,12 @@
 """What the command-line jobs share: quiet logs, clear errors, flags for detectors."""
 
 from collections.abc import Callable, Mapping, Sequence
+import inspect
 import logging
+import re
+import shutil
 import sys
+import textwrap
 from typing import Any
 
 from absl import app
@@ -10,16 +14,16 @@ from absl import flags
 from absl import logging as absl_logging
 from tqdm.contrib import logging as tqdm_logging
 
-from jood import compose
-from jood import job_help
-from jood import presets
-from jood import spec
+from jood._utils import processes
+from jood.core import compose
+from jood.core.input_perturbation import NETWORK
 from jood.data import benchmarks
-from jood.perturbation import NETWORK
-from jood.training import processes
-from jood.training.stopping import StoppedError
+from jood.methods import detector_text
+from jood.methods import presets
+from jood.training.preemption import StoppedError
 
 GROUPS = ("default", "all", "forward")  # of detectors, by what --detectors takes
+_WIDEST = 100  # columns of --help
 # What a user can mend; anything else keeps its traceback.
 _USER_ERRORS = (ValueError, FloatingPointError, OSError)
 
@@ -50,9 +54,9 @@ def run(main: Callable[[list[str]], Any]) -> None:
         except KeyboardInterrupt:
             sys.exit("interrupted; nothing is half-written.")
 
-    if job_help.asked(sys.argv[1:]):
+    if _asks_for_help(sys.argv[1:]):
         docstring = sys.modules[main.__module__].__doc__ or ""
-        print(job_help.text(docstring, sys.argv[0]))
+        print(job_help(docstring, sys.argv[0]))
         return
     app.run(wrapped)
 
@@ -129,7 +133,9 @@ def define_detectors() -> flags.FlagHolder[str]:
     def readable(text: str) -> bool:
         try:
             parts = detectors(text, presets.DEFAULT)
-            compose.bundle(**{name: spec.parse(part) for name, part in parts.items()})
+            compose.bundle(
+                **{name: detector_text.parse(part) for name, part in parts.items()}
+            )
         except ValueError as error:
             raise flags.ValidationError(str(error)) from None
         return True
@@ -143,11 +149,48 @@ def detectors(text: str, benchmark: str, backbone: str = "") -> dict[str, str]:
     if text == "default":
         return presets.table(benchmark, backbone)
     if text not in ("all", "forward"):
-        return spec.split(text)
+        return detector_text.split(text)
     rows = presets.everything(benchmark, backbone)
     return rows if text == "all" else {n: t for n, t in rows.items() if _forward(t)}
 
 
 def _forward(text: str) -> bool:
     """Whether a detector looks at the given images only, and only forward."""
-    return all(NETWORK not in path for path in spec.parse(text).edits)
+    return all(NETWORK not in path for path in detector_text.parse(text).edits)
+
+
+def _asks_for_help(arguments: list[str]) -> bool:
+    """Whether the arguments ask for help; `--helpfull` is absl's own, and long."""
+    return any(one in ("--help", "-h", "-help", "--helpshort") for one in arguments)
+
+
+def job_help(docstring: str, module: str) -> str:
+    """Returns the help of a job.
+
+    Args:
+      docstring: of its module: what it does, and an example.
+      module: the module's name, as absl knows it.
+    """
+    width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
+    found = list(flags.FLAGS.get_key_flags_for_module(module))
+    if "dry_run" in flags.FLAGS:  # that of `jood.cli`
+        found.append(flags.FLAGS["dry_run"])
+    found.sort(key=lambda flag: flag.name)
+    lines = [_flag_line(flag, width) for flag in found]
+    return "\n".join(
+        [
+            inspect.cleandoc(docstring),
+            "",
+            "flags (--helpfull explains them at length; --flagfile=FILE reads them):",
+            *lines,
+        ]
+    )
+
+
+def _flag_line(flag: Any, width: int) -> str:
+    default = (flag.default_as_str or "").strip("'")
+    name = f"  --{flag.name}" + (f"={default}" if default else "")
+    first = " ".join((flag.help or "").split())
+    first = re.sub(r"^<[^>]{40,}>: ", "", first)  # absl lists an enum's values
+    space = width - max(len(name), 30) - 2
+    return f"{name:30}  {textwrap.shorten(first, max(space, 20), placeholder=' ...')}"

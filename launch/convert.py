@@ -20,11 +20,11 @@ from absl import flags
 import jax
 
 from jood import cli
-from jood import folders
 from jood import models
+from jood._utils import atomic_files
+from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
-from jood.data import fitting
-from jood.preprocessing import Preprocessing
+from jood.data.benchmarks import choose_preprocessing
 from jood.weights import checkpoint
 from jood.weights import conversion
 from jood.weights import reading
@@ -97,7 +97,7 @@ def main(argv: list[str]) -> None:
     output, to_torch = _OUTPUT.value, _TO_TORCH.value
     try:
         if output is not None and to_torch is None:
-            folders.check_new(output)
+            atomic_files.check_new(output)
             network = _converted(layout)
             if _DRY_RUN.value:
                 cli.would(
@@ -144,7 +144,7 @@ def main(argv: list[str]) -> None:
     )
 
 
-def _converted(layout: str | None) -> checkpoint.Trained:
+def _converted(layout: str | None) -> checkpoint.TrainedNetwork:
     if _MODEL.value is None:
         raise ValueError(
             f"--model must say what {_WEIGHTS.value} is: one of "
@@ -190,7 +190,9 @@ def _preprocessing(spec: benchmarks.BenchmarkSpec | None) -> Preprocessing:
                 "pixels in [0, 255]. Divide it by 255."
             )
     if spec:
-        return dataclasses.replace(fitting.choose(spec, _PREPROCESSING.value), **given)
+        return dataclasses.replace(
+            choose_preprocessing.choose(spec, _PREPROCESSING.value), **given
+        )
     if not {"mean", "std"} <= given.keys():
         raise ValueError(
             "--mean and --std are needed: the values that the network was trained "

@@ -15,14 +15,14 @@ from typing import Any
 from absl import flags
 
 from jood import cli
-from jood import evaluation
-from jood import folders
-from jood import paper_grids
-from jood import suitability
+from jood._utils import atomic_files
 from jood.data import benchmarks
-from jood.report import writing
-from jood.training import run_folder
+from jood.evaluation import benchmark_run
+from jood.evaluation import paper_grids
+from jood.evaluation import preflight
+from jood.report.benchmark import results
 from jood.weights import checkpoint
+from jood.weights import run_checkpoint
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -34,7 +34,7 @@ _CHECKPOINT = flags.DEFINE_string(
 _WHICH = flags.DEFINE_enum(
     "which",
     "last",
-    run_folder.WHICH,
+    run_checkpoint.WHICH,
     "Of a training run, the last checkpoint or the best on its validation.",
 )
 _OUTPUT = flags.DEFINE_string(
@@ -83,19 +83,19 @@ _DRY_RUN = cli.define_dry_run()
 def main(argv: list[str]) -> None:
     """Loads a network, scores the benchmark and writes the results."""
     del argv
-    folders.check_new(_OUTPUT.value)
+    atomic_files.check_new(_OUTPUT.value)
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     benchmark = _open_benchmark(network)
-    suitability.check_classes(network.model, network.class_names, benchmark)
+    preflight.check_classes(network.model, network.class_names, benchmark)
     detectors = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
     if _DETECTORS.value in cli.GROUPS:
-        detectors, out = suitability.possible(
+        detectors, out = preflight.possible(
             detectors, benchmark, network.model, network.variables
         )
         for reason in sorted(set(out.values())):
             names = [name for name, why in out.items() if why == reason]
             print(f"left out, since {reason}: {', '.join(names)}")
-    suitability.check(
+    preflight.check(
         detectors, benchmark, network.model, network.name, network.variables
     )
     curves = {}
@@ -117,14 +117,14 @@ def main(argv: list[str]) -> None:
             f"write {_OUTPUT.value}",
         )
         return
-    _, result = evaluation.evaluate(
+    _, result = benchmark_run.evaluate(
         _detector(detectors, benchmark, network),
         benchmark,
         batch_size=_BATCH_SIZE.value,
         workers=_WORKERS.value,
         cache=_CACHE.value,
     )
-    printed = writing.write(
+    printed = results.write(
         _OUTPUT.value,
         [result],
         benchmark=benchmark,
@@ -156,7 +156,7 @@ def main(argv: list[str]) -> None:
     print(f"written to {_OUTPUT.value}")
 
 
-def _open_benchmark(network: checkpoint.Trained) -> benchmarks.Benchmark:
+def _open_benchmark(network: checkpoint.TrainedNetwork) -> benchmarks.Benchmark:
     """The benchmark that is asked for, with the network's own preprocessing."""
     return benchmarks.get(
         cli.benchmark_name(_BENCHMARK.value, network.source, _CHECKPOINT.value),
@@ -171,9 +171,9 @@ def _open_benchmark(network: checkpoint.Trained) -> benchmarks.Benchmark:
 def _detector(
     detectors: Mapping[str, str],
     benchmark: benchmarks.Benchmark,
-    network: checkpoint.Trained,
+    network: checkpoint.TrainedNetwork,
 ) -> Any:
-    return evaluation.make_detector(
+    return benchmark_run.make_detector(
         detectors, benchmark, network.model, network.variables, network.name
     )
 

@@ -21,19 +21,19 @@ from typing import Any
 from absl import flags
 
 from jood import cli
-from jood import evaluation
 from jood import models
-from jood import suitability
 from jood.data import benchmarks
-from jood.data import fitting
-from jood.report import finetuning
-from jood.report import writing
+from jood.data.benchmarks import choose_preprocessing
+from jood.evaluation import benchmark_run
+from jood.evaluation import preflight
+from jood.report.benchmark import results as results_lib
+from jood.report.finetuning import results
 from jood.training import augmentation
 from jood.training import config as config_lib
 from jood.training import data as data_lib
 from jood.training import loop
-from jood.training import losses
-from jood.training import plan
+from jood.training import objectives
+from jood.training import periodic
 from jood.weights import checkpoint
 
 # LFF's Table IV, and what LFF and SSOD are about.
@@ -44,7 +44,7 @@ DETECTORS = {
     "ReAct": "react(q=0.9)|energy()",
     "FeatureNorm": "feature_norm()",
     "FS": "feature_sim()",
-    finetuning.NORM: "penultimate_norm()",
+    results.NORM: "penultimate_norm()",
     "OOD factor": "ood_factor()",
     "Joint posterior": "joint_posterior()",
 }
@@ -57,7 +57,7 @@ _WORKDIR = flags.DEFINE_string(
 _OBJECTIVE = flags.DEFINE_string(
     "objective",
     "lff",
-    f"Of {', '.join(losses.__all__)}, perhaps with values of its own: lff(mu=2).",
+    f"Of {', '.join(objectives.__all__)}, perhaps with values of its own: lff(mu=2).",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Folder of a trained network; else one is trained."
@@ -108,13 +108,13 @@ class Start:
     """The network of one seed before fine-tuning, and where it lies."""
 
     folder: str
-    network: checkpoint.Trained
+    network: checkpoint.TrainedNetwork
 
 
 def main(argv: list[str]) -> None:
     """Trains, fine-tunes, scores both and writes the results."""
     del argv
-    objective = losses.parse(_OBJECTIVE.value)
+    objective = objectives.parse(_OBJECTIVE.value)
     folder = pathlib.Path(_WORKDIR.value) / _slug(objective.spec)
     detectors = DETECTORS
     if _DETECTORS.value != "default":
@@ -123,11 +123,11 @@ def main(argv: list[str]) -> None:
             backbone = checkpoint.open(_CHECKPOINT.value).name
         detectors = {
             **cli.detectors(_DETECTORS.value, _BENCHMARK.value, backbone),
-            finetuning.NORM: DETECTORS[finetuning.NORM],
+            results.NORM: DETECTORS[results.NORM],
         }
     described = benchmarks.describe(_BENCHMARK.value)
     if _OOD.value is not None:
-        fitting.check_ood(described, _OOD.value)
+        choose_preprocessing.check_ood(described, _OOD.value)
     # Bad values end the job here, not after the pre-training.
     _config(objective, described.image_size, _MODEL.value, "", _SEED.value)
     configuration = {**cli.flag_values(), "objective": objective.spec}
@@ -141,14 +141,14 @@ def main(argv: list[str]) -> None:
             f"write {folder / 'results'}",
         )
         return
-    printed = writing.finished(folder / "results", configuration, detectors)
+    printed = results_lib.finished(folder / "results", configuration, detectors)
     if printed is None:
         printed = _run(objective, folder, detectors, configuration)
     print(f"\n{printed}\nwritten to {folder / 'results'}")
 
 
 def _run(
-    objective: losses.Objective,
+    objective: objectives.Objective,
     folder: pathlib.Path,
     detectors: Mapping[str, str],
     configuration: Mapping[str, Any],
@@ -163,11 +163,11 @@ def _run(
             preprocessing=start.network.preprocessing,
             ood=_OOD.value,
         )
-        suitability.check_classes(
+        preflight.check_classes(
             start.network.model, start.network.class_names, benchmark
         )
         after = _after(start, objective, folder / f"seed{seed}", seed)
-        pair = finetuning.Pair(
+        pair = results.Pair(
             *(
                 _evaluated(start.network, variables, detectors, benchmark)
                 for variables in (start.network.variables, after)
@@ -175,11 +175,11 @@ def _run(
         )
         pairs.append(pair)
         if pictured is None:
-            pictured = finetuning.Networks(
+            pictured = results.Networks(
                 start.network.model, start.network.variables, after, objective.sample
             )
     assert pictured is not None
-    return finetuning.write(
+    return results.write(
         folder / "results",
         pairs,
         label=_name(objective.spec).replace("_", " ").upper(),
@@ -212,7 +212,7 @@ def _before(seed: int) -> Start:
 
 
 def _after(
-    start: Start, objective: losses.Objective, folder: pathlib.Path, seed: int
+    start: Start, objective: objectives.Objective, folder: pathlib.Path, seed: int
 ) -> dict[str, Any]:
     """The variables after fine-tuning."""
     network = start.network
@@ -226,12 +226,16 @@ def _after(
         network.model,
         folder,
         variables=network.variables,
-        keeping=plan.Bookkeeping(validate_every=0),
+        keeping=periodic.LoopOptions(validate_every=0),
     )
 
 
 def _config(
-    objective: losses.Objective, image_size: int, model: str, init_from: str, seed: int
+    objective: objectives.Objective,
+    image_size: int,
+    model: str,
+    init_from: str,
+    seed: int,
 ) -> config_lib.TrainConfig:
     """The run that fine-tunes."""
     rate = _LEARNING_RATE.value
@@ -259,17 +263,19 @@ def _config(
 
 
 def _evaluated(
-    network: checkpoint.Trained,
+    network: checkpoint.TrainedNetwork,
     variables: Mapping[str, Any],
     detectors: Mapping[str, str],
     benchmark: benchmarks.Benchmark,
-) -> evaluation.Evaluation:
-    kept, _ = suitability.possible(detectors, benchmark, network.model, variables)
-    suitability.check(kept, benchmark, network.model, network.name, variables)
-    detector = evaluation.make_detector(
+) -> benchmark_run.Evaluation:
+    kept, _ = preflight.possible(detectors, benchmark, network.model, variables)
+    preflight.check(kept, benchmark, network.model, network.name, variables)
+    detector = benchmark_run.make_detector(
         kept, benchmark, network.model, variables, network.name
     )
-    _, result = evaluation.evaluate(detector, benchmark, batch_size=_BATCH_SIZE.value)
+    _, result = benchmark_run.evaluate(
+        detector, benchmark, batch_size=_BATCH_SIZE.value
+    )
     return result
 
 
@@ -279,7 +285,7 @@ def _name(text: str) -> str:
 
 def _slug(text: str) -> str:
     """A folder's name for an objective: its own, and values that are not default."""
-    if text == losses.parse(_name(text)).spec:
+    if text == objectives.parse(_name(text)).spec:
         return _name(text)
     return re.sub(r"[^\w.=-]+", "_", text).strip("_")
 

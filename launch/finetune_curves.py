@@ -12,10 +12,10 @@ defaults. Writes sweeps.csv, a picture per value and report.html.
 from absl import flags
 
 from jood import cli
-from jood import folders
+from jood._utils import atomic_files
 from jood.data import benchmarks
-from jood.report import finetuning_curves
-from jood.report import trade_off_writing
+from jood.report.finetuning import curves as curves_lib
+from jood.report.hyperparameters import results
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "That of launch/finetune.py.", required=True
@@ -32,9 +32,9 @@ _DRY_RUN = cli.define_dry_run()
 def main(argv: list[str]) -> None:
     """Reads the runs and writes the curves."""
     del argv
-    folders.check_new(_OUTPUT.value)
-    runs = finetuning_curves.read(_WORKDIR.value, _OBJECTIVE.value)
-    curves = finetuning_curves.curves(runs, _OBJECTIVE.value)
+    atomic_files.check_new(_OUTPUT.value)
+    runs = curves_lib.read(_WORKDIR.value, _OBJECTIVE.value)
+    curves = curves_lib.per_value(runs, _OBJECTIVE.value)
     if not curves:
         raise ValueError(
             f"no two of the {len(runs)} runs in {_WORKDIR.value} differ in one value "
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
     configuration = dict(runs[0].summary["configuration"])
     configuration["objective"] = _OBJECTIVE.value
     described = benchmarks.describe(configuration["benchmark"])
-    trade_off_writing.write(
+    results.write(
         _OUTPUT.value,
         curves,
         name=described.name,

@@ -15,23 +15,26 @@ import sys
 from absl import flags
 
 from jood import cli
-from jood import folders
-from jood import making
 from jood import presets
-from jood import spec
-from jood import suitability
-from jood.calibration import images_needed
+from jood._utils import atomic_files
 from jood.data import benchmarks
 from jood.data import id_splits
+from jood.deploy import fit_job
 from jood.detector import Detector
-from jood.training import run_folder
+from jood.detector.calibration import images_needed
+from jood.evaluation import preflight
+from jood.methods import detector_text
 from jood.weights import checkpoint
+from jood.weights import run_checkpoint
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Folder of the network.", required=True
 )
 _WHICH = flags.DEFINE_enum(
-    "which", "last", run_folder.WHICH, "Of a training run, the last or best checkpoint."
+    "which",
+    "last",
+    run_checkpoint.WHICH,
+    "Of a training run, the last or best checkpoint.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "New folder for the detector.", required=True
@@ -89,7 +92,7 @@ _DRY_RUN = cli.define_dry_run()
 def main(argv: list[str]) -> None:
     """Opens the network and the images, fits, calibrates and saves."""
     del argv
-    folders.check_new(_OUTPUT.value)
+    atomic_files.check_new(_OUTPUT.value)
     images_needed(_TPR.value)
     if (_IMAGES.value is None) == (_BENCHMARK.value is None):
         raise ValueError("say what to fit on: either --images=FOLDER or --benchmark.")
@@ -99,16 +102,16 @@ def main(argv: list[str]) -> None:
             "hold out: it goes with --images, without --hold_out."
         )
     values = _BENCHMARK.value or presets.DEFAULT
-    spec.parse(_METHOD.value, values)  # before the network is read
+    detector_text.parse(_METHOD.value, values)  # before the network is read
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     splits = _open_splits(network)
     detector = Detector(
-        spec.parse(_METHOD.value, values, network.name),
+        detector_text.parse(_METHOD.value, values, network.name),
         network.model,
         network.variables,
         preprocessing=splits.preprocessing,
         class_names=network.class_names or splits.class_names or None,
-        head=suitability.head(network.model),
+        head=preflight.head(network.model),
     )
     for remark in splits.remarks:
         print(remark)
@@ -120,14 +123,14 @@ def main(argv: list[str]) -> None:
             f"write {_OUTPUT.value}",
         )
         return
-    made = making.make(
+    made = fit_job.make(
         detector,
         splits,
         _TPR.value,
         batch_size=_BATCH_SIZE.value,
         workers=_WORKERS.value,
     )
-    making.write(_OUTPUT.value, made, cli.flag_values())
+    fit_job.write(_OUTPUT.value, made, cli.flag_values())
     named = "" if _METHOD.value == detector.component.spec else f"{_METHOD.value}: "
     print(f"{named}{detector.component.spec} on {network.name}")
     used = splits.preprocessing
@@ -138,7 +141,7 @@ def main(argv: list[str]) -> None:
     print(f"python {job} --detector={_OUTPUT.value} --images=... --output=...")
 
 
-def _open_splits(network: checkpoint.Trained) -> id_splits.IdSplits:
+def _open_splits(network: checkpoint.TrainedNetwork) -> id_splits.IdSplits:
     skip = _CORRUPT.value == "skip"
     if _IMAGES.value is not None:
         return id_splits.of_folders(
@@ -162,7 +165,7 @@ def _open_splits(network: checkpoint.Trained) -> id_splits.IdSplits:
         seed=_SEED.value,
         skip_corrupt=skip,
     )
-    suitability.check_classes(network.model, network.class_names, splits)
+    preflight.check_classes(network.model, network.class_names, splits)
     return splits
 
 

@@ -22,8 +22,8 @@ import numpy as np
 
 import jood
 from jood import cli
-from jood import compiling
 from jood import weights
+from jood._utils import compiling
 
 _MODELS = flags.DEFINE_list(
     "models",
@@ -98,7 +98,7 @@ def _runs(model: nn.Module, network: Any) -> dict[str, Run]:
 
 
 def _jood(model: nn.Module, variables: Any, images: np.ndarray) -> dict[str, Run]:
-    """With the options of `jood.compiling`, as detectors run it, and without."""
+    """With the options of `jood._utils.compiling`, as detectors run it, and without."""
     variables, batch = jax.device_put((variables, images))
 
     def run(program: Callable[..., Any]) -> Run:

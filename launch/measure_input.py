@@ -24,11 +24,11 @@ import numpy as np
 from PIL import Image
 
 from jood import cli
-from jood import preprocessing as preprocessing_lib
-from jood.data import holdout
-from jood.data import image_folder
+from jood.core import preprocessing
 from jood.data import pipeline
 from jood.data import prefetch
+from jood.data.sources import image_folder
+from jood.data.sources import subset
 
 _FOLDER = flags.DEFINE_string(
     "folder",
@@ -40,7 +40,7 @@ _BATCH = flags.DEFINE_integer("batch_size", 64, "Images per batch.", lower_bound
 _WORKERS = flags.DEFINE_integer("workers", 2, "Worker processes.", lower_bound=1)
 _RUNS = flags.DEFINE_integer("runs", 5, "Runs of each, in turn.", lower_bound=1)
 
-_PREPROCESSING = preprocessing_lib.Preprocessing(
+_PREPROCESSING = preprocessing.Preprocessing(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=256, crop=224
 )
 
@@ -94,7 +94,7 @@ def _contenders(
     files: image_folder.ImageFolder, chosen: np.ndarray, folder: str
 ) -> dict[str, Callable[[], Iterator[Any]]]:
     """Functions that yield normalised batches, by name."""
-    source = holdout.Subset(files, chosen)
+    source = subset.Subset(files, chosen)
     normalise = jax.jit(_PREPROCESSING)
     jax.block_until_ready(normalise(np.zeros((_BATCH.value, 224, 224, 3), np.uint8)))
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood import cli
-from jood import neighbours
+from jood.methods import nearest_neighbors
 
 _ROWS = flags.DEFINE_integer("rows", 50_000, "Rows of the bank.", lower_bound=1)
 _WIDTH = flags.DEFINE_integer("width", 512, "Width of a feature.", lower_bound=1)
@@ -61,7 +61,7 @@ def _searches(
 ) -> dict[str, Callable[[], Any]]:
     """Functions that search once and return the k products, on the host."""
     rows, asked = jnp.asarray(bank), jnp.asarray(queries)
-    best = jax.jit(neighbours.best, static_argnums=2)
+    best = jax.jit(nearest_neighbors.best, static_argnums=2)
     product = jax.jit(
         lambda a, b: jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
     )

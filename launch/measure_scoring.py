@@ -23,9 +23,9 @@ import numpy as np
 
 import jood
 from jood import cli
-from jood import preprocessing as preprocessing_lib
-from jood.data import decoding
-from jood.data import file_lists
+from jood.core import preprocessing
+from jood.data.sources import decoding
+from jood.data.sources import file_lists
 
 _FOLDER = flags.DEFINE_string(
     "folder", None, "Of image files, at any depth; by default $JOOD_DATA_DIR/images."
@@ -40,7 +40,7 @@ _PRICE = flags.DEFINE_float(
     "price_per_core_hour", 0.04, "Of one core for an hour, in any currency.", 0
 )
 
-_PREPROCESSING = preprocessing_lib.Preprocessing(
+_PREPROCESSING = preprocessing.Preprocessing(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=256, crop=224
 )
 

@@ -14,32 +14,32 @@ import time
 from typing import Any
 
 from absl import flags
+import communication_volume
 import jax
 import numpy as np
 import tabulate
 
 from jood import cli
 from jood import models
-from jood import sharding
-from jood.batch import Batch
-from jood.data import digits
-from jood.training import communication
-from jood.training import config as config_lib
-from jood.training import losses
+from jood._utils import sharding
+from jood.core.batch import Batch
+from jood.data.benchmarks import painted_digits
+from jood.training import config
+from jood.training import objectives
 from jood.training import optimizer
 from jood.training import state as state_lib
 from jood.training import step as step_lib
 
 _MODEL = flags.DEFINE_enum("model", "resnet18_cifar", models.names(), "The network.")
 _OBJECTIVES = flags.DEFINE_list(
-    "objectives", list(losses.__all__), "Names; the first is compared with."
+    "objectives", list(objectives.__all__), "Names; the first is compared with."
 )
 _CLASSES = flags.DEFINE_integer("classes", 10, "Of the classifier.", 1)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Side in pixels.", 8)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per step.", 1)
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Steps of each objective.", 0)
 _DTYPE = flags.DEFINE_enum(
-    "dtype", "float32", config_lib.DTYPES, "Compute type; parameters are float32."
+    "dtype", "float32", config.DTYPES, "Compute type; parameters are float32."
 )
 _SPLIT_STATE = flags.DEFINE_bool(
     "split_state", False, "Split parameters and optimiser state over the devices."
@@ -94,16 +94,18 @@ def _batch() -> Batch:
 
 
 def _compiled(name: str, batch: Batch, mesh: jax.sharding.Mesh) -> tuple[Any, Any]:
-    objective = losses.parse(name)
+    objective = objectives.parse(name)
     model = models.create(_MODEL.value, _CLASSES.value, dtype=_DTYPE.value)
-    transformation = optimizer.make_optimizer(config_lib.TrainConfig(), 100)
+    transformation = optimizer.make_optimizer(config.TrainConfig(), 100)
     side = _IMAGE_SIZE.value
     state = state_lib.create_state(model, objective, transformation, (side, side, 3), 0)
     shardings = jax.tree.map(lambda _: sharding.replicated(mesh), state)
     if _SPLIT_STATE.value:
         shardings = sharding.split(state, mesh)
     step = step_lib.compile_step(
-        step_lib.make_step(model, objective, transformation, digits.PREPROCESSING),
+        step_lib.make_step(
+            model, objective, transformation, painted_digits.PREPROCESSING
+        ),
         shardings,
     )
     state = jax.device_put(state, shardings)
@@ -122,7 +124,7 @@ def _rows(runs: dict[str, Any], seconds: dict[str, list[float]]) -> list[dict]:
             pairs = np.array(seconds[name]) / np.array(first)
             row["ratio"] = float(np.median(pairs))
         row["temporary MB"] = step.memory_analysis().temp_size_in_bytes / 1e6
-        for kind, size in communication.collective_bytes(step).items():
+        for kind, size in communication_volume.collective_bytes(step).items():
             row[f"{kind} MB"] = size / 1e6
         rows.append(row)
     return rows

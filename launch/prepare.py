@@ -21,10 +21,10 @@ from absl import flags
 
 from jood import cli
 from jood.data import benchmarks
-from jood.data import inspection
-from jood.data import on_disk
-from jood.data import preparation
-from jood.data.benchmark import BenchmarkSpec
+from jood.data.benchmarks import check
+from jood.data.benchmarks import download
+from jood.data.benchmarks import on_disk
+from jood.data.benchmarks.spec import BenchmarkSpec
 
 _BENCHMARK = flags.DEFINE_enum(
     "benchmark", None, benchmarks.names(), "Whose data.", required=True
@@ -51,9 +51,9 @@ def main(argv: list[str]) -> None:
     root = on_disk.data_root(_DATA_DIR.value)
     if not _CHECK.value:
         _prepare(spec, root, _SETS.value or list(spec.sets))
-    findings = inspection.inspect(spec, root)
-    print(f"\n{inspection.text(findings, root)}")
-    if not inspection.runs(findings):
+    findings = check.inspect(spec, root)
+    print(f"\n{check.text(findings, root)}")
+    if not check.runs(findings):
         sys.exit("\nThe benchmark cannot run with this.")
 
 
@@ -63,18 +63,18 @@ def _prepare(spec: BenchmarkSpec, root: pathlib.Path, chosen: list[str]) -> None
         if name not in spec.sets:
             raise ValueError(f"{spec.name} has no set {name}; its: {list(spec.sets)}.")
     for name in chosen:
-        finding = inspection.inspect_set(spec, name, root)
+        finding = check.inspect_set(spec, name, root)
         one = finding.spec
-        if finding.state == inspection.PRESENT and not finding.is_wrong:
+        if finding.state == check.PRESENT and not finding.is_wrong:
             continue
         try:
-            if one.tfds and finding.state == inspection.ABSENT:
-                preparation.prepare_tfds(one.tfds, root)
+            if one.tfds and finding.state == check.ABSENT:
+                download.prepare_tfds(one.tfds, root)
             elif one.tfds:
                 print(f"{name}: {finding.path} is not whole; move it away to prepare.")
             for archive in one.archives:
                 print(f"{name}: {archive.url}")
-                preparation.fetch(archive, root)
+                download.fetch(archive, root)
         except (OSError, ValueError) as error:
             print(f"{name}: {error}")
 

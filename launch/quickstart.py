@@ -13,12 +13,12 @@ from typing import Any
 from absl import flags
 
 from jood import cli
-from jood import evaluation
 from jood import models
-from jood import suitability
 from jood.data import benchmarks
-from jood.report import writing
-from jood.training import data as training_data
+from jood.evaluation import benchmark_run
+from jood.evaluation import preflight
+from jood.report.benchmark import results as results_lib
+from jood.training import data as data_lib
 from jood.training import loop
 from jood.training.config import DTYPES
 from jood.training.config import TrainConfig
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> None:
             f"write {results}",
         )
         return
-    printed = writing.finished(results, configuration, detectors)
+    printed = results_lib.finished(results, configuration, detectors)
     if printed is None:
         printed = run(config, detectors, configuration, results)
     print(f"\n{printed}\nwritten to {results}")
@@ -94,21 +94,21 @@ def run(
     """Trains, evaluates and writes; returns the table as text."""
     benchmark = benchmarks.get(config.benchmark, image_size=config.image_size)
     model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
-    suitability.check(detectors, benchmark, model, config.model)
+    preflight.check(detectors, benchmark, model, config.model)
     evaluations, trained = [], []
     for seed in range(config.seed, config.seed + configuration["seeds"]):
         folder = results.parent / "checkpoints" / f"seed{seed}"
         one = dataclasses.replace(config, seed=seed)
-        data = training_data.of_benchmark(benchmark)
+        data = data_lib.of_benchmark(benchmark)
         trained.append(loop.train(one, data, model, folder))
-        detector = evaluation.make_detector(
+        detector = benchmark_run.make_detector(
             detectors, benchmark, model, trained[-1], config.model
         )
-        _, result = evaluation.evaluate(
+        _, result = benchmark_run.evaluate(
             detector, benchmark, batch_size=config.batch_size
         )
         evaluations.append(result)
-    return writing.write(
+    return results_lib.write(
         results,
         evaluations,
         benchmark=benchmark,

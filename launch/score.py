@@ -17,12 +17,13 @@ import sys
 from absl import flags
 
 from jood import cli
-from jood import folders
-from jood import readiness
-from jood import score_job
-from jood.calibration import CONFIDENCE
-from jood.data import image_inputs
+from jood._utils import atomic_files
+from jood.data import inputs as inputs_lib
+from jood.deploy import requirements
+from jood.deploy import score_job
 from jood.detector import Detector
+from jood.detector import saving
+from jood.detector.calibration import CONFIDENCE
 
 LISTED = 20  # bad files that are printed; all are in the table
 _DETECTOR = flags.DEFINE_string(
@@ -59,7 +60,7 @@ _DRY_RUN = cli.define_dry_run()
 def main(argv: list[str]) -> None:
     """Opens the detector and the images, scores and writes."""
     del argv
-    folders.check_new(_OUTPUT.value)
+    atomic_files.check_new(_OUTPUT.value)
     config = score_job.Config(
         _OUTPUT.value,
         batch_size=_BATCH_SIZE.value,
@@ -71,9 +72,9 @@ def main(argv: list[str]) -> None:
     )
     detector = Detector.load(_DETECTOR.value)
     if _TPR.value is not None:
-        detector = readiness.with_tpr(detector, _TPR.value)
-    inputs = image_inputs.open_inputs(
-        _IMAGES.value, readiness.preprocessing_of(detector)
+        detector = requirements.with_tpr(detector, _TPR.value)
+    inputs = inputs_lib.open_inputs(
+        _IMAGES.value, requirements.preprocessing_of(detector)
     )
     if _DRY_RUN.value:
         cli.would(
@@ -87,7 +88,7 @@ def main(argv: list[str]) -> None:
             detector,
             inputs,
             config,
-            identity=readiness.identity(_DETECTOR.value),
+            identity=saving.identity(_DETECTOR.value),
             configuration=cli.flag_values(),
         )
     except KeyboardInterrupt as stopped:
@@ -98,7 +99,7 @@ def main(argv: list[str]) -> None:
 
 
 def _print(results: score_job.Results, detector: Detector) -> None:
-    promises = readiness.check_calibrated(detector).promises()
+    promises = requirements.check_calibrated(detector).promises()
     for name, share in results.called_ood.items():
         promise = promises[name]
         print(

@@ -20,7 +20,7 @@ import tqdm
 
 import jood
 from jood import cli
-from jood import fleet
+from jood.deploy import shards as shards_lib
 
 _DETECTOR = flags.DEFINE_string(
     "detector",
@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
             f"write {_OUTPUT.value}",
         )
         return
-    job = fleet.plan(_IMAGES.value, _OUTPUT.value, scorer, _SHARD_SIZE.value)
+    job = shards_lib.plan(_IMAGES.value, _OUTPUT.value, scorer, _SHARD_SIZE.value)
     missing = job.missing()
     print(f"{len(job.shards())} shards, {len(missing)} of them to be scored")
 
@@ -90,7 +90,7 @@ def main(argv: list[str]) -> None:
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
             try:
-                return fleet.score(job, fleet.Shard(**row))
+                return shards_lib.score(job, shards_lib.Shard(**row))
             except (ValueError, OSError) as error:  # to be told without Ray's traces
                 return {"error": str(error)}
 
@@ -117,7 +117,7 @@ def main(argv: list[str]) -> None:
     finally:
         ray.shutdown()
     seconds = time.perf_counter() - began
-    total = fleet.finish(job, as_csv=_CSV.value)
+    total = shards_lib.finish(job, as_csv=_CSV.value)
     print(", ".join(f"{name} {total[name]}" for name in total if name != "seconds"))
     if images:
         rate = images / seconds

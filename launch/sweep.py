@@ -13,14 +13,14 @@ import dataclasses
 from absl import flags
 
 from jood import cli
-from jood import evaluation
-from jood import folders
-from jood import suitability
-from jood import trade_off
+from jood._utils import atomic_files
 from jood.data import benchmarks
-from jood.report import trade_off_writing
-from jood.training import run_folder
+from jood.evaluation import benchmark_run
+from jood.evaluation import hyperparameter_curves
+from jood.evaluation import preflight
+from jood.report.hyperparameters import results
 from jood.weights import checkpoint
+from jood.weights import run_checkpoint
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -32,7 +32,7 @@ _CHECKPOINT = flags.DEFINE_string(
 _WHICH = flags.DEFINE_enum(
     "which",
     "last",
-    run_folder.WHICH,
+    run_checkpoint.WHICH,
     "Of a training run, the last checkpoint or the best on its validation.",
 )
 _OUTPUT = flags.DEFINE_string(
@@ -46,12 +46,14 @@ _DATA_DIR = flags.DEFINE_string(
 )
 _OOD = flags.DEFINE_list("ood", None, "OOD sets to score; else all that are present.")
 _SWEEPS = flags.DEFINE_list(
-    "sweeps", list(trade_off.NAMES), f"Of {', '.join(trade_off.NAMES)}: what to sweep."
+    "sweeps",
+    list(hyperparameter_curves.NAMES),
+    f"Of {', '.join(hyperparameter_curves.NAMES)}: what to sweep.",
 )
 flags.register_validator(
     "sweeps",
-    lambda names: bool(names) and set(names) <= set(trade_off.NAMES),
-    f"--sweeps must be among {', '.join(trade_off.NAMES)}.",
+    lambda names: bool(names) and set(names) <= set(hyperparameter_curves.NAMES),
+    f"--sweeps must be among {', '.join(hyperparameter_curves.NAMES)}.",
 )
 _IMAGES = flags.DEFINE_integer(
     "images", None, "Test images per set, at even distances; else all.", lower_bound=2
@@ -63,7 +65,7 @@ _DRY_RUN = cli.define_dry_run()
 def main(argv: list[str]) -> None:
     """Loads a network, makes the sweeps and writes the results."""
     del argv
-    folders.check_new(_OUTPUT.value)
+    atomic_files.check_new(_OUTPUT.value)
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     benchmark = benchmarks.get(
         cli.benchmark_name(_BENCHMARK.value, network.source, _CHECKPOINT.value),
@@ -72,9 +74,9 @@ def main(argv: list[str]) -> None:
         preprocessing=network.preprocessing,
         ood=_OOD.value,
     )
-    suitability.check_classes(network.model, network.class_names, benchmark)
-    sweeps = trade_off.sweeps(benchmark.name, network.name)
-    detector = evaluation.make_detector(
+    preflight.check_classes(network.model, network.class_names, benchmark)
+    sweeps = hyperparameter_curves.sweeps(benchmark.name, network.name)
+    detector = benchmark_run.make_detector(
         {"Energy": "energy()"},  # for its network; the sweeps bring their own
         benchmark,
         network.model,
@@ -92,7 +94,7 @@ def main(argv: list[str]) -> None:
     for name in _SWEEPS.value:
         print(f"sweeps {name}: {', '.join(sweeps[name].methods)}")
         curves.append(
-            trade_off.run(
+            hyperparameter_curves.run(
                 sweeps[name],
                 detector,
                 benchmark,
@@ -100,7 +102,7 @@ def main(argv: list[str]) -> None:
                 most=_IMAGES.value,
             )
         )
-    trade_off_writing.write(
+    results.write(
         _OUTPUT.value,
         curves,
         name=benchmark.name,

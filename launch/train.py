@@ -18,18 +18,18 @@ import jax
 
 from jood import cli
 from jood import models
-from jood import sharding
-from jood import suitability
-from jood import validation
+from jood._utils import processes
+from jood._utils import sharding
 from jood.data import benchmarks
+from jood.evaluation import preflight
 from jood.training import augmentation
 from jood.training import config as config_lib
 from jood.training import data as data_lib
 from jood.training import loop
-from jood.training import losses
-from jood.training import plan
-from jood.training import processes
+from jood.training import objectives
+from jood.training import periodic
 from jood.training import state
+from jood.training import validation
 from jood.weights import checkpoint
 
 _DEFAULT = config_lib.TrainConfig()
@@ -61,7 +61,7 @@ _NEW_HEAD = flags.DEFINE_bool(
 _OBJECTIVE = flags.DEFINE_string(
     "objective",
     _DEFAULT.objective,
-    f"What is minimised: {', '.join(losses.__all__)}, or with values of its own: "
+    f"What is minimised: {', '.join(objectives.__all__)}, or with values of its own: "
     "lff(delta=0.01, mu=2), ssod(gamma=0.9, balance='dr').",
 )
 _AUGMENT = flags.DEFINE_list(
@@ -188,7 +188,7 @@ def main(argv: list[str]) -> None:
                 model, variables, config.image_size, config.seed
             )
         else:
-            suitability.check_classes(network.model, network.class_names, data)
+            preflight.check_classes(network.model, network.class_names, data)
     detectors = dict(validation.DETECTORS)
     if config.objective.startswith("ssod"):
         detectors.update(validation.OOD_FACTOR)
@@ -214,7 +214,7 @@ def main(argv: list[str]) -> None:
         print(f"trained; checkpoints and log are in {_WORKDIR.value}")
 
 
-def _config(network: checkpoint.Trained | None) -> config_lib.TrainConfig:
+def _config(network: checkpoint.TrainedNetwork | None) -> config_lib.TrainConfig:
     model, size = _MODEL.value, _IMAGE_SIZE.value
     if network is not None:
         if model not in (None, network.name):
@@ -248,7 +248,9 @@ def _config(network: checkpoint.Trained | None) -> config_lib.TrainConfig:
     )
 
 
-def _keeping(validate: validation.Validation, main_detector: str) -> plan.Bookkeeping:
+def _keeping(
+    validate: validation.Validation, main_detector: str
+) -> periodic.LoopOptions:
     best = _BEST.value
     if best is None:
         default = "ood_factor" if main_detector == "ood_factor" else "energy"
@@ -260,7 +262,7 @@ def _keeping(validate: validation.Validation, main_detector: str) -> plan.Bookke
             f"--best must be a metric of the validation, one of "
             f"{', '.join(validate.names)}; got {best!r}."
         )
-    return plan.Bookkeeping(
+    return periodic.LoopOptions(
         log_every=_LOG_EVERY.value,
         validate_every=_VALIDATE_EVERY.value,
         checkpoint_every=_CHECKPOINT_EVERY.value,

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 
-import cpu_devices
+from helpers import cpu_devices
 
 # Before JAX starts: tests of sharding need more than one device, and most of their
 # time is compilation.

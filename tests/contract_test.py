@@ -7,13 +7,13 @@ import pathlib
 import jax.numpy as jnp
 import pytest
 
-from jood import core
 from jood import scores
-from jood import spec
 from jood import testing
 from jood import transforms
+from jood.core import component
+from jood.methods import detector_text
 
-FACTORIES = spec.factories()
+FACTORIES = detector_text.factories()
 CHECKS = dict(testing.component_checks())
 # They run whole networks, again on moved images or for many blocks: minutes together.
 LONG = {"mahalanobis_ensemble", "feature_norm_selected", "rankfeat"}
@@ -44,7 +44,7 @@ def test_every_method_that_is_written_is_listed(folder):
             for name, found in inspect.getmembers(module, inspect.isfunction)
             if found.__module__ == module.__name__
             and not name.startswith("_")
-            and found.__annotations__.get("return") is core.Component
+            and found.__annotations__.get("return") is component.Component
         }
     assert written == set(folder.__all__)
 
@@ -55,7 +55,7 @@ def test_a_method_from_outside_passes_the_public_check():
             top = jnp.sort(acts.logits / T, axis=-1)
             return top[:, -1] - top[:, -2]
 
-        return core.score(core.call_spec("smallest_margin", T=T), margin)
+        return component.score(component.call_spec("smallest_margin", T=T), margin)
 
     testing.check_component(smallest_margin)
 
@@ -71,12 +71,14 @@ def test_a_method_from_outside_passes_the_public_check():
 )
 def test_the_checks_catch_broken_methods(check, broken):
     with pytest.raises(AssertionError):
-        CHECKS[check](lambda: core.score(f"broken_{check}()", broken))
+        CHECKS[check](lambda: component.score(f"broken_{check}()", broken))
 
 
 def test_the_checks_catch_a_hyper_parameter_that_does_nothing():
     def idle(k=0.5):
-        return core.score(core.call_spec("idle", k=k), lambda acts: acts.logits.max(-1))
+        return component.score(
+            component.call_spec("idle", k=k), lambda acts: acts.logits.max(-1)
+        )
 
     with pytest.raises(AssertionError, match=r"k of idle.*has no effect"):
         CHECKS["hyper_parameters_matter"](idle)

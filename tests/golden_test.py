@@ -12,12 +12,13 @@ import pathlib
 import re
 
 import chex
-import golden_cases
-import golden_network
+from helpers import golden_cases
+from helpers import golden_inputs
+from helpers import golden_network
 import jax
 import numpy as np
 import pytest
-import reference
+from reference import papers as reference
 
 import jood
 
@@ -25,43 +26,13 @@ TOLERANCE = 1e-4  # of the scores' standard deviation
 CASES = {"cnn": 10, "featB": 100}  # and their classes
 
 
-@functools.cache
-def load(path):
-    with np.load(path) as arrays:
-        return dict(arrays)
-
-
-@functools.cache
-def records(folder, case, first=None):
-    """The training and the test record of a case; ID rows first, then OOD rows."""
-    if case == "cnn":
-        tensors = load(folder / "cnn_tensors.npz")
-        inputs = load(folder / "cnn_images.npz")
-        train, test = tensors["train_feat"], tensors["test_feat"]
-        weight, bias = tensors["head_W"], tensors["head_b"]
-        fmap = tensors["test_fmap"].transpose(0, 2, 3, 1)
-        stages = {"C5": fmap}
-    else:
-        inputs = load(folder / "featB_inputs.npz")
-        scale = inputs["dim_scale"]
-        train = inputs["train_features"].astype("f") * scale
-        test = np.concatenate([inputs["id_features"], inputs["ood_features"]])
-        test, stages = test.astype("f") * scale, None
-        weight, bias = inputs["head_W"], inputs["head_b"]
-    labels = inputs["train_labels"].astype(np.int32)
-    return (
-        jood.Activations.of(train[:first], weight.T, bias, labels=labels[:first]),
-        jood.Activations.of(test, weight.T, bias, stages=stages),
-    )
-
-
 def clip_value(folder, case, method):
     """The threshold that the peers used, stored beside their scores (not for p99)."""
     percentile = re.search(r"_(?:p|clip)(\d+)", method)[1]
     if percentile == "99":
-        train, _ = records(folder, case)
+        train, _ = golden_inputs.records(folder, case)
         return float(np.percentile(train.penultimate, 99))
-    scores = load(folder / f"scores_{case}.npz")
+    scores = golden_inputs.load(folder / f"scores_{case}.npz")
     return scores[f"react_p{percentile}_thresh__openood"].item()
 
 
@@ -70,7 +41,9 @@ def our_scores(folder, case, method):
     text, _ = golden_cases.METHODS[method]
     if golden_cases.CLIP in text:
         text = text.replace(golden_cases.CLIP, repr(clip_value(folder, case, method)))
-    train, test = records(folder, case, 40 if method == "klm_fit40" else None)
+    train, test = golden_inputs.records(
+        folder, case, 40 if method == "klm_fit40" else None
+    )
     component = jood.parse(text)
     fitted = jood.fit(component, [train])
     return np.asarray(jax.jit(component.apply)(fitted, test)).astype(np.float64)
@@ -89,7 +62,7 @@ def error_of(got, golden, keep=slice(None)):
 def test_scores_of_peers(golden_dir, method):
     wrong, compared = [], set()
     for case, classes in CASES.items():
-        stored = load(golden_dir / f"scores_{case}.npz")
+        stored = golden_inputs.load(golden_dir / f"scores_{case}.npz")
         peers = golden_cases.METHODS[method][1].split()
         keys = {peer: f"{method}__{peer}" for peer in peers}
         keys = {
@@ -100,14 +73,14 @@ def test_scores_of_peers(golden_dir, method):
         if not keys:
             continue
         ours = our_scores(golden_dir, case, method)
-        examples = len(records(golden_dir, case)[0].penultimate)
+        examples = len(golden_inputs.records(golden_dir, case)[0].penultimate)
         for peer, key in keys.items():
             golden = stored[key].astype(np.float64)
             got = golden_cases.scale(method, peer, ours, classes, examples)
             keep = np.ones(len(golden), bool)
             if (case, method) in golden_cases.TIES:
                 name, count = golden_cases.TIES[case, method]
-                keep = ~load(golden_dir / "tie_masks.npz")[name]
+                keep = ~golden_inputs.load(golden_dir / "tie_masks.npz")[name]
                 assert (~keep).sum() == count
             limits = golden_cases.TOLERANCE
             limit = limits.get(key, limits.get(method, TOLERANCE))
@@ -125,7 +98,7 @@ def test_scores_of_peers(golden_dir, method):
 
 
 def test_what_needs_the_network_is_compared_where_the_table_says():
-    folder = pathlib.Path(__file__).parent
+    folder = pathlib.Path(__file__).parent / "methods" / "scores"
     files = ("odin_test.py", "map_scores_test.py", "mahalanobis_test.py")
     text = "".join((folder / name).read_text() for name in files)
     missing = [key for key in golden_cases.WITH_NETWORK if key not in text]
@@ -140,15 +113,15 @@ def test_no_golden_score_is_left_out_without_a_reason(golden_dir, case):
         compared = [p for t in tables for p in t.get(method, ("", ""))[1].split()]
         return peer in compared or golden_cases.left_out(case, key)
 
-    stored = load(golden_dir / f"scores_{case}.npz")
+    stored = golden_inputs.load(golden_dir / f"scores_{case}.npz")
     assert [key for key in stored if not known(key)] == []
 
 
 @pytest.mark.parametrize("case", ["cnn", "featB"])
 @pytest.mark.parametrize("percentile", [85, 90, 95])
 def test_react_fits_the_peers_threshold(golden_dir, case, percentile):
-    stored = load(golden_dir / f"scores_{case}.npz")
-    train, test = records(golden_dir, case)
+    stored = golden_inputs.load(golden_dir / f"scores_{case}.npz")
+    train, test = golden_inputs.records(golden_dir, case)
     component = jood.parse(f"react(q=0.{percentile})|energy()")
     fitted = jood.fit(component, [train])
     for key in stored:
@@ -161,7 +134,7 @@ def test_react_fits_the_peers_threshold(golden_dir, case, percentile):
 
 @pytest.mark.parametrize("name", [n for n in jood.scores.__all__ if "feature_sim" in n])
 def test_map_scores_on_the_stored_maps(golden_dir, name):
-    _, test = records(golden_dir, "cnn")
+    _, test = golden_inputs.records(golden_dir, "cnn")
     got = getattr(jood.scores, name)().apply((), test)
     expected = getattr(reference, name)(np.asarray(test.stages["C5"]))
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
@@ -170,8 +143,8 @@ def test_map_scores_on_the_stored_maps(golden_dir, name):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("percent", [10, 70, 90])
 def test_dice_keeps_the_peers_weights(golden_dir, case, percent):
-    stored = load(golden_dir / f"scores_{case}.npz")
-    train, _ = records(golden_dir, case)
+    stored = golden_inputs.load(golden_dir / f"scores_{case}.npz")
+    train, _ = golden_inputs.records(golden_dir, case)
     (mask,) = jood.fit(jood.transforms.dice(q=percent / 100), [train])
     contribution = np.asarray(train.penultimate, np.float64).mean(0)[:, None]
     contribution = contribution * np.asarray(train.kernel)
@@ -182,9 +155,11 @@ def test_dice_keeps_the_peers_weights(golden_dir, case, percent):
 
 @pytest.mark.parametrize("case", CASES)
 def test_line_s_contributions(golden_dir, case):
-    train, _ = records(golden_dir, case)
+    train, _ = golden_inputs.records(golden_dir, case)
     (fitted,) = jood.fit(jood.transforms.line(), [train])
-    golden = load(golden_dir / f"scores_{case}.npz")["line_shap_mean__line"]
+    golden = golden_inputs.load(golden_dir / f"scores_{case}.npz")[
+        "line_shap_mean__line"
+    ]
     expected = np.abs(golden.reshape(fitted["taylor"].shape))
     np.testing.assert_allclose(
         fitted["taylor"], expected, atol=1e-5 * expected.max(), rtol=1e-5
@@ -192,13 +167,15 @@ def test_line_s_contributions(golden_dir, case):
 
 
 def test_the_golden_network_end_to_end(golden_dir):
-    tensors = load(golden_dir / "cnn_tensors.npz")
-    images = load(golden_dir / "cnn_images.npz")
+    tensors = golden_inputs.load(golden_dir / "cnn_tensors.npz")
+    images = golden_inputs.load(golden_dir / "cnn_images.npz")
     taps = {"C3": "layer2", "C4": "layer3", "C5": "layer4"}
     detector = jood.Detector(
         "bundle(msp=msp(), energy=energy(), fs=feature_sim())",
         golden_network.TinyCNN(),
-        golden_network.flax_variables(load(golden_dir / "cnn_weights.npz")),
+        golden_network.flax_variables(
+            golden_inputs.load(golden_dir / "cnn_weights.npz")
+        ),
         preprocessing=jood.Preprocessing(images["mean"], images["std"]),
         stages=taps,
         head="fc",
@@ -220,7 +197,7 @@ def test_the_golden_network_end_to_end(golden_dir):
     close(acts.penultimate, tensors["test_feat"][::4])
     close(acts.logits, tensors["test_logits"][::4])
     scores = detector(pixels)
-    stored = load(golden_dir / "scores_cnn.npz")
+    stored = golden_inputs.load(golden_dir / "scores_cnn.npz")
     for name, key in (("msp", "msp__openood"), ("energy", "energy_T1__openood")):
         golden = stored[key].astype(np.float64)[::4]
         error = np.abs(scores[name] - golden).max() / golden.std()

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from jood import evaluation
+from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
-from jood.preprocessing import Preprocessing
+from jood.evaluation import benchmark_run
 from jood.weights import conversion
 
 RESNET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -66,8 +66,10 @@ def test_accuracy_auroc_and_fpr95_are_those_of_pytorch(
         benchmark, data_dir=data_dir, preprocessing=preprocessing, ood=tuple(rows)
     )
     assert not sets.absent
-    detector = evaluation.make_detector(TEXTS, sets, network.model, network.variables)
-    _, found = evaluation.evaluate(detector, sets, batch_size=32)
+    detector = benchmark_run.make_detector(
+        TEXTS, sets, network.model, network.variables
+    )
+    _, found = benchmark_run.evaluate(detector, sets, batch_size=32)
     np.testing.assert_allclose(100 * found.accuracy, accuracy, rtol=0, atol=WITHIN)
     measured = found.metrics()
     for ood, scores in rows.items():

@@ -13,15 +13,15 @@ import pathlib
 
 import numpy as np
 
+from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
-from jood.data import fitting
-from jood.data import on_disk
-from jood.data import opening
-from jood.data.holdout import part
-from jood.data.image_folder import ImageFolder
+from jood.data.benchmarks import choose_preprocessing
+from jood.data.benchmarks import on_disk
+from jood.data.benchmarks import opening
 from jood.data.sources import Skipping
 from jood.data.sources import Source
-from jood.preprocessing import Preprocessing
+from jood.data.sources.image_folder import ImageFolder
+from jood.data.sources.subset import part
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def of_benchmark(
         train, test, fit = made.id_train, made.id_test, made.preprocessing
         class_names = made.class_names
     else:
-        fit = fitting.for_files(spec, preprocessing, image_size)
+        fit = choose_preprocessing.for_files(spec, preprocessing, image_size)
         train, test, class_names = _id_sets(spec, fit, on_disk.data_root(data_dir))
         if skip_corrupt:
             train, test = Skipping(train), Skipping(test)

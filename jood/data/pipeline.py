@@ -19,10 +19,10 @@ import grain
 import jax
 import numpy as np
 
-from jood.batch import Batch
+from jood.core.batch import Batch
+from jood.data import collate
+from jood.data import grain_reading
 from jood.data import sources
-from jood.data import stacking
-from jood.data import workers as workers_lib
 from jood.data.sources import ArraySource
 from jood.data.sources import Source
 
@@ -55,7 +55,7 @@ class EvaluationBatches:
 
     def __post_init__(self) -> None:
         _check_sizes(self.source, self.batch_size, 1)
-        workers_lib.check(self.workers)
+        grain_reading.check(self.workers)
 
     def __len__(self) -> int:
         return -(-len(self.source) // self.batch_size)
@@ -68,7 +68,7 @@ class EvaluationBatches:
             return
         reader = _Reader(self.source, self.batch_size, rows)
         dataset = grain.MapDataset.source(reader)
-        for arrays in workers_lib.read(dataset, self.workers):
+        for arrays in grain_reading.read(dataset, self.workers):
             self.skipped.update(arrays["skipped"])
             yield Batch(arrays["image"], arrays.get("label"), arrays["mask"])
 
@@ -100,8 +100,8 @@ class _Reader:
         end = min(start + len(self.rows), len(self.source))
         if start < end:
             examples = [self.source[i] for i in range(start, end)]
-            return stacking.stack(examples, len(self.rows), start)
-        batch = stacking.stack([self.source[0]], len(self.rows))  # for the shapes only
+            return collate.stack(examples, len(self.rows), start)
+        batch = collate.stack([self.source[0]], len(self.rows))  # for the shapes only
         zeros = {k: np.zeros_like(v) for k, v in batch.items() if k != "skipped"}
         return {**zeros, "skipped": {}}
 
@@ -155,12 +155,12 @@ def training_batches(
         images differ in shape.
     """
     _check_sizes(source, batch_size, batch_size)
-    workers_lib.check(workers)
+    grain_reading.check(workers)
     rows = _rows(batch_size, process_index, process_count)
     indices = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
     dataset = indices.batch(batch_size, drop_remainder=True).map(_Gather(source, rows))
     told: set[str] = set()
-    for arrays in workers_lib.read(dataset[start:steps], workers):
+    for arrays in grain_reading.read(dataset[start:steps], workers):
         for text in set(arrays["replaced"]) - told:
             _LOGGER.warning("another image is trained on instead of %s", text)
         told.update(arrays["replaced"])
@@ -191,7 +191,7 @@ class _Gather:
                 index = (index + 1) % len(self.source)
                 example = self.source[index]
             examples.append(example)
-        arrays = stacking.stack(examples, len(examples))
+        arrays = collate.stack(examples, len(examples))
         batch = Batch(arrays["image"], arrays.get("label"), arrays["mask"])
         return {"batch": _labelled(batch), "replaced": replaced}
 

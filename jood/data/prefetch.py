@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 import time
 from typing import Any, TypeVar
 
-from jood import feature_key
+from jood._utils import fingerprinting
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -19,7 +19,7 @@ def prefetched(batches: Iterable[T], put: Callable[[T], U]) -> Iterator[U]:
     Args:
       batches: on the host.
       put: sends one to the device and does not wait for it, as `jax.device_put` and
-        `jood.sharding.shard_batch` do.
+        `jood._utils.sharding.shard_batch` do.
     """
     under_way: collections.deque[U] = collections.deque()
     for batch in batches:
@@ -68,8 +68,8 @@ class Timed:
         return self.waited / self.total if self.total else 0.0
 
     def fingerprint(self) -> str:
-        """Returns that of the batches; see `jood.feature_key.fingerprint`."""
-        return feature_key.fingerprint(self.batches)
+        """Returns that of the batches; see `jood._utils.fingerprinting.fingerprint`."""
+        return fingerprinting.fingerprint(self.batches)
 
 
 _END = object()

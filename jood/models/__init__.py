@@ -12,7 +12,7 @@ from typing import Any
 from flax import linen as nn
 import numpy as np
 
-from jood import names as names_lib
+from jood._utils import unknown_name
 from jood.models import densenet
 from jood.models import mobilenet_v2
 from jood.models import mobilenet_v3
@@ -71,7 +71,7 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
       'ResNet'
     """
     if name not in _MODELS:
-        raise names_lib.unknown("model", name, _MODELS)
+        raise unknown_name.unknown("model", name, _MODELS)
     if isinstance(num_classes, np.integer):
         num_classes = int(num_classes)
     try:

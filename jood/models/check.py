@@ -8,7 +8,7 @@ from flax import traverse_util
 import jax
 import jax.numpy as jnp
 
-from jood.ood_head import COLLECTION as OOD_HEAD
+from jood.core.ood_head import COLLECTION as OOD_HEAD
 
 _SHOWN = 6  # names per kind of difference
 

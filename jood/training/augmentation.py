@@ -15,8 +15,8 @@ import dm_pix as pix
 import jax
 import jax.numpy as jnp
 
-from jood import core
-from jood import names as names_lib
+from jood._utils import arguments
+from jood._utils import unknown_name
 
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (key, images) -> images
 
@@ -114,7 +114,7 @@ def build(names: Sequence[str], size: int) -> Augment:
     Raises:
       ValueError: an unknown name, or a size below 1.
     """
-    core.check_count("size", size)
+    arguments.check_count("size", size)
     check(names)
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
@@ -132,6 +132,6 @@ def check(names: Sequence[str]) -> None:
     """Raises ValueError if a name is none of `NAMES`, or there twice."""
     for name in names:
         if name not in _STEPS:
-            raise names_lib.unknown("augmentation", name, _STEPS)
+            raise unknown_name.unknown("augmentation", name, _STEPS)
     if len(set(names)) < len(names):
         raise ValueError(f"augmentations must differ, got {', '.join(names)}.")

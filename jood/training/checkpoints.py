@@ -25,11 +25,12 @@ from flax import traverse_util
 import jax
 import orbax.checkpoint as ocp
 
+from jood._utils import processes
 from jood.models import check
-from jood.training import processes
 from jood.training import run_folder
 from jood.training.preservation import LastAndBest
 from jood.training.state import TrainState
+from jood.weights import run_checkpoint
 
 _LOGGER = logging.getLogger(__name__)
 # What TensorStore says of a machine, not of a file.
@@ -105,7 +106,7 @@ class Checkpoints:
         step = int(state.step)
         if step == self._manager.latest_step():
             return
-        self._policy.ratings[step] = run_folder.rating(self._best, metrics)
+        self._policy.ratings[step] = run_checkpoint.rating(self._best, metrics)
         position = {
             **self._position,
             "next_batch": step,
@@ -173,13 +174,13 @@ class Checkpoints:
         return state
 
     def _opened(self) -> ocp.CheckpointManager:
-        manager = run_folder.manager(
+        manager = run_checkpoint.manager(
             self._folder, cleanup_tmp_directories=True, preservation_policy=self._policy
         )
         for step in manager.all_steps():
             with contextlib.suppress(Exception):  # a damaged one is not the best
-                metrics = run_folder.position(manager, step)["validation"]
-                self._policy.ratings[step] = run_folder.rating(self._best, metrics)
+                metrics = run_checkpoint.position(manager, step)["validation"]
+                self._policy.ratings[step] = run_checkpoint.rating(self._best, metrics)
         return manager
 
     def _read(
@@ -197,14 +198,14 @@ class Checkpoints:
         try:
             restored = self._manager.restore(step, args=arguments)["state"]
             jax.block_until_ready(restored)
-            return restored, run_folder.position(self._manager, step)
+            return restored, run_checkpoint.position(self._manager, step)
         except Exception as error:
             self._check_damage(step, error)
             return None
 
     def _check_damage(self, step: int, error: Exception) -> None:
         """Warns of damage; raises OSError if it is the machine that failed."""
-        said = run_folder.summary(error)
+        said = run_checkpoint.summary(error)
         passing = isinstance(error, (PermissionError, TimeoutError, MemoryError))
         if passing or any(code in str(error) for code in _PASSING):
             raise OSError(
@@ -254,7 +255,7 @@ class Checkpoints:
             latest = self.latest()
             raise OSError(
                 f"cannot write a checkpoint to {self._folder} "
-                f"({run_folder.summary(error)}). "
+                f"({run_checkpoint.summary(error)}). "
                 + (f"The last whole one is {latest}. " if latest else "There is none. ")
                 + "Free space or make the folder writable; the same command goes on."
             ) from error

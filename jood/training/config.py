@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from jood.training import augmentation
-from jood.training import losses
+from jood.training import objectives
 
 OPTIMIZERS = ("nesterov", "sgd", "adamw")
 SCHEDULES = ("cosine", "step", "constant")
@@ -21,7 +21,7 @@ class TrainConfig:
       benchmark: name of the benchmark whose ID training set is used.
       image_size: side of the network's images, in pixels.
       model: name of the network.
-      objective: what is minimised, as `jood.training.losses.parse` reads it.
+      objective: what is minimised, as `jood.training.objectives.parse` reads it.
       init_from: folder of the network to begin with; '' begins with random weights.
       new_head: whether that network gets a new classifier, for other classes.
       hold_out: one training image in so many is held out for validation; 0 trains on
@@ -77,7 +77,7 @@ class TrainConfig:
         if problems:
             raise ValueError("; ".join(problem.rstrip(".") for problem in problems))
         # One text for equal objectives: 'lff' and 'lff()' are the same run.
-        object.__setattr__(self, "objective", losses.parse(self.objective).spec)
+        object.__setattr__(self, "objective", objectives.parse(self.objective).spec)
 
     def as_json(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
@@ -112,7 +112,7 @@ class TrainConfig:
         ]
         for check in (
             lambda: augmentation.check(self.augment),
-            lambda: losses.parse(self.objective),
+            lambda: objectives.parse(self.objective),
         ):
             try:
                 check()

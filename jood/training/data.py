@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
-from jood.data import fitting
-from jood.data import opening
 from jood.data import sources
-from jood.data.holdout import hold_out
-from jood.data.holdout import part
+from jood.data.benchmarks import choose_preprocessing
+from jood.data.benchmarks import opening
 from jood.data.sources import Source
-from jood.preprocessing import Preprocessing
+from jood.data.sources.subset import hold_out
+from jood.data.sources.subset import part
 from jood.training.config import TrainConfig
 
 IN_MEMORY_SIZE = 64  # up to this side, in pixels, images are decoded once
@@ -81,7 +81,7 @@ def open_data(
             config.benchmark, image_size=config.image_size, preprocessing=preprocessing
         )
         return of_benchmark(benchmark, config.hold_out)
-    fitted = fitting.for_files(spec, preprocessing, config.image_size)
+    fitted = choose_preprocessing.for_files(spec, preprocessing, config.image_size)
 
     def opened(fit: Preprocessing) -> tuple[Source, tuple[str, ...]]:
         source, names = opening.open_training_set(

@@ -14,13 +14,13 @@ from flax import linen as nn
 from flax import struct
 import jax
 
-from jood.activations import Activations
-from jood.network import Taps
-from jood.network import forward
-from jood.scores.feature_map import flat
+from jood.core.activations import Activations
+from jood.core.backbones.linen import Taps
+from jood.core.backbones.linen import forward
+from jood.methods.scores.feature_map import flat
 
 
-class Seen(struct.PyTreeNode):
+class TrainingPass(struct.PyTreeNode):
     """What a pass over a batch gave.
 
     Attributes:
@@ -50,7 +50,7 @@ def look(
     labels: jax.Array,
     *,
     train: bool = True,
-) -> tuple[Seen, Any]:
+) -> tuple[TrainingPass, Any]:
     """Runs the network once. Pure and differentiable; use it under `jit`.
 
     Args:
@@ -69,7 +69,7 @@ def look(
     """
     acts, changed = forward(model, variables, images, (), Taps(), train=train)
     stats = changed.get("batch_stats", variables.get("batch_stats", {}))
-    return Seen(acts, labels, *_local_features(model, variables, acts)), stats
+    return TrainingPass(acts, labels, *_local_features(model, variables, acts)), stats
 
 
 def _local_features(

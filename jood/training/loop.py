@@ -17,30 +17,30 @@ from flax import linen as nn
 import jax
 import tqdm
 
-from jood import activations
-from jood import sharding
-from jood.batch import Batch
+from jood._utils import processes
+from jood._utils import sharding
+from jood.core import activations
+from jood.core.batch import Batch
 from jood.data import pipeline
 from jood.data.prefetch import prefetched
 from jood.training import augmentation
-from jood.training import logs
-from jood.training import losses
-from jood.training import processes
+from jood.training import metric_logs
+from jood.training import objectives
+from jood.training import preemption
 from jood.training import run_folder
-from jood.training import stopping
 from jood.training.checkpoints import Checkpoints
 from jood.training.config import TrainConfig
 from jood.training.data import TrainingData
 from jood.training.optimizer import learning_rate_schedule
 from jood.training.optimizer import make_optimizer
-from jood.training.plan import Bookkeeping
-from jood.training.plan import Plan
+from jood.training.periodic import LoopOptions
+from jood.training.periodic import Plan
 from jood.training.state import TrainState
 from jood.training.state import create_state
 from jood.training.step import Step
 from jood.training.step import compile_step
 from jood.training.step import make_step
-from jood.training.window import Window
+from jood.training.step_metrics import Window
 
 _LOGGER = logging.getLogger(__name__)
 _AGREE_EVERY = 50  # steps after which processes ask each other for a SIGTERM
@@ -56,7 +56,7 @@ def train(
     *,
     variables: Mapping[str, Any] | None = None,
     validate: Validate | None = None,
-    keeping: Bookkeeping | None = None,
+    keeping: LoopOptions | None = None,
 ) -> dict[str, Any]:
     """Trains a model, or goes on where the run in the folder stopped.
 
@@ -67,7 +67,8 @@ def train(
       folder: of the run; if it holds checkpoints of the same configuration, the run
         continues from the newest whole one.
       variables: of a trained network to begin with; None begins with random ones.
-      validate: (variables on the mesh) -> metrics, as `jood.validation.Validation`.
+      validate: (variables on the mesh) -> metrics, as
+        `jood.training.validation.Validation`.
       keeping: how often to log, validate and save; by default each epoch.
 
     Returns:
@@ -83,13 +84,13 @@ def train(
         No such state is ever saved.
       OSError: the folder cannot be written.
     """
-    keeping = keeping or Bookkeeping()
+    keeping = keeping or LoopOptions()
     per_epoch = max(len(data.train) // config.batch_size, 1)
     plan = Plan(per_epoch, config.epochs * per_epoch, keeping)
     mesh = sharding.data_mesh()
     state, step = _begin(config, data, model, variables, plan, mesh)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(stopping.on_sigterm())
+        stop = stack.enter_context(preemption.on_sigterm())
         checkpoints = stack.enter_context(
             Checkpoints(
                 folder,
@@ -109,7 +110,7 @@ def train(
             run_folder.note_start(pathlib.Path(folder), start)
         if start:
             _LOGGER.info("continuing at step %d of %d", start, plan.total)
-        log = stack.enter_context(logs.Log(folder, start, processes.is_first()))
+        log = stack.enter_context(metric_logs.Log(folder, start, processes.is_first()))
         bar = stack.enter_context(_progress_bar(config, plan, start))
         window = Window(
             learning_rate_schedule(config, per_epoch), config.batch_size, start
@@ -123,7 +124,7 @@ def train(
             asked = _asked(stop, due.log or index % _AGREE_EVERY == 0)
             if due.log or asked:
                 values = window.values(checkpoints.last_good)
-                log.write(logs.TRAIN, index, values)
+                log.write(metric_logs.TRAIN, index, values)
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
                 if index % per_epoch == 0 or asked:
                     _tell(f"epoch {index / per_epoch:g}/{config.epochs}", values)
@@ -134,14 +135,14 @@ def train(
             measured: Mapping[str, float] = {}
             if due.validate and validate is not None:
                 measured = validate(state.variables)
-                log.write(logs.VALIDATION, index, measured)
+                log.write(metric_logs.VALIDATION, index, measured)
                 _tell("validation", measured)
             if due.save or asked:
                 checkpoints.save(state, measured)
                 window.resume()
             if asked and index < plan.total:
                 checkpoints.wait()
-                raise stopping.StoppedError(
+                raise preemption.StoppedError(
                     f"stopped by SIGTERM after step {index} of {plan.total}, which is "
                     f"saved in {checkpoints.latest()}; the same command goes on there."
                 )
@@ -157,7 +158,7 @@ def _begin(
     mesh: jax.sharding.Mesh,
 ) -> tuple[TrainState, Step]:
     """The state before the first step, on the mesh, and the compiled step."""
-    objective = losses.parse(config.objective)
+    objective = objectives.parse(config.objective)
     optimizer = make_optimizer(config, plan.steps_per_epoch)
     size = data.image_size
     shape = (size, size, len(data.preprocessing.mean))
@@ -202,7 +203,7 @@ def _batches(
     return prefetched(read, put)
 
 
-def _asked(stop: stopping.Stop, together: bool) -> bool:
+def _asked(stop: preemption.Stop, together: bool) -> bool:
     """Whether to stop now; several processes settle it together."""
     if jax.process_count() == 1:
         return stop.asked

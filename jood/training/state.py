@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jood.ood_head import COLLECTION as OOD_HEAD
+from jood.core.ood_head import COLLECTION as OOD_HEAD
 from jood.training.forward import look
-from jood.training.losses.objective import Objective
+from jood.training.objectives.objective import Objective
 
 
 class TrainState(struct.PyTreeNode):

@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jood import compiling
-from jood.batch import Batch
-from jood.preprocessing import Preprocessing
+from jood._utils import compiling
+from jood.core.batch import Batch
+from jood.core.preprocessing import Preprocessing
 from jood.training.augmentation import Augment
 from jood.training.forward import look
-from jood.training.losses.objective import Objective
-from jood.training.losses.objective import Part
+from jood.training.objectives.objective import Objective
+from jood.training.objectives.objective import Part
 from jood.training.state import TrainState
-from jood.training.window import Metrics
+from jood.training.step_metrics import Metrics
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 

@@ -18,8 +18,8 @@ from flax import traverse_util
 import numpy as np
 
 from jood import models
-from jood import names as names_lib
-from jood import ood_head
+from jood._utils import unknown_name
+from jood.core import ood_head
 from jood.weights import densenet
 from jood.weights import layout as layout_lib
 from jood.weights import matching
@@ -183,5 +183,5 @@ def _layout(model: nn.Module, layout: str | Layout) -> Layout:
         return layout
     known = layouts(model)
     if layout not in known:
-        raise names_lib.unknown(f"layout of a {type(model).__name__}", layout, known)
+        raise unknown_name.unknown(f"layout of a {type(model).__name__}", layout, known)
     return known[layout]

@@ -18,15 +18,15 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jood import folders
 from jood import models
-from jood import sealed_json
 from jood import version
+from jood._utils import atomic_files
+from jood._utils import checked_json
+from jood._utils import processes
+from jood.core.preprocessing import Preprocessing
 from jood.models import check
-from jood.preprocessing import Preprocessing
-from jood.training import processes
-from jood.training import run_folder
 from jood.weights import matching
+from jood.weights import run_checkpoint
 
 FORMAT, VERSION = "jood.Network", 1
 JSON_NAME, ARRAYS_NAME = "network.json", "variables"
@@ -34,7 +34,7 @@ _ORBAX_NAMES = ("_METADATA", "_CHECKPOINT_METADATA")  # of any Orbax checkpoint
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedNetwork:
     """A network that is ready to be used.
 
     Attributes:
@@ -72,7 +72,7 @@ class Trained:
             )
 
 
-def save(folder: str | os.PathLike[str], trained: Trained) -> None:
+def save(folder: str | os.PathLike[str], trained: TrainedNetwork) -> None:
     """Writes a network into a new folder, which appears complete or not at all.
 
     Raises:
@@ -85,11 +85,11 @@ def save(folder: str | os.PathLike[str], trained: Trained) -> None:
             f"a {type(trained.model).__name__} is not of jood.models, so a folder "
             "cannot say how to build it again. Save a jood.Detector of it instead."
         )
-    folders.check_new(folder)
+    atomic_files.check_new(folder)
     variables = jax.device_get(dict(trained.variables))
     shape = (trained.image_size, trained.image_size, 3)
     check.check_variables(trained.model, variables, shape, "what is to be saved")
-    with folders.atomic_folder(folder) as partial:
+    with atomic_files.atomic_folder(folder) as partial:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(partial / ARRAYS_NAME, variables)
         content = {
@@ -102,10 +102,10 @@ def save(folder: str | os.PathLike[str], trained: Trained) -> None:
             "arrays_sha256": _sha256(variables),
             "written_by": {"jood": version.VERSION, "jax": jax.__version__},
         }
-        sealed_json.write(partial / JSON_NAME, FORMAT, VERSION, content)
+        checked_json.write(partial / JSON_NAME, FORMAT, VERSION, content)
 
 
-def open(folder: str | os.PathLike[str], which: str = "last") -> Trained:
+def open(folder: str | os.PathLike[str], which: str = "last") -> TrainedNetwork:
     """Reads a network that `save` wrote, or that launch/train.py trained.
 
     Args:
@@ -120,7 +120,7 @@ def open(folder: str | os.PathLike[str], which: str = "last") -> Trained:
     path = pathlib.Path(folder).resolve()
     if (path / JSON_NAME).is_file():
         return _open_saved(path)
-    if (path / run_folder.CONFIG).is_file():
+    if (path / run_checkpoint.CONFIG).is_file():
         return _open_run(path, which)
     if _is_orbax(path):
         raise ValueError(
@@ -145,8 +145,8 @@ def load_variables(folder: str | os.PathLike[str], model: nn.Module) -> dict[str
     path = pathlib.Path(folder).resolve()
     if (path / JSON_NAME).is_file():
         variables = dict(_open_saved(path).variables)
-    elif (path / run_folder.CONFIG).is_file():
-        variables = run_folder.load_variables(path, model, _image_shape(model))
+    elif (path / run_checkpoint.CONFIG).is_file():
+        variables = run_checkpoint.load_variables(path, model, _image_shape(model))
     else:
         variables = read_arrays(path)
     check.check_variables(model, variables, _image_shape(model), str(path))
@@ -173,8 +173,8 @@ def read_arrays(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), kept)
 
 
-def _open_saved(path: pathlib.Path) -> Trained:
-    content = sealed_json.read(path / JSON_NAME, FORMAT, VERSION)
+def _open_saved(path: pathlib.Path) -> TrainedNetwork:
+    content = checked_json.read(path / JSON_NAME, FORMAT, VERSION)
     model = models.build(content["model"])
     variables = _restore(path / ARRAYS_NAME)
     size = content["image_size"]
@@ -184,7 +184,7 @@ def _open_saved(path: pathlib.Path) -> Trained:
             f"{path / ARRAYS_NAME} was changed after it was written: its values do not "
             f"match the SHA-256 in {JSON_NAME}. Convert the weights again."
         )
-    return Trained(
+    return TrainedNetwork(
         model=model,
         variables=variables,
         name=content["name"],
@@ -195,14 +195,14 @@ def _open_saved(path: pathlib.Path) -> Trained:
     )
 
 
-def _open_run(path: pathlib.Path, which: str) -> Trained:
-    run = run_folder.read_config(path)
+def _open_run(path: pathlib.Path, which: str) -> TrainedNetwork:
+    run = run_checkpoint.read_config(path)
     size = run["image_size"]
     names = tuple(run["class_names"])
     model = models.create(run["model"], len(names), dtype=run["dtype"])
-    return Trained(
+    return TrainedNetwork(
         model=model,
-        variables=run_folder.load_variables(path, model, (size, size, 3), which),
+        variables=run_checkpoint.load_variables(path, model, (size, size, 3), which),
         name=run["model"],
         class_names=names,
         preprocessing=Preprocessing(**run["preprocessing"]),
@@ -242,8 +242,8 @@ def _is_orbax(path: pathlib.Path) -> bool:
 def _no_network(path: pathlib.Path) -> FileNotFoundError:
     return FileNotFoundError(
         f"there is no checkpoint folder {path}: expected {JSON_NAME} (of "
-        f"launch/convert.py), {run_folder.CONFIG} (--workdir of launch/train.py) or an "
-        "Orbax checkpoint in it."
+        f"launch/convert.py), {run_checkpoint.CONFIG} (--workdir of launch/train.py) "
+        "or an Orbax checkpoint in it."
     )
 
 

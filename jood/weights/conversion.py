@@ -8,11 +8,11 @@ from typing import Any
 from flax import linen as nn
 from safetensors import numpy as safetensors_numpy
 
-from jood import folders
 from jood import models
 from jood import version
 from jood import weights
-from jood.preprocessing import Preprocessing
+from jood._utils import atomic_files
+from jood.core.preprocessing import Preprocessing
 from jood.weights import checkpoint
 from jood.weights import reading
 
@@ -27,7 +27,7 @@ def convert(
     num_classes: int | None = None,
     layout: str | None = None,
     entry: str | None = None,
-) -> checkpoint.Trained:
+) -> checkpoint.TrainedNetwork:
     """Reads weights and joins them with what must travel with them.
 
     Args:
@@ -76,7 +76,7 @@ def convert(
         model = create(weights.num_classes(tensors, probe, layout))
         variables = weights.from_torch_names(tensors, model, layout, where=str(path))
         source |= {"layout": layout, "sha256": _sha256(path)}
-    return checkpoint.Trained(
+    return checkpoint.TrainedNetwork(
         model=model,
         variables=variables,
         name=name,
@@ -88,7 +88,9 @@ def convert(
 
 
 def export(
-    network: checkpoint.Trained, path: str | os.PathLike[str], layout: str | None = None
+    network: checkpoint.TrainedNetwork,
+    path: str | os.PathLike[str],
+    layout: str | None = None,
 ) -> str:
     """Writes a network's tensors under PyTorch's names.
 
@@ -108,7 +110,7 @@ def export(
     path = pathlib.Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"expected the name of a .safetensors file, got {path}.")
-    folders.check_new(path)
+    atomic_files.check_new(path)
     known = weights.layouts(network.model)
     layout = layout or network.source.get("layout") or next(iter(known))
     tensors = weights.to_torch_names(network.model, network.variables, layout)

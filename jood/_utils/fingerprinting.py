@@ -1,0 +1,60 @@
+"""Names of data: a digest of arrays, and the fingerprint of batches."""
+
+from collections.abc import Iterable, Iterator
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fingerprinted:
+    """Batches with a name of your own, for those whose content is not hashed.
+
+    Attributes:
+      batches: what is iterated.
+      text: says which data in which order and batch size they are; another text for
+        other data. (The bytes of the first batch are compared as well.)
+    """
+
+    batches: Iterable[Any]
+    text: str
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+    def fingerprint(self) -> str:
+        """Returns the text."""
+        return self.text
+
+
+def fingerprint(batches: Any) -> str:
+    """Returns `batches.fingerprint()`.
+
+    Raises:
+      ValueError: there is no such method.
+    """
+    if not hasattr(batches, "fingerprint"):
+        raise ValueError(
+            "a feature cache is keyed by the data, but this "
+            f"{type(batches).__name__} has no method fingerprint(). Pass "
+            "jood.data.pipeline.EvaluationBatches of an ArraySource, or name the data: "
+            "jood.Fingerprinted(batches, 'which data, order, batch size')."
+        )
+    return batches.fingerprint()
+
+
+def array_digest(**arrays: Any) -> str:
+    """Returns the SHA-256 of named arrays: names, dtypes, shapes and bytes.
+
+    An array that is None counts as absent.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        if arrays[name] is None:
+            continue
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {np.shape(arrays[name])}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

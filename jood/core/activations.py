@@ -1,0 +1,297 @@
+"""The record of one forward pass, and how it is taken from any Linen model.
+
+`observe` runs a network once and returns `Activations`: the maps of its named
+stages, the penultimate feature, the classifier head and the logits. A stage edit
+(Threshold Activation, for one) rewrites a map in mid-network; the record of the
+edited run hangs in the plain record's `edited`. Plain and edited runs are traced
+into one program, so XLA's common-subexpression elimination runs the layers before
+the edit once and only those after it again.
+
+Nothing is asked of the model but names: stages are found by module path, the
+penultimate feature is the input of the head, a Dense module.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+from typing import Any, NamedTuple, Self
+
+import chex
+from flax import struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood.core import ood_head as ood_head_lib
+from jood.core.ood_head import OodHead
+
+STAGES = ("C2", "C3", "C4", "C5")
+
+
+class StageEdit(NamedTuple):
+    """A rewrite of one stage's map. Equal `spec`s are the same edit."""
+
+    spec: str
+    stage: str
+    rewrite: Callable[[jax.Array], jax.Array]  # [B, H, W, C] -> [B, H, W, C]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StageEdit) and self.spec == other.spec
+
+    def __hash__(self) -> int:
+        return hash(self.spec)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # compared by identity: it is no pytree
+class Network:
+    """The network behind a record, for methods that look at other images again.
+
+    Attributes:
+      images: floating [B, H, W, C], those of the record, preprocessed.
+      std: float32 [C] of the preprocessing, or None.
+      run: images -> the record, rewritten as the one that this hangs on.
+    """
+
+    images: jax.Array
+    std: jax.Array | None
+    run: Callable[[jax.Array], "Activations"]
+
+
+class Activations(struct.PyTreeNode):
+    """What a detector may read of one forward pass over B images.
+
+    Attributes:
+      stages: maps by stage name, [B, H, W, C] (or tokens [B, L, C]), compute dtype.
+      penultimate: float32 [B, D], as rewritten so far.
+      kernel: float32 [D, K], the classifier head's weights, as rewritten so far.
+      bias: float32 [K].
+      logits: float32 [B, K], as rewritten so far.
+      prediction: int32 [B], argmax of the unmodified pass: the ID task's answer,
+        which no edit or rewrite changes.
+      original: float32 [B, D], the penultimate feature of the unmodified pass.
+      labels: int32 [B] where known (fitting), else None.
+      ood_head: of a network that was trained with SSOD, else None.
+      edited: records of the runs with a stage edit, by the edit's spec.
+      network: the network behind the record, only where a component asks for it
+        (`jood.core.input_perturbation`), and only inside the program that observed it.
+    """
+
+    stages: dict[str, jax.Array]
+    penultimate: jax.Array
+    kernel: jax.Array
+    bias: jax.Array
+    logits: jax.Array
+    prediction: jax.Array
+    original: jax.Array
+    labels: jax.Array | None = None
+    ood_head: OodHead | None = None
+    edited: dict[str, "Activations"] = struct.field(default_factory=dict)
+    network: Network | None = struct.field(pytree_node=False, default=None)
+
+    @classmethod
+    def of(
+        cls,
+        penultimate: Any,
+        kernel: Any,
+        bias: Any = None,
+        *,
+        stages: Mapping[str, Any] | None = None,
+        labels: Any = None,
+        ood_head: Any = None,
+    ) -> Self:
+        """Builds a record from features that were computed elsewhere.
+
+        Args:
+          penultimate: floating [B, D].
+          kernel: floating [D, K] (PyTorch's `fc.weight` is [K, D]: transpose it).
+          bias: floating [K]; zeros if left out.
+          stages: maps [B, H, W, C] by stage name, for scores that read them.
+          labels: integer [B], each in [0, K).
+          ood_head: (kernel [D, 1], bias [1]) of SSOD, for scores that read it.
+
+        Returns:
+          The record of a plain pass, logits = penultimate · kernel + bias.
+
+        Raises:
+          ValueError: a rank or size does not fit, a label is out of range, or a
+            feature is NaN or infinite (the message names the rows).
+
+        Example:
+          >>> import numpy as np
+          >>> features = np.ones((5, 8), np.float32)  # [B, D]
+          >>> acts = Activations.of(features, kernel=np.ones((8, 3), np.float32))
+          >>> acts.logits.shape, acts.prediction.dtype
+          ((5, 3), dtype('int32'))
+        """
+        penultimate, kernel = _as_float32(penultimate), _as_float32(kernel)
+        if penultimate.ndim != 2 or kernel.ndim != 2:
+            raise ValueError(
+                "penultimate must be [B, D] and kernel [D, K], got shapes "
+                f"{penultimate.shape} and {kernel.shape}."
+            )
+        if kernel.shape[0] != penultimate.shape[1]:
+            hint = " Transpose the kernel." * (kernel.shape[1] == penultimate.shape[1])
+            raise ValueError(
+                f"kernel must be [D, K] with D = {penultimate.shape[1]}, the width of "
+                f"penultimate, got {kernel.shape}.{hint}"
+            )
+        classes = kernel.shape[1]
+        bias = jnp.zeros([classes]) if bias is None else _as_float32(bias)
+        if bias.shape != (classes,):
+            raise ValueError(f"bias must be [K] = ({classes},), got {bias.shape}.")
+        check_finite(penultimate, "penultimate features")
+        if ood_head is not None:
+            ood_head = ood_head_lib.checked(ood_head, penultimate.shape[1])
+        if labels is not None:
+            labels = check_labels(labels, len(penultimate), classes)
+        logits = linear(penultimate, kernel, bias)
+        return cls(
+            stages={k: jnp.asarray(v) for k, v in (stages or {}).items()},
+            penultimate=penultimate,
+            kernel=kernel,
+            bias=bias,
+            logits=logits,
+            prediction=_predicted(logits),
+            original=penultimate,
+            labels=labels,
+            ood_head=ood_head,
+        )
+
+    def with_penultimate(self, penultimate: jax.Array) -> Self:
+        """Rewrites the feature [B, D]; the logits follow."""
+        chex.assert_equal_shape((penultimate, self.penultimate))
+        logits = linear(penultimate, self.kernel, self.bias)
+        return self.replace(penultimate=penultimate, logits=logits)
+
+    def with_kernel(self, kernel: jax.Array) -> Self:
+        """Rewrites the head's weights [D, K]; the logits follow."""
+        chex.assert_equal_shape((kernel, self.kernel))
+        logits = linear(self.penultimate, kernel, self.bias)
+        return self.replace(kernel=kernel, logits=logits)
+
+    def with_logits(self, logits: jax.Array) -> Self:
+        """Rewrites the logits [B, K]."""
+        chex.assert_equal_shape((logits, self.logits))
+        return self.replace(logits=logits)
+
+    def stage(self, name: str) -> jax.Array:
+        """Returns the map [B, H, W, C] of a stage, in float32.
+
+        Raises:
+          MissingStageError: the record has no such stage; lists those it has.
+        """
+        if name not in self.stages:
+            raise MissingStageError(
+                f"no map of stage {name!r} in these activations; there are: "
+                f"{', '.join(sorted(self.stages)) or 'none (features only)'}."
+            )
+        return self.stages[name].astype(jnp.float32)
+
+    def edit(self, spec: str) -> "Activations":
+        """Returns the record of the run with a stage edit.
+
+        Raises:
+          MissingStageError: these activations were observed without that edit.
+        """
+        if spec not in self.edited:
+            raise MissingStageError(
+                f"these activations hold no run with the edit {spec}; there are: "
+                f"{', '.join(self.edited) or 'none'}. It needs the network: pass "
+                "edits=component.edits to jood.observe, or use a jood.Detector."
+            )
+        return self.edited[spec]
+
+    def ood_logit(self) -> jax.Array:
+        """Returns f_ood of the penultimate feature as rewritten so far, float32 [B].
+
+        Raises:
+          ValueError: the network has no OOD head.
+        """
+        if self.ood_head is None:
+            raise ValueError(
+                "this score reads an OOD head, which the network has not. Train one: "
+                "python launch/train.py --objective=ssod; of features from elsewhere "
+                "pass ood_head=(kernel [D, 1], bias [1]) to jood.Activations.of."
+            )
+        return self.ood_head.logit(self.penultimate)
+
+    def behind(self) -> Network:
+        """Returns the network behind the record.
+
+        Raises:
+          MissingStageError: the record is of features only, or was observed
+            without `component.edits`.
+        """
+        if self.network is None:
+            raise MissingStageError(
+                "this method runs the network again on changed images, but these "
+                "activations have none behind them. Pass edits=component.edits to "
+                "jood.observe, or use a jood.Detector."
+            )
+        return self.network
+
+
+class MissingStageError(ValueError):
+    """A component reads a stage, or a run with an edit, that was not observed."""
+
+
+def _predicted(logits: jax.Array) -> jax.Array:
+    if not logits.shape[-1]:  # a backbone without classifier answers nothing
+        return jnp.zeros(logits.shape[0], jnp.int32)
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+
+def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """Returns x · kernel + bias, float32 [B, K], at full float32 precision."""
+    product = jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
+    return product + bias[None]
+
+
+def check_labels(labels: Any, size: int, classes: int) -> jax.Array:
+    """Returns labels as int32 [B]; raises ValueError if one is not in [0, K)."""
+    labels = np.asarray(labels)
+    if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"labels must be integers of shape ({size},), got {labels.dtype} "
+            f"{labels.shape}."
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        raise ValueError(
+            f"labels must lie in [0, {classes}), one per class of the head; "
+            f"label {labels[wrong[0]]} at index {wrong[0]} does not "
+            f"({wrong.size} of {size} are out of range)."
+        )
+    return jnp.asarray(labels, jnp.int32)
+
+
+def check_finite(array: Any, what: str) -> None:
+    """Raises ValueError naming the rows of `array` that hold NaN or infinity."""
+    if isinstance(array, jax.core.Tracer):
+        return
+    array = np.asarray(array)
+    finite = np.isfinite(array.reshape(len(array), -1)).all(axis=-1)
+    check_rows(finite, what)
+
+
+def check_rows(finite: np.ndarray, what: str, first: int = 0) -> None:
+    """Raises ValueError where `finite` (bool [B]) is False, naming the rows.
+
+    Args:
+      finite: which rows are fine.
+      what: what the rows hold, for the message.
+      first: index of row 0 in the data set.
+    """
+    wrong = np.flatnonzero(~finite) + first
+    if wrong.size:
+        shown = ", ".join(str(i) for i in wrong[:8]) + ", ..." * (wrong.size > 8)
+        raise ValueError(
+            f"NaN or infinite {what} at index {shown} ({wrong.size} of {finite.size} "
+            "in this batch). Remove or repair these examples."
+        )
+
+
+def _as_float32(array: Any) -> jax.Array:
+    array = jnp.asarray(array)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"expected a floating-point array, got {array.dtype}.")
+    return array.astype(jnp.float32)

@@ -1,0 +1,103 @@
+"""A network with its preprocessing: from a batch of images to activations."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import dataclasses
+from typing import Any
+
+from flax import errors as flax_errors
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from jood.core.activations import Activations
+from jood.core.backbones.edited_runs import EditPath
+from jood.core.backbones.linen import Taps
+from jood.core.backbones.linen import descend
+from jood.core.backbones.linen import observe
+from jood.core.batch import Batch
+from jood.core.batch import as_batch
+from jood.core.preprocessing import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Backbone:
+    """How images become activations.
+
+    Attributes:
+      model: any Linen module; `model.apply(variables, images)` gives logits.
+      preprocessing: of uint8 images, or None if they come normalised.
+      taps: where the network's stages and head are.
+    """
+
+    model: nn.Module
+    preprocessing: Preprocessing | None
+    taps: Taps
+
+    def num_classes(self, variables: Mapping[str, Any]) -> int | None:
+        """Returns K, the width of the head; None where there is no such head."""
+        if self.taps.head is None:
+            return None
+        node = descend(variables["params"], self.taps.head.split("/"))
+        return int(node["kernel"].shape[-1]) if "kernel" in node else None
+
+    def checked(self, batch: Any, num_classes: int | None) -> Batch:
+        """Reads a batch, as `as_batch` does, and checks that it can be observed.
+
+        Images of other sizes than the preprocessing makes are resized and cropped.
+
+        Raises:
+          ValueError: what `as_batch` refuses; uint8 images without a preprocessing.
+        """
+        batch = as_batch(batch, num_classes, self.preprocessing)
+        if self.preprocessing is None and batch.image.dtype == jnp.uint8:
+            raise ValueError(
+                "images are uint8 but this detector has no preprocessing. Give it one "
+                "(jood.Preprocessing(mean, std)) or pass floating, normalised images."
+            )
+        return batch
+
+    def observe(
+        self,
+        variables: Mapping[str, Any],
+        images: jax.Array,
+        edits: Sequence[EditPath] = (),
+        labels: Any = None,
+    ) -> Activations:
+        """Preprocesses images [B, H, W, C] and runs the network; see `jood.observe`."""
+        if self.preprocessing is not None:
+            images = self.preprocessing(images)
+        return self.observe_normalised(variables, images, edits, labels)
+
+    def observe_normalised(
+        self,
+        variables: Mapping[str, Any],
+        images: jax.Array,
+        edits: Sequence[EditPath] = (),
+        labels: Any = None,
+    ) -> Activations:
+        """Runs the network on floating images that are normalised already."""
+        std = None
+        if self.preprocessing is not None:
+            std = jnp.asarray(self.preprocessing.std)
+        return observe(
+            self.model,
+            variables,
+            images,
+            edits=edits,
+            labels=labels,
+            taps=self.taps,
+            std=std,
+        )
+
+
+@contextlib.contextmanager
+def channel_errors() -> Iterator[None]:
+    """Turns Flax's error about a kernel's shape into one about the images."""
+    try:
+        yield
+    except flax_errors.ScopeParamShapeError as error:
+        raise ValueError(
+            "the images do not fit the network; do they have the number of channels "
+            f"that it was trained on? ({error})"
+        ) from None

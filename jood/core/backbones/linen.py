@@ -1,0 +1,271 @@
+"""`observe`: one forward pass of any Linen model, with stage edits, as a record.
+
+Reading uses Flax's `capture_intermediates`, rewriting its method interceptors.
+Both see modules by their path, so no model is wrapped or changed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from jood.core import activations
+from jood.core import ood_head as ood_head_lib
+from jood.core.activations import Activations
+from jood.core.activations import Network
+from jood.core.backbones.edited_runs import EditPath
+from jood.core.backbones.edited_runs import with_edits
+from jood.core.ood_head import OodHead
+
+
+@dataclasses.dataclass(frozen=True)
+class Taps:
+    """Where a model's stages and head are, as module paths ('backbone/layer4').
+
+    Attributes:
+      stages: module path by stage name, each of which must be there; None takes
+        those of the modules 'C2' to 'C5' that the model has.
+      head: path of the Dense module whose input is the penultimate feature and
+        whose output is the logits; None for a backbone without classifier, whose
+        feature is the mean of the last stage's map (K = 0).
+    """
+
+    stages: Mapping[str, str] | None = None
+    head: str | None = "head"
+
+
+def observe(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    images: jax.Array,
+    *,
+    edits: Sequence[EditPath] = (),
+    labels: jax.Array | None = None,
+    taps: Taps | None = None,
+    std: jax.Array | None = None,
+) -> Activations:
+    """Runs the network and returns what detectors read. Pure; use it under `jit`.
+
+    Args:
+      model: a Linen model; `model.apply(variables, images)` is evaluation mode and
+        returns logits.
+      variables: its parameters and batch statistics.
+      images: floating [B, H, W, C], preprocessed.
+      edits: paths of stage edits, as `component.edits` gives them. Each distinct
+        path adds one record and costs the layers after its first edit.
+      labels: int32 [B], carried along for fitting.
+      taps: where the stages and the head are; by default modules C2..C5 and head.
+      std: float [C], what the preprocessing divided by; methods that perturb the
+        images (ODIN) divide their step by it.
+
+    Returns:
+      The record of the plain pass; `record.edited[edit.spec]` are those of the
+      edited ones, nested where a path has several edits.
+
+    Raises:
+      ValueError: `images` has not rank 4, or the model has no such stage or head;
+        the message lists the modules it has.
+
+    Example:
+      >>> from jood import testing
+      >>> images, _ = testing.toy_images(2, seed=0)
+      >>> acts = observe(testing.ToyNet(), testing.toy_variables(), jnp.asarray(images))
+      >>> {name: z.shape for name, z in acts.stages.items()}['C5']
+      (2, 4, 4, 32)
+    """
+    if images.ndim != 4:
+        raise ValueError(f"images must be [B, H, W, C], got shape {images.shape}.")
+    taps = taps or Taps()
+    plain, _ = forward(model, variables, images, (), taps)
+    plain = plain.replace(labels=labels)
+    scale = None if std is None else jnp.asarray(std, jnp.float32)
+
+    def network(prefix: EditPath) -> Network:
+        def again(other: jax.Array) -> Activations:
+            paths = (prefix,) if prefix else ()
+            record = observe(model, variables, other, edits=paths, taps=taps, std=std)
+            for edit in prefix:
+                record = record.edit(edit.spec)
+            return record
+
+        return Network(images, scale, again)
+
+    def run(path: EditPath) -> Activations:
+        return forward(model, variables, images, path, taps)[0]
+
+    return with_edits(plain, (), edits, run, network)
+
+
+def forward(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    images: jax.Array,
+    path: EditPath,
+    taps: Taps,
+    train: bool = False,
+) -> tuple[Activations, Mapping[str, Any]]:
+    """Runs the network once, with the edits of one path; () is the plain pass.
+
+    Args and errors are those of `observe`; with `train` the model is called with
+    train=True, and its batch statistics change.
+
+    Returns:
+      The record, and the collections that the pass changed.
+    """
+    paths = taps.stages or {name: name for name in activations.STAGES}
+    stage_of = {tuple(path.split("/")): name for name, path in paths.items()}
+    head_path = None if taps.head is None else tuple(taps.head.split("/"))
+    head_inputs: list[jax.Array] = []
+
+    def intercept(
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        if context.method_name != "__call__":
+            return call(*args, **kwargs)
+        module_path = context.module.path
+        if module_path == head_path:
+            head_inputs.append(args[0])
+        output = call(*args, **kwargs)
+        for edit in path:
+            if stage_of.get(module_path) == edit.stage:
+                output = edit.rewrite(output).astype(output.dtype)
+        return output
+
+    def is_stage(module: nn.Module, method: str) -> bool:
+        return method == "__call__" and module.path in stage_of
+
+    mutable = ["intermediates", "batch_stats"] if train else ["intermediates"]
+    mode: dict[str, Any] = {"train": True} if train else {}  # not all models have it
+    with nn.intercept_methods(intercept):
+        _, captured = model.apply(
+            variables,
+            images,
+            **mode,
+            capture_intermediates=is_stage,
+            mutable=mutable,
+        )
+    stages = _stages(captured.get("intermediates", {}), stage_of)
+    absent = [name for name in taps.stages or () if name not in stages]
+    if absent:
+        raise ValueError(
+            f"the model has no module {paths[absent[0]]!r} to be the stage "
+            f"{absent[0]!r}, or does not call it; modules: {_modules(variables)}."
+        )
+    for edit in path:
+        if edit.stage not in stages:
+            raise ValueError(
+                f"{edit.spec} needs the stage {edit.stage!r}, which the model lacks; "
+                f"it has: {', '.join(stages) or 'none'}. Name stages with "
+                f"Taps(stages={{name: module path}}); modules: {_modules(variables)}."
+            )
+    ood_head = variables.get(ood_head_lib.COLLECTION)
+    if ood_head is not None:
+        ood_head = OodHead(**ood_head)
+    if taps.head is None:
+        feature, kernel, bias = _without_head(stages)
+        acts = Activations.of(feature, kernel, bias, stages=stages, ood_head=ood_head)
+        return acts, captured
+    if len(head_inputs) != 1:
+        raise ValueError(
+            f"the head {taps.head!r} was called {len(head_inputs)} times, expected "
+            "once. Name the classifier's Dense module with Taps(head=module path), or "
+            "None if the network is a backbone without one; "
+            f"modules: {_modules(variables)}."
+        )
+    acts = Activations.of(
+        _pooled_feature(head_inputs[0]),
+        *_head(variables, taps.head),
+        stages=stages,
+        ood_head=ood_head,
+    )
+    return acts, captured
+
+
+def descend(tree: Any, path: Sequence[str]) -> Any:
+    """Returns the node of nested dicts at a module path; {} if there is none."""
+    for key in path:
+        tree = tree.get(key, {}) if isinstance(tree, Mapping) else {}
+    return tree
+
+
+def _stages(
+    intermediates: Mapping[str, Any], stage_of: Mapping[tuple[str, ...], str]
+) -> dict[str, jax.Array]:
+    stages = {}
+    for path, name in stage_of.items():
+        node = descend(intermediates, (*path, "__call__"))
+        if node:
+            if len(node) != 1:
+                raise ValueError(
+                    f"the stage {'/'.join(path)!r} was called {len(node)} times in one "
+                    "pass, expected once: a stage is one module with one map."
+                )
+            stages[name] = node[0]
+    return stages
+
+
+def _pooled_feature(feature: jax.Array) -> jax.Array:
+    """The penultimate feature; of a convolutional head's map, its mean."""
+    if feature.ndim == 4:
+        return feature.astype(jnp.float32).mean(axis=(1, 2))
+    if feature.ndim != 2:
+        raise ValueError(
+            "the head's input must be the penultimate feature [B, D], or the map of a "
+            f"segmentation head [B, H, W, D], got shape {feature.shape}."
+        )
+    return feature.astype(jnp.float32)
+
+
+def _without_head(
+    stages: Mapping[str, jax.Array],
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The last map's mean [B, D], and the kernel [D, 0] and bias [0] of no class."""
+    if not stages:
+        raise ValueError(
+            "a backbone without a head needs stages to be read from: name them with "
+            "Taps(stages={name: module path})."
+        )
+    last = stages[max(stages)].astype(jnp.float32)
+    feature = last.mean(axis=tuple(range(1, last.ndim - 1)))
+    return feature, jnp.zeros([feature.shape[-1], 0]), jnp.zeros([0])
+
+
+def _head(
+    variables: Mapping[str, Any], head: str
+) -> tuple[jax.Array, jax.Array | None]:
+    node = descend(variables["params"], head.split("/"))
+    if "kernel" not in node:
+        raise ValueError(
+            f"the head {head!r} must be a Dense module with a kernel [D, K], "
+            f"found parameters: {', '.join(node) or 'none'}."
+        )
+    bias = node.get("bias")
+    kernel = node["kernel"]
+    if kernel.shape[:-2] == (1, 1):  # a 1x1 convolution is a Dense at each location
+        kernel = kernel[0, 0]
+    if kernel.ndim != 2:
+        raise ValueError(
+            f"the head {head!r} must be a Dense module (kernel [D, K]) or a 1x1 "
+            f"convolution, but its kernel has shape {kernel.shape}. Name the "
+            "classifier's last linear layer with head=module path."
+        )
+    return (
+        kernel.astype(jnp.float32),
+        None if bias is None else bias.astype(jnp.float32),
+    )
+
+
+def _modules(variables: Mapping[str, Any]) -> str:
+    """The paths of modules with parameters, two levels deep."""
+    paths = []
+    for name, node in variables["params"].items():
+        paths.append(name)
+        if isinstance(node, Mapping):
+            paths += [f"{name}/{k}" for k, v in node.items() if isinstance(v, Mapping)]
+    return ", ".join(paths)

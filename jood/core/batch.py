@@ -1,0 +1,126 @@
+"""What a batch is: images, with labels and a padding mask where there are any."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood.core import activations
+from jood.core.preprocessing import Preprocessing
+
+
+class Batch(NamedTuple):
+    """One batch of a data set; every array's first axis is B.
+
+    Attributes:
+      image: uint8 or floating [B, H, W, C].
+      label: int32 [B], or None.
+      mask: float32 [B], 1 for an example and 0 for padding.
+    """
+
+    image: Any
+    label: Any = None
+    mask: Any = None
+
+
+def as_batch(
+    batch: Any,
+    num_classes: int | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Batch:
+    """Reads a batch from what people have, and checks it.
+
+    Args:
+      batch: a `Batch`; a dict with 'image' and perhaps 'label' and 'mask'; a pair
+        (images, labels); or images alone. Images are an array [B, H, W, C] or a list
+        of uint8 [H, W, C] of any sizes.
+      num_classes: K; if given, labels must lie in [0, K).
+      preprocessing: resizes and crops uint8 images: all of a list, and an array of
+        another size than its output; an array of that size counts as done.
+
+    Returns:
+      A Batch with a mask.
+
+    Raises:
+      ValueError: images have not rank 4 or are empty, or differ in size and nothing
+        makes them equal; labels are out of range or of another length; or a pixel is
+        NaN or infinite.
+    """
+    if isinstance(batch, Batch):
+        image, label, mask = batch
+    elif isinstance(batch, Mapping):
+        if "image" not in batch:
+            raise ValueError(f"a batch needs the key 'image', got {sorted(batch)}.")
+        image, label, mask = batch["image"], batch.get("label"), batch.get("mask")
+    elif isinstance(batch, tuple | list) and len(batch) == 2 and not _separate(batch):
+        (image, label), mask = batch, None
+    else:
+        image, label, mask = batch, None, None
+    image = _fitted(image, preprocessing)
+    if image.ndim != 4 or not image.shape[0]:
+        hint = " For one image add an axis: image[None]." * (image.ndim == 3)
+        raise ValueError(
+            f"images must be a non-empty [B, H, W, C], got shape {image.shape}.{hint}"
+        )
+    size = image.shape[0]
+    if not (image.dtype == np.uint8 or jnp.issubdtype(image.dtype, jnp.floating)):
+        raise ValueError(f"images must be uint8 or floating, got {image.dtype}.")
+    if image.dtype != np.uint8:  # a NaN may not even reach the features: max(NaN, 0)
+        finite = jnp.isfinite(image).all(axis=(1, 2, 3))
+        activations.check_rows(np.asarray(finite), "pixels")
+    if label is not None and not isinstance(label, jax.Array):
+        label = np.asarray(label)
+    if label is not None and num_classes is not None:
+        if mask is None:
+            label = activations.check_labels(label, size, num_classes)
+        else:  # padding may carry any label
+            real = np.asarray(mask) > 0
+            activations.check_labels(
+                np.asarray(label)[real], int(real.sum()), num_classes
+            )
+    if mask is None:
+        mask = np.ones(size, np.float32)
+    elif not isinstance(mask, jax.Array):
+        mask = np.asarray(mask, np.float32)
+    if np.shape(mask) != (size,):
+        raise ValueError(f"mask must have shape ({size},), got {np.shape(mask)}.")
+    return Batch(image, label, mask)
+
+
+def _separate(images: Any) -> bool:
+    """Whether these are images one by one, not a pair (images, labels)."""
+    return (
+        isinstance(images, tuple | list)
+        and len(images) > 0
+        and all(getattr(image, "ndim", None) == 3 for image in images)
+    )
+
+
+def _fitted(images: Any, preprocessing: Preprocessing | None) -> Any:
+    """Images as one array, resized and cropped where they need it."""
+    if _separate(images):
+        return _stacked(images, preprocessing)
+    images = images if isinstance(images, jax.Array) else np.asarray(images)
+    if preprocessing is None or images.dtype != np.uint8 or images.ndim != 4:
+        return images
+    size = images.shape[1:3]
+    if not images.size or preprocessing.output_size(*size) == size:
+        return images
+    return np.stack([preprocessing.fit_image(image) for image in np.asarray(images)])
+
+
+def _stacked(images: Sequence[Any], preprocessing: Preprocessing | None) -> np.ndarray:
+    arrays = [np.asarray(image) for image in images]
+    if preprocessing is not None and all(a.dtype == np.uint8 for a in arrays):
+        arrays = [preprocessing.fit_image(array) for array in arrays]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"images of a batch must be of one shape, got {shapes[0]} and {shapes[-1]} "
+            f"among {len(arrays)}. Images of any size are fitted if they are uint8 and "
+            "the preprocessing says how: jood.Preprocessing(mean, std, resize=256, "
+            "crop=224)."
+        )
+    return np.stack(arrays)

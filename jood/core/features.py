@@ -1,0 +1,221 @@
+"""Features: what is kept of a pass over a batch, and the passes over a data set.
+
+Many statistics read the penultimate features only. A record is rebuilt from them and
+the classifier head alone, without the network; `stream` takes them from a cache and
+runs the network on the batches that it lacks.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+import itertools
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood._utils import compiling
+from jood.core import activations
+from jood.core.activations import Activations
+from jood.core.ood_head import OodHead
+
+Run = tuple[str, ...]  # specs of the stage edits; () is the plain run
+
+# (variables, batch) -> activations and mask, float32 [B]; runs under jit.
+Observer = Callable[[Any, Any], tuple[Activations, jax.Array]]
+
+
+class Features(NamedTuple):
+    """What is kept of a batch.
+
+    Attributes:
+      runs: penultimate features float32 [B, D] of the plain run () and of the runs
+        with stage edits, by the edits' specs.
+      mask: float32 [B], 0 for padding.
+      labels: int32 [B] or None.
+    """
+
+    runs: dict[Run, Any]
+    mask: Any
+    labels: Any = None
+
+    @classmethod
+    def of(cls, acts: Activations, mask: jax.Array) -> "Features":
+        """Takes the features out of a record."""
+
+        def runs(record: Activations, run: Run) -> dict[Run, Any]:
+            found = {run: record.penultimate}
+            for spec, edited in record.edited.items():
+                found.update(runs(edited, (*run, spec)))
+            return found
+
+        labels = None if acts.labels is None else acts.labels.astype(jnp.int32)
+        return cls(runs(acts, ()), mask.astype(jnp.float32), labels)
+
+    def record(
+        self, kernel: jax.Array, bias: jax.Array, ood_head: OodHead | None = None
+    ) -> Activations:
+        """Returns the record, without maps, that they were taken out of."""
+
+        def of(features: Any) -> Activations:
+            return Activations.of(features, kernel, bias, ood_head=ood_head)
+
+        plain = of(self.runs[()])
+        plain = plain.replace(labels=self.labels)
+
+        def build(run: Run) -> Activations:
+            record = plain
+            if run:  # the plain run's answer and its features stay with the record
+                record = of(self.runs[run]).replace(
+                    labels=plain.labels,
+                    prediction=plain.prediction,
+                    original=plain.original,
+                )
+            below = [r for r in self.runs if r[:-1] == run and r]
+            return record.replace(edited={r[-1]: build(r) for r in below})
+
+        return build(())
+
+
+class Cache(Protocol):
+    """Where features are kept; `jood.detector.feature_cache.FeatureCache` is one."""
+
+    @property
+    def count(self) -> int | None:
+        """How many batches the data set has, once that is known."""
+
+    def done(self, index: int) -> bool:
+        """Whether a batch is there."""
+
+    def read(self, index: int) -> Features | None:
+        """Returns a batch, or None if it is missing."""
+
+    def write(self, index: int, features: Features) -> None:
+        """Keeps a batch."""
+
+    def finish(self, count: int) -> None:
+        """Notes the number of batches."""
+
+
+def stream(
+    cache: Cache | None,
+    source: Iterable[Any],
+    run: Callable[[Any], tuple[Features, Any]],
+) -> Iterator[Features]:
+    """Yields the features of every batch; the network runs on those missing only.
+
+    Args:
+      cache: read, and filled with what it lacks. None runs the network on all.
+      source: the batches; not touched if the cache is complete.
+      run: the network: batch -> features, and which rows are finite, bool [B].
+
+    Raises:
+      ValueError: a feature is NaN or infinite (the message names the rows), or the
+        source is not the one that the cache was filled from.
+      OSError: the cache cannot be written.
+    """
+    batches: Iterator[Any] | None = None
+    position, seen = 0, 0  # of the batch that comes next; rows before this batch
+    count = cache.count if cache else None
+    for index in itertools.count():
+        if index == count:
+            return
+        features = cache.read(index) if cache else None
+        if features is None:
+            batches = iter(source) if batches is None else batches
+            skipped = sum(1 for _ in itertools.islice(batches, index - position))
+            position += skipped
+            batch = next(batches, None) if position == index else None
+            if batch is None:
+                if cache:
+                    cache.finish(position)  # refuses a source that is too short
+                return
+            position += 1
+            features, finite = run(batch)
+            activations.check_rows(np.asarray(finite), "penultimate features", seen)
+            if cache:
+                cache.write(index, features)
+                features = jax.device_get(features)
+        seen += len(features.mask)
+        yield features
+
+
+def kept(head: Any, features: Features) -> tuple[Activations, jax.Array]:
+    """Returns the record and its mask: the head is applied again, not the network."""
+    return features.record(*head), features.mask
+
+
+class Reader:
+    """The features of a source, as many times as they are iterated."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        variables: Any,
+        source: Iterable[Any],
+        first: Any,
+        cache: Cache | None = None,
+    ):
+        """Reads nothing yet.
+
+        Args:
+          observer: runs the network.
+          variables: what it gets beside the batch.
+          source: the batches.
+          first: the first of them, for shapes.
+          cache: read and filled; None runs the network in every iteration.
+        """
+        self._variables, self._source, self._first = variables, source, first
+        self._observer, self._cache = observer, cache
+        self._head: Any = None
+
+        def run(variables: Any, batch: Any) -> tuple[Features, jax.Array, Any]:
+            acts, mask = observer(variables, batch)
+            return Features.of(acts, mask), finite(acts, mask), _head(acts)
+
+        self._run = compiling.jit(run)
+
+    def __iter__(self) -> Iterator[Features]:
+        """Yields the features of each batch; see `stream` for errors."""
+
+        def run(batch: Any) -> tuple[Features, jax.Array]:
+            features, rows, head = self._run(self._variables, batch)
+            self._keep_head(head)
+            return features, rows
+
+        return stream(self._cache, self._source, run)
+
+    @property
+    def head(self) -> Any:
+        """The heads: kernel [D, K], bias [K], and the OOD head, if there is one."""
+        if self._head is None:  # the network did not run; no layer is needed for it
+            # Of the network nothing is left once this is compiled.
+
+            def read(variables: Any, batch: Any) -> Any:
+                acts, _ = self._observer(variables, batch)
+                return _head(acts)
+
+            self._keep_head(jax.jit(read)(self._variables, self._first))
+        return self._head
+
+    def _keep_head(self, head: Any) -> None:
+        if self._head is None:
+            # Where the features are: what was stored comes from the host.
+            self._head = jax.device_put(jax.device_get(head)) if self._cache else head
+
+    def suffices(self, observe: Callable[[Activations, jax.Array], Any]) -> bool:
+        """Whether a function of a record and its mask reads no map and no network."""
+        features, _, head = jax.eval_shape(self._run, self._variables, self._first)
+        try:
+            jax.eval_shape(lambda h, f: observe(*kept(h, f)), head, features)
+        except activations.MissingStageError:
+            return False
+        return True
+
+
+def _head(acts: Activations) -> tuple[jax.Array, jax.Array, OodHead | None]:
+    return acts.kernel, acts.bias, acts.ood_head
+
+
+def finite(acts: Activations, mask: jax.Array) -> jax.Array:
+    """Returns which rows are finite or padding, bool [B]."""
+    return jnp.isfinite(acts.penultimate).all(-1) | (mask == 0)

@@ -1,0 +1,198 @@
+"""`fit`: learns a component's values from training data, pass by pass.
+
+Pass j of all branches of a component shares one sweep over the data. What a pass needs
+decides where it reads: of penultimate features alone, from the cache, so that the
+network runs once per image; of a stage's map, which is too large to keep, from the
+network, which fills the cache on the way. Without a cache the network runs in every
+pass; `jood.Detector.fit` opens a temporary one where there are several.
+
+Batches may be sharded over devices: the statistics are plain sums, so `jit`
+inserts what must be added up. Fitted values come back as NumPy arrays.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood._utils import compiling
+from jood._utils import fingerprinting
+from jood._utils import sharding
+from jood.core import activations
+from jood.core import component as component_lib
+from jood.core import features
+from jood.core.activations import Activations
+from jood.core.component import Component
+from jood.core.component import Statistic
+from jood.core.features import Features
+from jood.core.features import Observer
+
+
+def _given(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
+    """The observer of activations that were computed elsewhere."""
+    del variables
+    acts, mask = batch if isinstance(batch, tuple) else (batch, None)
+    return acts, jnp.ones(acts.penultimate.shape[0]) if mask is None else mask
+
+
+def _kept(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
+    """The observer of pairs (head, features)."""
+    del variables
+    return features.kept(*batch)
+
+
+def _check_given(batch: Any) -> None:
+    acts = batch[0] if isinstance(batch, tuple) and len(batch) == 2 else batch
+    if not isinstance(acts, Activations):
+        raise ValueError(
+            "without a network, fit() takes jood.Activations (jood.Activations.of) or "
+            f"pairs of them and a mask [B], got {type(batch).__name__}."
+        )
+
+
+def fit(
+    component: Component,
+    source: Iterable[Any],
+    *,
+    observer: Observer = _given,
+    variables: Any = (),
+    cache: features.Cache | None = None,
+) -> tuple[Any, ...]:
+    """Fits every pass of a component.
+
+    Args:
+      component: what to fit.
+      source: batches that can be iterated more than once. Without an observer:
+        `Activations`, or pairs (activations, mask [B]), where mask 0 marks padding.
+      observer: runs the network: (variables, batch) -> activations and mask.
+        `jood.Detector.fit` passes one.
+      variables: what the observer gets beside the batch, a pytree.
+      cache: keeps the features of this very source, which later passes then read
+        instead of running the network again; see `jood.Detector.fit`.
+
+    Returns:
+      One fitted value per pass: tuples, dicts and NumPy arrays. () for a component
+      that learns nothing, in which case `source` is not read.
+
+    Raises:
+      ValueError: the source is empty, holds NaNs, or can be iterated only once and
+        would be needed again; a cache without an observer.
+      OSError: the cache cannot be used.
+
+    Example:
+      >>> import jax, jood
+      >>> features = jax.random.uniform(jax.random.key(0), (64, 8))
+      >>> acts = jood.Activations.of(features, kernel=features[:4].T)
+      >>> component = jood.parse('react(q=0.9)|energy()')
+      >>> fitted = jood.fit(component, [acts])
+      >>> component.apply(fitted, acts).shape
+      (64,)
+    """
+    if observer is _given and cache is not None:
+        raise ValueError(
+            "a cache keeps what a network gave, but fit() was called without a network."
+        )
+    if not component.passes:
+        return ()
+    fitted: tuple[Any, ...] = ()
+    source = Restartable(source)
+    reader = None
+    if observer is not _given:
+        reader = features.Reader(observer, variables, source, source.first(), cache)
+    for build in component.passes:
+        statistic = build(fitted)
+        if reader and reader.suffices(_once(statistic)):
+            pairs = ((reader.head, kept) for kept in reader)
+            state = _sweep(statistic, pairs, _kept, ())
+        else:
+            state = _sweep(statistic, source, observer, variables, cache)
+        fitted += (statistic.finalize(jax.device_get(state)),)
+    return fitted
+
+
+def _once(statistic: Statistic) -> Callable[[Activations, jax.Array], Any]:
+    return lambda acts, mask: statistic.update(statistic.init(acts), acts, mask)
+
+
+def _sweep(
+    statistic: Statistic,
+    source: Iterable[Any],
+    observe: Observer,
+    variables: Any,
+    cache: features.Cache | None = None,
+) -> Any:
+    """One pass over the data; fills the cache, if one is given, with what it lacks."""
+
+    def step(state: Any, variables: Any, batch: Any) -> tuple[Any, ...]:
+        acts, mask = observe(variables, batch)
+        kept = Features.of(acts, mask) if cache else None
+        return statistic.update(state, acts, mask), features.finite(acts, mask), kept
+
+    update = compiling.jit(step, donate_argnums=0)
+    state, seen, count = None, 0, 0
+    for batch in source:
+        if observe is _given:
+            _check_given(batch)
+        if state is None:
+            # In one trace with `observe`: a record may have its network behind it. Of
+            # the network nothing is left once it is compiled, only its shapes count.
+            empty = jax.jit(lambda v, b: statistic.init(observe(v, b)[0]))
+            # Copies: equal zeros may share a buffer, which is not donated twice.
+            state = jax.tree.map(
+                lambda x: jnp.array(x, copy=True), empty(variables, batch)
+            )
+            state = sharding.replicate_like(state, batch)
+        state, finite, kept = update(state, variables, batch)
+        activations.check_rows(np.asarray(finite), "penultimate features", seen)
+        seen += finite.size
+        if cache and not cache.done(count):
+            cache.write(count, kept)
+        count += 1
+    if state is None:
+        raise component_lib.empty_data_set("fit")
+    if cache:
+        cache.finish(count)
+    return state
+
+
+class Restartable:
+    """Batches that may be iterated again, if the user's can; each read by `read`."""
+
+    def __init__(self, source: Iterable[Any], read: Callable[[Any], Any] | None = None):
+        self._source = source
+        self._read = read or (lambda batch: batch)
+        self._used = False
+        self._begun: Iterator[Any] | None = None  # by first(), with its batch
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            return begun
+        iterator = iter(self._source)
+        if self._used and iterator is self._source:
+            raise ValueError(
+                "this component sweeps over the training data more than once, but the "
+                "source is an iterator that is used up. Pass a list, or an object "
+                "whose __iter__ starts anew."
+            )
+        self._used = True
+        return map(self._read, iterator)
+
+    def first(self) -> Any:
+        """Returns the first batch; the next iteration begins with it all the same.
+
+        Raises:
+          ValueError: there is none.
+        """
+        iterator = iter(self)
+        for batch in iterator:
+            self._begun = itertools.chain([batch], iterator)
+            return batch
+        raise component_lib.empty_data_set("fit")
+
+    def fingerprint(self) -> str:
+        """Returns that of the batches; see `jood._utils.fingerprinting.fingerprint`."""
+        return fingerprinting.fingerprint(self._source)

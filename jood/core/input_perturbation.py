@@ -1,0 +1,52 @@
+"""Looking again: the record of the network on images moved against a gradient.
+
+ODIN and the original Mahalanobis detector add a small step to the image, along the
+gradient of their own score, before they score it. A component asks for that with
+`edits=(LOOK_AGAIN,)`; `observe` then hangs the network behind the record, and
+`chain` keeps it in step with what the parts before rewrite.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jood.core import assumptions
+from jood.core.activations import Activations
+from jood.core.activations import StageEdit
+
+# Not a rewrite but a wish: an element of an edit path, where others name a stage.
+NETWORK = StageEdit("network", "", lambda x: x)
+LOOK_AGAIN = (NETWORK,)
+
+
+def perturbed(
+    acts: Activations, loss: Callable[[Activations], jax.Array], epsilon: Any
+) -> Activations:
+    """Returns the record at x' = x - ε · s(∇_x loss) / std.
+
+    s is +1 where the gradient is >= 0 and -1 elsewhere, as in the authors' code; std
+    is that of the preprocessing, so ε is in normalised units times std.
+
+    Args:
+      acts: a record with a network behind it, rewritten as its chain has it.
+      loss: activations -> float32 [B]; row i must depend on image i alone.
+      epsilon: size of the step, >= 0; may be traced.
+
+    Raises:
+      MissingStageError: there is no network behind the record.
+    """
+    network = acts.behind()
+
+    def total(images: jax.Array) -> jax.Array:
+        with assumptions.ignored():
+            return loss(network.run(images)).sum()
+
+    gradient = jax.grad(total)(network.images)
+    step = jnp.where(gradient >= 0, 1.0, -1.0)
+    if network.std is not None:
+        step = step / network.std.reshape(1, 1, 1, -1)
+    moved = network.images - jnp.asarray(epsilon * step, network.images.dtype)
+    with assumptions.ignored():
+        return network.run(moved)

@@ -1,0 +1,232 @@
+"""From the pixels of a file to what a network was trained on: one definition.
+
+Training, evaluation and a saved detector use the same `Preprocessing`, so that they
+cannot drift apart. It has two parts. On the host `fit_image` brings an image of any
+size to the network's: torchvision's Resize and CenterCrop, bit for bit, because both
+leave the arithmetic to Pillow. On the device, in the network's own program, bytes
+become normalised floats.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from jood._utils import arguments
+from jood._utils import unknown_name
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_MAX_PIXELS = 2**27  # of a resized image: a strip 1 pixel high would fill the memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """Maps uint8 images [B, H, W, C] to float32 (x / 255 - mean) / std.
+
+    Attributes:
+      mean: per channel, in [0, 1] units.
+      std: per channel, above 0, in [0, 1] units.
+      zoom: >= 1: the image is enlarged by it about its centre (w/2, h/2) and keeps
+        its size, bilinearly, before it is normalised (Feature Sim, App. B.13).
+      resize: length of the shorter side in pixels, the longer one in proportion; or
+        (height, width); None leaves the size.
+      crop: side in pixels of the centre square that is cut out after resizing; where
+        the image is smaller, it is padded with zeros. None crops nothing.
+      interpolation: of the resizing: 'nearest', 'bilinear', 'bicubic' or 'lanczos',
+        the last three with a filter as wide as the reduction (antialias).
+
+    Example:
+      >>> import numpy as np
+      >>> imagenet = Preprocessing(
+      ...     mean=(0.485, 0.456, 0.406),
+      ...     std=(0.229, 0.224, 0.225),
+      ...     resize=256,
+      ...     crop=224,
+      ... )
+      >>> fitted = imagenet.fit_image(np.zeros((300, 500, 3), np.uint8))
+      >>> fitted.shape
+      (224, 224, 3)
+      >>> imagenet(fitted[None]).dtype
+      dtype('float32')
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    zoom: float = 1.0
+    resize: int | tuple[int, int] | None = None
+    crop: int | None = None
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            values: Sequence[Any] = getattr(self, name)
+            object.__setattr__(self, name, tuple(float(v) for v in values))
+            if not all(math.isfinite(v) for v in getattr(self, name)):
+                raise ValueError(f"{name} must be finite numbers, got {values}.")
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ValueError(
+                "mean and std need one number per channel each, got "
+                f"{self.mean} and {self.std}."
+            )
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be above 0 in every channel, got {self.std}.")
+        arguments.check_at_least("zoom", self.zoom, 1)  # 1 leaves the image as it is
+        object.__setattr__(self, "zoom", float(self.zoom))
+        object.__setattr__(self, "resize", _checked_resize(self.resize))
+        if self.crop is not None:
+            arguments.check_count("crop", self.crop)
+            object.__setattr__(self, "crop", int(self.crop))
+        if self.interpolation not in _FILTERS:
+            raise unknown_name.unknown("interpolation", self.interpolation, _FILTERS)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the (height, width) that `fit_image` gives an image of this size."""
+        if self.crop is not None:
+            return self.crop, self.crop
+        return self._resized(height, width)
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """(height, width) of every fitted image; None if it depends on the image."""
+        if self.crop is not None:
+            return self.crop, self.crop
+        return self.resize if isinstance(self.resize, tuple) else None
+
+    def fit_image(self, image: np.ndarray) -> np.ndarray:
+        """Resizes and crops one image, as torchvision does with Pillow's images.
+
+        Args:
+          image: uint8 [H, W, C].
+
+        Returns:
+          uint8 [h, w, C] with (h, w) = `output_size(H, W)`; the image itself if there
+          is neither `resize` nor `crop`.
+
+        Raises:
+          ValueError: wrong rank or dtype; the resized image would be huge.
+        """
+        if image.ndim != 3 or 0 in image.shape or image.dtype != np.uint8:
+            raise ValueError(
+                "an image must be uint8 [H, W, C], got "
+                f"{image.dtype} {tuple(image.shape)}."
+            )
+        if self.resize is None and self.crop is None:
+            return image
+        image = np.asarray(image)
+        if image.shape[-1] == 3:
+            return np.asarray(self.fit_pil(Image.fromarray(image)))
+        planes = [Image.fromarray(image[..., c]) for c in range(image.shape[-1])]
+        return np.stack([np.asarray(self.fit_pil(plane)) for plane in planes], axis=-1)
+
+    def fit_pil(self, image: Image.Image) -> Image.Image:
+        """Like `fit_image`, of a Pillow image of mode 'RGB' or 'L'."""
+        width, height = image.size
+        resized = self._resized(height, width)
+        if resized != (height, width):
+            height, width = resized
+            if height * width > _MAX_PIXELS:
+                raise ValueError(
+                    f"an image of {image.height} x {image.width} pixels would become "
+                    f"one of {height} x {width}, more than {_MAX_PIXELS} in all. "
+                    "Leave it out, or resize to (height, width)."
+                )
+            image = image.resize((width, height), _FILTERS[self.interpolation])
+        if self.crop is None or (height, width) == (self.crop, self.crop):
+            return image
+        top, left = _offset(height, self.crop), _offset(width, self.crop)
+        return image.crop((left, top, left + self.crop, top + self.crop))
+
+    def leaves(self, height: int, width: int) -> bool:
+        """Whether an image of this size stays as it is."""
+        return self._resized(height, width) == (height, width) and (
+            self.crop is None or self.crop == height == width
+        )
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        if self.resize is None:
+            return height, width
+        if isinstance(self.resize, tuple):
+            return self.resize
+        if height <= width:
+            return self.resize, int(self.resize * width / height)  # rounded down
+        return int(self.resize * height / width), self.resize
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Normalises uint8 images [B, H, W, C]; returns float32 of the same shape.
+
+        Raises:
+          ValueError: wrong rank, dtype, number of channels, or a size that
+            `fit_image` does not give.
+        """
+        if images.ndim != 4 or images.shape[-1] != len(self.mean):
+            raise ValueError(
+                f"images must be [B, H, W, {len(self.mean)}], got shape "
+                f"{tuple(images.shape)}."
+            )
+        if images.dtype != jnp.uint8:
+            raise ValueError(
+                "images must be uint8 in 0..255, which the preprocessing normalises, "
+                f"got {images.dtype}. For images that are normalised already, leave "
+                "the preprocessing out."
+            )
+        if self.fixed_size not in (None, images.shape[1:3]):
+            raise ValueError(
+                f"images must be {self.fixed_size} pixels (height, width), as "
+                f"Preprocessing.fit_image makes them, got {images.shape[1:3]}."
+            )
+        mean = jnp.asarray(self.mean).reshape(1, 1, 1, -1)
+        std = jnp.asarray(self.std).reshape(1, 1, 1, -1)
+        pixels = images.astype(jnp.float32) / 255.0
+        if self.zoom > 1:
+            pixels = zoomed(pixels, self.zoom)
+        return (pixels - mean) / std
+
+
+def zoomed(images: jax.Array, zoom: float) -> jax.Array:
+    """Enlarges floating images [B, H, W, C] about their centre, at the same size."""
+    size = jnp.asarray(images.shape[1:3], jnp.float32)
+    return jax.image.scale_and_translate(
+        images,
+        images.shape,
+        spatial_dims=(1, 2),
+        scale=jnp.full(2, zoom, jnp.float32),
+        translation=(1 - zoom) / 2 * size,  # of the upper left corner, in pixels
+        method="linear",
+        antialias=False,
+    )
+
+
+def _checked_resize(resize: Any) -> int | tuple[int, int] | None:
+    """An int, a tuple (also of a list, as JSON has them) or None."""
+    if resize is None:
+        return None
+    if not isinstance(resize, Sequence) or isinstance(resize, str):
+        arguments.check_count("resize", resize)
+        return int(resize)
+    if len(resize) != 2:
+        raise ValueError(
+            "resize must be the shorter side in pixels or (height, width), got "
+            f"{resize=}."
+        )
+    for side in resize:
+        arguments.check_count("resize", side)
+    height, width = resize
+    return int(height), int(width)
+
+
+def _offset(have: int, want: int) -> int:
+    """First row or column of a centre crop; below 0 where it is padded.
+
+    torchvision rounds halves to even where it crops and down where it pads.
+    """
+    return round((have - want) / 2) if have >= want else -((want - have) // 2)

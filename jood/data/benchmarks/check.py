@@ -1,0 +1,168 @@
+"""What is there of a benchmark's sets: counts and checksums.
+
+Counting lists files and reads descriptions; no image is decoded. Checksums are
+compared where the content of a file is known (`SetSpec.known`).
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+import os
+import pathlib
+
+import tabulate
+
+from jood.data.benchmarks import on_disk
+from jood.data.benchmarks import opening
+from jood.data.benchmarks import set_spec
+from jood.data.benchmarks.set_spec import SetSpec
+from jood.data.benchmarks.spec import BenchmarkSpec
+
+PRESENT, INCOMPLETE, ABSENT, BROKEN = "present", "INCOMPLETE", "ABSENT", "BROKEN"
+WRONG = "WRONG"
+_CHUNK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What is there of one set.
+
+    Attributes:
+      name: 'id_train', 'id_test' or the OOD set's.
+      role: 'ID', 'OOD', 'OOD, near'; with 'extra' where nobody misses it.
+      spec: what it should be.
+      state: `PRESENT`; `INCOMPLETE`, with another number of images than it should
+        have; `ABSENT`; or `BROKEN`, it cannot be opened.
+      path: where it is; '' if it is absent.
+      count: number of images, None if it cannot be counted.
+      checksum: 'ok', `WRONG` with the file's name, or why there is none.
+      problem: what is wrong, and what to do; else ''.
+    """
+
+    name: str
+    role: str
+    spec: SetSpec
+    state: str
+    path: str = ""
+    count: int | None = None
+    checksum: str = "-"
+    problem: str = ""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Returns whether what is there cannot be used."""
+        return self.state == BROKEN or self.checksum.startswith(WRONG)
+
+
+def inspect(spec: BenchmarkSpec, root: pathlib.Path) -> list[Finding]:
+    """Returns what is there of every set of a benchmark that reads files."""
+    return [inspect_set(spec, name, root) for name in spec.sets]
+
+
+def inspect_set(spec: BenchmarkSpec, name: str, root: pathlib.Path) -> Finding:
+    """Returns what is there of one set, `name` as in `spec.sets`."""
+    one, role = spec.sets[name], _role(spec, name)
+    found = None
+    try:
+        found = on_disk.find(one, root)
+        if found is None:
+            return Finding(name, role, one, ABSENT)
+        labelled = role == "ID" and spec.labelled
+        source = on_disk.open_set(found, None, labelled=labelled)
+        if name == "id_train":
+            opening.class_names(spec, getattr(source, "class_names", None), root)
+    except (OSError, ValueError) as error:
+        path = str(found.path) if found else ""
+        return Finding(name, role, one, BROKEN, path, problem=str(error))
+    whole = one.size is None or len(source) == one.size
+    state = PRESENT if whole else INCOMPLETE
+    checksum, problem = _checksum(one, found)
+    return Finding(
+        name, role, one, state, str(found.path), len(source), checksum, problem
+    )
+
+
+def runs(findings: Sequence[Finding]) -> bool:
+    """Returns whether the benchmark runs: its ID sets, an OOD set, nothing wrong."""
+    inside = [one for one in findings if one.role == "ID"]
+    outside = [one for one in findings if one.role != "ID"]
+    return (
+        not any(one.is_wrong for one in findings)
+        and all(one.state != ABSENT for one in inside)
+        and any(one.state != ABSENT for one in outside)
+    )
+
+
+def text(findings: Sequence[Finding], root: pathlib.Path) -> str:
+    """Returns the findings for people: a table, then each set's place and source."""
+    rows = [
+        [
+            one.name,
+            one.role,
+            one.state,
+            "-" if one.count is None else f"{one.count:,}",
+            "?" if one.spec.size is None else f"{one.spec.size:,}",
+            one.checksum,
+        ]
+        for one in findings
+    ]
+    headers = ["set", "role", "state", "images", "expected", "checksum"]
+    right = ("left", "left", "left", "right", "right", "left")
+    lines = [tabulate.tabulate(rows, headers, colalign=right, disable_numparse=True)]
+    for one in findings:
+        lines += ["", f"{one.name}: {one.spec.title}", *_details(one, root)]
+    others = ", ".join(prefix for prefix in set_spec.PREFIXES if prefix)
+    return "\n".join([*lines, "", f"Folders of images may also lie in {others} there."])
+
+
+def _details(one: Finding, root: pathlib.Path) -> list[str]:
+    lines = []
+    if one.path:
+        lines.append(f"  is at        {one.path}")
+    else:
+        lines += [f"  expected at  {path}" for path in on_disk.paths(one.spec, root)]
+    if one.spec.url:
+        lines.append(f"  from         {one.spec.url}")
+    if one.spec.how:
+        lines.append(f"  how          {one.spec.how}")
+    lines.append(f"  licence      {one.spec.licence}")
+    return [*lines, f"  PROBLEM      {one.problem}"] if one.problem else lines
+
+
+def _role(spec: BenchmarkSpec, name: str) -> str:
+    if name in ("id_train", "id_test"):
+        return "ID"
+    near = ", near" if name in spec.near else ""
+    extra = ", extra" if name in {one.name for one in spec.extra} else ""
+    return f"OOD{near}{extra}"
+
+
+def _checksum(one: SetSpec, found: on_disk.Found) -> tuple[str, str]:
+    """The column of the table, and what to do."""
+    folder = found.path if found.path.is_dir() else found.path.parent
+    results = []
+    for name in dict.fromkeys(known.name for known in one.known):
+        path = folder / name
+        if not path.is_file():
+            continue
+        digest = file_digest(path)
+        notes = {k.sha256: k.note for k in one.known if k.name == name}
+        if digest in notes:
+            results.append(f"ok; {notes[digest]}" if notes[digest] else "ok")
+        elif found.place.kind == "tfds":
+            results.append("none recorded for this version")
+        else:
+            return f"{WRONG}: {name}", (
+                f"{path} has SHA-256 {digest}, expected {' or '.join(notes)}. Delete "
+                "it and get it again."
+            )
+    return ", ".join(results) or "none recorded", ""
+
+
+def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
+    """Returns the hexadecimal digest of a file."""
+    digest = hashlib.new(algorithm)
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,98 @@
+"""Which preprocessing a network meets on a benchmark."""
+
+from collections.abc import Sequence
+import dataclasses
+
+from jood._utils import unknown_name
+from jood.core.preprocessing import Preprocessing
+from jood.data.benchmarks.spec import BenchmarkSpec
+
+
+def choose(
+    spec: BenchmarkSpec, preprocessing: Preprocessing | str | None
+) -> Preprocessing:
+    """Returns a preprocessing by name, the network's own, or the benchmark's first.
+
+    Raises:
+      ValueError: the name is unknown.
+    """
+    known = spec.preprocessing
+    if preprocessing is None:
+        return next(iter(known.values()))
+    if isinstance(preprocessing, Preprocessing):
+        return preprocessing
+    if preprocessing not in known:
+        raise unknown_name.unknown(
+            f"preprocessing of {spec.name}", preprocessing, known
+        )
+    return known[preprocessing]
+
+
+def side(preprocessing: Preprocessing) -> int:
+    """Returns the side of the images that it makes, in pixels.
+
+    Raises:
+      ValueError: they are no squares of one size.
+    """
+    size = preprocessing.fixed_size
+    if size is None or size[0] != size[1]:
+        raise ValueError(
+            "a benchmark's images must be squares of one size: give the preprocessing "
+            f"a crop, or resize=(side, side); got {preprocessing}."
+        )
+    return size[0]
+
+
+def for_files(
+    spec: BenchmarkSpec,
+    preprocessing: Preprocessing | str | None,
+    image_size: int | None,
+) -> Preprocessing:
+    """Returns the preprocessing for images of any size.
+
+    Args:
+      spec: the benchmark.
+      preprocessing: as for `choose`; a network's own that neither resizes nor crops
+        takes this from the benchmark.
+      image_size: side of the network's images in pixels; None as the preprocessing
+        says. Another than that shows the network the same part of an image.
+
+    Raises:
+      ValueError: the images would not be squares of one size, or `image_size`
+        contradicts the network's own resizing.
+    """
+    chosen, own = choose(spec, preprocessing), choose(spec, None)
+    if chosen.resize is None and chosen.crop is None:
+        chosen = dataclasses.replace(
+            chosen, resize=own.resize, crop=own.crop, interpolation=own.interpolation
+        )
+        preprocessing = None  # the size is not the network's own
+    made = side(chosen)
+    if image_size is None or image_size == made:
+        return chosen
+    if isinstance(preprocessing, Preprocessing):
+        raise ValueError(
+            f"{image_size=}, but the preprocessing makes images of {made} pixels."
+        )
+    return _rescaled(chosen, image_size / made, image_size)
+
+
+def _rescaled(preprocessing: Preprocessing, scale: float, size: int) -> Preprocessing:
+    if preprocessing.crop is None:
+        return dataclasses.replace(preprocessing, resize=(size, size))
+    resize = preprocessing.resize
+    if isinstance(resize, tuple):
+        resize = (round(resize[0] * scale), round(resize[1] * scale))
+    elif resize is not None:
+        resize = round(resize * scale)
+    return dataclasses.replace(preprocessing, resize=resize, crop=size)
+
+
+def check_ood(spec: BenchmarkSpec, ood: Sequence[str]) -> None:
+    """Raises ValueError for a name that is no OOD set of the benchmark."""
+    known = [one.name for one in (*spec.ood, *spec.extra)]
+    for name in ood:
+        if name not in known:
+            raise unknown_name.unknown(f"OOD set of {spec.name}", name, known)
+    if not ood:
+        raise ValueError(f"ood must name at least one of {known}, or be None.")

@@ -1,0 +1,123 @@
+"""Gets sets: with TensorFlow Datasets, or from an archive whose digest is known.
+
+Everything else is got by hand; `SetSpec.how` says how.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import shutil
+import tarfile
+import urllib.request
+import zipfile
+
+import tqdm
+
+from jood.data.benchmarks import check
+from jood.data.benchmarks.set_spec import Archive
+
+DOWNLOADS = "downloads"  # below the data root; may be deleted when a set is there
+_TIMEOUT = 60  # seconds without an answer
+_CHUNK = 1 << 20
+
+
+def prepare_tfds(name: str, root: pathlib.Path) -> None:
+    """Downloads and prepares a TFDS data set as array_record below root/tfds.
+
+    Raises:
+      ValueError: TensorFlow is not installed.
+      OSError: TFDS could not do it; the message has its reason.
+    """
+    if not _has_tensorflow():
+        raise ValueError(
+            f"preparing {name} needs TensorFlow, reading it does not: "
+            "pip install 'jood[prepare]'."
+        )
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, data_dir=root / "tfds", file_format="array_record")
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # network, disk, checksums: TFDS has many kinds
+        raise OSError(
+            f"TFDS could not prepare {name}: {type(error).__name__}: {error}. It needs "
+            "the network and what pip install 'jood[prepare]' brings; or copy a "
+            f"prepared {name} to {root / 'tfds' / name}."
+        ) from error
+
+
+def _has_tensorflow() -> bool:
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def fetch(archive: Archive, root: pathlib.Path) -> pathlib.Path:
+    """Downloads an archive, checks it, and unpacks it below the data root.
+
+    A file that lies in root/downloads already, put there by hand or by an earlier
+    attempt, is checked and used.
+
+    Returns:
+      The folder where it was unpacked.
+
+    Raises:
+      OSError: it cannot be downloaded.
+      ValueError: it has another digest than it should, or cannot be unpacked.
+    """
+    path = root / DOWNLOADS / archive.name
+    if not path.is_file():
+        _download(archive, path)
+    algorithm, _, expected = archive.digest.partition(":")
+    found = check.file_digest(path, algorithm)
+    if found != expected:
+        raise ValueError(
+            f"{path} has {algorithm} {found}, expected {expected}: the download was "
+            "cut off, or the file has changed at its source. Delete it to try again."
+        )
+    folder = root / archive.into
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _unpack(path, folder)
+    except (tarfile.TarError, zipfile.BadZipFile) as error:
+        raise ValueError(f"cannot unpack {path} into {folder}: {error}.") from error
+    return folder
+
+
+def _unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
+    if tarfile.is_tarfile(path):
+        with tarfile.open(path) as tar:
+            tar.extractall(folder, filter="data")  # refuses paths outside the folder
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            file.extractall(folder)
+    else:
+        shutil.copyfile(path, folder / path.name)
+
+
+def _download(archive: Archive, path: pathlib.Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with contextlib.ExitStack() as stack:
+            answer = urllib.request.urlopen(archive.url, timeout=_TIMEOUT)
+            source = stack.enter_context(answer)
+            target = stack.enter_context(partial.open("wb"))
+            bar = stack.enter_context(
+                tqdm.tqdm(
+                    desc=archive.name,
+                    total=archive.size or None,
+                    unit="B",
+                    unit_scale=True,
+                    disable=None,
+                )
+            )
+            while chunk := source.read(_CHUNK):
+                bar.update(target.write(chunk))
+        partial.replace(path)
+    except OSError as error:
+        raise OSError(
+            f"cannot download {archive.url}: {error}. Without a network, get it "
+            f"elsewhere and put it at {path}."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,210 @@
+"""The papers' benchmarks: which sets, at which size, normalised how.
+
+Preprocessing is the benchmark's; a converted network that was trained with another
+mean and standard deviation brings its own. Where papers on one benchmark resize
+differently, each has its name: `benchmarks.get('imagenet', preprocessing='himplos')`.
+"""
+
+import dataclasses
+
+from jood.core.preprocessing import Preprocessing
+from jood.data.benchmarks import cifar_classes
+from jood.data.benchmarks import large_sets
+from jood.data.benchmarks import small_sets
+from jood.data.benchmarks.spec import BenchmarkSpec
+
+_CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_FITTED = "Detectors are fitted on ID training images only."
+
+# HIMPLoS, Sec. V-A: all images are resized to 32 x 32, as in KNN-OOD's code. SSOD,
+# App. A.3: to 224 x 224.
+_CIFAR_PREPROCESSING = {
+    "himplos": Preprocessing(_CIFAR_MEAN, _CIFAR_STD, resize=(32, 32)),
+    "ssod": Preprocessing(_CIFAR_MEAN, _CIFAR_STD, resize=(224, 224)),
+}
+# The first is how torchvision's networks are evaluated, and the code of MOS, KNN-OOD,
+# DICE and ReAct. The text of HIMPLoS has 256 x 256, that of Feature Sim 224 x 224.
+_IMAGENET_PREPROCESSING = {
+    "torchvision": Preprocessing(_MEAN, _STD, resize=256, crop=224),
+    "himplos": Preprocessing(_MEAN, _STD, resize=(256, 256), crop=224),
+    "feature_sim": Preprocessing(_MEAN, _STD, resize=(224, 224)),
+}
+_SQUARE = {"feature_sim": Preprocessing(_MEAN, _STD, resize=(224, 224))}
+
+_CIFAR_OOD = (
+    small_sets.SVHN,
+    small_sets.LSUN_C,
+    small_sets.LSUN_R,
+    small_sets.ISUN,
+    small_sets.TEXTURES,
+    small_sets.PLACES365,
+)
+_MOS_OOD = (
+    large_sets.INATURALIST,
+    large_sets.SUN,
+    large_sets.PLACES,
+    small_sets.TEXTURES,
+)
+
+
+_CIFAR10 = BenchmarkSpec(
+    name="cifar10",
+    title="CIFAR-10 against six far OOD sets, and further sets that are at hand",
+    id_train=small_sets.CIFAR10_TRAIN,
+    id_test=small_sets.CIFAR10_TEST,
+    ood=_CIFAR_OOD,
+    extra=(small_sets.CIFAR100_TEST, *small_sets.SMALL),
+    near=("cifar100_test",),
+    class_names=cifar_classes.CIFAR10,
+    num_classes=10,
+    preprocessing=_CIFAR_PREPROCESSING,
+    image_size=32,
+    protocol=f"CIFAR-10. {_FITTED}",
+    paper=(
+        "HIMPLoS, Table I; LFF, Table I. Feature Sim, Table 9, and SSOD, Table 2, "
+        "leave LSUN-R out"
+    ),
+)
+_CIFAR100 = dataclasses.replace(
+    _CIFAR10,
+    name="cifar100",
+    title="CIFAR-100 against six far OOD sets, and further sets that are at hand",
+    id_train=small_sets.CIFAR100_TRAIN,
+    id_test=small_sets.CIFAR100_TEST,
+    extra=(small_sets.CIFAR10_TEST, *small_sets.SMALL),
+    near=("cifar10_test",),
+    class_names=cifar_classes.CIFAR100,
+    num_classes=100,
+    protocol=f"CIFAR-100. {_FITTED}",
+)
+# The classes of ILSVRC 2012, as TFDS lists them.
+_WORDNET_1000 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
+_IMAGENET = BenchmarkSpec(
+    name="imagenet",
+    title="ImageNet-1k against MOS's four OOD sets, and near sets that are at hand",
+    id_train=large_sets.IMAGENET_TRAIN,
+    id_test=large_sets.IMAGENET_VAL,
+    ood=_MOS_OOD,
+    extra=(large_sets.SSB_HARD, large_sets.NINCO),
+    near=("ssb_hard", "ninco"),
+    class_names=(),
+    num_classes=1000,
+    classes_sha256=_WORDNET_1000,
+    preprocessing=_IMAGENET_PREPROCESSING,
+    image_size=224,
+    protocol=f"ImageNet-1k. {_FITTED}",
+    paper="Feature Sim, Table 1; HIMPLoS, Table II; SSOD, Table 1",
+)
+_NEAR = "Feature Sim, Table 14"
+# MCM's list, data/ImageNet100/class_list.txt.
+_WORDNET_100 = "03614d17127166823c69de1557967383bcf9fbabe3132f70540373919ecd5764"
+
+SPECS = (
+    _CIFAR10,
+    _CIFAR100,
+    dataclasses.replace(
+        _CIFAR10,
+        name="cifar10_near",
+        title="CIFAR-10 against CIFAR-100",
+        ood=(small_sets.CIFAR100_TEST,),
+        extra=(),
+        paper=_NEAR,
+    ),
+    dataclasses.replace(
+        _CIFAR100,
+        name="cifar100_near",
+        title="CIFAR-100 against CIFAR-10",
+        ood=(small_sets.CIFAR10_TEST,),
+        extra=(),
+        paper=_NEAR,
+    ),
+    _IMAGENET,
+    dataclasses.replace(
+        _IMAGENET,
+        name="imagenet_near",
+        title="ImageNet-1k against SSB-hard",
+        ood=(large_sets.SSB_HARD,),
+        extra=(),
+        near=("ssb_hard",),
+        paper=_NEAR,
+    ),
+    dataclasses.replace(
+        _IMAGENET,
+        name="imagenet_hard",
+        title="ImageNet-1k against ImageNet-O, OpenImage-O and two near sets",
+        ood=(
+            large_sets.IMAGENET_O,
+            large_sets.OPENIMAGE_O,
+            large_sets.SSB_HARD,
+            large_sets.NINCO,
+        ),
+        extra=(),
+        paper="SSOD, Table 3 (the mean of the far sets); Feature Sim, Table 14",
+    ),
+    dataclasses.replace(
+        _IMAGENET,
+        name="imagenet100",
+        title="ImageNet-100 against MOS's four OOD sets",
+        id_train=large_sets.IMAGENET100_TRAIN,
+        id_test=large_sets.IMAGENET100_VAL,
+        num_classes=100,
+        classes_sha256=_WORDNET_100,
+        extra=(),
+        near=(),
+        protocol=f"ImageNet-100. {_FITTED}",
+        paper="LFF, Table III",
+    ),
+    BenchmarkSpec(
+        name="waterbirds",
+        title="Waterbirds (r = 0.9) against spurious and non-spurious OOD sets",
+        id_train=large_sets.WATERBIRDS_TRAIN,
+        id_test=large_sets.WATERBIRDS_TEST,
+        ood=(
+            small_sets.SVHN,
+            small_sets.LSUN_R,
+            small_sets.ISUN,
+            large_sets.SPURIOUS_PLACES,
+        ),
+        near=("spurious_places",),
+        class_names=("landbird", "waterbird"),
+        num_classes=2,
+        preprocessing={
+            "spurious_ood": Preprocessing(_MEAN, _STD, resize=(256, 256), crop=224)
+        },
+        image_size=224,
+        protocol=(
+            f"Waterbirds, r = 0.9. {_FITTED} The mean of the far sets is that of the "
+            "non-spurious OOD."
+        ),
+        paper="Feature Sim, Tables 5 and 10, after Ming et al. (2022)",
+    ),
+    BenchmarkSpec(
+        name="coco_detection",
+        title="a detector's backbone: COCO against MOS's four OOD sets",
+        id_train=large_sets.COCO_TRAIN,
+        id_test=large_sets.COCO_VAL,
+        ood=_MOS_OOD,
+        near=(),
+        class_names=(),
+        labelled=False,
+        preprocessing=_SQUARE,
+        image_size=224,
+        protocol=f"COCO 2017, whole images, the detector's backbone. {_FITTED}",
+        paper="Feature Sim, Table 11; it gives no size: 224 x 224 as in its Sec. 6.1",
+    ),
+    BenchmarkSpec(
+        name="ade20k_segmentation",
+        title="a segmentation backbone: ADE20K against MOS's four OOD sets",
+        id_train=large_sets.ADE20K_TRAIN,
+        id_test=large_sets.ADE20K_VAL,
+        ood=_MOS_OOD,
+        near=(),
+        class_names=(),
+        labelled=False,
+        preprocessing=_SQUARE,
+        image_size=224,
+        protocol=f"ADE20K, whole images, the segmenter's backbone. {_FITTED}",
+        paper="Feature Sim, Table 11; it gives no size: 224 x 224 as in its Sec. 6.1",
+    ),
+)

@@ -1,0 +1,122 @@
+"""What is known of a set of images: its size, where it lies, where it comes from.
+
+A `SetSpec` is one split of one data set as a benchmark uses it. It opens nothing:
+`jood.data.benchmarks.on_disk` looks for it below the data root, `launch/prepare.py`
+says what is there and what is not. Paths are those of the repositories that the papers
+come from (ODIN, DICE, KNN-OOD, NPOS, MOS, OpenOOD), so a folder that was laid out for
+one of them serves as it is.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+
+KINDS = ("tfds", "folder", "npz", "svhn", "waterbirds")
+# Where those repositories keep their OOD sets below the data root.
+PREFIXES = (
+    "",
+    "ood_datasets",
+    "ood_data",
+    "small_OOD_dataset",
+    "ImageNet_OOD_dataset",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """One way in which a set may lie on disk.
+
+    Attributes:
+      kind: 'tfds', a data set as TFDS prepares it; 'folder', image files, below it at
+        any depth or in one folder per class; 'npz', an archive with the key `images`;
+        'svhn', the original .mat file; 'waterbirds', images with a metadata.csv.
+      path: below the data root, or below one of `PREFIXES` there.
+      split: of a TFDS data set or of metadata.csv, '' elsewhere.
+      classes: a file, below the data root, that lists the class folders to read, one
+        at the start of each line; '' reads all.
+    """
+
+    kind: str
+    path: str
+    split: str = ""
+    classes: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A file that the publisher offers and whose digest is known.
+
+    Attributes:
+      url: where it is.
+      digest: 'sha256:...' or 'md5:...', hexadecimal.
+      into: folder below the data root where it is unpacked, or where a file that is
+        no archive is put.
+      size: bytes, 0 if it is not known.
+    """
+
+    url: str
+    digest: str
+    into: str = ""
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        algorithm, _, value = self.digest.partition(":")
+        lengths = {"sha256": 64, "md5": 32}
+        if lengths.get(algorithm) != len(value):
+            raise ValueError(
+                "digest must be 'sha256:' and 64 or 'md5:' and 32 hexadecimal digits, "
+                f"got {self.digest!r}."
+            )
+
+    @property
+    def name(self) -> str:
+        """Returns the name of the file."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownFile:
+    """A file of a set whose content is known.
+
+    Attributes:
+      name: of the file, without its folder.
+      sha256: hexadecimal.
+      note: what this version is, where it is a part of the set; else ''.
+    """
+
+    name: str
+    sha256: str
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SetSpec:
+    """One set of images.
+
+    Attributes:
+      name: of its column in a table.
+      title: what it is, for people.
+      size: number of images that it should have; None where none is published.
+      places: how it may lie on disk; the first that is there is read.
+      url: where it comes from.
+      licence: the terms that its publisher states, or that none are stated.
+      how: what to do to get it, beyond following the link.
+      tfds: the TFDS data set that `launch/prepare.py` prepares for it, or ''.
+      archives: what `launch/prepare.py` downloads for it.
+      known: files whose content is known. Another content of these names is an
+        error, except in TFDS folders, which every version of TFDS writes anew.
+    """
+
+    name: str
+    title: str
+    size: int | None
+    places: Sequence[Place]
+    url: str
+    licence: str
+    how: str = ""
+    tfds: str = ""
+    archives: Sequence[Archive] = ()
+    known: Sequence[KnownFile] = ()

@@ -1,0 +1,72 @@
+"""Batches of a source on all devices, read and sent ahead, with a progress bar."""
+
+from collections.abc import Iterator
+import dataclasses
+
+import jax
+import tqdm
+
+from jood._utils import sharding
+from jood.core.batch import Batch
+from jood.data.pipeline import EvaluationBatches
+from jood.data.prefetch import Timed
+from jood.data.prefetch import prefetched
+from jood.data.sources import Source
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShardedBatches:
+    """Can be iterated again and again.
+
+    Attributes:
+      batches: on the host.
+      timed: them, measured.
+      mesh: of the devices.
+      what: says the progress bar.
+      disable: whether to draw none; None draws it on a terminal only.
+    """
+
+    batches: EvaluationBatches
+    timed: Timed
+    mesh: jax.sharding.Mesh
+    what: str
+    disable: bool | None
+
+    def __iter__(self) -> Iterator[Batch]:
+        sent = prefetched(
+            self.timed, lambda batch: sharding.shard_batch(batch, self.mesh)
+        )
+        return iter(
+            tqdm.tqdm(
+                sent,
+                desc=self.what,
+                unit="batch",
+                total=len(self.batches),
+                disable=self.disable,
+            )
+        )
+
+    def fingerprint(self) -> str:
+        """Returns that of the batches."""
+        return self.batches.fingerprint()
+
+
+def sharded(
+    source: Source,
+    batch_size: int,
+    *,
+    what: str = "",
+    workers: int = 0,
+    disable: bool | None = None,
+) -> ShardedBatches:
+    """Returns the batches of a source on all local devices.
+
+    Args:
+      source: of the images.
+      batch_size: images per step, over all devices.
+      what: to say in the progress bar.
+      workers: processes that read and decode images; 0 reads with threads.
+      disable: whether to draw no progress bar; None draws it on a terminal only.
+    """
+    every = EvaluationBatches(source, batch_size, workers=workers)
+    return ShardedBatches(every, Timed(every), sharding.data_mesh(), what, disable)

@@ -1,0 +1,188 @@
+"""Sources: random access to examples, as Grain reads them.
+
+An example is a dict {'image': uint8 [H, W, C], 'label': int}; OOD sets carry no
+label. It may also have a 'name', for errors, and has 'skipped', a text that says why,
+where a `Skipping` source put zeros in the place of an image that cannot be read. A
+source has `__len__` and `__getitem__` and nothing else, so anything from a list to a
+TFDS data source is one. With a method `fingerprint`, a text that other data do not
+have, features computed from it can be cached.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import functools
+import os
+import pathlib
+from typing import Any, Protocol
+import zipfile
+import zlib
+
+import numpy as np
+
+from jood._utils import fingerprinting
+from jood.data.sources import decoding
+
+
+class Source(Protocol):
+    """Random access to N examples."""
+
+    def __len__(self) -> int:
+        """Returns N."""
+
+    def __getitem__(self, index: Any, /) -> Mapping[str, Any]:
+        """Returns example `index`, 0 <= index < N."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Examples held in memory.
+
+    Attributes:
+      images: uint8 [N, H, W, C].
+      labels: int [N], or None for an OOD set.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise ValueError(
+                "images must be uint8 [N, H, W, C], got "
+                f"{self.images.dtype} {self.images.shape}."
+            )
+        if self.labels is None:
+            return
+        if np.shape(self.labels) != self.images.shape[:1]:
+            raise ValueError(
+                f"there must be one label per image, got labels {self.labels.shape} "
+                f"for {len(self.images)} images."
+            )
+        if not np.issubdtype(self.labels.dtype, np.integer):
+            raise ValueError(f"labels must be integers, got {self.labels.dtype}.")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        example: dict[str, Any] = {"image": self.images[index]}
+        if self.labels is not None:
+            example["label"] = np.int32(self.labels[index])
+        return example
+
+    def fingerprint(self) -> str:
+        """Returns the SHA-256 of images and labels."""
+        digest = fingerprinting.array_digest(images=self.images, labels=self.labels)
+        return f"sha256:{digest}"
+
+
+def npz(
+    path: str | os.PathLike[str], images: str = "images", labels: str | None = None
+) -> ArraySource:
+    """Reads arrays from a `.npz` archive.
+
+    Args:
+      path: the archive; nothing in it is unpickled.
+      images: key of uint8 [N, H, W, C].
+      labels: key of int [N]; None for an OOD set.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is no such archive, lacks a key, or holds other arrays than these.
+    """
+    path = pathlib.Path(path)
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no whole archive of named arrays")
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
+            missing = [k for k in (images, labels) if k and k not in archive.files]
+            if missing:
+                raise ValueError(f"it has no {missing}, only {sorted(archive.files)}")
+            found = [archive[key] for key in (images, labels) if key]
+        return ArraySource(*found)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"cannot read images from {path}: {str(error).rstrip('.')}. Expected a "
+            ".npz archive of uint8 [N, H, W, C], without pickled objects."
+        ) from error
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Skipping:
+    """A source whose unreadable images keep their place but do not count.
+
+    In their place stand zeros of the shape of the others and 'skipped', the name and
+    what is wrong. `EvaluationBatches` gives such rows mask 0 and lists them;
+    `training_batches` takes the next readable example instead.
+
+    Attributes:
+      source: whose images may raise `jood.data.sources.decoding.ImageError`.
+    """
+
+    source: Source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: Any) -> Mapping[str, Any]:
+        try:
+            return self.source[index]
+        except decoding.ImageError as error:
+            return {**self._blank, "skipped": f"{error.name}: {error.reason}"}
+
+    def fingerprint(self) -> str:
+        """Returns that of the source, and that unreadable images are skipped."""
+        return f"skipping unreadable images of {fingerprint(self.source)}"
+
+    @functools.cached_property
+    def _blank(self) -> dict[str, Any]:
+        """Zeros like the first example that can be read."""
+        errors = []
+        for index in range(len(self.source)):
+            try:
+                like = self.source[index]
+            except decoding.ImageError as error:
+                errors.append(f"{error.name}: {error.reason}")
+            else:
+                return {k: np.zeros_like(v) for k, v in like.items() if k != "name"}
+        raise ValueError(
+            f"none of the {len(errors)} images can be read; the first is {errors[0]}."
+        )
+
+
+def fingerprint(source: Source) -> str:
+    """Returns `source.fingerprint()`.
+
+    Raises:
+      ValueError: there is no such method.
+    """
+    if not hasattr(source, "fingerprint"):
+        raise ValueError(
+            "a feature cache is keyed by the data, but the source, a "
+            f"{type(source).__name__}, has no method fingerprint(). Give it "
+            "one, or name the data: jood.Fingerprinted(batches, "
+            "'which data, order, batch size')."
+        )
+    return source.fingerprint()
+
+
+def materialise(source: Source) -> ArraySource:
+    """Reads a source into memory, once, for small images that are used every epoch.
+
+    Raises:
+      ValueError: an image is unreadable, also if the source skips those; or they
+        differ in shape.
+    """
+    examples = [source[i] for i in range(len(source))]
+    skipped = [e["skipped"] for e in examples if "skipped" in e]
+    if skipped:
+        raise ValueError(
+            f"{len(skipped)} image(s) cannot be read, the first is {skipped[0]}. An "
+            "array has no place for them: read the source in batches, or mend it."
+        )
+    labels = None
+    if "label" in examples[0]:
+        labels = np.array([e["label"] for e in examples], np.int32)
+    return ArraySource(np.stack([e["image"] for e in examples]), labels)

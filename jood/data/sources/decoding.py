@@ -1,0 +1,187 @@
+"""From the bytes of an image file to pixels, or to an error that names the file.
+
+Whatever the file, the result is uint8 RGB, as torchvision's loader makes it with
+Pillow's `convert('RGB')`, and with that loader's choices: alpha is dropped and
+nothing is composited, the colour of a palette is what it is where the entry is
+transparent, and of an animation the first frame counts. Two departures:
+
+- An EXIF (or XMP) orientation is applied, as viewers do. torchvision ignores it.
+- Gray pixels of 16 bits are scaled, v / 257 rounded. `convert` would clip them at
+  255, so that nearly all become white. (Colours of 16 bits are cut to their high byte
+  by Pillow's own reader: at most 1 off.)
+"""
+
+from collections.abc import Iterator
+import contextlib
+import io
+import os
+import pathlib
+import struct
+from typing import Any
+import warnings
+
+import numpy as np
+from PIL import ExifTags
+from PIL import Image
+
+from jood.core.preprocessing import Preprocessing
+
+_TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_VERSION = 1  # raise it when a file gives other pixels than before
+# The cheap ones first. Not all that Pillow knows: for EPS it would run Ghostscript.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
+_PILLOW = r"PIL\."  # the modules whose warnings are silenced
+_METADATA_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error)
+
+
+class ImageError(ValueError):
+    """An image cannot be read; `jood.data.sources.Skipping` leaves those out.
+
+    Attributes:
+      name: of the file.
+      reason: what is wrong with it.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)  # so that it survives pickling
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return (
+            f"cannot read the image {self.name}: {self.reason}. Replace or delete it, "
+            "or leave such images out and count them: --corrupt=skip of the jobs, "
+            "jood.data.sources.Skipping(source) in Python."
+        )
+
+
+def decode(
+    data: bytes | str | os.PathLike[str],
+    name: str | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> np.ndarray:
+    """Decodes an image.
+
+    Args:
+      data: the content of an image file, or the path of one. What it is, is read from
+        the content; the suffix does not matter.
+      name: what to call it in errors; by default its path.
+      preprocessing: resizes and crops it, if given.
+
+    Returns:
+      uint8 [H, W, 3], read-only.
+
+    Raises:
+      ImageError: (a ValueError) the content is no image, truncated or corrupt, too
+        large to be trusted (Pillow's guard against decompression bombs), or of a kind
+        without agreed brightness (32 bits a pixel).
+      OSError: the file cannot be opened.
+    """
+    if not isinstance(data, bytes):
+        name, data = name or os.fspath(data), pathlib.Path(data).read_bytes()
+    with _named(name or f"({len(data)} bytes without a name)"):
+        return np.asarray(_decoded(data, preprocessing))
+
+
+def from_pillow(
+    image: Image.Image, name: str, preprocessing: Preprocessing | None = None
+) -> np.ndarray:
+    """Like `decode`, of an image that Pillow has opened; `name` is for errors."""
+    _silence_pillow()
+    with _named(name):
+        return np.asarray(_fitted(image, preprocessing))
+
+
+def version(preprocessing: Preprocessing | None) -> str:
+    """Returns a text that changes when the same files give other pixels."""
+    if preprocessing is None or preprocessing.resize is preprocessing.crop is None:
+        return f"decoded as {_VERSION}"
+    return (
+        f"decoded as {_VERSION}, resize={preprocessing.resize}, "
+        f"crop={preprocessing.crop}, {preprocessing.interpolation}"
+    )
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Turns whatever goes wrong with an image into an error that names it."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers raise nearly everything
+        raise ImageError(name, _reason(error)) from error
+
+
+def _decoded(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
+    _silence_pillow()
+    if not data:
+        raise ValueError("the file is empty")
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and file.width * file.height > limit:
+            # Of which Pillow only warns, below twice the limit.
+            raise ValueError(
+                f"it claims {file.width} x {file.height} pixels, which could be a "
+                f"decompression bomb (if not, raise PIL.Image.MAX_IMAGE_PIXELS={limit})"
+            )
+        return _fitted(file, preprocessing)
+
+
+def _fitted(file: Image.Image, preprocessing: Preprocessing | None) -> Image.Image:
+    file.load()
+    image = _as_rgb(file)
+    turn = _TURNS.get(_orientation(file))
+    if turn is not None:
+        image = image.transpose(turn)
+    return image if preprocessing is None else preprocessing.fit_pil(image)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ValueError(
+            f"its pixels are of mode {image.mode!r}, 32 bits, for which no range from "
+            "black to white is agreed; save it with 8 or 16 bits"
+        )
+    if "transparency" in image.info:  # `convert` would look for its colour
+        image = image.copy()
+        del image.info["transparency"]
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> Any:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except _METADATA_ERRORS:
+        return None  # broken metadata say nothing about the pixels
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"its content is of none of the formats {', '.join(_FORMATS)}"
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def _silence_pillow() -> None:
+    """Ignores the warnings that Pillow's modules issue, from now on.
+
+    They are about metadata (thousands of ImageNet's files have corrupt EXIF) or become
+    errors here. One filter for good: `warnings.catch_warnings` around every image would
+    change the filters of all threads, and make Python forget which warnings it showed.
+    """
+    for item in warnings.filters:
+        if item[0] == "ignore" and getattr(item[3], "pattern", None) == _PILLOW:
+            return
+    warnings.filterwarnings("ignore", module=_PILLOW)

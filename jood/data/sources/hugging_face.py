@@ -1,0 +1,109 @@
+"""A data set of the Hugging Face library `datasets`, if that is installed.
+
+    HuggingFaceSource(datasets.load_dataset('uoft-cs/cifar10', split='test'), 'img')
+
+Images are decoded as all others are (`jood.data.sources.decoding`), not by that
+library.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from jood.core.preprocessing import Preprocessing
+from jood.data.sources import decoding
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HuggingFaceSource:
+    """One split of a data set.
+
+    Attributes:
+      dataset: a `datasets.Dataset`, which is read at random.
+      image: name of the column of images, of the feature `datasets.Image`.
+      label: name of the column of integer labels; None for an OOD set.
+      preprocessing: resizes and crops the images, if given.
+    """
+
+    dataset: Any
+    image: str = "image"
+    label: str | None = "label"
+    preprocessing: Preprocessing | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the columns.
+
+        Raises:
+          ImportError: `datasets` is not installed.
+          ValueError: this is no such data set or one of the columns is missing or of
+            another kind.
+        """
+        try:
+            import datasets
+        except ImportError as error:
+            raise ImportError(
+                "HuggingFaceSource needs the library: pip install datasets."
+            ) from error
+        if not isinstance(self.dataset, datasets.Dataset):
+            raise ValueError(
+                "dataset must be a datasets.Dataset, one split that is not streamed, "
+                f"got {type(self.dataset).__name__}."
+            )
+        features = self.dataset.features
+        if not isinstance(features.get(self.image), datasets.Image):
+            raise ValueError(
+                f"the column {self.image!r} must hold images (datasets.Image); the "
+                f"columns are {dict(features)}. Name another, or "
+                "dataset.cast_column(name, datasets.Image())."
+            )
+        label = features.get(self.label)
+        integral = getattr(label, "dtype", "").startswith(("int", "uint"))
+        if self.label is not None and not integral:
+            raise ValueError(
+                f"the column {self.label!r} must hold integers; the columns are "
+                f"{dict(features)}. Name another, or label=None for an OOD set."
+            )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        row = self._undecoded[int(index)]
+        stored = row[self.image]
+        if stored is None:
+            raise decoding.ImageError(f"number {index} of the data set", "it is None")
+        name = stored["path"] or f"number {index} of the data set"
+        data = stored["path"] if stored["bytes"] is None else stored["bytes"]
+        example: dict[str, Any] = {
+            "image": decoding.decode(data, name, self.preprocessing)
+        }
+        if self.label is not None:
+            example["label"] = np.int32(row[self.label])
+        return example
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the labels, where the data set has them."""
+        label = None if self.label is None else self.dataset.features[self.label]
+        names = getattr(label, "names", None)
+        return names and tuple(names)
+
+    def fingerprint(self) -> str:
+        """Returns the library's own fingerprint: of the data and what was done to it.
+
+        The library has no public name for it; it keys its caches with it.
+        """
+        return (
+            f"hugging face {self.dataset._fingerprint}, {self.image} {self.label}, "
+            f"{decoding.version(self.preprocessing)}"
+        )
+
+    @functools.cached_property
+    def _undecoded(self) -> Any:
+        import datasets
+
+        keep = [name for name in (self.image, self.label) if name is not None]
+        columns = self.dataset.select_columns(keep).with_format(None)
+        return columns.cast_column(self.image, datasets.Image(decode=False))

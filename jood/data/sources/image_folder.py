@@ -1,0 +1,182 @@
+"""Image files below a folder: one folder per class, all together, or from a list.
+
+    ImageFolder('imagenet/val')                         # labels: sorted folder names
+    ImageFolder('textures', labelled=False)             # an OOD set, at any depth
+    ImageFolder('images_largescale', file_list='benchmark_imglist/test_imagenet.txt')
+
+The files are listed when the source is made and decoded when an example is read.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+import itertools
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jood.core.preprocessing import Preprocessing
+from jood.data.sources import decoding
+from jood.data.sources import file_lists
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageFolder:
+    """Images in files; a file's suffix, in any case, says that it is one.
+
+    Hidden files and folders are left out, links are followed. Examples are in the
+    order of their paths, or of the list.
+
+    Attributes:
+      folder: the images' root.
+      file_list: a text file that names images below the root, one a line, all or none
+        of them with a label after the last space: the lists of MOS ('path') and
+        OpenOOD ('path label'). Label -1, in every line, means that there are none.
+      preprocessing: resizes and crops the images. Without one that gives all images
+        one size, they can be read but not batched.
+      labelled: whether an example has the label of its folder, or of the list; None
+        decides by what is there.
+      folders: which folders below the root to read, in the order of their labels; by
+        default all, sorted. Not with a list.
+      class_names: one per label. Without `folders` and a list: the folders' names in
+        the order of their labels; other folders are refused, one may be missing.
+    """
+
+    folder: str | os.PathLike[str]
+    _: dataclasses.KW_ONLY
+    file_list: str | os.PathLike[str] | None = None
+    preprocessing: Preprocessing | None = None
+    labelled: bool | None = None
+    folders: Sequence[str] | None = None
+    class_names: Sequence[str] | None = None
+    paths: Sequence[str] = dataclasses.field(init=False, repr=False)
+    labels: np.ndarray | None = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Lists the files.
+
+        Raises:
+          FileNotFoundError: there is no such folder or list, or files of the list are
+            missing (the first few, and how many).
+          ValueError: there is no image; or folders, lists, labels and class names
+            contradict each other. The message says where.
+        """
+        root = pathlib.Path(self.folder)
+        if self.file_list is not None and self.folders is not None:
+            raise ValueError("give folders or file_list, not both.")
+        if self.file_list is not None:
+            paths, labels = file_lists.listed(root, pathlib.Path(self.file_list))
+            names = self.class_names
+        elif self.folders is not None:
+            lists = [file_lists.images(root, name) for name in self.folders]
+            paths = list(itertools.chain.from_iterable(lists))
+            labels = np.repeat(np.arange(len(lists)), [len(found) for found in lists])
+            names = self.class_names or self.folders
+        else:
+            paths = file_lists.images(root)
+            names, labels = None, None
+            if self.labelled is not False and _in_folders(root, paths):
+                names = self.class_names or _class_folders(root, paths)
+                labels = _folder_labels(root, paths, names)
+        if self.labelled and labels is None:
+            raise ValueError(
+                f"labelled=True, but the images of {root} have no labels: they are "
+                "neither in folders, one per class, nor in a list of 'path label'."
+            )
+        if self.labelled is False or labels is None:
+            names, labels = None, None
+        if names is not None and labels is not None:
+            _check_names(names, paths, labels, self.folders)
+        object.__setattr__(self, "paths", paths)
+        object.__setattr__(
+            self, "labels", None if labels is None else labels.astype(np.int32)
+        )
+        object.__setattr__(self, "class_names", names and tuple(names))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        path = os.path.join(self.folder, self.paths[index])
+        example: dict[str, Any] = {
+            "image": decoding.decode(path, preprocessing=self.preprocessing),
+            "name": path,
+        }
+        if self.labels is not None:
+            example["label"] = self.labels[index]
+        return example
+
+    def fingerprint(self) -> str:
+        """Returns a digest of names, labels, sizes and times of change of the files.
+
+        Their content is not read, which for ImageNet would take as long as an
+        evaluation: a copied set counts as another one, a changed file is noticed.
+        """
+        digest = hashlib.sha256()
+        for path in self.paths:
+            status = os.stat(os.path.join(self.folder, path))
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        if self.labels is not None:
+            digest.update(self.labels.tobytes())
+        return f"files:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
+
+
+def _in_folders(root: pathlib.Path, paths: Sequence[str]) -> bool:
+    """Whether the images lie in folders; raises ValueError if only some of them do."""
+    loose = [path for path in paths if "/" not in path]
+    if loose and len(loose) < len(paths):
+        raise ValueError(
+            f"{root} has images in folders and {len(loose)} beside them "
+            f"({file_lists.some(loose)}), so it is not clear whether the folders are "
+            "classes. Move those, or pass labelled=False to read all without labels, "
+            "folders=[...] or a file_list."
+        )
+    return not loose
+
+
+def _class_folders(root: pathlib.Path, paths: Sequence[str]) -> list[str]:
+    """The sorted names of the class folders; raises ValueError if one is empty."""
+    present = {path.split("/")[0] for path in paths}
+    with os.scandir(root) as entries:
+        found = {e.name for e in entries if e.is_dir() and e.name[0] != "."}
+    empty = sorted(found - present)
+    if empty:  # without it, the labels of the classes after it would move
+        raise ValueError(
+            f"class folders without images in {root}: {file_lists.some(empty)}. Delete "
+            "them, or pass class_names."
+        )
+    return sorted(present)
+
+
+def _folder_labels(
+    root: pathlib.Path, paths: Sequence[str], names: Sequence[str]
+) -> np.ndarray:
+    index = {name: label for label, name in enumerate(names)}
+    unknown = sorted({path.split("/")[0] for path in paths} - index.keys())
+    if unknown:
+        raise ValueError(
+            f"folders of {root} that are not in class_names: "
+            f"{file_lists.some(unknown)}. class_names are "
+            f"{file_lists.some(list(names))}."
+        )
+    return np.array([index[path.split("/")[0]] for path in paths])
+
+
+def _check_names(
+    names: Sequence[str],
+    paths: Sequence[str],
+    labels: np.ndarray,
+    folders: Sequence[str] | None,
+) -> None:
+    if folders is not None and len(names) != len(folders):
+        raise ValueError(
+            f"there must be one class name per folder, got {len(names)} names for "
+            f"{len(folders)} folders."
+        )
+    if labels.max() >= len(names):
+        raise ValueError(
+            f"labels must be below the number of class names, {len(names)}, got "
+            f"{labels.max()} for {paths[int(labels.argmax())]}."
+        )

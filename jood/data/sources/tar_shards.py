@@ -1,0 +1,130 @@
+"""Images in tar files, as WebDataset lays them out, read in any order.
+
+The headers are read once, when the source is made; an image is then one seek away.
+That needs plain tar files: a compressed one can only be read from its start.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import hashlib
+import os
+import pathlib
+import tarfile
+from typing import Any, NamedTuple
+
+from jood.core.preprocessing import Preprocessing
+from jood.data.sources import decoding
+from jood.data.sources import file_lists
+
+# The first bytes of what gzip, bzip2, xz and zstd write.
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+
+
+class _Member(NamedTuple):
+    shard: str
+    name: str
+    start: int  # of its content in the shard, in bytes
+    size: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TarShards:
+    """The images of some tar files, in their order.
+
+    What else lies in them (labels, captions) is left out.
+
+    Attributes:
+      shards: paths of tar files.
+      preprocessing: resizes and crops the images.
+      names: 'shard/member' of every image.
+      broken: by path, why a shard ends before its end or is no tar file; the images
+        before that place are there.
+    """
+
+    shards: Sequence[str]
+    preprocessing: Preprocessing | None = None
+    names: list[str] = dataclasses.field(init=False, repr=False)
+    broken: dict[str, str] = dataclasses.field(init=False, repr=False)
+    _members: list[_Member] = dataclasses.field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Reads the headers.
+
+        Raises:
+          OSError: a shard is missing or cannot be read.
+          ValueError: a shard is compressed, or there is no image in any.
+        """
+        members: list[_Member] = []
+        broken = {}
+        for shard in self.shards:
+            found, problem = _members(shard)
+            members += found
+            if problem:
+                broken[shard] = problem
+        if not members:
+            problem = next(iter(broken.values()), "")
+            raise ValueError(
+                f"there is no image in {file_lists.some(list(self.shards))}"
+                f"{problem and ': '}{problem}. Expected tar files of images, which end "
+                f"in {', '.join(sorted(file_lists.SUFFIXES))}."
+            )
+        object.__setattr__(self, "_members", members)
+        object.__setattr__(self, "names", [f"{m.shard}/{m.name}" for m in members])
+        object.__setattr__(self, "broken", broken)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        member = self._members[index]
+        with open(member.shard, "rb") as file:
+            file.seek(member.start)
+            data = file.read(member.size)
+        name = self.names[index]
+        image = decoding.decode(data, name, self.preprocessing)
+        return {"image": image, "name": name}
+
+    def fingerprint(self) -> str:
+        """Returns a digest of the members' names and places, and the shards' times."""
+        digest = hashlib.sha256()
+        for shard in self.shards:
+            status = os.stat(shard)
+            digest.update(f"{shard}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        for member in self._members:
+            digest.update(f"{member.name}\0{member.start}\0{member.size}\n".encode())
+        return f"tar:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
+
+
+def _members(shard: str) -> tuple[list[_Member], str]:
+    """The images of one tar file, and why it cannot be read further, or ''."""
+    found: list[_Member] = []
+    size = pathlib.Path(shard).stat().st_size
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            for member in archive:
+                start, length = member.offset_data, member.size
+                if not member.isfile() or not _is_image(member.name):
+                    continue
+                if start + length > size:
+                    return found, f"it is cut short in {member.name}"
+                found.append(_Member(shard, member.name, start, length))
+            end = archive.offset
+    except tarfile.TarError as error:
+        with open(shard, "rb") as file:
+            if file.read(6).startswith(_COMPRESSED):
+                raise ValueError(
+                    f"{shard} is compressed, so its images cannot be read one by one; "
+                    "decompress it (compression does not make images smaller)."
+                ) from None
+        return found, f"after {len(found)} image(s): {str(error).rstrip('.')}"
+    with open(shard, "rb") as file:  # `tarfile` takes any end for the end
+        file.seek(end)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            return found, f"after {len(found)} image(s): cut short or damaged"
+    return found, ""
+
+
+def _is_image(name: str) -> bool:
+    last = name.rsplit("/", 1)[-1]
+    suffix = os.path.splitext(last)[1].lower()
+    return suffix in file_lists.SUFFIXES and not last.startswith(".")

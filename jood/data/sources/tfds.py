@@ -1,0 +1,153 @@
+"""A data set that TensorFlow Datasets prepared, read without TensorFlow.
+
+    TfdsSource('data/tfds/cifar10/3.0.2', 'test')
+
+Random access needs the file format array_record. Images are decoded as all others
+are (`jood.data.sources.decoding`), so TFDS's own decoder and its wish for OpenCV do
+not come in.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jood.core.preprocessing import Preprocessing
+from jood.data.sources import decoding
+
+_INDEX_BYTES = 1 << 20  # at the end of a record file: 64 KiB follow on the index
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TfdsSource:
+    """One split of a prepared data set.
+
+    Attributes:
+      folder: of one version, with dataset_info.json; e.g. .../cifar10/3.0.2.
+      split: as TFDS writes it: 'test', 'train[:10%]', 'train+test'.
+      preprocessing: resizes and crops the images, if given.
+      image: name of the image's feature.
+      label: name of the class label's feature; None for an OOD set.
+    """
+
+    folder: str | os.PathLike[str]
+    split: str
+    _: dataclasses.KW_ONLY
+    preprocessing: Preprocessing | None = None
+    image: str = "image"
+    label: str | None = "label"
+
+    def __post_init__(self) -> None:
+        """Opens the data set.
+
+        Raises:
+          FileNotFoundError: the folder or one of the split's files is missing.
+          ValueError: it was prepared as another format; there is no such split or
+            feature (the message lists those that there are); the split is empty.
+        """
+        folder = pathlib.Path(self.folder)
+        if not (folder / "dataset_info.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} is no prepared TFDS data set: dataset_info.json is missing. "
+                "Name the folder of a version, such as tfds/cifar10/3.0.2."
+            )
+        info = self._builder.info
+        form = getattr(info.file_format, "value", info.file_format)
+        if form != "array_record":
+            raise ValueError(
+                f"{folder} was prepared as {form}, which cannot be read at random. "
+                "Prepare it again with --file_format=array_record."
+            )
+        kinds = {name: type(f).__name__ for name, f in info.features.items()}
+        for name, kind in ((self.image, "Image"), (self.label, "ClassLabel")):
+            if name is not None and kinds.get(name) != kind:
+                raise ValueError(
+                    f"{folder} has no feature {name!r} of kind {kind}, only {kinds}. "
+                    "Name it: image=..., label=... (None for no labels)."
+                )
+        try:
+            files = [i.filename for i in self._split.file_instructions]
+            count = self._split.num_examples
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"{folder} has no split {self.split!r} ({error}); it has "
+                f"{', '.join(info.splits)}."
+            ) from None
+        if not count:
+            raise ValueError(f"split {self.split!r} of {folder} is empty.")
+        missing = [file for file in files if not os.path.isfile(file)]
+        if missing:
+            raise FileNotFoundError(f"files of {folder} are missing: {missing}.")
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        record = self._records[int(index)]
+        example: dict[str, Any] = {
+            "image": decoding.decode(
+                record[self.image],
+                f"number {index} of {self.folder}, {self.split}",
+                self.preprocessing,
+            )
+        }
+        if self.label is not None:
+            example["label"] = np.int32(record[self.label])
+        return example
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the labels; None without labels."""
+        if self.label is None:
+            return None
+        return tuple(self._builder.info.features[self.label].names)
+
+    def fingerprint(self) -> str:
+        """Returns what tells this split from others, without reading the images.
+
+        The descriptions, and each record file's size and last MiB: there is the index
+        of its records, whose places change when the size of an image does.
+        """
+        digest = hashlib.sha256()
+        for name in ("dataset_info.json", "features.json"):
+            digest.update(pathlib.Path(self.folder, name).read_bytes())
+        for name in sorted({i.filename for i in self._split.file_instructions}):
+            size = os.path.getsize(name)
+            digest.update(f"{os.path.basename(name)} {size}\n".encode())
+            with open(name, "rb") as file:
+                file.seek(max(size - _INDEX_BYTES, 0))
+                digest.update(file.read())
+        info = self._builder.info
+        return (
+            f"tfds {info.name} {info.version} {self.split}, {len(self)} examples, "
+            f"{self.image} {self.label}, {digest.hexdigest()}, "
+            f"{decoding.version(self.preprocessing)}"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Fields only: a worker process opens the files itself."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    @functools.cached_property
+    def _builder(self) -> Any:
+        import tensorflow_datasets as tfds  # takes half a second
+
+        return tfds.builder_from_directory(os.fspath(self.folder))
+
+    @property
+    def _split(self) -> Any:
+        return self._builder.info.splits[self.split]
+
+    @functools.cached_property
+    def _records(self) -> Any:
+        import tensorflow_datasets as tfds
+
+        decoders = {self.image: tfds.decode.SkipDecoding()}
+        return self._builder.as_data_source(self.split, decoders=decoders)

@@ -1,0 +1,1 @@
+"""A detector in front of traffic: the jobs that fit it and that score files."""

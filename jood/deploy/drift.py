@@ -1,0 +1,130 @@
+"""Drift: whether a window of traffic still scores as the calibration images did.
+
+A detector judges one image; drift is a property of many. The scores of a window are
+compared with the calibration scores by the two-sample Kolmogorov-Smirnov test
+(SciPy's), whose p-value is small if the two do not come from one distribution, in
+whichever way they differ. It needs no labels and no OOD examples.
+
+Asking W windows gives W chances of a false alarm, so each is held against alpha / W
+(Bonferroni): traffic that does not drift has *any* window flagged with a probability
+of at most alpha, although all windows are compared with the same images.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from jood._utils import arguments
+
+_EXACT = 250_000  # up to this product of sizes the exact p-value is fast
+
+
+class Drift(NamedTuple):
+    """How a window's scores differ from the calibration scores.
+
+    Attributes:
+      first: place of the window's first score.
+      images: number of scores.
+      low, median, high: their quantiles at 5, 50 and 95 %.
+      below: the fraction of them below the threshold.
+      distance: Kolmogorov-Smirnov: the largest difference of the two distribution
+        functions, in [0, 1].
+      p_value: of such a distance, if nothing drifted.
+      drifted: whether p_value <= alpha / W.
+    """
+
+    first: int
+    images: int
+    low: float
+    median: float
+    high: float
+    below: float
+    distance: float
+    p_value: float
+    drifted: bool
+
+
+def compare(
+    scores: np.ndarray,
+    calibration: np.ndarray,
+    threshold: float,
+    alpha: float = 0.01,
+) -> Drift:
+    """Tests whether scores are distributed as the calibration scores.
+
+    Args:
+      scores: floating [n], of traffic.
+      calibration: floating [N], of held-out ID images (`Calibration.scores`).
+      threshold: γ (`Calibration.thresholds`).
+      alpha: probability of calling it drift if there is none, in (0, 1).
+
+    Returns:
+      A `Drift` with W = 1.
+
+    Raises:
+      ValueError: no score, one that is NaN, or alpha is out of range.
+    """
+    arguments.check_fraction("alpha", alpha)
+    scores, calibration = _checked(scores, "traffic"), _checked(calibration, "ID")
+    exact = scores.size * calibration.size <= _EXACT
+    found = stats.ks_2samp(scores, calibration, method="exact" if exact else "asymp")
+    low, median, high = np.quantile(scores, [0.05, 0.5, 0.95])
+    return Drift(
+        first=0,
+        images=scores.size,
+        low=float(low),
+        median=float(median),
+        high=float(high),
+        below=float(np.mean(scores < threshold)),
+        distance=float(found.statistic),
+        p_value=float(found.pvalue),
+        drifted=bool(found.pvalue <= alpha),
+    )
+
+
+def timeline(
+    scores: np.ndarray,
+    calibration: np.ndarray,
+    threshold: float,
+    window: int = 500,
+    alpha: float = 0.01,
+) -> list[Drift]:
+    """Tests the scores of traffic window by window, in their order.
+
+    Args:
+      scores: floating [n], in the order of time.
+      calibration: floating [N], of held-out ID images.
+      threshold: γ.
+      window: scores in a window; the last holds the rest as well, so that none is
+        short. Fewer scores than that make one window.
+      alpha: probability that any window is flagged if nothing drifts, in (0, 1).
+
+    Returns:
+      A `Drift` per window.
+
+    Raises:
+      ValueError: as `compare`, or window is below 1.
+    """
+    arguments.check_count("window", window)
+    arguments.check_fraction("alpha", alpha)
+    scores = _checked(scores, "traffic")
+    count = max(scores.size // window, 1)
+    ends = [window * (index + 1) for index in range(count - 1)] + [scores.size]
+    firsts = [0, *ends[:-1]]
+    return [
+        compare(scores[first:end], calibration, threshold, alpha / count)._replace(
+            first=first
+        )
+        for first, end in zip(firsts, ends, strict=True)
+    ]
+
+
+def _checked(scores: np.ndarray, whose: str) -> np.ndarray:
+    scores = np.asarray(scores)
+    if scores.ndim != 1 or not scores.size or np.isnan(scores).any():
+        raise ValueError(
+            f"{whose} scores must be a non-empty vector [n] without NaNs, got shape "
+            f"{scores.shape}, {int(np.isnan(scores).sum())} NaN(s)."
+        )
+    return scores

@@ -1,0 +1,241 @@
+"""Pictures of a detector at work: its scores, and how they change over time."""
+
+from collections.abc import Mapping, Sequence
+import math
+import textwrap
+
+from matplotlib import axes as axes_lib
+from matplotlib import figure
+from matplotlib import layout_engine
+from matplotlib import ticker
+import numpy as np
+
+from jood.deploy.drift import Drift
+from jood.detector.calibration import Calibration
+from jood.report import figures
+
+_ID, _MEDIAN = "#C8C8C8", "#909090"
+_TRAFFIC, _FLAGGED = figures.COLOURS[0], figures.COLOURS[4]
+_FEW = 20  # fewer scores than that are marks: as bars they would be all noise
+
+
+def histograms(
+    calibration: Calibration,
+    scores: Mapping[str, np.ndarray] | None = None,
+    titles: Mapping[str, str] | None = None,
+) -> figure.Figure:
+    """Draws the calibration scores, and those of traffic, a panel per detector.
+
+    The lowest and the highest 0.2 % of the scores are counted in the outermost bins,
+    so that one that is far off leaves room for the others. The number of bins is the
+    square root of the number of scores, 10 to 50. A few scores of traffic are marks.
+
+    Args:
+      calibration: of the detector; its thresholds are the dashed lines.
+      scores: floating [n] of traffic by detector name; None draws none.
+      titles: of panels by detector name, where it is not the name.
+    """
+    single = len(calibration.scores) == 1  # too narrow for a legend in one line
+    fig, panels = figures.grid(len(calibration.scores), 5.2, 3.7 if single else 3.2)
+    thresholds = calibration.thresholds()
+    for axis, (name, inside) in zip(panels, calibration.scores.items(), strict=True):
+        new = np.zeros(0) if scores is None else scores[name]
+        edges = _edges(inside, new, thresholds[name])
+        label = f"ID, to calibrate ({len(inside):,})"
+        axis.stairs(_shares(inside, edges), edges, fill=True, color=_ID, label=label)
+        if new.size:
+            _draw_traffic(axis, new, edges)
+        axis.axvline(
+            thresholds[name],
+            color=figures.GREY,
+            linestyle="--",
+            linewidth=1,
+            label=f"threshold, TPR {calibration.tpr:.4g}",
+        )
+        axis.set(yticks=[], ylim=(0, None))
+        _entitle(axis, (titles or {}).get(name, name), 55)
+        axis.set_xlabel("score (higher = more in-distribution)")
+        axis.set_ylabel("share of images")
+    handles, labels = panels[0].get_legend_handles_labels()
+    fig.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=1 if single else 3,
+        frameon=False,
+    )
+    return fig
+
+
+def timelines(
+    windows: Mapping[str, Sequence[Drift]],
+    calibration: Calibration,
+    titles: Mapping[str, str] | None = None,
+    window: int = 0,
+) -> figure.Figure:
+    """Draws how scores change over windows of traffic, two panels per detector.
+
+    Above: median and 5 to 95 % of the scores of each window, on the band of the
+    calibration scores; windows that drifted are marked. Below: the share that is
+    called OOD, and 1 - TPR, which ID traffic stays near.
+
+    Args:
+      windows: of `jood.deploy.drift.timeline`, by detector name.
+      calibration: of the detector.
+      titles: of panels by detector name, where it is not the name.
+      window: images that a window should have; the title says if there are fewer.
+    """
+    names = list(windows)
+    fig = figure.Figure(
+        figsize=(8.4, 4.6 * len(names)),
+        # Inches between panels: else titles touch the labels above them.
+        layout=layout_engine.ConstrainedLayoutEngine(h_pad=0.1),
+    )
+    panels = fig.subplots(
+        2 * len(names), 1, squeeze=False, height_ratios=[2, 1] * len(names)
+    )[:, 0]
+    thresholds = calibration.thresholds()
+    for name, top, bottom in zip(names, panels[::2], panels[1::2], strict=True):
+        _scores_over_time(top, windows[name], calibration.scores[name])
+        top.axhline(
+            thresholds[name],
+            color=figures.GREY,
+            linestyle="--",
+            linewidth=1,
+            label="threshold",
+        )
+        found = drift_in_words(windows[name], window)
+        _entitle(top, f"{(titles or {}).get(name, name)}: {found}", 100)
+        top.set_ylabel("score")
+        top.tick_params(labelbottom=False)
+        _share_over_time(bottom, windows[name], 1 - calibration.tpr)
+        for axis in (top, bottom):
+            last = windows[name][-1]
+            axis.set_xlim(0, last.first + last.images)
+            axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+            axis.spines[["top", "right"]].set_visible(False)
+    above, below = (axis.get_legend_handles_labels() for axis in panels[:2])
+    fig.legend(
+        above[0] + below[0],
+        above[1] + below[1],
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+    )
+    return fig
+
+
+def drift_in_words(windows: Sequence[Drift], window: int = 0) -> str:
+    """Returns how many windows drifted, and whether there is one for lack of images.
+
+    Args:
+      windows: of one detector.
+      window: images that a window should have.
+    """
+    drifted = sum(one.drifted for one in windows)
+    if len(windows) > 1:
+        return f"{drifted} of {len(windows):,} windows drifted"
+    found = "it drifted" if drifted else "no drift"
+    if windows[0].images < window:
+        return f"fewer images than --window={window}: one window, {found}"
+    return f"one window, {found}"
+
+
+def _edges(inside: np.ndarray, new: np.ndarray, threshold: float) -> np.ndarray:
+    """Bin edges that hold 99.6 % of the scores and the threshold."""
+    low, high = np.quantile(np.r_[inside, new], [0.002, 0.998])
+    low, high = min(low, threshold), max(high, threshold)
+    fewest = min([len(s) for s in (inside, new) if len(s) >= _FEW] or [0])
+    bins = min(max(round(math.sqrt(fewest)), 10), 50)
+    return np.linspace(low, high if high > low else low + 1, bins + 1)
+
+
+def _draw_traffic(axis: axes_lib.Axes, new: np.ndarray, edges: np.ndarray) -> None:
+    label = f"scored ({len(new):,})"
+    if len(new) >= _FEW:
+        axis.stairs(
+            _shares(new, edges), edges, color=_TRAFFIC, linewidth=1.6, label=label
+        )
+        return
+    axis.plot(
+        np.clip(new, edges[0], edges[-1]),
+        np.full(len(new), 0.04),
+        transform=axis.get_xaxis_transform(),  # the height is of the panel
+        linestyle="",
+        marker="^",
+        markersize=9,
+        markeredgecolor="white",
+        color=_TRAFFIC,
+        clip_on=False,
+        label=label,
+    )
+
+
+def _scores_over_time(
+    axis: axes_lib.Axes, windows: Sequence[Drift], inside: np.ndarray
+) -> None:
+    low, median, high = np.quantile(inside, [0.05, 0.5, 0.95])
+    axis.axhspan(low, high, color=_ID, alpha=0.5, linewidth=0, label="ID, 5 to 95 %")
+    axis.axhline(median, color=_MEDIAN, linewidth=1, label="ID, median")
+    middles = np.array([w.first + w.images / 2 for w in windows])
+    medians = np.array([w.median for w in windows])
+    spread = [
+        medians - [w.low for w in windows],
+        [w.high for w in windows] - medians,
+    ]
+    axis.errorbar(
+        middles,
+        medians,
+        np.maximum(spread, 0),
+        color=_TRAFFIC,
+        marker="o",
+        markersize=4 if len(windows) > 1 else 8,  # no line leads to a single point
+        linewidth=1.2,
+        label="window, 5 to 95 %",
+    )
+    drifted = np.array([w.drifted for w in windows])
+    axis.plot(
+        middles[drifted],
+        medians[drifted],
+        linestyle="",
+        marker="o",
+        markersize=7 if len(windows) > 1 else 11,
+        zorder=3,
+        color=_FLAGGED,
+        label="drifted",
+    )
+
+
+def _share_over_time(
+    axis: axes_lib.Axes, windows: Sequence[Drift], expected: float
+) -> None:
+    edges = [w.first for w in windows] + [windows[-1].first + windows[-1].images]
+    axis.stairs(
+        [w.below for w in windows],
+        edges,
+        fill=True,
+        color=_TRAFFIC,
+        alpha=0.6,
+        label="called OOD",
+    )
+    axis.axhline(
+        expected,
+        color="black",
+        linestyle=":",
+        linewidth=1.5,
+        zorder=3,  # in front of the bars
+        label="1 - TPR, near which ID stays",
+    )
+    axis.set(ylim=(0, 1), ylabel="called OOD", xlabel="image, in the order of traffic")
+
+
+def _entitle(axis: axes_lib.Axes, title: str, width: int) -> None:
+    """Sets a title of at most three lines: the text of a detector may be long."""
+    lines = textwrap.fill(title, width, max_lines=3, placeholder=" ...")
+    axis.set_title(lines, fontsize=10)
+
+
+def _shares(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The share of scores in each bin; what lies outside counts at the ends."""
+    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
+    return counts / max(len(scores), 1)

@@ -1,0 +1,406 @@
+"""`Detector`: a component, a network and what was learned, in one object.
+
+    detector = jood.Detector('fs_ta_energy', model, variables)
+    detector = detector.fit(train_batches)
+    scores = detector(images)                      # float32 [B], higher = more ID
+    detector = detector.calibrate(id_batches, tpr=0.95)
+    detector.is_ood(images); detector.save(path); jood.Detector.load(path)
+
+`fit` and `calibrate` return a new detector and leave the old one as it is.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
+import dataclasses
+import functools
+import os
+from typing import Any, NamedTuple, Self
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood._utils import compiling
+from jood.core import activations
+from jood.core import assumptions
+from jood.core import component as component_lib
+from jood.core import features as features_lib
+from jood.core import slot_rules
+from jood.core.activations import Activations
+from jood.core.backbones import Backbone
+from jood.core.backbones import channel_errors
+from jood.core.backbones.linen import Taps
+from jood.core.batch import Batch
+from jood.core.component import Component
+from jood.core.component import NotFittedError
+from jood.core.fitting import Restartable
+from jood.core.fitting import fit
+from jood.core.preprocessing import Preprocessing
+from jood.detector import exporting
+from jood.detector import saving
+from jood.detector.calibration import Calibration
+from jood.detector.calibration import images_needed
+from jood.methods import detector_text
+
+SINGLE = "score"  # the name under which a single score is calibrated
+
+
+class Output(NamedTuple):
+    """What one pass over a batch gives.
+
+    Attributes:
+      scores: float32 [B], or a dict of them for a bundle.
+      prediction: int32 [B], the class that the unmodified network answers.
+    """
+
+    scores: Any
+    prediction: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detector:
+    """Scores images with a network.
+
+    Attributes:
+      component: a `Component` that ends in a score, or its text (`jood.parse`).
+      model: any Linen module; `model.apply(variables, images)` gives logits.
+      variables: its parameters and statistics.
+      preprocessing: if given, images are uint8, brought to size and normalised by it;
+        else they are floating, as the network wants them.
+      class_names: one per class, to print predictions.
+      stages: module path by stage name; by default modules C2..C5.
+      head: module path of the classifier's Dense layer; None for a backbone without
+        one, which scores that read maps or the pooled last map can use.
+      fitted: what `fit` learned; None before.
+      calibration: what `calibrate` learned; None before.
+      image_shape: (H, W, C) of the images it was fitted or calibrated on.
+
+    Example:
+      >>> from jood import testing
+      >>> images, labels = testing.toy_images(32, seed=0)
+      >>> model, variables = testing.ToyNet(), testing.toy_variables()
+      >>> detector = Detector('react(q=0.9)|energy()', model, variables)
+      >>> detector = detector.fit([(images, labels)]).calibrate([images], tpr=0.95)
+      >>> detector(images).shape
+      (32,)
+      >>> unknown, _ = testing.toy_images(32, seed=1, ood=True)
+      >>> bool(detector.is_ood(unknown).all())
+      True
+    """
+
+    component: Component
+    model: nn.Module
+    variables: Mapping[str, Any]
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] | None = None
+    stages: Mapping[str, str] | None = None
+    head: str | None = "head"
+    fitted: tuple[Any, ...] | None = None
+    calibration: Calibration | None = None
+    image_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.component, str):
+            object.__setattr__(self, "component", detector_text.parse(self.component))
+        if self.component.slot not in ("score", "bundle"):
+            raise ValueError(
+                f"a detector must end in a score; {self.component.spec} ends in the "
+                f"slot {self.component.slot}. Add one: '...|energy()'."
+            )
+        if self.head is None:
+            slot_rules.check_without_head(self.component)
+
+    def __repr__(self) -> str:
+        """What it is, without its arrays."""
+        calibration = self.calibration
+        state = "fitted" if self.fitted is not None else "not fitted"
+        if not self.component.passes:
+            state = "nothing to fit"
+        if calibration is not None:
+            count = len(next(iter(calibration.scores.values())))
+            state += f", calibrated on {count:,} images, TPR {calibration.tpr:.4g}"
+        network = type(self.model).__name__
+        return f"Detector({self.component.spec!r}, {network}: {state})"
+
+    def fit(
+        self, batches: Iterable[Any], cache: str | os.PathLike[str] | None = None
+    ) -> Self:
+        """Returns a detector fitted on ID training data.
+
+        Args:
+          batches: an iterable that can be iterated again (a list, a pipeline) of
+            batches: {'image', 'label', 'mask'}, (images, labels) or images [B, H,
+            W, C]. Labels are needed by methods with class statistics only.
+          cache: folder that keeps penultimate features, for fits to come: of this
+            or other detectors, on the same data with the same network. A fit that
+            was interrupted goes on there. The batches must have a fingerprint (as
+            `EvaluationBatches` of an `ArraySource`, or `jood.Fingerprinted`).
+
+        Raises:
+          ValueError: no batch, images or labels that do not fit, NaNs; batches
+            without a fingerprint, to be cached.
+          OSError: the cache cannot be used.
+        """
+        shape = self.image_shape
+
+        def read(batch: Any) -> Batch:
+            nonlocal shape
+            batch = self.read_batch(batch)
+            shape = shape or batch.image.shape[1:]
+            return batch
+
+        source = Restartable(batches, read)
+        with channel_errors(), self._store(cache, source) as store:
+            fitted = fit(
+                self.component,
+                source,
+                observer=self._observer,
+                variables=self.variables,
+                cache=store,
+            )
+        return self._with(fitted=fitted, image_shape=shape)
+
+    def features(
+        self, batches: Iterable[Any], cache: str | os.PathLike[str] | None = None
+    ) -> Iterator[tuple[Activations, jax.Array]]:
+        """Yields records of penultimate features, without maps, batch by batch.
+
+        Args:
+          batches: as for `fit`.
+          cache: as for `fit`: the network runs on what is missing there only.
+
+        Yields:
+          Activations with labels and the runs that `component.edits` names, and the
+          mask float32 [B], which is 0 for padding.
+
+        Raises:
+          ValueError, OSError: as `fit`.
+        """
+        source = Restartable(batches, self.read_batch)
+        with channel_errors():
+            store = None if cache is None else self._opened(cache, source)
+            reader = features_lib.Reader(
+                self._observer, self.variables, source, source.first(), store
+            )
+            record = jax.jit(features_lib.kept)
+            for batch in reader:
+                yield record(reader.head, batch)
+
+    def __call__(self, images: Any) -> Any:
+        """Scores images [B, H, W, C]: float32 [B], or {name: [B]} for a bundle.
+
+        With a preprocessing that resizes or crops, they may be of another size, and a
+        list of uint8 [H, W, C] of different ones; see `jood.core.batch.as_batch`.
+
+        Raises:
+          NotFittedError: the component learns from data and `fit` was not called.
+          ValueError: images of wrong rank, dtype or channels, or with NaNs.
+        """
+        return self.run(images).scores
+
+    def run(self, images: Any) -> Output:
+        """Scores and classifies images in one pass; see `__call__` for errors."""
+        self._check_fitted()
+        return self._run(self.read_batch(images))
+
+    def _check_fitted(self) -> None:
+        if self.component.passes and self.fitted is None:
+            raise NotFittedError(
+                f"{self.component.spec} learns from data: call "
+                "detector = detector.fit(train_batches) before scoring."
+            )
+
+    def _run(self, batch: Batch) -> Output:
+        with channel_errors():
+            program = self._programs[compiling.holds_large(self.fitted)]
+            output, finite, violated = program(*self._on_device, batch.image)
+        activations.check_rows(np.asarray(finite), "features or scores")
+        assumptions.warn(violated)
+        return jax.device_get(output)
+
+    def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
+        """Returns a detector with a threshold γ that keeps `tpr` of ID images.
+
+        What exactly is promised of new images says `jood.detector.calibration`.
+
+        Args:
+          batches: held-out ID images, as for `fit`; neither those it was fitted on
+            nor those that the network was trained on.
+          tpr: fraction of ID images to keep, in (0, 1).
+
+        Raises:
+          ValueError: no batch, tpr out of range, or too few images for it.
+        """
+        images_needed(tpr)  # refuses a bad tpr before images are scored
+        parts: dict[str, list[np.ndarray]] = {}
+        shape = self.image_shape
+        for batch in batches:
+            batch = self.read_batch(batch)
+            shape = shape or batch.image.shape[1:]
+            keep = np.asarray(batch.mask) > 0
+            self._check_fitted()
+            for name, scores in _named(self._run(batch).scores).items():
+                parts.setdefault(name, []).append(scores[keep])
+        if not parts:
+            raise component_lib.empty_data_set("calibrate")
+        calibration = Calibration(
+            tpr, {name: np.sort(np.concatenate(s)) for name, s in parts.items()}
+        )
+        calibration.thresholds()  # refuses too few images now, not at the first one
+        return self._with(calibration=calibration, image_shape=shape)
+
+    @property
+    def threshold(self) -> Any:
+        """γ, or {name: γ} for a bundle; an image is OOD if its score is below it.
+
+        At most 1 - tpr of exchangeable ID images are, on average.
+        """
+        return self._like_scores(self._calibrated().thresholds())
+
+    def is_ood(self, images: Any) -> Any:
+        """Returns bool [B] (or {name: [B]}): score < γ. Raises NotFittedError."""
+        thresholds = self._calibrated().thresholds()
+        scores = _named(self(images))
+        return self._like_scores({n: s < thresholds[n] for n, s in scores.items()})
+
+    def p_values(self, images: Any) -> Any:
+        """Split-conformal p-values, float64 [B] (or {name: [B]}).
+
+        p = (1 + #{calibration scores <= S}) / (1 + n): calling OOD what has p <= α
+        raises a false alarm on at most α of exchangeable ID images.
+
+        Raises:
+          NotFittedError: the detector is not calibrated.
+        """
+        calibration = self._calibrated()
+        return self._like_scores(calibration.p_values(_named(self(images))))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the detector into a new folder; see `jood.detector.saving.save`."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        saving.save(path, **fields)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        image_shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        """Writes one file that scores images without jood.
+
+        See `jood.detector.exporting.export`.
+
+        Args:
+          path: a new file, usually '.zip'.
+          image_shape: (H, W, C) of the network's images; by default those it was
+            fitted or calibrated on.
+        """
+        self._check_fitted()
+        exporting.export(
+            path,
+            self._programs[True],
+            (self.variables, self.fitted or ()),
+            spec=self.component.spec,
+            preprocessing=self.preprocessing,
+            class_names=self.class_names,
+            calibration=self.calibration,
+            image_shape=image_shape or self.image_shape,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        model: nn.Module | None = None,
+        component: Component | None = None,
+    ) -> Self:
+        """Reads a detector; see `jood.detector.saving.load`."""
+        return cls(**saving.load(path, model, component))
+
+    def read_batch(self, batch: Any) -> Batch:
+        """Reads a batch as `fit` takes it; raises ValueError if it is refused."""
+        return self.backbone.checked(batch, self._num_classes)
+
+    def _with(self, **changes: Any) -> Self:
+        """A copy that shares the compiled programs; what is learned is an argument."""
+        other = dataclasses.replace(self, **changes)
+        other.__dict__["_programs"] = self._programs
+        return other
+
+    @functools.cached_property
+    def _num_classes(self) -> int | None:
+        return self.backbone.num_classes(self.variables)
+
+    @functools.cached_property
+    def backbone(self) -> Backbone:
+        """The network with its preprocessing, stages and head."""
+        taps = Taps(stages=self.stages, head=self.head)
+        return Backbone(self.model, self.preprocessing, taps)
+
+    def _opened(
+        self, folder: str | os.PathLike[str], source: Restartable
+    ) -> features_lib.Cache:
+        from jood.detector import feature_cache  # loads TensorStore, which is slow
+
+        edits = self.component.edits
+        return feature_cache.open_store(
+            folder, self.backbone, self.variables, edits, source
+        )
+
+    @contextlib.contextmanager
+    def _store(
+        self, folder: str | os.PathLike[str] | None, source: Restartable
+    ) -> Iterator[features_lib.Cache | None]:
+        """Where a fit keeps features: the given folder, a temporary one, nowhere."""
+        if folder is not None and self.component.passes:
+            yield self._opened(folder, source)
+        elif len(self.component.passes) > 1:
+            from jood.detector import feature_cache
+
+            with feature_cache.temporary(self.component.edits) as store:
+                yield store
+        else:
+            yield None
+
+    def _observer(self, variables: Any, batch: Batch) -> tuple[Activations, jax.Array]:
+        acts = self.backbone.observe(
+            variables, batch.image, self.component.edits, batch.label
+        )
+        return acts, batch.mask
+
+    @functools.cached_property
+    def _on_device(self) -> tuple[Any, Any]:
+        """Variables and fitted values, sent to the device once, not with each batch."""
+        return jax.device_put((self.variables, self.fitted or ()))
+
+    @functools.cached_property
+    def _programs(self) -> dict[bool, Callable[..., Any]]:
+        """The program, by whether what was fitted holds large arrays."""
+
+        def score(
+            variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
+        ) -> tuple[Output, jax.Array, dict[str, jax.Array]]:
+            acts = self.backbone.observe(variables, images, self.component.edits)
+            finite = jnp.isfinite(acts.penultimate).all(-1)
+            with assumptions.collected() as violated:
+                scores = self.component.apply(fitted, acts)
+            for score in jax.tree.leaves(scores):
+                finite &= jnp.isfinite(score)
+            return Output(scores, acts.prediction), finite, violated
+
+        return {False: compiling.jit(score), True: jax.jit(score)}
+
+    def _calibrated(self) -> Calibration:
+        if self.calibration is None:
+            raise NotFittedError(
+                "the detector has no threshold yet: call "
+                "detector = detector.calibrate(id_batches, tpr=0.95) first."
+            )
+        return self.calibration
+
+    def _like_scores(self, values: dict[str, Any]) -> Any:
+        return values if self.component.slot == "bundle" else values[SINGLE]
+
+
+def _named(scores: Any) -> dict[str, np.ndarray]:
+    return scores if isinstance(scores, dict) else {SINGLE: scores}

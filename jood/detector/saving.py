@@ -1,0 +1,260 @@
+"""A detector on disk: a folder of `detector.json` and `arrays.safetensors`.
+
+The JSON says everything in words (the component's text, the network, preprocessing,
+class names, thresholds, versions); the arrays are the network's variables, the
+fitted values and the calibration scores. Both carry a SHA-256, so that a truncated
+or edited file is refused, never half-read. A folder appears complete or not at all.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+from flax import linen as nn
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from safetensors import numpy as safetensors_numpy
+
+from jood import models
+from jood import version
+from jood._utils import atomic_files
+from jood._utils import checked_json
+from jood.core.component import Component
+from jood.core.preprocessing import Preprocessing
+from jood.detector.calibration import Calibration
+from jood.methods import detector_text
+from jood.models import check
+
+FORMAT, VERSION = "jood.Detector", 1
+JSON_NAME, ARRAYS_NAME = "detector.json", "arrays.safetensors"
+
+
+def save(
+    path: str | os.PathLike[str],
+    *,
+    component: Component,
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    preprocessing: Preprocessing | None,
+    class_names: tuple[str, ...] | None,
+    stages: Mapping[str, str] | None,
+    head: str | None,
+    fitted: tuple[Any, ...] | None,
+    calibration: Calibration | None,
+    image_shape: tuple[int, ...] | None,
+) -> None:
+    """Writes the fields of a `Detector` into a new folder.
+
+    Raises:
+      FileExistsError: the path exists already; nothing is overwritten.
+      ValueError: a fitted value is of a kind that cannot be stored.
+    """
+    path = pathlib.Path(path)
+    atomic_files.check_new(path)
+    flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    arrays = {f"variables/{k}": np.asarray(v) for k, v in flat.items()}
+    structure = None if fitted is None else _encode(fitted, "fitted", arrays)
+    if calibration is not None:
+        for name, scores in calibration.scores.items():
+            arrays[f"calibration/{name}"] = scores
+    bfloat16 = sorted(k for k, v in arrays.items() if v.dtype == jnp.bfloat16)
+    for name in bfloat16:  # safetensors' NumPy reader knows no bfloat16
+        arrays[name] = arrays[name].astype(np.float32)
+    blob = safetensors_numpy.save(
+        {k: np.asarray(v, order="C") for k, v in arrays.items()}
+    )
+    content: dict[str, Any] = {
+        "spec": component.spec,
+        "model": models.describe(model),
+        "model_class": type(model).__name__,
+        "stages": stages and dict(stages),
+        "head": head,
+        "image_shape": image_shape,
+        "preprocessing": preprocessing and dataclasses.asdict(preprocessing),
+        "class_names": class_names,
+        "fitted": structure,
+        "calibration": calibration
+        and {
+            "tpr": calibration.tpr,
+            "thresholds": calibration.thresholds(),
+            "images": {k: len(v) for k, v in calibration.scores.items()},
+            "promises": {k: v._asdict() for k, v in calibration.promises().items()},
+        },
+        "arrays": {
+            "file": ARRAYS_NAME,
+            "sha256": _sha256(blob),
+            "bfloat16": bfloat16,
+        },
+        "written_by": {"jood": version.VERSION, "jax": jax.__version__},
+    }
+    with atomic_files.atomic_folder(path) as partial:
+        (partial / ARRAYS_NAME).write_bytes(blob)
+        checked_json.write(partial / JSON_NAME, FORMAT, VERSION, content)
+
+
+def load(
+    path: str | os.PathLike[str],
+    model: nn.Module | None = None,
+    component: Component | None = None,
+) -> dict[str, Any]:
+    """Reads the fields of a `Detector` that `save` wrote.
+
+    Args:
+      path: the folder.
+      model: the network, for one that is not of `jood.models`; else it is built
+        from the folder.
+      component: the method, for one that is not jood's own; else it is parsed from
+        the folder.
+
+    Raises:
+      FileNotFoundError: the folder or one of its files is missing.
+      ValueError: a file is truncated or edited, the format is of another version,
+        or the arrays do not fit the model (all differences in one message).
+    """
+    path = pathlib.Path(path)
+    if path.is_file():
+        raise ValueError(
+            f"{path} is a file. If Detector.export wrote it, it runs by itself (python "
+            f"{path.name} IMAGE) and in jood.Scorer; here goes the folder that "
+            "launch/fit.py or Detector.save wrote."
+        )
+    for name in (JSON_NAME, ARRAYS_NAME):
+        if not (path / name).is_file():
+            raise FileNotFoundError(
+                f"{path} is no saved detector: {name} is missing. It needs "
+                f"{JSON_NAME} and {ARRAYS_NAME}, which launch/fit.py and Detector.save "
+                "write."
+            )
+    content = checked_json.read(
+        path / JSON_NAME,
+        FORMAT,
+        VERSION,
+        what="detector",
+        advice="Change the detector in Python and save it again.",
+    )
+    blob = (path / ARRAYS_NAME).read_bytes()
+    if _sha256(blob) != content["arrays"]["sha256"]:
+        raise ValueError(
+            f"{path / ARRAYS_NAME} is truncated or was changed: its SHA-256 is "
+            f"{_sha256(blob)[:12]}..., {JSON_NAME} says "
+            f"{content['arrays']['sha256'][:12]}.... Save the detector again."
+        )
+    try:
+        arrays = safetensors_numpy.load(blob)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"cannot read {path / ARRAYS_NAME}: {error}.") from None
+    for name in content["arrays"]["bfloat16"]:
+        arrays[name] = arrays[name].astype(jnp.bfloat16)
+    _check_description(model, content["model"], path)
+    model = model or _build(content, path)
+    if component is not None and component.spec != content["spec"]:
+        raise ValueError(
+            f"{path} holds {content['spec']}, not the given {component.spec}."
+        )
+    variables = {
+        k.removeprefix("variables/"): v
+        for k, v in arrays.items()
+        if k.startswith("variables/")
+    }
+    variables = traverse_util.unflatten_dict(variables, sep="/")
+    preprocessing = content["preprocessing"]
+    shape = content["image_shape"]
+    if shape is None and preprocessing:
+        shape = (64, 64, len(preprocessing["mean"]))
+    if shape is not None:  # else nothing says which images the network takes
+        check.check_variables(model, variables, shape, str(path))
+    calibration = None
+    if content["calibration"] is not None:
+        names = content["calibration"]["images"]
+        scores = {name: arrays[f"calibration/{name}"] for name in names}
+        calibration = Calibration(content["calibration"]["tpr"], scores)
+    fitted = content["fitted"]
+    return {
+        "component": component or detector_text.parse(content["spec"]),
+        "model": model,
+        "variables": variables,
+        "preprocessing": preprocessing and Preprocessing(**preprocessing),
+        "class_names": content["class_names"] and tuple(content["class_names"]),
+        "stages": content["stages"],
+        "head": content["head"],
+        "fitted": None if fitted is None else _decode(fitted, arrays),
+        "calibration": calibration,
+        "image_shape": content["image_shape"] and tuple(content["image_shape"]),
+    }
+
+
+def _check_description(
+    model: nn.Module | None, stored: dict[str, Any] | None, path: pathlib.Path
+) -> None:
+    """Raises ValueError if a model of ours is given that is not the stored one."""
+    if model is None or stored is None:
+        return
+    given = json.loads(json.dumps(models.describe(model) or {"family": "another"}))
+    differ = [
+        f"{key}: there {stored.get(key)!r}, given {given.get(key)!r}"
+        for key in sorted(stored.keys() | given.keys())
+        if stored.get(key) != given.get(key)
+    ]
+    if differ:
+        raise ValueError(
+            f"{path} was made for another architecture ({'; '.join(differ)})."
+        )
+
+
+def _build(content: dict[str, Any], path: pathlib.Path) -> nn.Module:
+    if content["model"] is None:
+        raise ValueError(
+            f"{path} was made with a {content['model_class']}, a model that is not of "
+            "jood.models: pass it, Detector.load(path, model=...)."
+        )
+    return models.build(content["model"])
+
+
+def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """Moves the arrays of a fitted value to `arrays`; returns its structure."""
+    if value is None:
+        return None
+    if type(value) is tuple or type(value) is list:
+        items = [_encode(v, f"{name}/{i}", arrays) for i, v in enumerate(value)]
+        return {type(value).__name__: items}
+    if type(value) is dict:
+        return {
+            "dict": {k: _encode(v, f"{name}/{k}", arrays) for k, v in value.items()}
+        }
+    array = np.asarray(value)
+    if array.dtype == object or isinstance(value, tuple | list | dict):
+        raise ValueError(
+            "fitted values must be tuples, lists, dicts and arrays, got "
+            f"{type(value).__name__} in {name}."
+        )
+    arrays[name] = array
+    return {"array": name}
+
+
+def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if value is None:
+        return None
+    ((kind, content),) = value.items()
+    if kind == "array":
+        return arrays[content]
+    if kind == "dict":
+        return {k: _decode(v, arrays) for k, v in content.items()}
+    items = [_decode(v, arrays) for v in content]
+    return tuple(items) if kind == "tuple" else items
+
+
+def _sha256(blob: bytes) -> str:
+    return hashlib.sha256(blob).hexdigest()
+
+
+def identity(folder: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a saved detector's description, which seals its arrays."""
+    path = pathlib.Path(folder) / JSON_NAME
+    return hashlib.sha256(path.read_bytes()).hexdigest()

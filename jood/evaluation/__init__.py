@@ -1,0 +1,1 @@
+"""Detectors on a benchmark: scores, checks before the run, selection, curves."""

@@ -1,0 +1,218 @@
+"""Curves of the papers' values on test sets: what they do to AUROC and ID accuracy.
+
+Feature Sim's Fig. 4 and 5 and Table 7 (λ, k), HIMPLoS's Fig. 6 and 7 (clip, masking
+fraction). They are there to be looked at: whoever chooses a value on them has chosen
+it on the test sets. `jood.select` chooses on Gaussian noise instead.
+"""
+
+from collections.abc import Mapping, Sequence
+import csv
+import dataclasses
+import io
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood import metrics
+from jood.core.activations import Activations
+from jood.core.fitting import Restartable
+from jood.data.benchmarks.spec import Benchmark
+from jood.data.pipeline import EvaluationBatches
+from jood.data.sources import Source
+from jood.data.sources.subset import Subset
+from jood.detector import Detector
+from jood.evaluation import paper_grids
+from jood.evaluation import selection
+from jood.methods import preset_values
+
+NAMES = ("k", "lambda", "mask", "clip")
+_K = (0.0, *paper_grids.K)
+
+
+class Sweep(NamedTuple):
+    """What is swept.
+
+    Attributes:
+      name: one of `NAMES`, or of an objective's values.
+      title: for people.
+      methods: texts by row name, in which `value` stands for what is swept.
+      rewrite: a text without a score, whose logits answer the ID task; '' if the
+        value does not touch them.
+      values: the grid.
+      usual: the paper's value for the benchmark and network, or None.
+    """
+
+    name: str
+    title: str
+    methods: Mapping[str, str]
+    rewrite: str
+    values: Sequence[float]
+    usual: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """What a sweep gave.
+
+    Attributes:
+      sweep: what was swept.
+      accuracy: fraction of ID test images classified rightly, by value; None where
+        the value does not touch the answer or the images carry no labels.
+      auroc: fractions by row, OOD set and value: {row: {set: [n]}}.
+      fpr95: likewise.
+    """
+
+    sweep: Sweep
+    accuracy: list[float] | None
+    auroc: Mapping[str, Mapping[str, list[float]]]
+    fpr95: Mapping[str, Mapping[str, list[float]]]
+
+    def mean(self, metric: str, row: str) -> np.ndarray:
+        """Returns 'auroc' or 'fpr95' of a row averaged over the sets, by value."""
+        found = {"auroc": self.auroc, "fpr95": self.fpr95}[metric][row]
+        return np.mean(list(found.values()), axis=0)
+
+
+def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
+    """Returns the papers' sweeps around the values of a benchmark and a network."""
+    usual = preset_values.values(benchmark, backbone)
+    k, clip, mask = usual["k"], usual["clip"], usual["mask"]
+    himplos = "feature_mask(q={})|react({})|prototype_smoothing()"
+    by_mask = himplos.format("value", clip)
+    by_clip = himplos.format(mask, "q=value")
+    fused = "fuse(feature_sim(), {}(), weights={})"
+    usually = fused.format("energy", usual["energy"])
+    name, _, number = clip.partition("=")
+    every = (
+        Sweep(
+            "k",
+            "Threshold Activation's k (Feature Sim, Fig. 5 and Table 7)",
+            {
+                "FS+TA": "ta(k=value)|feature_sim()",
+                "Energy+TA": "ta(k=value)|energy()",
+                "Energy+TA+FS": f"ta(k=value)|{usually}",
+            },
+            "ta(k=value)",
+            _K,
+            float(k),
+        ),
+        Sweep(
+            "lambda",
+            "The weight λ of the fused score (Feature Sim, Fig. 4)",
+            {
+                f"{title}+TA+FS": f"ta(k={k})|{fused.format(score, '(1, value)')}"
+                for title, score in (("Energy", "energy"), ("MSP", "msp"))
+            },
+            "",
+            paper_grids.LAMBDA,
+            None,
+        ),
+        Sweep(
+            "mask",
+            "HIMPLoS's masked fraction of the features (HIMPLoS, Fig. 7)",
+            {"HIMPLoS": f"{by_mask}|energy()"},
+            by_mask,
+            paper_grids.MASK,
+            float(mask),
+        ),
+        Sweep(
+            "clip",
+            "The clip, as a quantile of ID activations (HIMPLoS, Fig. 6)",
+            {"HIMPLoS": f"{by_clip}|energy()", "ReAct": "react(q=value)|energy()"},
+            by_clip,
+            paper_grids.CLIP,
+            float(number) if name == "q" else None,
+        ),
+    )
+    return {sweep.name: sweep for sweep in every}
+
+
+def run(
+    sweep: Sweep,
+    network: Detector,
+    benchmark: Benchmark,
+    *,
+    batch_size: int = 128,
+    most: int | None = None,
+) -> Curve:
+    """Scores the test sets for every value.
+
+    Args:
+      sweep: what is swept.
+      network: any detector with the network and its preprocessing.
+      benchmark: the sets.
+      batch_size: images per step.
+      most: test images per set, at even distances; None takes all.
+
+    Raises:
+      ValueError: an image cannot be read, or is one that the network refuses.
+    """
+
+    def batches(source: Source, most: int | None = None) -> Restartable:
+        if most is not None and most < len(source):
+            source = Subset(source, np.arange(most) * len(source) // most)
+        return Restartable(EvaluationBatches(source, batch_size), network.read_batch)
+
+    train = batches(benchmark.id_train)
+    inside = batches(benchmark.id_test, most)
+    outside = {name: batches(source, most) for name, source in benchmark.ood.items()}
+    points = [{"value": float(value)} for value in sweep.values]
+    bundle = ", ".join(f"{name!r}: {text!s}" for name, text in sweep.methods.items())
+    found = selection.candidates(
+        f"bundle(**{{{bundle}}})",
+        points,
+        network,
+        train,
+        inside,
+        *outside.values(),
+        read=lambda scores: jnp.stack([scores[n] for n in sweep.methods], axis=-1),
+    )
+    curves: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for metric, measure in (("auroc", metrics.auroc), ("fpr95", metrics.fpr_at_tpr)):
+        curves[metric] = {
+            row: {
+                name: [measure(one[0][:, i], one[1 + j][:, i]) for one in found]
+                for j, name in enumerate(outside)
+            }
+            for i, row in enumerate(sweep.methods)
+        }
+    accuracy = None
+    if sweep.rewrite and "label" in benchmark.id_test[0] and network.head is not None:
+        right = selection.candidates(
+            sweep.rewrite, points, network, train, inside, read=_right
+        )
+        accuracy = [float(one[0].mean()) for one in right]
+    return Curve(sweep, accuracy, curves["auroc"], curves["fpr95"])
+
+
+def as_csv(curves: Sequence[Curve]) -> str:
+    """Returns a line per value, row and OOD set."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    header = ["sweep", "value", "detector", "ood_set", "AUROC_percent"]
+    writer.writerow([*header, "FPR95_percent", "id_accuracy_percent"])
+    for curve in curves:
+        for row, sets in curve.auroc.items():
+            for name, aurocs in sets.items():
+                for i, value in enumerate(curve.sweep.values):
+                    accuracy = curve.accuracy[i] if curve.accuracy else None
+                    writer.writerow(
+                        [
+                            curve.sweep.name,
+                            value,
+                            row,
+                            name,
+                            f"{100 * aurocs[i]:.4f}",
+                            f"{100 * curve.fpr95[row][name][i]:.4f}",
+                            "" if accuracy is None else f"{100 * accuracy:.4f}",
+                        ]
+                    )
+    return stream.getvalue()
+
+
+def _right(acts: Activations) -> jax.Array:
+    """Whether the rewritten logits answer rightly, float32 [B]."""
+    labels: Any = acts.labels
+    return (acts.logits.argmax(-1) == labels).astype(jnp.float32)

@@ -1,0 +1,67 @@
+"""The selections that `--select` makes: TA's k and stage, λ, HIMPLoS's mask and clip.
+
+Each is the papers' own: a grid, and Gaussian noise to choose on. ID validation images
+are held out from the training set; no test set is read.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from jood.data.benchmarks.spec import Benchmark
+from jood.data.pipeline import EvaluationBatches
+from jood.data.sources.subset import hold_out
+from jood.detector import Detector
+from jood.evaluation import selection
+from jood.evaluation.selection import Selection
+
+# Feature Sim, Fig. 5 and Table 3: k around the 0.2 of the paper, each stage before
+# the last.
+K = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+# Feature Sim, Fig. 4: three orders of magnitude.
+LAMBDA = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+# HIMPLoS, Sec. V-F; the clip as a quantile, which fits any network.
+MASK = tuple(q / 10 for q in range(1, 10))
+CLIP = (0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
+
+HIMPLOS = "feature_mask(q=q)|react(q=clip)|prototype_smoothing()|energy()"
+
+
+def run(
+    network: Detector, benchmark: Benchmark, batch_size: int, seed: int = 0
+) -> dict[str, Selection]:
+    """Makes every selection.
+
+    Args:
+      network: any detector with the network and its preprocessing.
+      benchmark: whose ID training set is split into training and validation.
+      batch_size: images per step.
+      seed: of the noise.
+
+    Returns:
+      The curves by the name of the table's row that the best candidate becomes.
+    """
+    kept, held = hold_out(benchmark.id_train)
+    sets = (EvaluationBatches(kept, batch_size), EvaluationBatches(held, batch_size))
+
+    def select(method: str, grid: Mapping[str, Any]) -> Selection:
+        return selection.select(method, grid, network, *sets, seed=seed)
+
+    stages = _stages_before_last(network, benchmark.image_size)
+    ta = select("ta(k=k, stage=stage)|feature_sim()", {"k": K, "stage": stages})
+    best = ta.best.values
+    edit = f"ta(k={best['k']}, stage={best['stage']!r})"
+    fused = f"{edit}|fuse(feature_sim(), energy(), weights=(1, lam))"
+    return {
+        "FS+TA (selected)": ta,
+        "Energy+TA+FS (selected)": select(fused, {"lam": LAMBDA}),
+        "HIMPLoS (selected)": select(HIMPLOS, {"q": MASK, "clip": CLIP}),
+    }
+
+
+def _stages_before_last(network: Detector, size: int) -> tuple[str, ...]:
+    images = jax.ShapeDtypeStruct((1, size, size, 3), "float32")
+    observe = network.backbone.observe_normalised
+    acts = jax.eval_shape(observe, network.variables, images)
+    return tuple(sorted(acts.stages))[:-1]

@@ -1,0 +1,157 @@
+"""Whether detectors, a network and a benchmark fit together, before hours of work."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from jood.core import compose
+from jood.core import slot_rules
+from jood.core.backbones.linen import Taps
+from jood.core.backbones.linen import observe
+from jood.core.component import Component
+from jood.core.ood_head import COLLECTION as OOD_HEAD
+from jood.data.benchmarks.spec import Benchmark
+from jood.methods import detector_text
+
+
+class _Classes(Protocol):
+    """A benchmark, or the training data of one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+
+def check_classes(
+    model: nn.Module, class_names: Sequence[str] | None, benchmark: _Classes
+) -> None:
+    """Finds out whether a network's classes are those of a benchmark, in its order.
+
+    Args:
+      model: whose `num_classes` is compared, if it says.
+      class_names: of the network; None if unknown.
+      benchmark: or its training data; labels are places in its class names.
+
+    Raises:
+      ValueError: another number of classes, or the same names in another order.
+    """
+    wanted = benchmark.class_names
+    classes = getattr(model, "num_classes", None)
+    if wanted and classes and classes != len(wanted):
+        raise ValueError(
+            f"the network has {classes} classes, but {benchmark.name} has "
+            f"{len(wanted)}: it was not trained on it. (launch/train.py --new_head "
+            "trains it further with a new classifier.)"
+        )
+    if class_names and set(class_names) == set(wanted) and tuple(class_names) != wanted:
+        raise ValueError(
+            f"the network's classes are those of {benchmark.name} in another order "
+            f"({', '.join(class_names[:3])}, ... there, {', '.join(wanted[:3])}, ... "
+            "here), so its answers would be misread. Convert it with the order of its "
+            "own training."
+        )
+
+
+def head(model: nn.Module) -> str | None:
+    """Returns where the classifier is; a backbone of 0 classes has none."""
+    return "head" if getattr(model, "num_classes", 1) else None
+
+
+def parse(
+    detectors: Mapping[str, str], benchmark: Benchmark, backbone: str = ""
+) -> dict[str, Component]:
+    """Returns the components of texts by name, with a benchmark's values."""
+    return {
+        name: detector_text.parse(text, benchmark.name, backbone)
+        for name, text in detectors.items()
+    }
+
+
+def possible(
+    detectors: Mapping[str, str],
+    benchmark: Benchmark,
+    model: nn.Module,
+    variables: Mapping[str, Any],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns the detectors that a network can be asked, and why not the others.
+
+    All, but for what reads a classifier or an OOD head that the network has not.
+
+    Args:
+      detectors: texts by name.
+      benchmark: whose values presets take.
+      model: the network.
+      variables: its parameters and statistics.
+
+    Returns:
+      Texts by name, and reasons by name.
+    """
+    kept, out = dict(detectors), {}
+    for name, part in parse(detectors, benchmark).items():
+        if head(model) is None and slot_rules.reads_classifier(part):
+            out[name] = "the network has no classifier"
+        elif OOD_HEAD in part.reads and OOD_HEAD not in variables:
+            out[name] = "the network has no OOD head, which --objective=ssod trains"
+    for name in out:
+        del kept[name]
+    return kept, out
+
+
+def check(
+    detectors: Mapping[str, str],
+    benchmark: Benchmark,
+    model: nn.Module,
+    backbone: str = "",
+    variables: Mapping[str, Any] | None = None,
+) -> None:
+    """Finds out, before hours of training, whether detectors fit a network.
+
+    Args:
+      detectors: texts by name.
+      benchmark: whose values presets take.
+      model: the network.
+      backbone: its name, for presets that have values for it.
+      variables: of the network, if it is trained already; None takes those that the
+        model begins with, which hold no OOD head.
+
+    Raises:
+      ValueError: a text cannot be read, does not end in a score, or reads what the
+        network lacks (a stage, an OOD head); the message says which.
+    """
+    size = benchmark.image_size
+    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    if variables is None:
+        variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    labels = jax.ShapeDtypeStruct((2,), jnp.int32)
+
+    parts = parse(detectors, benchmark, backbone)
+    compose.bundle(**parts)  # refuses what does not end in a score
+    taps = Taps(head=head(model))
+    for component in parts.values():
+        if taps.head is None:
+            slot_rules.check_without_head(component)
+
+    for component in parts.values():
+
+        def run(
+            variables: Any, images: Any, labels: Any, component: Component = component
+        ) -> Any:
+            acts = observe(
+                model,
+                variables,
+                images,
+                edits=component.edits,
+                labels=labels,
+                taps=taps,
+            )
+            if not component.passes:
+                return component.apply((), acts)
+            statistic = component.passes[0](())
+            return statistic.update(statistic.init(acts), acts, jnp.ones(2))
+
+        jax.eval_shape(run, dict(variables), images, labels)

@@ -1,0 +1,202 @@
+"""Many candidates of one method in one program: the engine of `jood.select`.
+
+A text with free names is a function of their values. Numbers may be traced; then
+candidates that differ in nothing else are vectorised with `vmap`: what does not
+depend on the swept value (the layers before Threshold Activation, say) is computed
+once for all of them, and nothing is compiled again. Values that must be known while
+tracing (a stage's name, a k, what steers Python) make programs of their own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood._utils import compiling
+from jood.core import component as component_lib
+from jood.core.activations import Activations
+from jood.core.component import Component
+from jood.methods import detector_text
+
+AT_ONCE = 12  # candidates in one program: bounds the memory of their edited runs
+MEMORY = 1 << 29  # bytes that what they learn may take together
+
+Values = Mapping[str, Any]
+# (component, variables, batch) -> activations and mask, float32 [B]; runs under jit.
+Look = Callable[[Component, Any, Any], tuple[Activations, jax.Array]]
+Read = Callable[[Any], jax.Array]  # what a component gives -> [B, ...]; under jit
+
+
+def scores(
+    method: str,
+    points: Sequence[Values],
+    look: Look,
+    variables: Any,
+    train: Iterable[Any],
+    *sources: Iterable[Any],
+    read: Read = lambda scores: scores,
+) -> list[list[np.ndarray]]:
+    """Fits every candidate and scores every source with it.
+
+    Args:
+      method: a text with free names.
+      points: their values, one mapping per candidate.
+      look: how a batch becomes activations with the edits that a component asks for.
+      variables: what `look` gets beside the batch, a pytree.
+      train: batches to fit on; can be iterated again.
+      *sources: batches to score; can be iterated again.
+      read: what of a candidate's result is kept, an array [B, ...].
+
+    Returns:
+      Per candidate, per source: float32 [N], padded rows left out; [N, ...] as `read`
+      gives it.
+    """
+    found: list[list[np.ndarray]] = [[] for _ in points]
+    for names, group in _groups(
+        points, _at_once(method, points[0], look, variables, train)
+    ):
+        chosen = [points[i] for i in group]
+        try:
+            results = _together(
+                method, chosen, names, look, variables, train, sources, read
+            )
+        except (
+            jax.errors.ConcretizationTypeError,  # a value steers Python,
+            jax.errors.TracerArrayConversionError,  # or NumPy,
+            _DifferentShapesError,  # or what is learned has another size
+        ):
+            results = [
+                result
+                for values in chosen
+                for result in _together(
+                    method, [values], (), look, variables, train, sources, read
+                )
+            ]
+        for index, result in zip(group, results, strict=True):
+            found[index] = result
+    return found
+
+
+class _DifferentShapesError(Exception):
+    """Candidates learn values of different shapes, which cannot be stacked."""
+
+
+def _at_once(
+    method: str, values: Values, look: Look, variables: Any, train: Iterable[Any]
+) -> int:
+    """How many candidates fit into `MEMORY` while they are fitted side by side."""
+    component = detector_text.parse(method, variables=values)
+    if not component.passes:
+        return AT_ONCE
+
+    def init(variables: Any, batch: Any) -> Any:
+        acts, _ = look(component, variables, batch)
+        return component.passes[0](()).init(acts)
+
+    for batch in train:
+        state = jax.eval_shape(init, variables, batch)
+        leaves = jax.tree.leaves(state)
+        size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+        return max(min(AT_ONCE, MEMORY // max(size, 1)), 1)
+    raise component_lib.empty_data_set("fit")
+
+
+def _groups(
+    points: Sequence[Values], at_once: int
+) -> list[tuple[tuple[str, ...], list[int]]]:
+    """Candidates that differ in floats only, at most `at_once` of them together."""
+    members: dict[Any, list[int]] = {}
+    for index, values in enumerate(points):
+        key = tuple((k, None if isinstance(v, float) else v) for k, v in values.items())
+        members.setdefault(key, []).append(index)
+    return [
+        (
+            tuple(k for k, v in points[group[0]].items() if isinstance(v, float)),
+            group[start : start + at_once],
+        )
+        for group in members.values()
+        for start in range(0, len(group), at_once)
+    ]
+
+
+def _together(
+    method: str,
+    points: Sequence[Values],
+    traced: tuple[str, ...],
+    look: Look,
+    variables: Any,
+    train: Iterable[Any],
+    sources: Sequence[Iterable[Any]],
+    read: Read,
+) -> list[list[np.ndarray]]:
+    """Candidates that differ in the values of `traced` only; see `scores`."""
+    components = [detector_text.parse(method, variables=values) for values in points]
+    numbers = {name: jnp.array([v[name] for v in points]) for name in traced}
+    numbers["index"] = jnp.arange(len(points))  # so that there is an axis to map over
+    static = {k: v for k, v in points[0].items() if k not in traced}
+
+    def build(own: dict[str, jax.Array]) -> Component:
+        given = {name: own[name] for name in traced}
+        return detector_text.parse(method, variables={**static, **given})
+
+    fitted: list[tuple[Any, ...]] = [() for _ in points]
+    for j in range(len(components[0].passes)):
+
+        def init(variables: Any, batch: Any, own: Any, fit: Any, j: int = j) -> Any:
+            component = build(own)
+            return component.passes[j](fit).init(look(component, variables, batch)[0])
+
+        def update(
+            state: Any, variables: Any, batch: Any, own: Any, fit: Any, j: int = j
+        ) -> Any:
+            component = build(own)
+            acts, mask = look(component, variables, batch)
+            return component.passes[j](fit).update(state, acts, mask)
+
+        start = compiling.jit(jax.vmap(init, in_axes=(None, None, 0, 0)))
+        step = compiling.jit(jax.vmap(update, in_axes=(0, None, None, 0, 0)))
+        stacked, state = _stack(fitted), None
+        for batch in train:
+            if state is None:
+                state = start(variables, batch, numbers, stacked)
+            state = step(state, variables, batch, numbers, stacked)
+        if state is None:
+            raise component_lib.empty_data_set("fit")
+        states = jax.device_get(state)
+        fitted = [
+            (*fit, component.passes[j](fit).finalize(_item(states, i)))
+            for i, (component, fit) in enumerate(zip(components, fitted, strict=True))
+        ]
+
+    def score(variables: Any, batch: Any, own: Any, fit: Any) -> Any:
+        component = build(own)
+        acts, mask = look(component, variables, batch)
+        return read(component.apply(fit, acts)), mask
+
+    every = jax.vmap(score, in_axes=(None, None, 0, 0), out_axes=(0, None))
+    program = (jax.jit if compiling.holds_large(fitted) else compiling.jit)(every)
+    stacked = _stack(fitted)
+    results: list[list[np.ndarray]] = [[] for _ in points]
+    for source in sources:
+        parts = []
+        for batch in source:
+            values, mask = jax.device_get(program(variables, batch, numbers, stacked))
+            parts.append(values[:, mask > 0])
+        if not parts:
+            raise component_lib.empty_data_set("select")
+        for result, row in zip(results, np.concatenate(parts, axis=1), strict=True):
+            result.append(row)
+    return results
+
+
+def _stack(fitted: Sequence[tuple[Any, ...]]) -> Any:
+    if len({tuple(np.shape(x) for x in jax.tree.leaves(one)) for one in fitted}) > 1:
+        raise _DifferentShapesError
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *fitted)
+
+
+def _item(states: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], states)

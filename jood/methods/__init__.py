@@ -1,0 +1,1 @@
+"""The methods of the field: transforms and scores, their texts and presets."""

@@ -1,0 +1,220 @@
+"""A detector as text, and back: `parse('ta(k=0.2)|feature_sim()')`.
+
+The grammar is a small part of Python's: calls with literal arguments, `|` for
+`chain`, and the names of presets. The text is read with `ast` and never evaluated,
+so it is safe to take from a flag, a table or a file. `component.spec` is the
+inverse.
+
+    ta(k=0.2) | feature_sim()
+    fuse(ta(k=0.2)|feature_sim(), ta(k=0.2)|energy(), weights=(1, 0.016))
+    bundle(baseline=msp(), ours=fs_ta_energy)
+"""
+
+import ast
+from collections.abc import Callable, Mapping
+import difflib
+from typing import Any, NamedTuple
+
+from jood._utils import call_text
+from jood.core import compose
+from jood.core.component import Component
+from jood.methods import presets
+from jood.methods import scores
+from jood.methods import transforms
+
+MAX_LENGTH = 20_000  # characters; a bundle of fifty fused detectors is about 5,000
+
+_COMBINATORS: dict[str, Callable[..., Component]] = {
+    "bundle": compose.bundle,
+    "chain": compose.chain,
+    "fuse": compose.fuse,
+}
+
+
+def factories() -> dict[str, Callable[..., Component]]:
+    """Returns every component factory by name, from `transforms` and `scores`."""
+    return {
+        name: getattr(module, name)
+        for module in (transforms, scores)
+        for name in module.__all__
+    }
+
+
+class _Context(NamedTuple):
+    """What names in a text mean: whose presets' values, and free variables."""
+
+    benchmark: str
+    backbone: str
+    variables: Mapping[str, Any]
+
+
+def parse(
+    text: str,
+    benchmark: str = presets.DEFAULT,
+    backbone: str = "",
+    variables: Mapping[str, Any] | None = None,
+) -> Component:
+    """Returns the component that a text describes.
+
+    Args:
+      text: see the module's docstring. A name without parentheses is a preset, or
+        a factory called without arguments.
+      benchmark: whose values a preset takes.
+      backbone: the network whose values a preset takes, such as 'resnet18_cifar'.
+      variables: values of free names in arguments: 'ta(k=k)' with {'k': 0.2}. They
+        may be traced.
+
+    Returns:
+      The component; `parse(component.spec)` gives it again.
+
+    Raises:
+      ValueError: the text is no such expression, a name is unknown (the nearest
+        ones are listed), or arguments do not fit (the signature is given).
+
+    Example:
+      >>> component = parse('react(q=0.9) | energy()')
+      >>> component.spec
+      'react(q=0.9)|energy(T=1.0)'
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"expected the text of a detector, got {text!r}.")
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"a spec has at most {MAX_LENGTH} characters.")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        return _component(tree, _Context(benchmark, backbone, variables or {}))
+    except SyntaxError as error:
+        raise ValueError(
+            f"cannot read {text!r}: {error.msg} at character {error.offset}. "
+            "Expected e.g. 'react(q=0.9)|energy()'."
+        ) from None
+    except (RecursionError, MemoryError):
+        raise ValueError("cannot read a spec that is nested this deeply.") from None
+
+
+def free_names(text: str) -> set[str]:
+    """Returns the names in a text that are neither a method's nor a preset's.
+
+    Example:
+      >>> free_names('ta(k=k)|energy()')
+      {'k'}
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except SyntaxError as error:
+        raise ValueError(f"cannot read {text!r}: {error.msg}.") from None
+    known = {*_COMBINATORS, *factories(), *presets.PRESETS}
+    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return found - known
+
+
+def split(text: str) -> dict[str, str]:
+    """Splits a list of detectors into their texts by name.
+
+    Args:
+      text: detectors separated by commas, each perhaps named: 'msp, mine=fs_ta'.
+
+    Returns:
+      Texts by name; a detector without one is named by its text.
+
+    Raises:
+      ValueError: the list cannot be read, is empty, or has a name twice.
+
+    Example:
+      >>> split('msp, mine=react(q=0.9)|energy()')
+      {'msp': 'msp', 'mine': 'react(q=0.9)|energy()'}
+    """
+    source = f"table({text})"
+    try:
+        call = ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"cannot read the list {text!r}: {error.msg}.") from None
+    if not isinstance(call, ast.Call) or not (call.args or call.keywords):
+        raise ValueError(f"expected detectors separated by commas, got {text!r}.")
+    named = [(ast.get_source_segment(source, node) or "", node) for node in call.args]
+    named += [(keyword.arg or "**", keyword.value) for keyword in call.keywords]
+    names = [name for name, _ in named]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the list of detectors has {', '.join(twice)} twice.")
+    return {name: ast.get_source_segment(source, node) or "" for name, node in named}
+
+
+def _component(node: ast.expr, context: _Context) -> Component:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return compose.chain(*(_component(n, context) for n in _piped(node)))
+    if isinstance(node, ast.Name):
+        if node.id in presets.PRESETS:
+            return parse(_preset(node.id, context), *context)
+        return _call(node.id, [], [], context)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id in presets.PRESETS:
+            raise ValueError(
+                f"{node.func.id} is a preset and takes no arguments; write it without "
+                f"parentheses, or its text {_preset(node.func.id, context)!r}."
+            )
+        return _call(node.func.id, node.args, node.keywords, context)
+    raise ValueError(
+        f"expected a detector such as 'react(q=0.9)|energy()', got "
+        f"{ast.unparse(node)!r}."
+    )
+
+
+def _piped(node: ast.expr) -> list[ast.expr]:
+    """A | b | c parses as (a | b) | c; returns [a, b, c] without recursion."""
+    parts: list[ast.expr] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        parts.append(node.right)
+        node = node.left
+    return [node, *reversed(parts)]
+
+
+def _call(
+    name: str, args: list[ast.expr], keywords: list[ast.keyword], context: _Context
+) -> Component:
+    combines = name in _COMBINATORS
+    known = {**_COMBINATORS, **factories()}
+    if name not in known:
+        names = [*known, *presets.PRESETS]
+        near = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
+        raise ValueError(
+            f"unknown method {name!r}. "
+            + (f"Did you mean {' or '.join(near)}? " if near else "")
+            + f"Known: {', '.join(sorted(names))}."
+        )
+
+    def value(node: ast.expr, key: str | None) -> Any:
+        if combines and not (name == "fuse" and key == "weights"):
+            return _component(node, context)
+        return call_text.literal(node, context.variables)
+
+    positional = [value(node, None) for node in args]
+    named: dict[str, Any] = {}
+    for keyword in keywords:
+        if keyword.arg is not None:
+            pairs = [(keyword.arg, value(keyword.value, keyword.arg))]
+        elif name == "bundle" and isinstance(keyword.value, ast.Dict):
+            pairs = _named_parts(keyword.value, context)
+        else:
+            raise ValueError(f"** is read only in bundle(**{{...}}), not in {name}().")
+        for key, part in pairs:
+            if key in named:
+                raise ValueError(f"{name}(...) names {key!r} twice.")
+            named[key] = part
+    if not combines:
+        return call_text.build(name, known[name], positional, named)
+    call_text.bind(name, known[name], positional, named)
+    return known[name](*positional, **named)
+
+
+def _named_parts(node: ast.Dict, context: _Context) -> list[tuple[str, Component]]:
+    parts = []
+    for key, part in zip(node.keys, node.values, strict=True):
+        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+            raise ValueError("names in bundle(**{...}) must be strings.")
+        parts.append((key.value, _component(part, context)))
+    return parts
+
+
+def _preset(name: str, context: _Context) -> str:
+    return presets.preset(name, context.benchmark, context.backbone)

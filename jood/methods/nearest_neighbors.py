@@ -1,0 +1,208 @@
+"""The k largest inner products of queries with a bank of rows, exactly.
+
+On the device: a matrix product, then a selection that reads each product once. The
+bank is split into groups; a row among the k best lies in one of the k groups with
+the best maxima, so the maxima of groups decide which few rows are sorted. From a
+file: the same blockwise in NumPy, for a bank that does not fit into memory.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood._utils import arguments
+from jood.methods import top_k
+
+# Products held at a time, in floats: 64 MB. Queries are split to keep to it.
+_PRODUCTS = 1 << 24
+_GROUP = 16  # rows; one vector register of maxima at a time
+# Below this many groups per neighbour, sorting them costs more than it saves.
+_GROUPS_PER_NEIGHBOUR = 8
+
+
+def normalised(x: jax.Array) -> jax.Array:
+    """Returns rows of length 1, float32 [B, D]; a row of zeros stays zero."""
+    x = x.astype(jnp.float32)
+    norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return x / jnp.maximum(norm, 1e-12)
+
+
+def best(queries: jax.Array, bank: Any, k: int) -> tuple[jax.Array, jax.Array]:
+    """Finds the k rows of a bank with the largest inner product.
+
+    Args:
+      queries: floating [B, D].
+      bank: float32 [M, D].
+      k: how many, 1 <= k <= M.
+
+    Returns:
+      The products, float32 [B, k], largest first, and the rows' indices, int32 [B, k].
+      Of rows that tie for the last place, any may be returned.
+
+    Raises:
+      ValueError: k > M, or the widths differ.
+    """
+    return _blockwise(_best, queries, bank, k)
+
+
+def kth(queries: jax.Array, bank: Any, k: int) -> jax.Array:
+    """Finds the row of a bank with the k-th largest inner product.
+
+    For a k of hundreds faster than `best`, which sorts the k.
+
+    Args:
+      queries: floating [B, D].
+      bank: float32 [M, D].
+      k: which, counted from 1, k <= M.
+
+    Returns:
+      Its index, int32 [B]; of rows with the same product any.
+
+    Raises:
+      ValueError: k > M, or the widths differ.
+    """
+    return _blockwise(_kth, queries, bank, k)
+
+
+def _blockwise(
+    search: Callable[[jax.Array, jax.Array, int], Any],
+    queries: jax.Array,
+    bank: Any,
+    k: int,
+) -> Any:
+    """Searches with as many queries at a time as `_PRODUCTS` allows.
+
+    All at once in an exported program, where the number of queries is a symbol.
+    """
+    bank = jnp.asarray(bank)
+    queries = queries.astype(jnp.float32)
+    check_bank(bank.shape, queries.shape[-1], k)
+    count = queries.shape[0]
+    if not isinstance(count, int):
+        return search(queries, bank, k)
+    blocks = max(-(-count * bank.shape[0] // _PRODUCTS), 1)
+    if blocks == 1 or count <= 1:
+        return search(queries, bank, k)
+    size = -(-count // blocks)
+    padding = jnp.zeros((size * blocks - count, queries.shape[1]))
+    split = jnp.concatenate([queries, padding]).reshape(blocks, size, -1)
+    found = jax.lax.map(lambda block: search(block, bank, k), split)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
+
+
+def _kth(queries: jax.Array, bank: jax.Array, k: int) -> jax.Array:
+    if bank.shape[0] // _GROUP >= _GROUPS_PER_NEIGHBOUR * k:
+        return _best(queries, bank, k)[1][:, -1]
+    keys = top_k.ordered_bits(_products(queries, bank))
+    return jnp.argmax(keys == top_k.kth_largest_bits(keys, k), axis=-1)
+
+
+def _products(queries: jax.Array, bank: jax.Array) -> jax.Array:
+    return jnp.matmul(queries, bank.T, precision=jax.lax.Precision.HIGHEST)  # [B, M]
+
+
+def _best(queries: jax.Array, bank: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    products = _products(queries, bank)
+    groups = products.shape[1] // _GROUP
+    if groups < _GROUPS_PER_NEIGHBOUR * k:
+        return jax.lax.top_k(products, k)
+    # Group j holds the rows j, j + G, j + 2G, ...: maxima of whole slices.
+    inside = _GROUP * groups
+    whole = products[:, :inside].reshape(-1, _GROUP, groups)
+    _, chosen = jax.lax.top_k(whole.max(axis=1), k)  # [B, k]
+    few = jnp.take_along_axis(whole, chosen[:, None, :], axis=2)  # [B, 16, k]
+    rows = chosen[:, None, :] + groups * jnp.arange(_GROUP)[None, :, None]
+    # Those few rows that fill no group of their own are always looked at.
+    batch, rest = products.shape[0], jnp.arange(inside, products.shape[1])[None]
+    few = jnp.concatenate([few.reshape(batch, -1), products[:, inside:]], axis=1)
+    others = jnp.broadcast_to(rest, (batch, rest.size))
+    rows = jnp.concatenate([rows.reshape(batch, -1), others], axis=1)
+    values, place = jax.lax.top_k(few, k)
+    return values, jnp.take_along_axis(rows, place, axis=1)
+
+
+def check_bank(shape: tuple[int, ...], width: int, k: int) -> None:
+    """Raises ValueError unless rows [M, D] hold k neighbours of queries [B, D]."""
+    if shape[1] != width:
+        raise ValueError(
+            f"the bank's rows have {shape[1]} entries, but the features {width}. Fill "
+            "the bank with features of this network."
+        )
+    if k > shape[0]:
+        raise ValueError(
+            f"k = {k} neighbours were asked for, but the bank has {shape[0]} row(s). "
+            "Lower k, or fit on more data."
+        )
+
+
+def check_capacity(k: int, capacity: Any) -> None:
+    """Raises ValueError unless a bank of `capacity` rows can hold k neighbours."""
+    arguments.check_count("capacity", capacity)
+    if k > capacity:
+        raise ValueError(
+            f"capacity must be at least k, the number of neighbours, got {k=} and "
+            f"{capacity=}."
+        )
+
+
+def open_bank(path: str) -> np.ndarray:
+    """Opens a bank of features on disk; nothing is read but its header.
+
+    Args:
+      path: a NumPy file (.npy) that holds float32 [N, D].
+
+    Raises:
+      ValueError: there is no such file, or it holds something else.
+    """
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"cannot open the bank {path!r}: {error}. It must be a file written with "
+            "numpy.save that holds features as float32 [N, D]."
+        ) from None
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != np.float32:
+        found = getattr(rows, "dtype", type(rows).__name__), getattr(rows, "shape", "")
+        raise ValueError(
+            f"the bank {path!r} must hold features as float32 [N, D], got "
+            f"{found[0]} {found[1]}."
+        )
+    return rows
+
+
+def kth_distance_on_disk(queries: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
+    """Distance of each query to the k-th nearest row, both L2-normalised.
+
+    Args:
+      queries: float32 [B, D], normalised.
+      rows: float32 [N, D], as `open_bank` gives it; normalised here, block by block.
+      k: 1 <= k <= N.
+
+    Returns:
+      float32 [B].
+    """
+    count, width = queries.shape
+    size = max(_PRODUCTS // max(count, width), 1)  # rows at a time
+    values = np.full((count, k), -np.inf, np.float32)
+    indices = np.zeros((count, k), np.int64)
+    for start in range(0, len(rows), size):
+        block = _normalised(rows[start : start + size])
+        found = np.concatenate([values, queries @ block.T], axis=1)  # [B, k + size]
+        fresh = np.broadcast_to(
+            np.arange(start, start + len(block)), (count, len(block))
+        )
+        keys = np.concatenate([indices, fresh], axis=1)
+        place = np.argpartition(found, -k, axis=1)[:, -k:]
+        values = np.take_along_axis(found, place, axis=1)
+        indices = np.take_along_axis(keys, place, axis=1)
+    last = np.take_along_axis(indices, values.argmin(axis=1)[:, None], axis=1)[:, 0]
+    difference = queries - _normalised(rows[last])
+    return np.linalg.norm(difference, axis=1).astype(np.float32)
+
+
+def _normalised(rows: np.ndarray) -> np.ndarray:
+    rows = np.asarray(rows, np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

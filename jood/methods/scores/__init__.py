@@ -1,0 +1,75 @@
+"""Components that return a score per image, float32 [B], higher = more ID.
+
+A new one is a file here and a line below; the parser, the contract tests and the
+command line find it through `__all__`.
+"""
+
+from jood.methods.scores.entropy import entropy as entropy
+from jood.methods.scores.fdbd import fdbd as fdbd
+from jood.methods.scores.feature_map import feature_sim as feature_sim
+from jood.methods.scores.feature_map import feature_sim_channel as feature_sim_channel
+from jood.methods.scores.feature_map import feature_sim_median as feature_sim_median
+from jood.methods.scores.feature_map import feature_sim_std as feature_sim_std
+from jood.methods.scores.feature_norm import feature_norm as feature_norm
+from jood.methods.scores.feature_norm import (
+    feature_norm_selected as feature_norm_selected,
+)
+from jood.methods.scores.gen import gen as gen
+from jood.methods.scores.gmm import gmm as gmm
+from jood.methods.scores.gradnorm import gradnorm as gradnorm
+from jood.methods.scores.gram import gram as gram
+from jood.methods.scores.klm import klm as klm
+from jood.methods.scores.knn import knn as knn
+from jood.methods.scores.logit import energy as energy
+from jood.methods.scores.logit import max_logit as max_logit
+from jood.methods.scores.logit import msp as msp
+from jood.methods.scores.mahalanobis import mahalanobis as mahalanobis
+from jood.methods.scores.mahalanobis import relative_mahalanobis as relative_mahalanobis
+from jood.methods.scores.mahalanobis_ensemble import (
+    mahalanobis_ensemble as mahalanobis_ensemble,
+)
+from jood.methods.scores.nci import nci as nci
+from jood.methods.scores.nnguide import nnguide as nnguide
+from jood.methods.scores.odin import odin as odin
+from jood.methods.scores.penultimate_norm import penultimate_norm as penultimate_norm
+from jood.methods.scores.pixel_msp import pixel_msp as pixel_msp
+from jood.methods.scores.rankfeat import rankfeat as rankfeat
+from jood.methods.scores.she import she as she
+from jood.methods.scores.ssod import joint_posterior as joint_posterior
+from jood.methods.scores.ssod import ood_factor as ood_factor
+from jood.methods.scores.vim import residual as residual
+from jood.methods.scores.vim import vim as vim
+
+__all__ = (
+    "energy",
+    "entropy",
+    "fdbd",
+    "feature_norm",
+    "feature_norm_selected",
+    "feature_sim",
+    "feature_sim_channel",
+    "feature_sim_median",
+    "feature_sim_std",
+    "gen",
+    "gmm",
+    "gradnorm",
+    "gram",
+    "joint_posterior",
+    "klm",
+    "knn",
+    "mahalanobis",
+    "mahalanobis_ensemble",
+    "max_logit",
+    "msp",
+    "nci",
+    "nnguide",
+    "odin",
+    "ood_factor",
+    "penultimate_norm",
+    "pixel_msp",
+    "rankfeat",
+    "relative_mahalanobis",
+    "residual",
+    "she",
+    "vim",
+)

@@ -1,0 +1,158 @@
+"""Feature Sim (FS) and its variants: how much a feature map stands out from its mean.
+
+An ID object lights up a part of the last map; OOD images, having nothing that the
+network knows, give flat ones. No classifier is needed, so this also scores the
+backbone of a detection or segmentation network.
+
+All take the map z [B, H, W, C] of a stage, or a Vision Transformer's tokens
+[B, L, C] without the class token (App. B.12).
+"""
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jood.core import component
+from jood.core.component import Component
+from jood.methods import top_k
+
+
+def flat(feature_map: jax.Array) -> jax.Array:
+    """Flattens locations: [B, H, W, C] or [B, L, C] -> float32 [B, HW, C]."""
+    chex.assert_rank(feature_map, {3, 4})
+    batch, channels = feature_map.shape[0], feature_map.shape[-1]
+    return feature_map.reshape(batch, -1, channels).astype(jnp.float32)
+
+
+def sum_over_locations(
+    total: Callable[[jax.Array], jax.Array], z: jax.Array, at_once: int
+) -> jax.Array:
+    """Sums what a function gives for blocks of locations, one block at a time.
+
+    Args:
+      total: sum over some locations, [B, R, C] -> [B].
+      z: of all locations, [B, HW, C].
+      at_once: the largest R, so that what `total` builds fits into memory. Where it
+        depends on a symbolic B, in an exported program, all are summed at once.
+
+    Returns:
+      float32 [B].
+    """
+    batch, locations, channels = z.shape
+    if not isinstance(at_once, int):
+        return total(z)
+    size = max(1, min(locations, at_once))
+    whole = locations // size * size
+    blocks = z[:, :whole].reshape(batch, -1, size, channels).swapaxes(0, 1)
+    result = jax.lax.map(total, blocks).sum(0) if len(blocks) > 1 else total(blocks[0])
+    return result + total(z[:, whole:]) if whole < locations else result
+
+
+def mean_absolute_deviation(feature_map: jax.Array) -> jax.Array:
+    """mean_{C,H,W} |z - mean_HW z|, Eq. 2-4; [B, H, W, C] -> float32 [B]."""
+    z = flat(feature_map)
+    return jnp.abs(z - z.mean(axis=1, keepdims=True)).mean(axis=(1, 2))
+
+
+def median_absolute_deviation(feature_map: jax.Array) -> jax.Array:
+    """mean_C median_HW |z - median_HW z|, Table 15; [B, H, W, C] -> float32 [B]."""
+    z = flat(feature_map)
+    deviation = jnp.abs(z - top_k.median(z, axis=1))
+    return top_k.median(deviation, axis=1).mean(axis=(1, 2))
+
+
+def standard_deviation(feature_map: jax.Array) -> jax.Array:
+    """mean_C std_HW z, Table 15; [B, H, W, C] -> float32 [B]."""
+    return flat(feature_map).std(axis=1).mean(axis=-1)
+
+
+def channel_mean_absolute_deviation(feature_map: jax.Array) -> jax.Array:
+    """mean_{C,H,W} |z - mean_C z|, Table 15; [B, H, W, C] -> float32 [B]."""
+    z = flat(feature_map)
+    return jnp.abs(z - z.mean(axis=2, keepdims=True)).mean(axis=(1, 2))
+
+
+def feature_sim(stage: str = "C5") -> Component:
+    """Feature Sim: S = 1/(CHW) Σ_c Σ_i |z_i^(c) - μ^(c)|, μ^(c) = mean_i z_i^(c).
+
+    Args:
+      stage: whose map is read; the paper's choice is C5 (Table 3).
+
+    Returns:
+      A score component, in units of the map, >= 0.
+
+    Raises:
+      ValueError: stage is no stage name.
+
+    References:
+      Feature Map Matters in Out-of-Distribution Detection, Eq. 2-4, Tables 1, 3.
+    """
+    return _score("feature_sim", stage, mean_absolute_deviation)
+
+
+def feature_sim_median(stage: str = "C5") -> Component:
+    """Median absolute deviation over locations, averaged over channels.
+
+    Args:
+      stage: whose map is read.
+
+    Returns:
+      A score component, in units of the map, >= 0. It is 0 where a ReLU map is
+      zero at more than half of its locations in every channel.
+
+    Raises:
+      ValueError: stage is no stage name.
+
+    References:
+      Feature Map Matters in Out-of-Distribution Detection, Table 15, row 2.
+    """
+    return _score("feature_sim_median", stage, median_absolute_deviation)
+
+
+def feature_sim_std(stage: str = "C5") -> Component:
+    """Standard deviation over locations, averaged over channels.
+
+    Args:
+      stage: whose map is read.
+
+    Returns:
+      A score component, in units of the map, >= 0.
+
+    Raises:
+      ValueError: stage is no stage name.
+
+    References:
+      Feature Map Matters in Out-of-Distribution Detection, Table 15, row 3.
+    """
+    return _score("feature_sim_std", stage, standard_deviation)
+
+
+def feature_sim_channel(stage: str = "C5") -> Component:
+    """Channel mean absolute deviation: the mean is taken over channels instead.
+
+    Args:
+      stage: whose map is read.
+
+    Returns:
+      A score component, in units of the map, >= 0.
+
+    Raises:
+      ValueError: stage is no stage name.
+
+    References:
+      Feature Map Matters in Out-of-Distribution Detection, Table 15, row 4.
+    """
+    return _score("feature_sim_channel", stage, channel_mean_absolute_deviation)
+
+
+def _score(
+    name: str, stage: str, deviation: Callable[[jax.Array], jax.Array]
+) -> Component:
+    component.check_stage(stage)
+    return component.score(
+        component.call_spec(name, stage=stage),
+        lambda acts: deviation(acts.stage(stage)),
+        reads=(stage,),
+    )

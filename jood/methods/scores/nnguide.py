@@ -1,0 +1,66 @@
+"""NNGuide: energy, guided by the similarity to confident training features."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jood._utils import arguments
+from jood.core import component
+from jood.core.activations import Activations
+from jood.core.component import Component
+from jood.core.stats import reservoir
+from jood.methods import nearest_neighbors
+
+
+def nnguide(k: int = 10, capacity: int = reservoir.CAPACITY) -> Component:
+    """Guided energy: S = E(x) · mean of the k largest E(x_i) · <ĥ_i, ĥ>.
+
+    E = log Σ_k exp(f_k) and ĥ = h / ‖h‖₂; the bank holds E(x_i) ĥ_i of the training
+    images.
+
+    Args:
+      k: how many neighbours guide; 10 in the authors' code, on all
+        training features.
+      capacity: how many training features are kept, a uniform sample of all.
+
+    Returns:
+      A score component, in units of the logits squared. It fits a bank of
+      features, float32 [min(N, capacity), D], in one pass.
+
+    Raises:
+      ValueError: k or capacity is not an integer >= 1; while fitting, if the data
+        have fewer than k examples.
+
+    References:
+      Park, Jung, Teoh, NNGuide, ICCV 2023, Sec. 3.
+    """
+    arguments.check_count("k", k)
+    nearest_neighbors.check_capacity(k, capacity)
+
+    def guides(acts: Activations) -> jax.Array:
+        return nearest_neighbors.normalised(acts.penultimate) * _energy(acts)[:, None]
+
+    statistic = reservoir.bank(guides, capacity)
+
+    def finalize(state: Any) -> np.ndarray:
+        rows = statistic.finalize(state)
+        nearest_neighbors.check_bank(rows.shape, rows.shape[1], k)
+        return rows
+
+    def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
+        query = nearest_neighbors.normalised(acts.penultimate)
+        products, _ = nearest_neighbors.best(query, fitted[0], k)  # [B, k]
+        return _energy(acts) * products.mean(axis=-1)
+
+    return component.build(
+        component.call_spec("nnguide", k=k, capacity=capacity),
+        "score",
+        apply,
+        passes=(lambda _: statistic._replace(finalize=finalize),),
+        reads=("feature", "logit"),
+    )
+
+
+def _energy(acts: Activations) -> jax.Array:
+    return jax.nn.logsumexp(acts.logits, axis=-1)  # [B]

@@ -1,0 +1,92 @@
+"""ODIN: temperature, and a small step of the image against the loss.
+
+The record of the moved image is that of the whole chain, so that the gradient goes
+through what stands before: `react(q=0.9)|odin()`, `ta(k=0.2)|odin()`.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jood._utils import arguments
+from jood.core import component
+from jood.core import input_perturbation
+from jood.core.activations import Activations
+from jood.core.component import Component
+
+
+def max_probability(logits: jax.Array, T: Any) -> jax.Array:
+    """Largest softmax(f / T) of logits [B, K]; float32 [B].
+
+    At a high T all probabilities are 1/K but for a small part; that part is summed
+    on its own (expm1), so that only the last rounding, to float32, remains.
+    """
+    below = (logits - logits.max(-1, keepdims=True)) / T  # [B, K], <= 0
+    return 1 / (logits.shape[-1] + jnp.expm1(below).sum(-1))
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """-log softmax(f)_c of logits [B, K] and classes int32 [B]; float32 [B]."""
+    chosen = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+    return jax.nn.logsumexp(logits, axis=-1) - chosen
+
+
+def moved(acts: Activations, T: Any, eps: Any) -> Activations:
+    """Returns the record at x' = x - ε · s(∇_x CE(f(x) / T, c)) / std.
+
+    Args:
+      acts: a record with the network behind it (`observe` with `LOOK_AGAIN`).
+      T: temperature above 0; may be traced.
+      eps: step ε >= 0; may be traced.
+
+    Raises:
+      MissingStageError: there is no network behind the record.
+    """
+    predicted = jnp.argmax(acts.logits, axis=-1)  # an integer: no gradient
+
+    def loss(record: Activations) -> jax.Array:
+        return cross_entropy(record.logits / T, predicted)
+
+    return input_perturbation.perturbed(acts, loss, eps)
+
+
+def odin(T: float = 1000.0, eps: float = 0.0014) -> Component:
+    """ODIN: S = max softmax(f(x') / T), x' = x - ε · s(∇_x CE(f(x) / T, c)) / std.
+
+    f are the logits as the chain before has rewritten them and c = argmax f(x), as in
+    the peers' ReAct+ODIN and BATS+ODIN: the step makes S larger. s is +1 where the
+    gradient is >= 0 and -1 elsewhere; std is the preprocessing's, which a
+    `jood.Detector` passes on (without one there is no division). Peers divide by
+    other constants or not at all; their ε is then not comparable.
+
+    Args:
+      T: temperature above 0; may be traced.
+      eps: step ε >= 0, in units of the normalised image times std; may be traced.
+        0 is temperature scaling only, and runs the network once.
+
+    Returns:
+      A score component, in [1/K, 1]. It runs the network forwards, backwards and
+      forwards again, so it needs the network (`component.edits`). At T = 1000 it is
+      1/K + O(1/(K T)), of which float32 keeps about four digits: do not read small
+      differences in it.
+
+    Raises:
+      ValueError: T is not above 0, or eps is negative or not finite.
+      MissingStageError: while scoring, if the record has no network behind it; it has
+        one only inside the program that observed it with `component.edits`.
+
+    References:
+      Liang, Li, Srikant, ODIN, ICLR 2018, Eq. 1-2 (its released code for s and std).
+    """
+    arguments.check_positive("T", T)
+    arguments.check_at_least("eps", eps, 0)
+    spec = component.call_spec("odin", T=T, eps=eps)
+    still = not isinstance(eps, jax.core.Tracer) and float(eps) == 0
+
+    def score(acts: Activations) -> jax.Array:
+        seen = acts if still else moved(acts, T, eps)
+        return max_probability(seen.logits, T)
+
+    edits = () if still else (input_perturbation.LOOK_AGAIN,)
+    return component.stateless(spec, "score", score, edits=edits)

@@ -1,0 +1,75 @@
+"""The segmentation baseline: confidence of the head at every location of a map.
+
+A segmentation network classifies each location; its mean confidence is a score of
+the image. A classifier's head can be applied to the map before pooling in the same
+way.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jood.core import activations
+from jood.core import component
+from jood.core.activations import Activations
+from jood.core.component import Component
+from jood.methods.scores.feature_map import flat
+from jood.methods.scores.feature_map import sum_over_locations
+
+_BLOCK = 1 << 24  # logits that are held at once: 64 MiB
+
+
+def mean_confidence(
+    feature_map: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> jax.Array:
+    """mean_HW max_k softmax(z W + b)_k; float32 [B].
+
+    Args:
+      feature_map: floating [B, H, W, D] or tokens [B, L, D].
+      kernel: float32 [D, K].
+      bias: float32 [K].
+    """
+    z = flat(feature_map)
+    batch, locations, width = z.shape
+
+    def total(block: jax.Array) -> jax.Array:
+        """Sum over a block of locations, [B, R, D] -> [B]."""
+        logits = activations.linear(block.reshape(-1, width), kernel, bias)
+        below = logits - logits.max(-1, keepdims=True)
+        return (1 / jnp.exp(below).sum(-1)).reshape(batch, -1).sum(-1)
+
+    return sum_over_locations(total, z, _BLOCK // (batch * len(bias))) / locations
+
+
+def pixel_msp(stage: str = "C5") -> Component:
+    """Mean confidence of the head over a map: S = mean_j max_k softmax(z_j W + b)_k.
+
+    Args:
+      stage: whose map is read: the one that the head's input is, or is pooled from.
+
+    Returns:
+      A score component, in [1/K, 1].
+
+    Raises:
+      ValueError: stage is no stage name; on scoring, the map has not the D channels
+        that the head takes.
+
+    References:
+      Feature Map Matters in Out-of-Distribution Detection, App. B.7,
+      Table 12, row MSP.
+    """
+    component.check_stage(stage)
+
+    def score(acts: Activations) -> jax.Array:
+        feature_map = acts.stage(stage)
+        channels, width = feature_map.shape[-1], acts.kernel.shape[0]
+        if channels != width:
+            raise ValueError(
+                f"pixel_msp applies the head, which takes {width} channels, to each "
+                f"location of stage {stage!r}, whose map has {channels}. Choose the "
+                "stage whose map the head reads, by default the last."
+            )
+        return mean_confidence(feature_map, acts.kernel, acts.bias)
+
+    return component.score(
+        component.call_spec("pixel_msp", stage=stage), score, reads=(stage, "head")
+    )

@@ -1,0 +1,67 @@
+"""Scores of a network that was trained with SSOD: the OOD factor and the posterior.
+
+SSOD (`jood.training.objectives.ssod`) trains an OOD head f_ood beside the classifier,
+on patches of ID images; the head travels with the network's variables. Its logit of the
+pooled feature says how likely the image is one of the ID classes at all.
+"""
+
+import jax
+
+from jood.core import component
+from jood.core.component import Component
+from jood.core.ood_head import COLLECTION as OOD_HEAD
+from jood.methods.scores.logit import log_odds
+
+
+def ood_factor() -> Component:
+    """The OOD factor P(x in S_ID | x): S = sigmoid(f_ood(h)), h = GAP(z).
+
+    The paper's head has two outputs; the softmax of two logits is the sigmoid of their
+    difference, so one logit is the same family of functions. In float32 the score is
+    exactly 1 for confident images, so metrics rank by f_ood(h).
+
+    Returns:
+      A score component, in (0, 1); it needs a network with an OOD head.
+
+    References:
+      Pei, Image Background Serves as Good Proxy for OOD Data, ICLR 2024, Eq. 15.
+    """
+    score = component.score(
+        component.call_spec("ood_factor"),
+        lambda acts: jax.nn.sigmoid(acts.ood_logit()),
+        reads=("feature", OOD_HEAD),
+    )
+    fine = component.score(score.spec, lambda acts: acts.ood_logit(), reads=score.reads)
+    return score._replace(ranking=fine)
+
+
+def joint_posterior() -> Component:
+    """The posterior of the likeliest ID class: S = max_i p_i · sigmoid(f_ood(h)).
+
+    The first factor is P(w_i | x in S_ID, x), the softmax p of the logits; the second
+    is the OOD factor. Metrics rank by the sum of their logarithms, which does not
+    saturate.
+
+    Returns:
+      A score component, in (0, 1); it needs a network with an OOD head.
+
+    References:
+      Pei, Image Background Serves as Good Proxy for OOD Data, ICLR 2024, Eq. 7.
+    """
+    reads = ("feature", "logit", OOD_HEAD)
+    score = component.score(
+        component.call_spec("joint_posterior"),
+        lambda acts: (
+            jax.nn.softmax(acts.logits).max(-1) * jax.nn.sigmoid(acts.ood_logit())
+        ),
+        reads=reads,
+    )
+    fine = component.score(
+        score.spec,
+        lambda acts: (
+            jax.nn.log_sigmoid(log_odds(acts.logits))
+            + jax.nn.log_sigmoid(acts.ood_logit())
+        ),
+        reads=reads,
+    )
+    return score._replace(ranking=fine)

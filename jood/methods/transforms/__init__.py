@@ -1,0 +1,35 @@
+"""Components that rewrite what a score reads: stage maps, features, head, logits.
+
+A new one is a file here and a line below; the parser, the contract tests and the
+command line find it through `__all__`.
+"""
+
+from jood.methods.transforms.ash import ash_b as ash_b
+from jood.methods.transforms.ash import ash_p as ash_p
+from jood.methods.transforms.ash import ash_s as ash_s
+from jood.methods.transforms.bats import bats as bats
+from jood.methods.transforms.dice import dice as dice
+from jood.methods.transforms.feature_mask import feature_mask as feature_mask
+from jood.methods.transforms.line import line as line
+from jood.methods.transforms.prototype import prototype_smoothing as prototype_smoothing
+from jood.methods.transforms.react import react as react
+from jood.methods.transforms.scale import scale as scale
+from jood.methods.transforms.ta import ta as ta
+from jood.methods.transforms.temperature import temperature as temperature
+from jood.methods.transforms.vra import vra as vra
+
+__all__ = (
+    "ash_b",
+    "ash_p",
+    "ash_s",
+    "bats",
+    "dice",
+    "feature_mask",
+    "line",
+    "prototype_smoothing",
+    "react",
+    "scale",
+    "ta",
+    "temperature",
+    "vra",
+)

@@ -1,0 +1,46 @@
+"""SCALE: ASH-S without the pruning.
+
+Slot feature: `scale(q=0.85)|energy()`. The factor grows with the share of
+the sum that lies outside the largest entries.
+"""
+
+from jood._utils import arguments
+from jood.core import assumptions
+from jood.core import component
+from jood.core.activations import Activations
+from jood.core.component import Component
+from jood.methods.transforms import ash
+
+
+def scale(q: float = 0.85) -> Component:
+    """Multiplies the whole feature by exp(s₁ / s₂).
+
+    s₁ is the sum of the feature and s₂ that of its k = D - round(q D) largest entries,
+    as in ASH-S (see `ash_s`), but no entry is set to 0.
+
+    Args:
+      q: fraction in (0, 1) of the entries that s₂ leaves out; 0.85 is the paper's.
+
+    Returns:
+      A component of slot 'feature'; nothing is fitted.
+
+    Raises:
+      ValueError: q is not a fraction in (0, 1).
+
+    References:
+      Xu, Chen, Franchi, Yao, SCALE, ICLR 2024, the scaling factor r and SCALE.
+    """
+    arguments.check_fraction("q", q)
+    spec = component.call_spec("scale", q=q)
+
+    def apply(acts: Activations) -> Activations:
+        h = acts.penultimate  # [B, D]
+        assumptions.assume_non_negative(
+            h,
+            spec,
+            "the paper scales features that passed a ReLU (SCALE, ICLR 2024). With "
+            "other signs the sums may cancel and their quotient says nothing.",
+        )
+        return acts.with_penultimate(h * ash.scaling_factor(h, ash.prune(h, q)))
+
+    return component.stateless(spec, "feature", apply)

@@ -1,0 +1,53 @@
+"""The section of a page that shows what a detector gets wrong."""
+
+from collections.abc import Mapping, Sequence
+
+from jood.report.benchmark.mistakes import ID
+from jood.report.benchmark.mistakes import Mistake
+from jood.report.html import page
+from jood.report.html import thumbnails
+
+
+def section(
+    found: Mapping[str, Sequence[Mistake]], detector: str, k: float
+) -> page.Section:
+    """Returns the section.
+
+    Args:
+      found: by set, as `mistakes.find` returns it.
+      detector: name of the row.
+      k: TA's threshold in the heatmaps.
+    """
+    every = [one for mistakes in found.values() for one in mistakes]
+    maps = [one.plain for one in every if one.plain is not None]
+    text = (
+        f"Of {detector}, the ID images with the lowest scores and the images of each "
+        "OOD set with the highest. 'wrong side' are those that the threshold which "
+        "keeps 95 % of the ID images misjudges. mistakes.csv lists them."
+    )
+    if maps:
+        text += (
+            " The heatmaps are the last feature map, summed over channels, without "
+            f"and with Threshold Activation (k = {k:g}), all on one colour scale."
+        )
+    top = max((float(heatmap.max()) for heatmap in maps), default=0.0)
+    blocks: list[page.Block] = [page.Text(text)]
+    for name, mistakes in found.items():
+        what = "ID test set, lowest scores" if name == ID else f"{name}, highest scores"
+        blocks.append(page.Cards(what, [_card(one, top) for one in mistakes]))
+    return page.Section("What it gets wrong", blocks)
+
+
+def _card(one: Mistake, top: float) -> page.Card:
+    pictures = [(thumbnails.of_image(one.image), "image")]
+    for heatmap, what in ((one.plain, "without TA"), (one.edited, "with TA")):
+        if heatmap is not None:
+            pictures.append((thumbnails.of_map(heatmap, top), what))
+    side = ", wrong side" if one.wrong else ""
+    lines = [f"score {one.score:.4g}{side}"]
+    if one.prediction:
+        lines.append(f"predicted: {one.prediction}")
+    if one.label:
+        lines.append(f"label: {one.label}")
+    lines.append(one.name or f"image {one.place}")
+    return page.Card(pictures, lines)

@@ -1,0 +1,148 @@
+"""What a detector gets wrong: OOD images with high scores, ID images with low ones.
+
+Scores are what an evaluation keeps of every image; the few images themselves are read
+again, so memory does not grow with the data set.
+"""
+
+from collections.abc import Mapping, Sequence
+import csv
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jood import metrics
+from jood.data.benchmarks.spec import Benchmark
+from jood.evaluation.benchmark_run import Evaluation
+from jood.report.benchmark.network_view import Look
+
+ID = "id_test"
+COUNT = 6  # images per set
+
+
+class Mistake(NamedTuple):
+    """An image on the wrong side, or near it.
+
+    Attributes:
+      place: in its set, counted from 0.
+      name: of the file, or '' for an array's row.
+      image: uint8 [H, W, 3].
+      score: the detector's.
+      wrong: whether it is on the wrong side of the threshold that keeps 95 % of the
+        ID images.
+      prediction: the class that the network answers, '' without a classifier.
+      label: the class that it is, '' where that is unknown, as of OOD images.
+      plain: heatmap float32 [h, w], or None for a network without maps.
+      edited: with Threshold Activation.
+    """
+
+    place: int
+    name: str
+    image: np.ndarray
+    score: float
+    wrong: bool
+    prediction: str
+    label: str
+    plain: np.ndarray | None
+    edited: np.ndarray | None
+
+
+def extreme(scores: np.ndarray, count: int, *, highest: bool) -> np.ndarray:
+    """Returns the places of the highest or lowest scores, the most extreme first.
+
+    Args:
+      scores: floating [N]; of equal ones, the first in the set come first.
+      count: how many, at most N.
+      highest: else the lowest.
+    """
+    order = np.argsort(-scores if highest else scores, kind="stable")
+    return order[:count]
+
+
+def find(
+    evaluation: Evaluation,
+    detector: str,
+    benchmark: Benchmark,
+    look: Look,
+    count: int = COUNT,
+) -> dict[str, list[Mistake]]:
+    """Reads the images again that a detector is most mistaken about.
+
+    Args:
+      evaluation: of the network.
+      detector: name of a row.
+      benchmark: what was evaluated.
+      look: `looking.reader` of the network.
+      count: images per set.
+
+    Returns:
+      The ID test images with the lowest scores under 'id_test', and the images with
+      the highest of each OOD set, the worst first.
+
+    Raises:
+      ValueError: there is no such row.
+    """
+    if detector not in evaluation.id_scores:
+        raise ValueError(
+            f"no detector {detector!r} in these results; there are: "
+            f"{', '.join(evaluation.id_scores)}."
+        )
+    threshold = metrics.threshold_at_tpr(evaluation.id_scores[detector])
+    found = {}
+    for name, source in {ID: benchmark.id_test, **benchmark.ood}.items():
+        scores = evaluation.scores(name, detector)
+        order = extreme(scores, count, highest=name != ID)
+        places = evaluation.places(name)[order]
+        examples = [source[int(place)] for place in places]
+        images = np.stack([np.asarray(e["image"]) for e in examples])
+        seen = look(images)
+        found[name] = [
+            Mistake(
+                place=int(places[i]),
+                name=str(example.get("name", "")),
+                image=images[i],
+                score=float(scores[order[i]]),
+                wrong=bool((scores[order[i]] >= threshold) == (name != ID)),
+                prediction=_class(benchmark, _row(seen.prediction, i)),
+                label=_class(benchmark, example.get("label") if name == ID else None),
+                plain=_row(seen.plain, i),
+                edited=_row(seen.edited, i),
+            )
+            for i, example in enumerate(examples)
+        ]
+    return found
+
+
+def as_csv(found: Mapping[str, Sequence[Mistake]]) -> str:
+    """Returns a line per image: which it is, its score and what it is taken for."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(
+        ["set", "place", "name", "score", "wrong_side", "prediction", "label"]
+    )
+    for name, mistakes in found.items():
+        for one in mistakes:
+            writer.writerow(
+                [
+                    name,
+                    one.place,
+                    one.name,
+                    repr(one.score),
+                    int(one.wrong),
+                    one.prediction,
+                    one.label,
+                ]
+            )
+    return stream.getvalue()
+
+
+def _row(array: np.ndarray | None, index: int) -> Any:
+    return None if array is None else array[index]
+
+
+def _class(benchmark: Benchmark, label: Any) -> str:
+    """The name of a class, '' for None."""
+    if label is None:
+        return ""
+    names = benchmark.class_names
+    return names[int(label)] if names else f"class {int(label)}"

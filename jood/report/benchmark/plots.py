@@ -1,0 +1,158 @@
+"""Pictures: score histograms, ROC curves and heatmaps."""
+
+from collections.abc import Mapping, Sequence
+import itertools
+from typing import NamedTuple
+
+from matplotlib import figure
+import numpy as np
+
+from jood import metrics
+from jood.evaluation.benchmark_run import Evaluation
+from jood.report import figures
+
+
+def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
+    """Draws the score distributions of ID and every OOD set, a panel per detector.
+
+    Every distribution is drawn to the same height: it is their places that matter,
+    and a saturated one (MSP's) would flatten the others. The dashed line is the
+    threshold that keeps 95 % of the ID images.
+    """
+    fig, axes = figures.grid(len(names), 4.2, 2.8)
+    for axis, name in zip(axes, names, strict=True):
+        inside = evaluation.id_scores[name]
+        sets = {ood: s[name] for ood, s in evaluation.ood_scores.items()}
+        everything = np.concatenate([inside, *sets.values()])
+        low, high = np.quantile(everything, [0.002, 0.998])
+        edges = np.linspace(low, high if high > low else low + 1, 51)
+        axis.stairs(
+            _heights(inside, edges), edges, fill=True, color="#C8C8C8", label="ID test"
+        )
+        for (ood, scores), (style, colour) in zip(
+            sets.items(), itertools.cycle(figures.STYLES), strict=False
+        ):
+            heights = _heights(scores, edges)
+            axis.stairs(
+                heights, edges, color=colour, linestyle=style, linewidth=1.6, label=ood
+            )
+        threshold = metrics.threshold_at_tpr(inside)
+        axis.axvline(threshold, color=figures.GREY, linestyle="--", linewidth=1)
+        axis.set(ylim=(0, 1.08), yticks=[], title=name)
+        axis.set_xlabel("score (higher = more in-distribution)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(
+        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
+    )
+    return fig
+
+
+def distributions(evaluation: Evaluation, name: str) -> figure.Figure:
+    """Draws one detector's scores, a panel per OOD set beside the ID test set.
+
+    As Feature Sim's Fig. 10: densities, so that equal areas are equal shares. The
+    dashed line is the threshold that keeps 95 % of the ID images.
+    """
+    inside = evaluation.id_scores[name]
+    threshold = metrics.threshold_at_tpr(inside)
+    fig, axes = figures.grid(len(evaluation.ood_scores), 3.8, 2.6)
+    for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
+        outside = scores[name]
+        low, high = np.quantile(np.concatenate([inside, outside]), [0.002, 0.998])
+        edges = np.linspace(low, high if high > low else low + 1, 51)
+        for values, colour, what in (
+            (inside, figures.COLOURS[0], "ID"),
+            (outside, figures.COLOURS[1], "OOD"),
+        ):
+            clipped = np.clip(values, edges[0], edges[-1])
+            axis.hist(
+                clipped, edges, density=True, color=colour, alpha=0.55, label=what
+            )
+        axis.axvline(threshold, color=figures.GREY, linestyle="--", linewidth=1)
+        accepted = 100 * metrics.fpr_at_tpr(inside, outside)
+        axis.set_title(f"{ood}: {accepted:.1f} % taken for ID", fontsize=10)
+        axis.set(yticks=[], xlabel=f"score of {name}")
+    axes[0].legend(frameon=False, fontsize=8)
+    return fig
+
+
+def _heights(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """A histogram whose highest bin is 1; what lies outside counts at the ends."""
+    counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
+    return counts / max(int(counts.max()), 1)
+
+
+def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
+    """Draws the ROC curves of some detectors, a panel per OOD set; ID is positive."""
+    from sklearn import metrics as sklearn_metrics  # takes a second to import
+
+    fig, axes = figures.grid(len(evaluation.ood_scores), 3.8, 3.8)
+    for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
+        for name, (style, colour) in zip(
+            names, itertools.cycle(figures.STYLES), strict=False
+        ):
+            inside, outside = evaluation.id_scores[name], scores[name]
+            labels = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
+            fpr, tpr, _ = sklearn_metrics.roc_curve(labels, np.r_[inside, outside])
+            value = 100 * metrics.auroc(inside, outside)
+            label = f"{name}  {value:.1f}"
+            axis.plot(fpr, tpr, color=colour, linestyle=style, label=label)
+        axis.plot([0, 1], [0, 1], color="#CCCCCC", linewidth=1, zorder=0)
+        axis.axhline(0.95, color=figures.GREY, linestyle="--", linewidth=0.8, zorder=0)
+        axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", title=f"ID vs {ood}")
+        axis.set_xlabel("OOD accepted (FPR)")
+        axis.set_ylabel("ID accepted (TPR)")
+        legend = axis.legend(title="AUROC in %", loc="lower right", fontsize=8)
+        legend.get_frame().set(edgecolor="none", alpha=0.75)
+    return fig
+
+
+class HeatmapRow(NamedTuple):
+    """One row of heatmaps, all on one colour scale.
+
+    Attributes:
+      label: what was done, for the left margin.
+      maps: float [n, h, w] by set.
+      captions: n texts by set.
+      top: the value of the brightest colour; the darkest is 0.
+    """
+
+    label: str
+    maps: Mapping[str, np.ndarray]
+    captions: Mapping[str, Sequence[str]]
+    top: float
+
+
+def heatmaps(
+    images: Mapping[str, np.ndarray], rows: Sequence[HeatmapRow]
+) -> figure.Figure:
+    """Draws images over rows of their heatmaps.
+
+    Args:
+      images: uint8 [n, H, W, 3] by set.
+      rows: of the same sets.
+    """
+    columns = [(name, i) for name, batch in images.items() for i in range(len(batch))]
+    size = (1.3 * len(columns), 0.5 + 1.3 * (1 + len(rows)))
+    fig = figure.Figure(figsize=size, layout="constrained")
+    axes = fig.subplots(1 + len(rows), len(columns), squeeze=False)
+    for column, (name, i) in enumerate(columns):
+        axes[0, column].imshow(images[name][i], interpolation="nearest")
+        if i == 0:
+            title = name.replace("_", " ")
+            axes[0, column].set_title(title, loc="left", fontweight="bold")
+        for row, axis in zip(rows, axes[1:, column], strict=True):
+            axis.imshow(
+                row.maps[name][i],
+                cmap="inferno",
+                vmin=0,
+                vmax=row.top,
+                interpolation="bicubic",
+            )
+            axis.set_title(row.captions[name][i], fontsize=9, pad=3)
+    figures.bare(axes)
+    for label, axis in zip(
+        ("image", *(r.label for r in rows)), axes[:, 0], strict=True
+    ):
+        axis.set_ylabel(label, fontsize=11)
+    return fig

@@ -1,0 +1,130 @@
+"""Pictures of a sample: t-SNE of its features, and the intensities of its last maps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from matplotlib import figure
+import numpy as np
+
+from jood.methods.scores.gmm import fit_mixture
+from jood.report import figures
+from jood.report.benchmark.samples import ID
+from jood.report.benchmark.samples import Sample
+
+_CLASS_COLOURS = 10  # classes that can be told apart by colour
+
+
+def draw(samples: Mapping[str, Sample], seed: int = 0) -> dict[str, figure.Figure]:
+    """Returns the pictures that can be drawn of a sample by the stems of their files.
+
+    Args:
+      samples: by set, the ID test set first, as `sampling.take` returns them.
+      seed: of t-SNE.
+    """
+    points = embedding(samples, seed)
+    pictures = {
+        "tsne": None if points is None else tsne(samples, points),
+        "intensities": intensities(samples),
+    }
+    return {stem: drawn for stem, drawn in pictures.items() if drawn is not None}
+
+
+def embedding(samples: Mapping[str, Sample], seed: int = 0) -> np.ndarray | None:
+    """Returns t-SNE of all features, float32 [N, 2], in the order of the samples.
+
+    With fewer than five images, or where all have one feature, there is none.
+
+    References:
+      Van der Maaten and Hinton, Visualizing Data using t-SNE.
+    """
+    from sklearn import manifold  # takes a second to import
+
+    features = np.concatenate([sample.features for sample in samples.values()])
+    features = features - features.mean(axis=0, keepdims=True)
+    largest = float(np.abs(features).max())
+    if len(features) < 5 or not largest:
+        return None
+    features = features / largest  # only neighbours matter; squares may not overflow
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    return manifold.TSNE(
+        perplexity=perplexity, init="pca", random_state=seed
+    ).fit_transform(features)
+
+
+def tsne(samples: Mapping[str, Sample], points: np.ndarray) -> figure.Figure:
+    """Draws HIMPLoS's Fig. 3: one embedding, a panel per OOD set over the ID images.
+
+    Args:
+      samples: by set, the ID test set first.
+      points: float [N, 2], as `embedding` returns them.
+    """
+    ends = np.cumsum([len(sample.features) for sample in samples.values()])
+    parts = dict(zip(samples, np.split(points, ends[:-1]), strict=True))
+    inside, labels = parts.pop(ID), samples[ID].labels
+    options: dict[str, Any] = {"color": figures.COLOURS[5]}
+    if labels is not None and labels.max() < _CLASS_COLOURS:
+        options = {"c": labels, "cmap": "tab10", "vmin": 0, "vmax": _CLASS_COLOURS - 1}
+    fig, axes = figures.grid(len(parts), 3.8, 3.4)
+    for axis, (name, outside) in zip(axes, parts.items(), strict=True):
+        axis.scatter(*inside.T, s=7, linewidths=0, alpha=0.7, **options)
+        axis.scatter(*outside.T, s=16, marker="x", linewidths=0.9, color="black")
+        axis.set_title(f"ID (dots) and {name} (crosses)", fontsize=10)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    return fig
+
+
+def intensities(samples: Mapping[str, Sample]) -> figure.Figure | None:
+    """Draws Feature Sim's Fig. 3: intensities of the last map with their mixture.
+
+    A panel per set: the intensities at all locations of all images of the sample, and
+    the mixture of a background and a foreground Gaussian that EM fits to them.
+
+    Returns:
+      The figure, or None for a network without maps.
+    """
+    values = {
+        name: sample.intensities.ravel()
+        for name, sample in samples.items()
+        if sample.intensities is not None
+    }
+    if not values:
+        return None
+    top = float(max(np.quantile(part, 0.998) for part in values.values()))
+    low = float(min(part.min() for part in values.values()))
+    edges = np.linspace(low, top if top > low else low + 1, 61)
+    x = np.linspace(edges[0], edges[-1], 400)
+    fig, axes = figures.grid(len(values), 3.8, 2.7)
+    for axis, (name, part) in zip(axes, values.items(), strict=True):
+        axis.hist(
+            np.clip(part, edges[0], edges[-1]), edges, density=True, color="#C8C8C8"
+        )
+        ceiling = axis.get_ylim()[1]
+        mixture = [
+            float(v[0, 0])
+            for v in fit_mixture(jnp.asarray(part[None, :, None]), iterations=100)
+        ]
+        w, mu1, mu2, sigma1, sigma2 = mixture
+        background = (1 - w) * _normal(x, mu2, sigma2)
+        foreground = w * _normal(x, mu1, sigma1)
+        axis.plot(x, background, color=figures.COLOURS[0], label="background")
+        axis.plot(x, foreground, color=figures.COLOURS[1], label="foreground")
+        axis.plot(
+            x, background + foreground, "--", color=figures.COLOURS[2], label="sum"
+        )
+        title = "ID test" if name == ID else name
+        axis.set_title(f"{title}: μ apart by {mu1 - mu2:.2g}", fontsize=10)
+        peak = float((background + foreground).max())  # endless for a single value
+        ceiling = min(max(ceiling, 1.05 * peak), 1.5 * ceiling)
+        axis.set(yticks=[], ylim=(0, ceiling), xlim=(edges[0], edges[-1]))
+        axis.set_xlabel("intensity of the last map")
+    axes[0].legend(frameon=False, fontsize=8)
+    return fig
+
+
+def _normal(x: np.ndarray, mean: float, deviation: float) -> np.ndarray:
+    deviation = max(deviation, 1e-12)
+    return np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (
+        deviation * np.sqrt(2 * np.pi)
+    )

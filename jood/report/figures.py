@@ -1,0 +1,53 @@
+"""What all figures share: colours, line styles, grids of panels, how they are saved."""
+
+from collections.abc import Mapping
+import itertools
+import pathlib
+
+from matplotlib import figure
+from matplotlib import layout_engine
+import numpy as np
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+
+
+GREY = "#555555"
+
+
+# Every colour in every style before one comes again.
+STYLES = tuple(itertools.product(("-", "--", ":"), COLOURS))
+
+
+def grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]:
+    """Returns a figure with so many panels, at most three side by side, and these."""
+    columns = min(3, panels)
+    rows = -(-panels // columns)
+    fig = figure.Figure(
+        figsize=(width * columns, height * rows),
+        # Inches between panels: else titles touch the labels above them.
+        layout=layout_engine.ConstrainedLayoutEngine(h_pad=0.1),
+    )
+    axes = fig.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes[panels:]:
+        axis.set_axis_off()
+    for axis in axes[:panels]:
+        axis.spines[["top", "right"]].set_visible(False)
+    return fig, axes[:panels]
+
+
+def bare(axes: np.ndarray) -> None:
+    """Takes ticks and frames off axes that show pictures."""
+    for axis in axes.ravel():
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+
+
+DOTS_PER_INCH = 150
+
+
+def save_pictures(folder: pathlib.Path, pictures: Mapping[str, figure.Figure]) -> None:
+    """Writes each picture as PNG and as PDF."""
+    for name, picture in pictures.items():
+        for suffix in ("png", "pdf"):
+            picture.savefig(folder / f"{name}.{suffix}", dpi=DOTS_PER_INCH)

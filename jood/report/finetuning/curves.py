@@ -1,0 +1,117 @@
+"""Curves of an objective's values, from runs of launch/finetune.py: LFF's Fig. 6.
+
+Each run of a --workdir has its own values of the objective. Those that differ from its
+defaults in one value alone make the curve of that value.
+"""
+
+import ast
+from collections.abc import Mapping, Sequence
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jood._utils import call_text
+from jood.evaluation.hyperparameter_curves import Curve
+from jood.evaluation.hyperparameter_curves import Sweep
+from jood.report.benchmark import results
+from jood.training import objectives
+
+
+class Run(NamedTuple):
+    """A finished run: the values of its objective, and its results.json."""
+
+    values: Mapping[str, float]
+    summary: Mapping[str, Any]
+
+
+def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
+    """Reads the finished runs of an objective.
+
+    Args:
+      workdir: as launch/finetune.py has it.
+      objective: its name, 'lff'.
+
+    Raises:
+      ValueError: there are fewer than two, or they differ in more than the objective.
+    """
+    runs = []
+    for path in sorted(pathlib.Path(workdir).glob(f"*/results/{results.SUMMARY}")):
+        summary = json.loads(path.read_text())
+        text = summary["configuration"]["objective"]
+        if text.split("(")[0] == objective:
+            runs.append(Run(_values(text), summary))
+    if len(runs) < 2:
+        raise ValueError(
+            f"{workdir} holds {len(runs)} finished run(s) of {objective}, expected at "
+            "least two with different values: launch/finetune.py --workdir=... "
+            f"--objective='{objective}(...)'."
+        )
+    for name in runs[0].summary["configuration"]:
+        found = {json.dumps(r.summary["configuration"].get(name)) for r in runs}
+        if name != "objective" and len(found) > 1:
+            raise ValueError(
+                f"the runs in {workdir} were made with different --{name}: "
+                f"{', '.join(sorted(found))}. A curve compares values of the objective "
+                "alone: keep other runs in a --workdir of their own."
+            )
+    return runs
+
+
+def per_value(runs: Sequence[Run], objective: str) -> list[Curve]:
+    """Returns the curve of each value that two or more runs tell apart.
+
+    Args:
+      runs: as `read` returns them.
+      objective: its name.
+
+    Returns:
+      Curves with the rows after fine-tuning, averaged over the seeds.
+    """
+    usual = _values(objectives.parse(objective).spec)
+    found = []
+    for name in usual:
+        others = [other for other in usual if other != name]
+        part = [r for r in runs if all(r.values[o] == usual[o] for o in others)]
+        part = sorted(part, key=lambda run: run.values[name])
+        if len(part) > 1:
+            found.append(_curve(name, usual[name], part, objective))
+    return found
+
+
+def _curve(name: str, usual: float, runs: Sequence[Run], objective: str) -> Curve:
+    label = f" + {objective.replace('_', ' ').upper()}"
+    first = runs[0].summary
+    rows = [row for row in first["metrics_by_seed"][0] if row.endswith(label)]
+    sets = list(first["norm_ratios"]["after"][0])
+
+    def metric(which: str) -> dict[str, dict[str, list[float]]]:
+        return {
+            row: {ood: [_mean(run, row, ood, which) for run in runs] for ood in sets}
+            for row in rows
+        }
+
+    sweep = Sweep(
+        name=name,
+        title=f"{objective.upper()}'s {name}",
+        methods=dict.fromkeys(rows, ""),
+        rewrite="",
+        values=[run.values[name] for run in runs],
+        usual=usual,
+    )
+    accuracy = [float(np.mean(run.summary["id_accuracy"]["after"])) for run in runs]
+    return Curve(sweep, accuracy, metric("AUROC"), metric("FPR95"))
+
+
+def _mean(run: Run, row: str, ood: str, which: str) -> float:
+    """A metric averaged over the seeds of a run."""
+    seeds = run.summary["metrics_by_seed"]
+    return float(np.mean([seed[row][ood][which] for seed in seeds]))
+
+
+def _values(text: str) -> dict[str, float]:
+    """The values in an objective's text, 'lff(delta=0.1, mu=1.0, lam=1.0)'."""
+    _, named = call_text.literals(ast.parse(text, mode="eval").body)
+    return {name: float(value) for name, value in named.items()}

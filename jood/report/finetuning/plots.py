@@ -1,0 +1,186 @@
+"""Pictures of what fine-tuning did: norms, heatmaps and patches, before and after."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from matplotlib import colors
+from matplotlib import figure
+from matplotlib import patches as shapes
+import numpy as np
+
+from jood.data.benchmarks.spec import Benchmark
+from jood.evaluation.benchmark_run import Evaluation
+from jood.report import figures
+from jood.report.benchmark import heatmaps
+from jood.report.benchmark import plots
+from jood.training.forward import look
+from jood.training.objectives.patches import Patches
+from jood.training.objectives.true_class_probability import probability
+
+IMAGES_SHOWN = 8  # of patches
+_INSIDE, _OUTSIDE = "#2CA02C", "#D62728"  # green and red, as in SSOD's Fig. 2
+Networks = Mapping[str, Mapping[str, Any]]  # variables by label
+
+
+def norm_distributions(
+    evaluations: Mapping[str, Evaluation], norm: str
+) -> figure.Figure:
+    """Draws LFF's Fig. 5: distributions of ‖h‖₂, a row per network, a column per set.
+
+    Args:
+      evaluations: by label, in the order of the rows.
+      norm: name of the detector whose score is the norm.
+    """
+    labels = list(evaluations)
+    sets = list(evaluations[labels[0]].ood_scores)
+    fig = figure.Figure(
+        figsize=(2.6 * len(sets), 2.1 * len(labels) + 0.4), layout="constrained"
+    )
+    axes = fig.subplots(len(labels), len(sets), squeeze=False, sharex="row")
+    for label, row in zip(labels, axes, strict=True):
+        inside = evaluations[label].id_scores[norm]
+        every = [inside, *(s[norm] for s in evaluations[label].ood_scores.values())]
+        edges = np.linspace(0, max(np.quantile(x, 0.995) for x in every), 61)
+        for name, axis in zip(sets, row, strict=True):
+            outside = evaluations[label].ood_scores[name][norm]
+            for values, colour, what in (
+                (inside, figures.COLOURS[4], "ID"),
+                (outside, figures.COLOURS[2], "OOD"),
+            ):
+                counts, _ = np.histogram(values, edges, density=True)
+                axis.stairs(counts, edges, fill=True, color=colour, alpha=0.5)
+                axis.stairs(counts, edges, color=colour, linewidth=1.2, label=what)
+            ratio = outside.mean() / inside.mean()
+            axis.set(yticks=[], ylim=(0, None))
+            axis.set_title(
+                f"{name}: OOD / ID {ratio:.0%}".replace("_", " "), fontsize=9
+            )
+            axis.spines[["top", "right", "left"]].set_visible(False)
+        row[0].set_ylabel(label, fontsize=11)
+    for axis in axes[-1]:
+        axis.set_xlabel("‖h‖₂")
+    axes[0, 0].legend(frameon=False, fontsize=9)
+    return fig
+
+
+def norm_heatmaps(
+    benchmark: Benchmark, model: nn.Module, networks: Networks
+) -> figure.Figure:
+    """Draws LFF's Fig. 7: ‖z_j‖₂ at each location, a row per network.
+
+    Each row has its own colour scale, up to its largest norm, so that ID can be
+    compared with OOD within a network, and the contrast between networks.
+
+    Args:
+      benchmark: where images come from.
+      model: the network.
+      networks: variables by label, in the order of the rows.
+    """
+    shown = heatmaps.images_shown(benchmark)
+
+    @jax.jit
+    def norms(variables: Any, images: jax.Array) -> jax.Array:
+        seen, side = _look(model, benchmark, variables, images)
+        return jnp.linalg.norm(seen.local, axis=-1).reshape(side)
+
+    rows = []
+    for label, variables in networks.items():
+        maps = {
+            name: np.asarray(norms(variables, images)) for name, images in shown.items()
+        }
+        captions = {
+            name: [f"mean {x.mean():.2g}" for x in found]
+            for name, found in maps.items()
+        }
+        top = max(float(found.max()) for found in maps.values())
+        rows.append(plots.HeatmapRow(label, maps, captions, top))
+    return plots.heatmaps(shown, rows)
+
+
+def patches(
+    benchmark: Benchmark,
+    model: nn.Module,
+    networks: Networks,
+    sample: Callable[[jax.Array], Patches],
+) -> figure.Figure:
+    """Draws SSOD's Fig. 2 (c) and (d): the patches that a network samples.
+
+    Green are those that teach the OOD head what is ID, red what is background; the
+    others are ignored. Shown are the first ID test images of different classes.
+
+    Args:
+      benchmark: where images come from.
+      model: the network.
+      networks: variables by label, in the order of the rows.
+      sample: probabilities of the true class [B, HW] -> patches.
+    """
+    images, labels = _some_of_each_class(benchmark)
+
+    @jax.jit
+    def sampled(variables: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        seen, side = _look(model, benchmark, variables, images, labels)
+        p = probability(seen)
+        found = sample(p)
+        return found.inside.reshape(side), found.outside.reshape(side), p.reshape(side)
+
+    count = len(images)
+    fig = figure.Figure(
+        figsize=(1.5 * count, 1.6 * len(networks) + 0.5), layout="constrained"
+    )
+    axes = fig.subplots(len(networks), count, squeeze=False)
+    for row, (label, variables) in zip(axes, networks.items(), strict=True):
+        inside, outside, p = jax.device_get(sampled(variables))
+        for column, axis in enumerate(row):
+            axis.imshow(images[column], extent=(0, 1, 1, 0), interpolation="nearest")
+            _tint(axis, inside[column], _INSIDE)
+            _tint(axis, outside[column], _OUTSIDE)
+            axis.set_title(f"largest p {p[column].max():.2f}", fontsize=8, pad=3)
+        row[0].set_ylabel(label, fontsize=11)
+    figures.bare(axes)
+    fig.legend(
+        handles=[
+            shapes.Patch(color=_INSIDE, alpha=0.5, label="ID"),
+            shapes.Patch(color=_OUTSIDE, alpha=0.5, label="background"),
+        ],
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+    )
+    return fig
+
+
+def _tint(axis: Any, mask: np.ndarray, colour: str) -> None:
+    """Lays a translucent colour over the locations of a mask [h, w]."""
+    layer = np.zeros((*mask.shape, 4))
+    layer[mask] = (*colors.to_rgb(colour), 0.5)
+    axis.imshow(layer, extent=(0, 1, 1, 0), interpolation="nearest")
+
+
+def _look(
+    model: nn.Module,
+    benchmark: Benchmark,
+    variables: Any,
+    images: Any,
+    labels: Any = None,
+) -> tuple[Any, tuple[int, ...]]:
+    """A pass in evaluation mode, and the shape [B, h, w] of its last map."""
+    images = benchmark.preprocessing(jnp.asarray(images))
+    labels = jnp.zeros(len(images), jnp.int32) if labels is None else labels
+    seen, _ = look(model, variables, images, jnp.asarray(labels), train=False)
+    last = seen.acts.stages[max(seen.acts.stages)]
+    return seen, last.shape[:3]
+
+
+def _some_of_each_class(benchmark: Benchmark) -> tuple[np.ndarray, Sequence[int]]:
+    """The first ID test images of different classes, and their labels."""
+    found: dict[int, np.ndarray] = {}
+    source = benchmark.id_test
+    for index in range(len(source)):
+        example = source[index]
+        found.setdefault(int(example["label"]), example["image"])
+        if len(found) == min(IMAGES_SHOWN, len(benchmark.class_names)):
+            break
+    return np.stack(list(found.values())), list(found)

@@ -1,0 +1,1 @@
+"""Curves of metrics against a hyper-parameter: table, pictures, their page."""

@@ -1,0 +1,56 @@
+"""Pictures of sweeps: AUROC and ID accuracy against a value."""
+
+import itertools
+from typing import Any
+
+from matplotlib import figure
+import numpy as np
+
+from jood.evaluation.hyperparameter_curves import Curve
+from jood.report import figures
+
+
+def draw(curve: Curve) -> figure.Figure:
+    """Draws the mean AUROC of each row, that of each set, and the ID accuracy.
+
+    The dotted line is the paper's value for the benchmark and network, if it has one.
+    """
+    sweep = curve.sweep
+    panels = 2 + (curve.accuracy is not None)
+    fig, axes = figures.grid(panels, 4.2, 3.2)
+    for row, (style, colour) in zip(
+        curve.auroc, itertools.cycle(figures.STYLES), strict=False
+    ):
+        shown = 100 * curve.mean("auroc", row)
+        _line(axes[0], curve, shown, row, color=colour, linestyle=style)
+    axes[0].set(title="mean over the OOD sets", ylabel="AUROC in %")
+    first = next(iter(curve.auroc))
+    for (name, values), (style, colour) in zip(
+        curve.auroc[first].items(), itertools.cycle(figures.STYLES), strict=False
+    ):
+        shown = 100 * np.array(values)
+        _line(axes[1], curve, shown, name, color=colour, linestyle=style)
+    axes[1].set(title=f"{first}, each OOD set", ylabel="AUROC in %")
+    if curve.accuracy is not None:
+        shown = 100 * np.array(curve.accuracy)
+        _line(axes[2], curve, shown, "", color="black", linestyle="-")
+        axes[2].set(title="ID task", ylabel="accuracy in %")
+    for axis in axes:
+        axis.set_xlabel(sweep.name)
+        if sweep.usual is not None:
+            axis.axvline(sweep.usual, color=figures.GREY, linestyle=":", linewidth=1)
+        if min(sweep.values) > 0 and max(sweep.values) > 100 * min(sweep.values):
+            axis.set_xscale("log")
+        axis.set_ylim(top=min(axis.get_ylim()[1], 100.5))  # no axis goes to 102 %
+        axis.grid(axis="y", color="#E5E5E5", linewidth=0.6)
+    for axis in axes[:2]:
+        axis.legend(frameon=False, fontsize=8)
+    return fig
+
+
+def _line(
+    axis: Any, curve: Curve, values: np.ndarray, label: str, **style: Any
+) -> None:
+    axis.plot(
+        curve.sweep.values, values, label=label, marker="o", markersize=3.5, **style
+    )

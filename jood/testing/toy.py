@@ -1,0 +1,93 @@
+"""A toy problem on which any sensible detector works: for checks and examples.
+
+"Images" are small maps in which ID examples light up one
+region with their class's pattern, and OOD examples are background only: weak, flat
+over the image, a few channels stronger than others, as real features are. The
+network passes them through four ReLU stages, pools, and compares with the classes'
+patterns. On it any sensible score ranks ID above OOD.
+"""
+
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood.core.backbones.linen import observe
+from jood.core.component import Component
+from jood.core.ood_head import COLLECTION as OOD_HEAD
+
+CLASSES, WIDTH, SIZE = 4, 32, 4  # K, D, and the side of the toy's maps
+
+
+class _Pass(nn.Module):
+    gain: float
+    tilt: float = 1.0  # of the first channel's gain to the last's
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        gain = self.gain * np.geomspace(self.tilt, 1.0, x.shape[-1])
+        return nn.relu(x) * gain.astype(x.dtype)[None, None, None]
+
+
+class ToyNet(nn.Module):
+    """Four stages that only apply a ReLU and a gain; pooling and a head."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Maps images [B, 4, 4, D] to logits [B, K]."""
+        x = images
+        # C4 takes the tilt of C3 back: only the map of C3 is not a multiple of others.
+        for name, *gain in (
+            ("C2", 0.8),
+            ("C3", 1.25, 2.0),
+            ("C4", 0.9, 0.5),
+            ("C5", 1.2),
+        ):
+            x = _Pass(*gain, name=name)(x)
+        return nn.Dense(CLASSES, name="head")(x.mean(axis=(1, 2)))
+
+
+def toy_variables() -> dict[str, Any]:
+    """Returns the toy's heads: its kernel [D, K] holds one pattern per class.
+
+    The OOD head weighs the channels from 0.02 to 0.08.
+    """
+    kernel = 4.0 * _patterns().T - 0.5
+    weights = np.linspace(0.02, 0.08, WIDTH, dtype=np.float32)
+    return {
+        "params": {"head": {"kernel": kernel, "bias": np.zeros(CLASSES, "f")}},
+        OOD_HEAD: {"kernel": weights[:, None], "bias": -np.ones(1, "f")},
+    }
+
+
+def toy_images(count: int, seed: int, ood: bool = False) -> tuple[Any, Any]:
+    """Returns images float32 [N, 4, 4, D] and labels int32 [N] (of OOD: arbitrary)."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, count).astype(np.int32)
+    shape = 0.6 if ood else 1.0  # of equal mean; of OOD, fewer channels are stronger
+    channels = rng.gamma(shape, 0.15 / shape, (count, 1, 1, WIDTH))
+    images = channels * rng.uniform(0.8, 1.2, (count, SIZE, SIZE, WIDTH))
+    if not ood:
+        strength = rng.uniform(6.0, 9.0, (count, 1, 1, 1))
+        images[:, 1:3, 1:3] += strength * _patterns()[labels][:, None, None]
+    return images.astype(np.float32), labels
+
+
+def _patterns() -> np.ndarray:
+    """One pattern per class, [K, D]: each class owns D / K channels."""
+    owner = np.arange(WIDTH) % CLASSES
+    graded = 1.0 + 0.1 * np.arange(WIDTH) / WIDTH  # no two entries tie
+    return ((owner[None] == np.arange(CLASSES)[:, None]) * graded).astype(np.float32)
+
+
+def toy_activations(component: Component, images: Any, labels: Any = None) -> Any:
+    """Observes the toy network with the edits that a component asks for."""
+    return observe(
+        ToyNet(),
+        toy_variables(),
+        jnp.asarray(images),
+        edits=component.edits,
+        labels=labels,
+    )

@@ -1,0 +1,50 @@
+"""The plain classification objective."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from jood.core import component
+from jood.training.forward import TrainingPass
+from jood.training.objectives.objective import Objective
+from jood.training.objectives.objective import Part
+from jood.training.objectives.objective import nothing_more
+
+
+def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean over the batch of -log p_y, p = softmax(f).
+
+    Args:
+      logits: f, floating [B, K]; the loss is computed in float32.
+      labels: y, int32 [B], each in [0, K).
+
+    Returns:
+      The loss in nats, float32 [].
+    """
+    chex.assert_rank([logits, labels], [2, 1])
+    chex.assert_equal_shape_prefix([logits, labels], 1)
+    logits = logits.astype(jnp.float32)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def classification_loss(seen: TrainingPass) -> jax.Array:
+    """Returns the cross-entropy of a pass, float32 []; the term that all share."""
+    return softmax_cross_entropy(seen.acts.logits, seen.labels)
+
+
+def cross_entropy() -> Objective:
+    """L = mean over the batch of -log p_y.
+
+    Returns:
+      The objective.
+
+    References:
+      LFF (Local Background Features Matter in OOD Detection), Eq. 2.
+    """
+
+    def loss(seen: TrainingPass, key: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        del key
+        return classification_loss(seen), {}
+
+    return Objective(component.call_spec("cross_entropy"), nothing_more, loss)

@@ -1,0 +1,88 @@
+"""LFF, local feature fine-tuning: background features of ID images become small.
+
+A location of an ID image where the head does not find the true class shows
+background, of the kind that OOD images consist of. The loss lets the norms of such
+features shrink, so that the network responds weakly to them wherever they appear.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from jood._utils import arguments
+from jood.core import component
+from jood.training.forward import TrainingPass
+from jood.training.objectives.cross_entropy import classification_loss
+from jood.training.objectives.objective import Objective
+from jood.training.objectives.objective import Part
+from jood.training.objectives.objective import nothing_more
+from jood.training.objectives.patches import Patches
+from jood.training.objectives.true_class_probability import probability
+
+
+def local_feature_loss(local: jax.Array, chosen: jax.Array, mu: float) -> Part:
+    """Σ_S max(‖z_j‖₂ - μ, 0) and |S|: L_LFF of Eq. 6 is the one over the other.
+
+    Args:
+      local: z, float32 [B, HW, D].
+      chosen: S, bool [B, HW].
+      mu: margin >= 0, in units of the map. A feature whose norm is not above it has
+        gradient 0, the feature 0 included.
+
+    Returns:
+      The sum and the count over the whole batch.
+    """
+    chex.assert_rank([local, chosen], [3, 2])
+    # max(‖z‖, μ) - μ = max(‖z‖ - μ, 0), with a gradient that is finite at z = 0.
+    excess = optax.safe_norm(local, mu, axis=-1) - mu  # [B, HW]
+    return Part(jnp.where(chosen, excess, 0.0).sum(), chosen.sum(dtype=jnp.float32))
+
+
+def lff(delta: float = 0.1, mu: float = 1.0, lam: float = 1.0) -> Objective:
+    """L = L_CE + λ · 1/|S| Σ_S max(‖z_j‖₂ - μ, 0), S = {j : p_j(y) < δ}.
+
+    S is taken over the whole batch (where a batch is split by `accumulate`, over each
+    part, which then count alike); if it is empty, L = L_CE. For fine-tuning: a network
+    that has not learned the classes finds background everywhere. At first the term may
+    be larger than L_CE; a high learning rate then switches the network off (all
+    features 0, p = 1/K, from which it does not recover): let it rise from 0.
+
+    Args:
+      delta: δ, a probability in (0, 1). The paper's: 0.1 for CIFAR-10, 0.01 for
+        CIFAR-100 and ImageNet-100.
+      mu: μ, margin of the norm, >= 0. The paper's: 1, 2 and 3 for CIFAR-10,
+        CIFAR-100 and ImageNet-100.
+      lam: λ >= 0, weight of the term; the paper's is 1.
+
+    Returns:
+      The objective; it also logs the share of background locations and the mean
+      excess of their norms.
+
+    Raises:
+      ValueError: a value is out of range.
+
+    References:
+      Ye et al., LFF (Local Background Features Matter in OOD Detection), Eq. 4-7,
+      Sec. V-A and Fig. 6.
+    """
+    arguments.check_fraction("delta", delta)
+    arguments.check_at_least("mu", mu, 0)
+    arguments.check_at_least("lam", lam, 0)
+    delta, mu, lam = float(delta), float(mu), float(lam)
+
+    def sample(p: jax.Array) -> Patches:
+        """S, Eq. 5: background alone, of the shape of p."""
+        return Patches(inside=jnp.zeros(p.shape, bool), outside=p < delta)
+
+    def loss(seen: TrainingPass, key: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        del key
+        chosen = sample(probability(seen)).outside
+        excess = local_feature_loss(seen.locations(), chosen, mu)
+        total = classification_loss(seen)
+        total += lam * excess.total / jnp.maximum(excess.count, 1.0)
+        share = Part(excess.count, jnp.float32(chosen.size))
+        return total, {"background_excess": excess, "background_share": share}
+
+    spec = component.call_spec("lff", delta=delta, mu=mu, lam=lam)
+    return Objective(spec, nothing_more, loss, sample)

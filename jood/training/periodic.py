@@ -1,0 +1,77 @@
+"""When things are due: steps, epochs, and what is done after which step."""
+
+import dataclasses
+from typing import NamedTuple
+
+from jood._utils import arguments
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopOptions:
+    """What may change when a run goes on: it decides no parameter.
+
+    Attributes:
+      log_every: steps between two rows of the log; 0 logs at the end of epochs.
+      validate_every: epochs between two validations; 0 validates never.
+      checkpoint_every: steps between two checkpoints; 0 saves at the end of epochs.
+      keep: number of checkpoints that are kept, the newest ones.
+      best: metric of the validation by which the best checkpoint is kept besides; ''
+        keeps the newest ones only.
+      split_state: whether large parameters and their optimiser state are split over
+        the devices, instead of each holding all.
+      workers: processes that read and decode images; 0 reads with threads.
+      progress: whether to draw a progress bar; None draws it on a terminal only.
+    """
+
+    log_every: int = 0
+    validate_every: int = 1
+    checkpoint_every: int = 0
+    keep: int = 2
+    best: str = ""
+    split_state: bool = False
+    workers: int = 0
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("log_every", "validate_every", "checkpoint_every", "workers"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}.")
+        arguments.check_count("keep", self.keep)
+
+
+class Due(NamedTuple):
+    """What is done after a step."""
+
+    log: bool
+    validate: bool
+    save: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The steps of a run.
+
+    Attributes:
+      steps_per_epoch: of which the last images of an epoch, fewer than a batch, are
+        none; they are seen in the next.
+      total: number of steps of the whole run.
+      keeping: what is done how often.
+    """
+
+    steps_per_epoch: int
+    total: int
+    keeping: LoopOptions
+
+    def due(self, step: int) -> Due:
+        """Returns what is done after `step` steps; before a save the log is written."""
+        keeping, last = self.keeping, step == self.total
+        ends_epoch = step % self.steps_per_epoch == 0 or last
+        epochs = keeping.validate_every
+        validate = epochs > 0 and (last or step % (epochs * self.steps_per_epoch) == 0)
+        save = _every(step, keeping.checkpoint_every, ends_epoch) or validate or last
+        log = _every(step, keeping.log_every, ends_epoch) or save
+        return Due(log, validate, save)
+
+
+def _every(step: int, count: int, ends_epoch: bool) -> bool:
+    return step % count == 0 if count else ends_epoch

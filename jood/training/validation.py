@@ -1,0 +1,121 @@
+"""Validation while training: ID accuracy, and OOD metrics against Gaussian noise.
+
+No test set, ID or OOD, is ever looked at: ID images come from the training set, the
+noise is N(0, 1) per normalised pixel, the papers' own validation set (HIMPLoS,
+Sec. V-F; Feature Sim, App. A.1). "Best" is chosen on these numbers.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import functools
+from typing import Any
+
+from flax import linen as nn
+import jax
+import numpy as np
+
+from jood import metrics
+from jood._utils import sharding
+from jood.core import compose
+from jood.core.backbones import Backbone
+from jood.core.backbones.linen import Taps
+from jood.core.batch import Batch
+from jood.core.preprocessing import Preprocessing
+from jood.data.pipeline import EvaluationBatches
+from jood.data.sources import Source
+from jood.methods import detector_text
+
+DETECTORS: Mapping[str, str] = {
+    "msp": "msp()",
+    "energy": "energy()",
+    "feature_sim": "feature_sim()",
+}
+OOD_FACTOR: Mapping[str, str] = {"ood_factor": "ood_factor()"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Validation:
+    """Measures variables of one model; call it with them.
+
+    Attributes:
+      model: the network.
+      preprocessing: of the images.
+      source: labelled ID images, not those of a test set.
+      mesh: over whose devices each batch is spread.
+      batch_size: images per step, over all devices.
+      detectors: texts by name, of scores that fit nothing.
+      workers: processes that read images; 0 reads with threads.
+      seed: of the noise.
+    """
+
+    model: nn.Module
+    preprocessing: Preprocessing
+    source: Source
+    mesh: jax.sharding.Mesh
+    batch_size: int
+    detectors: Mapping[str, str] = dataclasses.field(default_factory=lambda: DETECTORS)
+    workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, text in self.detectors.items():
+            part = detector_text.parse(text)
+            if part.passes or part.slot != "score":
+                raise ValueError(
+                    "while training, detectors must be scores that fit nothing, got "
+                    f"{name}={part.spec}."
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the metrics."""
+        noise = [f"noise_{m}_{d}" for d in self.detectors for m in ("auroc", "fpr95")]
+        return ("accuracy", *noise)
+
+    def __call__(self, variables: Mapping[str, Any]) -> dict[str, float]:
+        """Returns the metrics, fractions, by name; `variables` are on the mesh."""
+        inside: dict[str, list[np.ndarray]] = {}
+        outside: dict[str, list[np.ndarray]] = {}
+        right = []
+        batches = EvaluationBatches(self.source, self.batch_size, workers=self.workers)
+        for index, batch in enumerate(batches):
+            key = jax.random.fold_in(jax.random.key(self.seed), index)
+            batch = sharding.shard_batch(batch, self.mesh)
+            scores, noise, correct, mask = jax.device_get(
+                self._look(variables, batch, key)
+            )
+            right.append(correct[mask > 0])
+            for name in self.detectors:
+                inside.setdefault(name, []).append(scores[name][mask > 0])
+                outside.setdefault(name, []).append(noise[name][mask > 0])
+        values = {"accuracy": float(np.concatenate(right).mean())}
+        for name in self.detectors:
+            pair = np.concatenate(inside[name]), np.concatenate(outside[name])
+            values[f"noise_auroc_{name}"] = metrics.auroc(*pair)
+            values[f"noise_fpr95_{name}"] = metrics.fpr_at_tpr(*pair)
+        return values
+
+    @functools.cached_property
+    def _look(self) -> Callable[..., Any]:
+        """(variables, batch, key) -> scores of ID and of noise, rightness, mask."""
+        parts = {
+            name: detector_text.parse(text) for name, text in self.detectors.items()
+        }
+        bundle = compose.bundle(**{n: p.ranking or p for n, p in parts.items()})
+        backbone = Backbone(self.model, None, Taps())
+
+        def look(variables: Any, batch: Batch, key: jax.Array) -> tuple[Any, ...]:
+            images = self.preprocessing(batch.image)
+            noise = jax.random.normal(key, images.shape)
+            real, other = (
+                backbone.observe(variables, x, bundle.edits) for x in (images, noise)
+            )
+            return (
+                bundle.apply((), real),
+                bundle.apply((), other),
+                real.prediction == batch.label,
+                batch.mask,
+            )
+
+        # Replicated: every process gets the scores of all images.
+        return jax.jit(look, out_shardings=sharding.replicated(self.mesh))

@@ -1,0 +1,151 @@
+"""The network in the folder of a training run, for others than its training to read."""
+
+from collections.abc import Mapping
+import json
+import os
+import pathlib
+from typing import Any
+
+from flax import linen as nn
+import jax
+import orbax.checkpoint as ocp
+
+from jood._utils import processes
+from jood.models import check
+
+CONFIG = "config.json"
+
+
+WHICH = ("last", "best")
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the configuration of the run in a folder, as JSON values.
+
+    Raises:
+      FileNotFoundError: the folder holds no run.
+      ValueError: the file is damaged.
+    """
+    path = pathlib.Path(folder) / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no checkpoint folder {folder}: {CONFIG} is missing. Train "
+            "first: python launch/train.py --workdir=..."
+        )
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}), so it is unknown which run the folder "
+            "belongs to. Restore the file, or choose another --workdir."
+        ) from None
+
+
+def manager(folder: pathlib.Path, **options: Any) -> ocp.CheckpointManager:
+    """Returns Orbax's manager of the checkpoints in a run's folder."""
+    return ocp.CheckpointManager(
+        folder,
+        options=ocp.CheckpointManagerOptions(**options),
+        item_handlers={
+            "state": ocp.StandardCheckpointHandler(),
+            "position": ocp.JsonCheckpointHandler(),
+        },
+    )
+
+
+def position(opened: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """Returns what a checkpoint says of the data, and its validation's metrics."""
+    arguments = ocp.args.Composite(position=ocp.args.JsonRestore())
+    return dict(opened.restore(step, args=arguments)["position"])
+
+
+def rating(metric: str, metrics: Mapping[str, float]) -> float | None:
+    """Returns the value of a metric with its sign turned so that higher is better.
+
+    FPR and losses are better low. None if it is not among the metrics.
+    """
+    if metric not in metrics:
+        return None
+    low = "fpr" in metric or "loss" in metric
+    return -metrics[metric] if low else metrics[metric]
+
+
+def load_variables(
+    folder: str | os.PathLike[str],
+    model: nn.Module,
+    image_shape: tuple[int, ...],
+    which: str = "last",
+) -> dict[str, Any]:
+    """Returns the variables of a run's network, to evaluate a model with.
+
+    Args:
+      folder: of a run.
+      model: the network; its shapes are compared with the checkpoint's.
+      image_shape: (H, W, C).
+      which: 'last', or 'best' on the validation's metric that the run names.
+
+    Returns:
+      'params' and 'batch_stats', and 'ood_head' if the run trained one; NumPy arrays.
+
+    Raises:
+      FileNotFoundError: the folder holds no checkpoint, or none with a validation.
+      ValueError: the checkpoint is of another architecture (all differences are
+        listed), or is damaged.
+    """
+    path = pathlib.Path(folder).resolve()
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no checkpoint folder {path}.")
+    alone = processes.alone()
+    with manager(path, create=False, multiprocessing_options=alone) as opened:
+        step = _chosen(opened, path, which)
+        where = path / str(step)
+        # Onto this machine's first device, whatever the run was sharded over.
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        try:
+            target = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(
+                    leaf.shape, leaf.dtype, sharding=device
+                ),
+                opened.item_metadata(step)["state"].tree,
+            )
+            arguments = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            state = opened.restore(step, args=arguments)["state"]
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            raise ValueError(
+                f"{where} is truncated or damaged ({summary(error)}). Run the command "
+                "that trained it again: it goes on from the checkpoint before."
+            ) from error
+    variables = {**state["trained"], "batch_stats": state["batch_stats"]}
+    check.check_variables(model, variables, image_shape, str(where))
+    return jax.device_get(variables)
+
+
+def _chosen(opened: ocp.CheckpointManager, path: pathlib.Path, which: str) -> int:
+    if which not in WHICH:
+        raise ValueError(f"which must be one of {', '.join(WHICH)}, got {which!r}.")
+    steps = opened.all_steps()
+    if not steps:
+        raise FileNotFoundError(
+            f"{path} holds no finished checkpoint. Train first: "
+            "python launch/train.py --workdir=..."
+        )
+    if which == "last":
+        return max(steps)
+    # The metric that the run goes by now: it may have had another before.
+    metric = position(opened, max(steps))["best"]
+    rated = {}
+    for step in steps:
+        value = rating(metric, position(opened, step)["validation"])
+        if value is not None:
+            rated[step] = (value, step)  # of equal ones the later
+    if not rated:
+        raise FileNotFoundError(
+            f"no checkpoint in {path} has a validation, so none is the best one. Take "
+            "the last one, or train with --validate_every above 0."
+        )
+    return max(rated, key=lambda step: rated[step])
+
+
+def summary(error: BaseException) -> str:
+    """Returns an error in one short line: Orbax's fill a page."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

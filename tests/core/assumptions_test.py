@@ -1,0 +1,104 @@
+"""A method that meets data which its paper does not assume says so, once."""
+
+import warnings
+
+from flax import linen as nn
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jood
+from jood import testing
+from jood.core import assumptions
+
+IMAGES, LABELS = testing.toy_images(16, seed=0)
+NEGATIVE = jood.Activations.of(-jnp.ones((2, 4)), jnp.ones((4, 2)))
+
+
+def negative_stage_net():
+    class Stage(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return x - 5.0
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, images):
+            x = Stage(name="C4")(images)
+            x = nn.relu(Stage(name="C5")(x) + 10.0)
+            return nn.Dense(testing.CLASSES, name="head")(x.mean((1, 2)))
+
+    return Net()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ash_p()|energy()", "ash_b()|energy()", "ash_s()|energy()", "scale()|energy()"],
+)
+def test_negative_features_are_told_with_the_paper_s_assumption(text):
+    component = jood.parse(text)
+    with pytest.warns(jood.AssumptionWarning, match=r"negative.*ReLU.*(ASH|SCALE)"):
+        component.apply((), NEGATIVE)
+
+
+def test_vra_says_so_too():
+    component = jood.parse("vra()|energy()")
+    train = jood.Activations.of(jnp.ones((8, 4)), jnp.ones((4, 2)))
+    fitted = jood.fit(component, [train])
+    with pytest.warns(jood.AssumptionWarning, match="vra.*negative"):
+        component.apply(fitted, NEGATIVE)
+
+
+def test_react_says_when_its_quantile_is_zero():
+    sparse = jnp.zeros((8, 4)).at[:, 0].set(1.0)  # three quarters are 0
+    train = jood.Activations.of(sparse, jnp.ones((4, 2)))
+    with pytest.warns(jood.AssumptionWarning, match=r"react\(q=0\.5\).*is 0.*larger q"):
+        jood.fit(jood.parse("react(q=0.5)|energy()"), [train])
+    jood.fit(jood.parse("react(q=0.9)|energy()"), [train])  # warnings are errors here
+
+
+def test_a_detector_warns_of_a_map_without_activation_once():
+    detector = jood.Detector(
+        "ta(k=0.2)|feature_sim()", negative_stage_net(), testing.toy_variables()
+    )
+    with pytest.warns(jood.AssumptionWarning, match=r"ta\(.*'C4'.*Eq\. 5"):
+        detector(IMAGES)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.resetwarnings()  # pytest shows all; users see each text once
+        warnings.simplefilter("default")
+        for _ in range(3):
+            detector(IMAGES)
+    assert len(caught) == 1
+
+
+def test_activated_maps_and_features_give_no_warning():
+    text = "bundle(a=ta()|feature_sim(), b=ash_s()|energy(), c=scale()|energy())"
+    detector = jood.Detector(text, testing.ToyNet(), testing.toy_variables())
+    detector(IMAGES)  # warnings are errors here
+
+
+def test_the_scores_are_the_same_as_without_anyone_listening():
+    detector = jood.Detector(
+        "ta(k=0.2)|feature_sim()", negative_stage_net(), testing.toy_variables()
+    )
+    with pytest.warns(jood.AssumptionWarning):
+        scores = detector(IMAGES)
+    acts = jood.observe(
+        detector.model, detector.variables, IMAGES, edits=detector.component.edits
+    )
+    with pytest.warns(jood.AssumptionWarning):
+        expected = detector.component.apply((), acts)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+def test_what_is_collected_is_the_union_of_all_that_was_assumed():
+    with assumptions.collected() as found:
+        assumptions.assume(jnp.array(True), "a")
+        assumptions.assume(jnp.array(False), "b")
+        assumptions.assume(jnp.array(True), "b")
+        with assumptions.ignored():
+            assumptions.assume(jnp.array(False), "c")
+    assert {k: bool(v) for k, v in found.items()} == {"a": False, "b": True}
+    with pytest.warns(jood.AssumptionWarning, match="^b$") as caught:
+        assumptions.warn(found)
+    assert len(caught) == 1

@@ -1,0 +1,195 @@
+"""Images to score from folders, lists, archives and tar files, good and bad."""
+
+import io
+import os
+import tarfile
+
+from helpers import brightness
+import numpy as np
+from PIL import Image
+import pytest
+
+import jood
+from jood.data import inputs as inputs_lib
+from jood.data.sources.tar_shards import TarShards
+
+SIZE = brightness.SIZE
+LEVELS = [10, 20, 30, 40, 50]
+
+
+def opened(where):
+    return inputs_lib.open_inputs(str(where), brightness.FIT)
+
+
+def levels(inputs):
+    return [int(inputs.source[i]["image"][0, 0, 0]) for i in range(len(inputs.names))]
+
+
+def png(level, size=(9, 5)):
+    file = io.BytesIO()
+    Image.fromarray(brightness.gray(level, size)).save(file, "png")
+    return file.getvalue()
+
+
+def tar(path, members):
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def as_folder(root):
+    return brightness.folder(root / "images", LEVELS, (9, 5))
+
+
+def as_list(root):
+    as_folder(root)
+    lines = [f"images/{i:04}.png" for i in range(5)]
+    (root / "list.txt").write_text("\n".join(lines))
+    return root / "list.txt"
+
+
+def as_labelled_list(root):
+    path = as_list(root)
+    path.write_text("\n".join(f"{line} 3" for line in path.read_text().split()))
+    return path
+
+
+def as_npz(root):
+    images = np.stack([brightness.gray(level, (9, 5)) for level in LEVELS])
+    np.savez(root / "images.npz", images=images)
+    return root / "images.npz"
+
+
+def as_tars(root):
+    members = {f"{i}.png": png(level) for i, level in enumerate(LEVELS)}
+    tar(root / "b.tar", {k: members[k] for k in ("3.png", "4.png")})
+    first = {k: members[k] for k in ("0.png", "1.png", "2.png")}
+    tar(root / "a.tar", {**first, "0.cls": b"7", ".hidden.png": b"x"})
+    return root / "*.tar"
+
+
+@pytest.mark.parametrize(
+    "make", [as_folder, as_list, as_labelled_list, as_npz, as_tars]
+)
+def test_images_come_in_order_at_the_networks_size_wherever_they_lie(make, tmp_path):
+    where = make(tmp_path)
+    inputs = opened(where)
+    assert levels(inputs) == LEVELS
+    assert len(inputs.names) == len(set(inputs.names)) == len(inputs.source)
+    for index in range(len(LEVELS)):
+        example = inputs.source[index]
+        assert example["image"].shape == (SIZE, SIZE, 3)
+        assert "label" not in example
+    assert inputs.fingerprint == opened(where).fingerprint
+    assert not inputs.broken
+
+
+def test_names_say_where_an_image_lies(tmp_path):
+    as_list(tmp_path)
+    assert opened(tmp_path / "images").names[1] == f"{tmp_path}/images/0001.png"
+    assert opened(tmp_path / "list.txt").names[1] == f"{tmp_path}/images/0001.png"
+    assert opened(as_npz(tmp_path)).names[1] == f"{tmp_path}/images.npz[1]"
+    assert opened(as_tars(tmp_path)).names[3] == f"{tmp_path}/b.tar/3.png"
+
+
+def test_one_image_is_read_too(tmp_path):
+    as_folder(tmp_path)
+    assert levels(opened(tmp_path / "images" / "0002.png")) == [30]
+
+
+@pytest.mark.parametrize("make", [as_folder, as_list, as_npz, as_tars])
+def test_other_images_have_another_fingerprint(make, tmp_path):
+    before = opened(make(tmp_path)).fingerprint
+    LEVELS[1] = 21
+    try:
+        where = make(tmp_path)
+        for path in tmp_path.rglob("*.*"):
+            os.utime(path, (0, 0))
+        assert opened(where).fingerprint != before
+    finally:
+        LEVELS[1] = 20
+
+
+def test_images_that_cannot_be_read_keep_their_place_and_say_why(tmp_path):
+    root = as_folder(tmp_path)
+    (root / "0000.png").write_bytes(b"")
+    (root / "0002.png").write_bytes(png(30, (90, 50))[:-30])
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join([f"images/{i:04}.png" for i in range(5)] + ["no.png"]))
+    inputs = opened(path)
+    found = [inputs.source[i] for i in range(6)]
+    assert [("skipped" in example) for example in found] == [1, 0, 1, 0, 0, 1]
+    assert found[0]["skipped"] == "the file is empty"
+    assert "truncated" in found[2]["skipped"]
+    assert found[5]["skipped"] == "No such file or directory"
+    assert {example["image"].shape for example in found} == {(SIZE, SIZE, 3)}
+    assert inputs.fingerprint == opened(path).fingerprint
+
+
+def test_a_tar_file_that_is_cut_short_gives_what_is_whole(tmp_path):
+    path = tar(tmp_path / "a.tar", {f"{i}.png": png(10 * i) for i in range(4)})
+    content = path.read_bytes()
+    for size, whole in ((3 * 1024 + 530, 3), (2 * 1024 + 100, 2), (1024, 1)):
+        path.write_bytes(content[:size])
+        inputs = opened(path)
+        assert levels(inputs) == [10 * i for i in range(whole)]
+        assert list(inputs.broken) == [str(path)]
+        assert "cut short" in inputs.broken[str(path)]
+
+
+def test_tar_files_are_read_in_any_order_and_survive_pickling(tmp_path):
+    import pickle
+
+    as_tars(tmp_path)
+    source = TarShards([str(tmp_path / "b.tar"), str(tmp_path / "a.tar")])
+    again = pickle.loads(pickle.dumps(source))
+    for index in (4, 0, 2, 2):
+        np.testing.assert_array_equal(again[index]["image"], source[index]["image"])
+    assert [int(source[i]["image"][0, 0, 0]) for i in range(5)] == [40, 50, 10, 20, 30]
+
+
+def bad(root):
+    """Everything that is refused, with what the message says."""
+    (root / "empty").mkdir()
+    (root / "empty.txt").write_text("\n")
+    (root / "words.csv").write_text("a,b")
+    (root / "junk.tar").write_bytes(b"junk" * 400)
+    tar(root / "none.tar", {"a.txt": b"x"})
+    with tarfile.open(root / "small.tar", "w:gz") as archive:
+        archive.add(root / "words.csv", "a.png")
+    np.savez(root / "key.npz", pictures=np.zeros((2, 4, 4, 3), np.uint8))
+    np.savez(root / "gray.npz", images=np.zeros((2, 4, 4, 1), np.uint8))
+    np.savez(root / "no.npz", images=np.zeros((0, 4, 4, 3), np.uint8))
+    np.savez(root / "float.npz", images=np.zeros((2, 4, 4, 3), np.float32))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("empty", "there is no image in"),
+        ("nowhere", "there is no file or folder"),
+        ("empty.txt", "names no image"),
+        ("words.csv", "is none of what can be scored"),
+        ("junk.tar", "no image in .*junk.tar: after 0"),
+        ("none.tar", "no image in"),
+        ("small.tar", "is compressed"),
+        ("x*.tar", "no tar file matches"),
+        ("key.npz", r"has no \['images'\]"),
+        ("gray.npz", r"1 channel\(s\), but the detector takes 3"),
+        ("no.npz", "no image in"),
+        ("float.npz", "must be uint8"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_with_what_can(name, message, tmp_path):
+    with pytest.raises((ValueError, OSError), match=message):
+        opened(bad(tmp_path) / name)
+
+
+def test_a_preprocessing_that_leaves_images_at_their_size_is_refused(tmp_path):
+    plain = jood.Preprocessing((0.5,) * 3, (0.5,) * 3)
+    with pytest.raises(ValueError, match=r"neither a crop nor.*launch/fit.py"):
+        inputs_lib.open_inputs(str(as_folder(tmp_path)), plain)

@@ -1,0 +1,82 @@
+"""Cards of scored images: the right ones, in order, with numbers of equal length."""
+
+import types
+
+import numpy as np
+import pytest
+
+from jood.deploy import cards as cards_lib
+from jood.deploy import table as table_lib
+from jood.detector.calibration import Calibration
+
+CALIBRATION = Calibration(0.9, {"score": np.arange(1000, dtype=np.float32)})
+THRESHOLD = CALIBRATION.thresholds()["score"]
+
+
+def cards(tmp_path, scores):
+    """Cards of images with these scores; None could not be read."""
+    names = [f"in/sub/{index}.png" for index in range(len(scores))]
+    rows = []
+    for name, score in zip(names, scores, strict=True):
+        if score is None:
+            rows.append([name, "", "", str(THRESHOLD), "", "", "broken"])
+            continue
+        p_value = CALIBRATION.p_values({"score": np.array([score])})["score"][0]
+        flag = "true" if score < THRESHOLD else "false"
+        rows.append([name, "bee", str(score), str(THRESHOLD), flag, str(p_value), ""])
+    table = tmp_path / "scores.csv"
+    table_lib.write(table, [table_lib.columns(["score"]), *rows])
+    source = [{"image": np.zeros((4, 4, 3), np.uint8)}] * len(scores)
+    inputs = types.SimpleNamespace(names=names, source=source)
+    return cards_lib.build("score", "", table, inputs, 1000)
+
+
+def lines(block, which):
+    return [card.lines[which] for card in block.cards]
+
+
+def test_ends_and_neighbours_of_the_threshold_are_shown_in_order(tmp_path):
+    scores = [float(x) for x in np.random.default_rng(0).permutation(200)] + [None]
+    low, near, high = cards(tmp_path, scores)
+    sides = ["OOD"] * 6 + ["ID"] * 6
+    at = range(int(THRESHOLD) - 6, int(THRESHOLD) + 6)
+    assert lines(low, 0) == [f"score {x}.0, OOD" for x in range(12)]
+    assert lines(near, 0) == [
+        f"score {x}.0, {s}" for x, s in zip(at, sides, strict=True)
+    ]
+    assert lines(high, 0) == [f"score {x}.0, ID" for x in range(199, 187, -1)]
+    assert lines(low, 3)[0] == f"{scores.index(0.0)}.png"
+    assert low.cards[0].lines[1:3] == ["p-value 0.00200", "class: bee"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 36])
+def test_of_a_few_images_each_is_shown_once(tmp_path, count):
+    (block,) = cards(tmp_path, [*range(count), None])
+    assert lines(block, 3) == [f"{index}.png" for index in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "shown"),
+    [
+        ([1e6, 3e6], ["1000000", "3000000"]),
+        ([0.5, 0.50012], ["0.5000000", "0.5001200"]),
+        ([7.0, 7.0], ["7.000", "7.000"]),
+    ],
+)
+def test_scores_have_the_digits_that_tell_them_apart(tmp_path, scores, shown):
+    (block,) = cards(tmp_path, scores)
+    assert [line.split()[1].rstrip(",") for line in lines(block, 0)] == shown
+
+
+@pytest.mark.parametrize(
+    ("names", "folder"),
+    [
+        (["a/b/1.png", "a/c/2.png"], "a/"),
+        (["a/b1.png", "a/b2.png"], "a/"),
+        (["/a/1.png", "b/2.png"], ""),
+        (["1.png"], ""),
+        (["/x/y/1.png"], "/x/y/"),
+    ],
+)
+def test_the_folder_of_all_images(names, folder):
+    assert cards_lib.folder(names) == folder

@@ -1,0 +1,94 @@
+"""What the README shows in Python runs as written."""
+
+import re
+
+from flax import linen as nn
+from helpers.jobs import ROOT
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+import jood
+from jood import models
+from jood import testing
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+class _Stage(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.relu(nn.Conv(8, (3, 3), (2, 2))(x))
+
+
+class _Backbone(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return _Stage(name="stage4")(_Stage(name="stage3")(x))
+
+
+class _MyModel(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = _Backbone(name="backbone")(x)
+        return nn.Dense(3, name="classifier")(x.mean((1, 2)))
+
+
+def test_first_example_scores_and_decides(capsys):
+    names = {}
+    exec(BLOCKS[0], names)
+    assert names["detector"](names["images"]).shape == (8,)
+    assert "False" in capsys.readouterr().out  # is_ood's answers
+
+
+def test_own_model_example_scores(capsys):
+    model = _MyModel()
+    images = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype(np.float32)
+    variables = model.init(jax.random.key(0), images)
+    names = {"jood": jood, "my_model": model, "my_variables": variables}
+    exec(BLOCKS[1], names)
+    assert names["detector"](images).shape == (4,)
+
+
+def test_weights_example_loads_and_goes_back(tmp_path, monkeypatch):
+    model = models.create("resnet50", 1000)
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros([1, 32, 32, 3]))
+    tensors = jood.weights.to_torch_names(model, variables, "torchvision")
+    save_file(tensors, tmp_path / "resnet50.safetensors")
+    monkeypatch.chdir(tmp_path)
+    names = {"jood": jood}
+    exec(BLOCKS[2], names)
+    assert names["tensors"].keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(names["tensors"][name], tensor)
+
+
+def test_features_example_scores():
+    rng = np.random.default_rng(0)
+    names = {
+        "jood": jood,
+        "penultimate": jnp.asarray(rng.random((16, 8)), jnp.float32),
+        "kernel": jnp.asarray(rng.normal(size=(8, 3)), jnp.float32),
+        "bias": jnp.zeros(3),
+        "fmap": jnp.ones((16, 4, 4, 8)),
+    }
+    exec(BLOCKS[3], names)
+    assert names["scores"].shape == (16,)
+
+
+def test_selection_example_chooses():
+    detector = jood.Detector("msp()", testing.ToyNet(), testing.toy_variables())
+    names = {
+        "jood": jood,
+        "detector": detector,
+        "train_batches": [testing.toy_images(32, seed=0)],
+        "validation_batches": [testing.toy_images(32, seed=1)],
+    }
+    exec(BLOCKS[4], names)
+    assert names["found"].best.values["k"] in (0.1, 0.2, 0.4)
+
+
+def test_every_block_is_run():
+    assert len(BLOCKS) == 5

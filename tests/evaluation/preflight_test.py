@@ -1,0 +1,55 @@
+"""Detectors, networks and benchmarks that do not fit together are refused early."""
+
+import types
+
+from helpers import tiny_network
+import pytest
+
+from jood import models
+from jood.data import benchmarks
+from jood.evaluation import preflight
+from jood.testing import toy
+
+CLASSES = ("cat", "dog", "frog")
+VARIABLES = tiny_network.VARIABLES
+OOD_HEAD = toy.toy_variables()["ood_head"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return benchmarks.get("digits_tiny")
+
+
+def test_scores_of_the_classifier_are_refused_for_a_backbone(digits):
+    model = models.create("resnet18", 0, width=4)
+    with pytest.raises(ValueError, match="reads the classifier"):
+        preflight.check({"MSP": "msp()"}, digits, model)
+
+
+def test_other_classes_than_the_benchmarks_are_refused():
+    model = types.SimpleNamespace(num_classes=3)
+    benchmark = types.SimpleNamespace(name="pets", class_names=CLASSES)
+    preflight.check_classes(model, CLASSES, benchmark)
+    preflight.check_classes(model, None, benchmark)
+    preflight.check_classes(model, ("n1", "n2", "n3"), benchmark)  # other words
+    with pytest.raises(ValueError, match="in another order"):
+        preflight.check_classes(model, ("dog", "cat", "frog"), benchmark)
+    with pytest.raises(ValueError, match="4 classes, but pets has 3"):
+        preflight.check_classes(types.SimpleNamespace(num_classes=4), None, benchmark)
+
+
+def test_what_a_network_lacks_is_left_out_with_the_reason(digits):
+    backbone = models.create("resnet18", 0, width=4)
+    texts = {"MSP": "msp()", "FS": "feature_sim()", "SSOD": "ood_factor()"}
+    kept, out = preflight.possible(texts, digits, backbone, VARIABLES)
+    assert list(kept) == ["FS"]
+    assert "no classifier" in out["MSP"]
+    assert "no OOD head" in out["SSOD"]
+    whole = {**VARIABLES, "ood_head": OOD_HEAD}
+    assert preflight.possible(texts, digits, tiny_network.MODEL, whole) == (texts, {})
+
+
+def test_a_score_of_the_ood_head_needs_variables_with_one(digits):
+    texts = {"SSOD": "ood_factor()"}
+    with pytest.raises(ValueError, match=r"OOD head.*--objective=ssod"):
+        preflight.check(texts, digits, models.create("resnet_small", 8))

@@ -1,0 +1,31 @@
+"""A benchmark of a few noisy images of 16 pixels, and a network for it."""
+
+import jax
+import numpy as np
+
+from jood import models
+from jood.core import preprocessing
+from jood.data.benchmarks.spec import Benchmark
+from jood.data.sources import ArraySource
+
+PREPROCESSING = preprocessing.Preprocessing((0.5,) * 3, (0.25,) * 3)
+IMAGES = np.random.default_rng(0).integers(0, 256, (42, 16, 16, 3), np.uint8)
+LABELS = np.arange(42) % 3
+BENCHMARK = Benchmark(
+    name="digits",
+    id_train=ArraySource(IMAGES[:20], LABELS[:20]),
+    id_test=ArraySource(IMAGES[20:], LABELS[20:]),
+    ood={"dark": ArraySource(IMAGES[:9] // 4), "flat": ArraySource(IMAGES[:7] // 2)},
+    near=("flat",),
+    class_names=("cat", "dog", "frog"),
+    preprocessing=PREPROCESSING,
+    image_size=16,
+    protocol="Noise.",
+    absent={"sun": "looked for in SUN"},
+)
+MODEL = models.create("resnet_small", 3, width=4, stage_sizes=(1, 1))
+
+
+def variables():
+    """Returns the network as it begins."""
+    return MODEL.init(jax.random.key(1), np.zeros([1, 16, 16, 3], np.float32))

@@ -1,0 +1,376 @@
+"""Mahalanobis, relative and as the ensemble over stages, against slow versions."""
+
+import functools
+import importlib
+import warnings
+
+import chex
+from helpers import golden_network
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from reference import distance as reference
+from sklearn import linear_model
+
+import jood
+from jood import testing
+from jood import transforms
+from jood.core import input_perturbation
+from jood.core.fitting import fit
+from jood.core.stats import class_gaussians
+from jood.core.stats import reservoir
+
+# The functions of the same names hide the modules.
+single = importlib.import_module("jood.methods.scores.mahalanobis")
+ensemble = importlib.import_module("jood.methods.scores.mahalanobis_ensemble")
+SINGLE = (single.mahalanobis, single.relative_mahalanobis)
+by_name = pytest.mark.parametrize("factory", SINGLE, ids=lambda f: f.__name__)
+
+
+def problem(count=60, width=6, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(count) % classes).astype(np.int32)
+    mix = rng.normal(size=(width, width))
+    centres = 3 * rng.normal(size=(classes, width))
+    train = centres[labels] + rng.normal(size=(count, width)) @ mix
+    test = rng.normal(size=(20, width)) * 4
+    return train.astype("f"), labels, test.astype("f")
+
+
+def record(features, labels=None, classes=3):
+    kernel = np.ones((features.shape[1], classes), "f")
+    return jood.Activations.of(features, kernel, labels=labels)
+
+
+def scores(component, train, labels, test, size=17, classes=3):
+    parts = [
+        record(train[i : i + size], labels[i : i + size], classes)
+        for i in range(0, len(train), size)
+    ]
+    return np.asarray(component.apply(fit(component, parts), record(test)))
+
+
+@by_name
+@pytest.mark.parametrize("seed", [0, 1])
+def test_matches_reference(factory, seed):
+    train, labels, test = problem(seed=seed)
+    out = scores(factory(), train, labels, test)
+    chex.assert_shape(out, (20,))
+    expected = getattr(reference, factory.__name__)(train, labels, test)
+    np.testing.assert_allclose(out, expected, rtol=2e-5, atol=1e-4)
+
+
+def test_worked_out_by_hand():
+    # Two classes around (0, 0) and (10, 0); variances 4 in x and 1 in y.
+    offsets = np.array([[2.0, 1.0], [2.0, -1.0], [-2.0, 1.0], [-2.0, -1.0]])
+    train = np.concatenate([offsets, offsets + np.array([[10.0, 0.0]])])
+    labels = np.repeat([0, 1], 4)
+    test = np.array([[0.0, 0.0], [6.0, 0.0], [10.0, 3.0]])
+    out = scores(single.mahalanobis(), train, labels, test, classes=2)
+    np.testing.assert_allclose(out, [0.0, -16 / 4, -9.0], atol=1e-5)
+    # Of all data the mean is (5, 0) and the variance in x 25 + 4.
+    out = scores(single.relative_mahalanobis(), train, labels, test, classes=2)
+    np.testing.assert_allclose(out, [25 / 29, 1 / 29 - 4, 25 / 29], atol=1e-5)
+
+
+@by_name
+def test_does_not_depend_on_where_the_features_are(factory):
+    train, labels, test = problem()
+    out = scores(factory(), train, labels, test)
+    moved = scores(factory(), train + 500.0, labels, test + 500.0)
+    np.testing.assert_allclose(moved, out, rtol=2e-3, atol=2e-3)
+
+
+@by_name
+def test_class_without_examples_is_left_out_and_named(factory):
+    train, labels, test = problem()
+    keep = labels != 1
+    with pytest.warns(UserWarning, match=r"1 of 3 classes have fewer \(class 1\)"):
+        out = scores(factory(), train[keep], labels[keep], test)
+    expected = getattr(reference, factory.__name__)(train[keep], labels[keep], test)
+    np.testing.assert_allclose(out, expected, rtol=2e-5, atol=1e-4)
+
+
+@by_name
+def test_needs_labels(factory):
+    train, _, _ = problem()
+    with pytest.raises(ValueError, match=r"needs labels.*\(images, labels\)"):
+        fit(factory(), [record(train)])
+
+
+@by_name
+def test_fewer_examples_than_dimensions(factory):
+    train, labels, test = problem(count=9, width=12)
+    message = r"at least D \+ K = 15 .*got N = 9.*rank 6"
+    with pytest.warns(UserWarning, match=message) as caught:
+        out = scores(factory(), train, labels, test)
+    assert len(caught) == 1
+    assert np.isfinite(out).all()
+    if factory is single.mahalanobis:
+        expected = reference.mahalanobis(train, labels, test)
+        np.testing.assert_allclose(out, expected, rtol=1e-3)
+
+
+def test_enough_examples_do_not_warn():
+    train, labels, test = problem(count=9, width=6)
+    scores(single.mahalanobis(), train, labels, test)
+
+
+@by_name
+def test_dead_and_constant_features_count_nothing(factory):
+    train, labels, test = problem()
+
+    def with_dead(x):
+        constant = np.full((len(x), 1), 3.0, "f")
+        return np.concatenate([x, np.zeros((len(x), 2), "f"), constant], axis=1)
+
+    out = scores(factory(), with_dead(train), labels, with_dead(test))
+    expected = scores(factory(), train, labels, test)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+
+
+@by_name
+def test_one_image_per_class_and_constant_data_stay_finite(factory):
+    train = np.repeat(np.arange(3.0, dtype="f")[:, None], 5, axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = scores(factory(), train, np.arange(3), train + 1e4)
+        flat = scores(factory(), np.ones((8, 5), "f"), np.zeros(8, int), train)
+    assert np.isfinite(out).all()
+    np.testing.assert_array_equal(flat, np.zeros(3))
+
+
+@by_name
+def test_no_large_temporary(factory):
+    batch, classes, width = 64, 128, 256
+    train, labels, _ = problem(count=512, width=width, classes=classes)
+    component = factory()
+    acts = record(train, labels, classes)
+    fitted = fit(component, [acts])
+    analysis = jax.jit(component.apply).lower(
+        fitted, record(train[:batch], classes=classes)
+    )
+    used = analysis.compile().memory_analysis().temp_size_in_bytes
+    assert used < 4 * batch * classes * width / 8
+
+
+def test_chained_after_react_and_fused():
+    train, labels, test = problem()
+    component = jood.chain(transforms.react(clip=1.0), single.mahalanobis())
+    out = scores(component, train, labels, test)
+    expected = reference.mahalanobis(np.minimum(train, 1), labels, np.minimum(test, 1))
+    np.testing.assert_allclose(out, expected, rtol=2e-5, atol=1e-4)
+    both = jood.fuse(component, jood.parse("energy()"), weights=(2.0, 1.0))
+    fused = scores(both, train, labels, test)
+    energies = jood.parse("energy()").apply((), record(test))
+    np.testing.assert_allclose(fused, 2 * out + energies, rtol=1e-5)
+
+
+def load(path):
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+@functools.cache
+def golden_inputs(folder):
+    """The golden network's variables, its images and the labels of training."""
+    weights = golden_network.flax_variables(load(folder / "cnn_weights.npz"))
+    images = load(folder / "cnn_images.npz")
+    mean, std = images["mean"][None, None, None], images["std"][None, None, None]
+
+    def prepared(*keys):
+        pixels = np.concatenate([images[key] for key in keys]).transpose(0, 2, 3, 1)
+        return ((pixels.astype("f") / 255 - mean) / std).astype("f")
+
+    train = prepared("train_images_u8")
+    test = prepared("id_images_u8", "ood_images_u8")
+    return weights, train, images["train_labels"].astype(np.int32), test
+
+
+def golden_observe(variables, images, labels=None, std=None, edits=()):
+    taps = jood.Taps(stages={"C4": "layer3", "C5": "layer4"}, head="fc")
+    return jood.observe(
+        golden_network.TinyCNN(),
+        variables,
+        images,
+        edits=edits,
+        labels=labels,
+        taps=taps,
+        std=std,
+    )
+
+
+@functools.cache
+def golden_stages(folder):
+    """Passes 0 and 1 of the ensemble on the golden network."""
+    variables, images, labels, _ = golden_inputs(folder)
+    component = ensemble.mahalanobis_ensemble()
+
+    def observer(variables, batch):
+        acts = golden_observe(variables, *batch)
+        return acts, jnp.ones(len(batch[0]))
+
+    batches = [(images[i : i + 500], labels[i : i + 500]) for i in range(0, 2000, 500)]
+    gaussian_passes = component._replace(passes=component.passes[:2])
+    return fit(gaussian_passes, batches, observer=observer, variables=variables)[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "stage", "eps", "std", "factor", "tolerance"),
+    [
+        ("mds_half__maha", "C5", 0.0, None, 2, 1e-4),
+        ("mds_half_layer3__maha", "C4", 0.0, None, 2, 1e-4),
+        # Gradients near 0 change sign with float32 rounding.
+        ("mds_odin_eps0.002_std0.2__maha", "C5", 0.002, "std", 2, 5e-4),
+        ("mds_odin_layer3_eps0.002_std0.2__maha", "C4", 0.002, "std", 2, 5e-4),
+        ("mds_odin_eps0.002_std0.2__pytorch_ood", "C5", 0.002, "std", -4000, 5e-4),
+        ("mds_odin_eps0.002__pytorch_ood", "C5", 0.002, None, -4000, 5e-4),
+    ],
+)
+def test_confidences_of_stages_on_moved_images(
+    golden_dir, key, stage, eps, std, factor, tolerance
+):
+    variables, _, _, test = golden_inputs(golden_dir)
+    fitted = {stage: golden_stages(golden_dir)[stage]}
+    std = None if std is None else np.array([0.2023, 0.1994, 0.201])
+
+    @jax.jit
+    def run(images):
+        edits = (input_perturbation.LOOK_AGAIN,)
+        acts = golden_observe(variables, images, std=std, edits=edits)
+        return ensemble.confidences(fitted, acts, eps)[:, 0]
+
+    golden = load(golden_dir / "scores_cnn.npz")[key].astype(np.float64)
+    error = np.abs(np.asarray(run(test), np.float64) - factor * golden)
+    assert error.max() <= tolerance * np.std(factor * golden), key
+
+
+# The toy network: stages C2 to C5, all of them seen by the ensemble.
+
+
+def toy_observer(component):
+    def observe(variables, batch):
+        del variables
+        images, labels = batch
+        acts = testing.toy_activations(component, images, labels)
+        return acts, jnp.ones(images.shape[0])
+
+    return observe
+
+
+@functools.cache
+def toy_fit(eps=0.0014):
+    component = ensemble.mahalanobis_ensemble(eps=eps)
+    images, labels = testing.toy_images(96, seed=0)
+    batches = [(images[i : i + 32], labels[i : i + 32]) for i in range(0, 96, 32)]
+    return component, fit(component, batches, observer=toy_observer(component))
+
+
+def test_ensemble_without_a_step_is_the_logistic_regression_of_the_distances():
+    component, fitted = toy_fit(eps=0.0)
+    images, labels = testing.toy_images(96, seed=0)
+    acts = testing.toy_activations(component, images, labels)
+    noise = ensemble._noise(acts)
+    pooled = {
+        name: [np.asarray(a.stage(name)).mean((1, 2)) for a in (acts, noise)]
+        for name in ("C2", "C3", "C4", "C5")
+    }
+    inside, outside = (
+        np.stack(
+            [reference.mahalanobis(p[0], labels, p[i]) for p in pooled.values()], 1
+        )
+        for i in (0, 1)
+    )
+    values = np.concatenate([inside, outside])
+    centred = (values - values.mean(0)[None]) / values.std(0)[None]
+    model = linear_model.LogisticRegression(solver="newton-cholesky", tol=1e-10)
+    model.fit(centred, np.repeat([1, 0], 96))
+    expected = model.decision_function(centred[:96])
+    out = component.apply(fitted, acts)
+    np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_ensemble_needs_no_network_to_score_without_a_step():
+    component, fitted = toy_fit(eps=0.0)
+    images, _ = testing.toy_images(8, seed=1)
+    acts = testing.toy_activations(component, images)
+    out = component.apply(fitted, acts.replace(network=None))
+    np.testing.assert_array_equal(out, component.apply(fitted, acts))
+
+
+def test_ensemble_step_moves_images_towards_their_class():
+    _, fitted = toy_fit()
+    component, _ = toy_fit()
+    images, _ = testing.toy_images(8, seed=1)
+    acts = testing.toy_activations(component, images)
+    still = ensemble.confidences(fitted[1], acts, 0.0)
+    moved = ensemble.confidences(fitted[1], acts, 0.0014)
+    chex.assert_shape(moved, (8, 4))
+    assert (np.asarray(moved) > np.asarray(still)).all()
+
+
+def test_ensemble_noise_is_standard_normal_and_follows_the_image():
+    component, _ = toy_fit()
+    images, _ = testing.toy_images(64, seed=1)
+    acts = testing.toy_activations(component, images)
+    noise = np.asarray(ensemble._noise(acts).network.images)
+    assert noise.shape == images.shape
+    # 64 x 512 draws: deviations of a mean and a variance are 0.0055 and 0.0078.
+    assert abs(noise.mean()) < 0.03
+    assert abs(noise.var() - 1) < 0.04
+    order = np.random.default_rng(0).permutation(64)[:20]
+    again = testing.toy_activations(component, images[order])
+    np.testing.assert_array_equal(ensemble._noise(again).network.images, noise[order])
+    assert len(np.unique(noise[:, 0, 0, 0])) == 64
+
+
+def test_ensemble_weights_do_not_need_more_than_its_memory(monkeypatch):
+    monkeypatch.setattr(ensemble, "CAPACITY", 40)
+    toy_fit.cache_clear()
+    component, fitted = toy_fit(eps=0.0)
+    toy_fit.cache_clear()
+    inside, outside = (
+        component.apply(fitted, testing.toy_activations(component, images))
+        for images in (
+            testing.toy_images(64, seed=1)[0],
+            testing.toy_images(64, seed=2, ood=True)[0],
+        )
+    )
+    assert jood.metrics.auroc(inside, outside) > 0.9
+
+
+def test_ensemble_after_threshold_activation_sees_the_edited_network():
+    component = jood.chain(transforms.ta(k=0.2), ensemble.mahalanobis_ensemble(eps=0.0))
+    images, labels = testing.toy_images(96, seed=0)
+    fitted = fit(component, [(images, labels)], observer=toy_observer(component))
+    acts = testing.toy_activations(component, images)
+    out = component.apply(fitted, acts)
+    plain, plain_fitted = toy_fit(eps=0.0)
+    assert not np.allclose(out, plain.apply(plain_fitted, acts.replace(edited={})))
+    edited = acts.edit(transforms.ta(k=0.2).edits[0][0].spec).stage("C5").mean((1, 2))
+    expected = reference.mahalanobis(edited, labels, edited)
+    distances = class_gaussians.distance(fitted[1]["C5"]["within"], edited)
+    np.testing.assert_allclose(-distances, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("eps", [-0.1, float("nan"), float("inf"), "1", None, True])
+def test_ensemble_refuses_a_bad_step(eps):
+    with pytest.raises(ValueError, match="eps must be a finite number >= 0"):
+        ensemble.mahalanobis_ensemble(eps=eps)
+
+
+def test_ensemble_needs_stages_and_a_network():
+    component, fitted = toy_fit()
+    train, labels, _ = problem()
+    with pytest.raises(jood.MissingStageError, match="reads every stage"):
+        fit(component, [record(train, labels)])
+    images, _ = testing.toy_images(4, seed=1)
+    acts = testing.toy_activations(component, images).replace(network=None)
+    with pytest.raises(jood.MissingStageError, match="runs the network again"):
+        component.apply(fitted, acts)
+
+
+def test_ensemble_hashes_fit_one_image_per_row():
+    images, _ = testing.toy_images(16, seed=1)
+    assert len(np.unique(reservoir.row_hash(jnp.asarray(images.reshape(16, -1))))) == 16

@@ -1,0 +1,110 @@
+"""The table: averages over a part are marked, in every format."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from jood.evaluation import benchmark_run
+from jood.report.benchmark import tables
+
+SETS = ("svhn", "isun", "near_set", "extra")
+
+
+def evaluated(sets=SETS, accuracy=0.9):
+    rng = np.random.default_rng(0)
+    return benchmark_run.Evaluation(
+        accuracy,
+        {"MSP": rng.normal(size=50) + 1},
+        {name: {"MSP": rng.normal(size=40) - i} for i, name in enumerate(sets)},
+    )
+
+
+def built(sets=SETS, **options):
+    return tables.build([evaluated(sets)], ["MSP"], ["near_set"], **options)
+
+
+def averages(table, sets=SETS):
+    return [column for column in table.columns if column not in sets]
+
+
+def test_a_whole_benchmark_has_no_marks():
+    assert averages(built()) == [tables.FAR, tables.ALL]
+    table = built(paper=["svhn", "isun"])
+    assert averages(table) == [tables.PAPER, tables.FAR, tables.ALL]
+    each = [table.mean("MSP", name, "FPR95") for name in ("svhn", "isun")]
+    np.testing.assert_allclose(table.mean("MSP", tables.PAPER, "FPR95"), np.mean(each))
+    heading = tables.heading(table, "P.")
+    assert heading.startswith("P.\nID accuracy 90.00 %. Cells: AUROC / FPR95")
+    # The paper's average is not shown twice, under two names.
+    assert averages(built(paper=["svhn", "isun", "extra"])) == [tables.FAR, tables.ALL]
+    assert averages(built(paper=SETS)) == [tables.FAR, tables.ALL]
+    assert averages(built(["svhn"], paper=["svhn"]), ["svhn"]) == [tables.ALL]
+
+
+def test_absent_sets_are_counted_in_each_average_that_they_belong_to():
+    table = built(
+        paper=["svhn", "isun", "places365"],
+        absent={"places365": "looked for x", "near_too": "looked for y"},
+    )
+    assert averages(table) == [
+        "mean paper (2 of 3)",
+        "mean far (3 of 5)",
+        "mean (4 of 6)",
+    ]
+    assert "ABSENT, not scored: places365, near_too." in tables.heading(table, "P.")
+
+
+def test_absent_near_sets_do_not_dent_the_far_average():
+    table = tables.build(
+        [evaluated(("svhn", "near_set"))],
+        ["MSP"],
+        ["near_set", "near_too"],
+        absent={"near_too": ""},
+    )
+    assert table.columns[2:] == ["mean far", "mean (2 of 3)"]
+
+
+def test_incomplete_and_skipping_sets_are_starred():
+    table = built(
+        paper=["isun"],
+        incomplete={"id_train": "found 5 of 9", "svhn": "found 3 of 4"},
+        skipped={"extra": ["a.png: truncated", "b.png: empty"], "isun": []},
+    )
+    assert averages(table) == ["mean paper", "mean far*", "mean*"]
+    heading = tables.heading(table, "P.")
+    assert "INCOMPLETE (*): id_train found 5 of 9; svhn found 3 of 4." in heading
+    assert "cannot be read: extra 2." in heading
+    header = tables.text(table).splitlines()[0].split()
+    assert header[1:5] == ["svhn*", "isun", "near_set", "extra*"]
+    assert "ABSENT" not in heading
+
+
+@pytest.mark.parametrize("style", ["simple", "github", "latex_booktabs"])
+def test_every_style_shows_the_marks(style):
+    text = tables.text(built(absent={"lsun": ""}, incomplete={"isun": "1 of 2"}), style)
+    assert "mean (4 of 5)*" in text
+    assert "isun*" in text
+
+
+def test_csv_and_json_show_the_marks():
+    table = built(absent={"lsun": ""})
+    rows = csv.DictReader(tables.as_csv(table, {"MSP": "msp()"}).splitlines())
+    assert [row["ood_set"] for row in rows][-2:] == [
+        "mean far (3 of 4)",
+        "mean (4 of 5)",
+    ]
+    stored = json.loads(json.dumps(table.values))
+    assert "mean (4 of 5)" in stored[0]["MSP"]
+
+
+def test_no_labels_no_accuracy():
+    table = tables.build([evaluated(accuracy=float("nan"))], ["MSP"], [])
+    assert "No ID accuracy: the ID images carry no labels." in tables.heading(table, "")
+
+
+def test_averages_over_chosen_sets_are_marked_though_nothing_is_absent():
+    chosen = ["svhn", "extra"]
+    table = built(chosen, paper=["svhn", "isun"])
+    assert averages(table, chosen) == ["mean paper (1 of 2)", "mean (2 of 3)"]

@@ -1,0 +1,65 @@
+"""Curves of an objective's values are read from the runs that differ in one alone."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jood.report.finetuning import curves
+from jood.training import objectives
+
+
+def finished(workdir, text, auroc, epochs=10):
+    """Writes what launch/finetune.py leaves, with two seeds."""
+    folder = workdir / text / "results"
+    folder.mkdir(parents=True)
+
+    def seed(shift):
+        rows = {}
+        for row in ("MSP", "MSP + LFF"):
+            cell = {"AUROC": auroc + shift, "FPR95": 0.5}
+            rows[row] = {"near": cell, "far": cell, "mean": cell}
+        return rows
+
+    spec = objectives.parse(text).spec
+    summary = {
+        "configuration": {"objective": spec, "epochs": epochs, "benchmark": "digits"},
+        "id_accuracy": {"before": [0.9, 0.9], "after": [auroc, auroc + 0.1]},
+        "norm_ratios": {"after": [{"near": 1.0, "far": 0.9}]},
+        "metrics_by_seed": [seed(0.0), seed(0.02)],
+    }
+    (folder / "results.json").write_text(json.dumps(summary))
+
+
+def test_a_run_counts_where_it_differs_in_one_value(tmp_path):
+    finished(tmp_path, "lff", 0.80)
+    finished(tmp_path, "lff(mu=3)", 0.85)
+    finished(tmp_path, "lff(mu=2)", 0.83)
+    finished(tmp_path, "lff(delta=0.2)", 0.70)
+    finished(tmp_path, "lff(mu=2, delta=0.2)", 0.10)
+    finished(tmp_path, "cross_entropy", 0.20)
+    runs = curves.read(tmp_path, "lff")
+    assert len(runs) == 5
+    delta, mu = curves.per_value(runs, "lff")  # one point is no curve: no lam
+    assert (delta.sweep.name, mu.sweep.name) == ("delta", "mu")
+    assert list(mu.sweep.values) == [1.0, 2.0, 3.0]
+    assert list(delta.sweep.values) == [0.1, 0.2]
+    assert (mu.sweep.usual, delta.sweep.usual) == (1.0, 0.1)
+    assert list(mu.auroc) == ["MSP + LFF"]
+    assert list(mu.auroc["MSP + LFF"]) == ["near", "far"]
+    np.testing.assert_allclose(mu.auroc["MSP + LFF"]["far"], [0.81, 0.84, 0.86])
+    np.testing.assert_allclose(mu.accuracy, [0.85, 0.88, 0.90])
+    np.testing.assert_allclose(delta.mean("auroc", "MSP + LFF"), [0.81, 0.71])
+
+
+def test_runs_with_other_flags_are_refused(tmp_path):
+    finished(tmp_path, "lff", 0.8)
+    finished(tmp_path, "lff(mu=2)", 0.8, epochs=3)
+    with pytest.raises(ValueError, match="different --epochs: 10, 3"):
+        curves.read(tmp_path, "lff")
+
+
+def test_one_run_is_no_curve(tmp_path):
+    finished(tmp_path, "lff", 0.8)
+    with pytest.raises(ValueError, match="1 finished run"):
+        curves.read(tmp_path, "lff")

@@ -1,0 +1,231 @@
+"""Before and after fine-tuning: the table, the norms, the pictures, and the job."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+from helpers import tiny_run
+from helpers.jobs import ROOT
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+
+from jood import models
+from jood.evaluation import benchmark_run
+from jood.report.finetuning import plots
+from jood.report.finetuning import results
+from jood.training import data as data_lib
+from jood.training.forward import look
+from jood.training.objectives.patches import Patches
+from jood.training.objectives.patches import sample_patches
+from jood.training.objectives.true_class_probability import probability
+
+TEXTS = {
+    "MSP": "msp()",
+    results.NORM: "penultimate_norm()",
+    "OOD factor": "ood_factor()",
+}
+FILES = {
+    *("table.txt", "table.md", "table.tex", "table.csv", "results.json"),
+    "report.html",
+    *(
+        f"{name}.{s}"
+        for name in ("norms", "heatmaps", "patches")
+        for s in ("png", "pdf")
+    ),
+}
+
+
+def evaluated(names, seed, shift=0.0):
+    rng = np.random.default_rng(seed)
+    return benchmark_run.Evaluation(
+        0.9 + shift,
+        {name: rng.uniform(1, 2, 50) for name in names},
+        {
+            ood: {name: rng.uniform(0, 1 + shift, 40) for name in names}
+            for ood in ("near", "far")
+        },
+    )
+
+
+PAIR = results.Pair(
+    evaluated(["MSP", results.NORM], 0, shift=0.05), evaluated(list(TEXTS), 1)
+)
+
+
+def test_rows_come_in_pairs_in_the_order_of_the_detectors():
+    both = results.joined(PAIR, "SSOD", list(TEXTS))
+    assert list(both.id_scores) == [
+        "MSP",
+        "MSP + SSOD",
+        results.NORM,
+        f"{results.NORM} + SSOD",
+        "OOD factor + SSOD",
+    ]
+    np.testing.assert_array_equal(both.id_scores["MSP"], PAIR.before.id_scores["MSP"])
+    after = PAIR.after.ood_scores["far"]["MSP"]
+    np.testing.assert_array_equal(both.ood_scores["far"]["MSP + SSOD"], after)
+    assert list(both.ood_scores["near"]) == list(both.id_scores)
+
+
+def test_norm_ratios_are_means_over_means():
+    ratios = results.norm_ratios(PAIR.after)
+    scores = PAIR.after.ood_scores["far"][results.NORM]
+    expected = scores.mean() / PAIR.after.id_scores[results.NORM].mean()
+    np.testing.assert_allclose(ratios["far"], expected)
+    assert list(ratios) == ["near", "far"]
+
+
+@pytest.fixture(scope="module")
+def networks():
+    benchmark = tiny_run.few(64)
+    model = models.create("resnet_small", 8, width=4)
+    made = [
+        jax.device_get(
+            jax.jit(model.init)(jax.random.key(seed), np.zeros((1, 32, 32, 3), "f"))
+        )
+        for seed in (0, 1)
+    ]
+    return benchmark, model, made
+
+
+@pytest.mark.slow
+def test_a_results_folder_is_whole(networks, tmp_path):
+    benchmark, model, (before, after) = networks
+    printed = results.write(
+        tmp_path / "results",
+        [PAIR, PAIR],
+        label="SSOD",
+        benchmark=benchmark,
+        detectors=TEXTS,
+        configuration={"seeds": 2},
+        networks=results.Networks(
+            model, before, after, lambda p: sample_patches(p, 0.6)
+        ),
+    )
+    folder = tmp_path / "results"
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert "ID accuracy 95.00 ± 0.00 % before, 90.00 ± 0.00 % after SSOD." in printed
+    assert "Mean ‖h‖₂ of OOD over ID" in printed
+    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
+    specs = {row["detector"]: row["spec"] for row in rows}
+    assert specs["MSP + SSOD"] == specs["MSP"] == "msp()"
+    summary = json.loads((folder / "results.json").read_text())
+    assert summary["id_accuracy"]["after"] == [0.9, 0.9]
+    assert set(summary["norm_ratios"]["before"][0]) == {"near", "far"}
+    for path in folder.glob("*.png"):
+        pixels = np.asarray(Image.open(path).convert("L"))
+        assert min(pixels.shape) > 200
+        assert pixels.std() > 10
+
+
+def test_patches_are_drawn_where_they_are_sampled(networks):
+    """The tints are the sampler's masks, green for ID and red for background."""
+    benchmark, model, (before, _) = networks
+    images, labels = plots._some_of_each_class(benchmark)
+    assert len(images) == 8
+    assert sorted(labels) == list(range(8))
+    seen, _ = look(
+        model, before, benchmark.preprocessing(images), np.array(labels), train=False
+    )
+    p = np.asarray(probability(seen))
+    low, high = np.quantile(p, [0.3, 0.7])
+
+    def sample(p):
+        return Patches(inside=p >= high, outside=p < low)
+
+    drawn = plots.patches(benchmark, model, {"net": before}, sample)
+    masks = (p >= high, p < low)
+    assert all(mask.any() for mask in masks)
+    for number, axis in enumerate(drawn.axes):
+        _, *tints = axis.images  # the image below
+        for tint, mask, colour in zip(tints, masks, (1, 0), strict=True):
+            layer = np.asarray(tint.get_array())
+            found = layer[..., 3] > 0
+            np.testing.assert_array_equal(found, mask[number].reshape(4, 4))
+            assert (layer[found][:, :3].argmax(-1) == colour).all()  # green, red
+
+
+def test_the_training_data_of_a_benchmark_are_its_own():
+    data = data_lib.of_benchmark(tiny_run.few(64))
+    assert data.of_network()["class_names"] == tuple("01234567")
+
+
+def job(*arguments, name="finetune", ok=True):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "launch" / f"{name}.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        timeout=500,
+    )
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_job_compares_before_and_after_and_shares_the_pretrained_network(tmp_path):
+    arguments = (
+        "--benchmark=digits_tiny",
+        "--model=resnet_small",
+        "--epochs=1",
+        "--pretrain_epochs=2",
+        "--detectors=msp, ood_factor()",
+        f"--workdir={tmp_path}",
+    )
+    printed = job("--objective=ssod", *arguments)
+    assert "msp + SSOD" in printed
+    assert "ood_factor() + SSOD" in printed
+    assert {path.name for path in (tmp_path / "ssod" / "results").iterdir()} == FILES
+    table = (tmp_path / "ssod" / "results" / "table.txt").read_text()
+    assert table in job("--objective=ssod", *arguments)  # it is finished
+    trained = (tmp_path / "pretrained" / "seed0" / "14").stat().st_mtime
+    printed = job("--objective=lff(mu=2)", *arguments)
+    assert "msp + LFF" in printed
+    assert (tmp_path / "pretrained" / "seed0" / "14").stat().st_mtime == trained
+    assert (tmp_path / "lff_delta=0.1_mu=2.0_lam=1.0" / "results").is_dir()
+    refused = job("--objective=ssod", *arguments, "--seeds=2", ok=False)
+    assert "not overwritten" in refused
+    # Its runs make the curves of the values.
+    drawn = tmp_path / "curves"
+    ask = (f"--workdir={tmp_path}", f"--output={drawn}")
+    refused = job(*ask, name="finetune_curves", ok=False)
+    assert "1 finished run(s) of lff" in refused
+    job("--objective=lff", *arguments)
+    printed = job(*ask, "--dry_run", name="finetune_curves")
+    assert "draw LFF's mu: 1, 2" in printed
+    assert not drawn.exists()
+    printed = job(*ask, name="finetune_curves")
+    assert "LFF's mu: 1, 2" in printed
+    made = {path.name for path in drawn.iterdir()}
+    assert {"report.html", "sweeps.csv"} <= made
+    assert any(name.endswith(".png") for name in made)
+    # The network after is one that others evaluate.
+    output = tmp_path / "evaluated"
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "launch" / "evaluate.py"),
+            f"--checkpoint={tmp_path / 'ssod' / 'seed0'}",
+            f"--output={output}",
+            "--detectors=ood_factor, joint_posterior, fs_ta",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((output / "results.json").read_text())
+    row = next(csv.DictReader((output / "table.csv").read_text().splitlines()))
+    ours = json.loads((tmp_path / "ssod" / "results" / "results.json").read_text())
+    (seed,) = ours["metrics_by_seed"]
+    (again,) = summary["metrics_by_seed"]
+    assert row["detector"] == "ood_factor"
+    np.testing.assert_allclose(
+        again["ood_factor"]["near"]["AUROC"],
+        seed["ood_factor() + SSOD"]["near"]["AUROC"],
+        atol=1e-6,
+    )

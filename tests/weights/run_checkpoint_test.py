@@ -1,0 +1,317 @@
+"""Checkpoints of a run: which are kept, and what is refused or put aside."""
+
+import dataclasses
+import logging
+import shutil
+
+from helpers import tiny_run
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from jood import models
+from jood.training import loop
+from jood.training import periodic
+from jood.training import preservation
+from jood.weights import checkpoint
+from jood.weights import run_checkpoint
+
+ONE = dataclasses.replace(tiny_run.CONFIG, epochs=1)
+# Where a damaged checkpoint cannot be read, Orbax leaves reads behind that fail once
+# more after their event loop is closed.
+damages_checkpoints = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+def train(folder, config=ONE, model=tiny_run.MODEL, data=None, **options):
+    return loop.train(config, data or tiny_run.data(), model, folder, **options)
+
+
+def steps(folder):
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of eight steps with checkpoints of the last two."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    keeping = periodic.LoopOptions(checkpoint_every=1, validate_every=0)
+    config = dataclasses.replace(tiny_run.CONFIG, epochs=2)
+    return folder, config, keeping, train(folder, config, keeping=keeping)
+
+
+@pytest.mark.slow
+def test_the_last_two_and_the_best_are_kept(tmp_path):
+    fpr = iter([0.5, 0.2, 0.4, 0.3, 0.6])
+
+    def validate(variables):
+        return {"noise_fpr95_energy": next(fpr), "accuracy": 0.5}
+
+    config = dataclasses.replace(tiny_run.CONFIG, epochs=5)
+    keeping = periodic.LoopOptions(best="noise_fpr95_energy")
+    last = train(tmp_path, config, validate=validate, keeping=keeping)
+    assert steps(tmp_path) == [8, 16, 20]
+
+    def load(which):
+        return run_checkpoint.load_variables(
+            tmp_path, tiny_run.MODEL, (32, 32, 3), which
+        )
+
+    jax.tree.map(np.testing.assert_array_equal, load("last"), last)
+    best = load("best")
+    assert (best["params"]["head"]["kernel"] != last["params"]["head"]["kernel"]).any()
+    with pytest.raises(ValueError, match="one of last, best"):
+        load("worst")
+
+
+@pytest.mark.slow
+def test_the_best_is_known_to_a_run_that_goes_on(tmp_path):
+    def validate(values):
+        values = iter(values)
+        return lambda variables: {"accuracy": next(values)}
+
+    keeping = periodic.LoopOptions(best="accuracy")
+    config = dataclasses.replace(tiny_run.CONFIG, epochs=4, schedule="constant")
+
+    class DiedError(Exception):
+        pass
+
+    def until_it_dies(values):
+        measure = validate(values)
+
+        def call(variables):
+            try:
+                return measure(variables)
+            except StopIteration:
+                raise DiedError from None
+
+        return call
+
+    with pytest.raises(DiedError):
+        train(tmp_path, config, validate=until_it_dies([0.9, 0.1]), keeping=keeping)
+    train(tmp_path, config, validate=validate([0.2, 0.3]), keeping=keeping)
+    assert steps(tmp_path) == [4, 12, 16]
+
+
+def test_without_a_validation_there_is_no_best(trained):
+    folder, *_ = trained
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint.*has a validation"):
+        run_checkpoint.load_variables(folder, tiny_run.MODEL, (32, 32, 3), "best")
+
+
+def test_folder_of_another_configuration_is_refused(trained):
+    folder, config, *_ = trained
+    other = dataclasses.replace(config, epochs=3, objective="lff")
+    with pytest.raises(ValueError, match="epochs: there 2, now 3; objective: there"):
+        train(folder, other)
+
+
+def test_a_checkpoint_of_another_architecture_lists_the_differences(trained, tmp_path):
+    folder, config, keeping, _ = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    wider = models.create("resnet_small", 8, width=8)
+    with pytest.raises(ValueError, match="of another architecture, optimiser") as error:
+        train(copy, config, wider, keeping=keeping)
+    assert "model (" in str(error.value)
+    assert steps(copy) == steps(folder)  # nothing is put aside
+    with pytest.raises(ValueError, match="another architecture") as error:
+        run_checkpoint.load_variables(folder, wider, (32, 32, 3))
+    assert "params/head/kernel (model (32, 8), file (16, 8))" in str(error.value) or (
+        "more" in str(error.value)
+    )
+
+
+def test_a_data_set_that_shrank_between_runs_is_refused(trained, tmp_path):
+    folder, config, keeping, _ = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    message = r"examples: then 256, now 255.*Bring the data back.*--init_from="
+    with pytest.raises(ValueError, match=message):
+        train(copy, config, data=tiny_run.data(255), keeping=keeping)
+    assert steps(copy) == steps(folder)
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@damages_checkpoints
+@pytest.mark.parametrize("how", ["half", "empty", "gone"])
+def test_a_truncated_checkpoint_is_put_aside_for_the_one_before(
+    trained, tmp_path, caplog, how
+):
+    folder, config, keeping, whole = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    largest = max(files(copy / "8" / "state"), key=lambda path: path.stat().st_size)
+    blob = largest.read_bytes()
+    largest.unlink()
+    if how != "gone":
+        largest.write_bytes(blob[: len(blob) // 2] if how == "half" else b"")
+    with caplog.at_level(logging.INFO, "jood"):
+        again = train(copy, config, keeping=keeping)
+    told = " ".join(record.getMessage() for record in caplog.records)
+    assert "the checkpoint of step 8 is truncated or damaged" in told
+    assert "continuing at step 7 of 8" in told
+    jax.tree.map(np.testing.assert_array_equal, again, whole)
+    assert (copy / "8.damaged").is_dir()
+    assert steps(copy) == [7, 8]
+
+
+@damages_checkpoints
+@pytest.mark.slow
+def test_any_file_that_is_cut_is_survived_or_noticed(trained, tmp_path):
+    """Whichever file of a checkpoint is truncated, the run ends as it would have."""
+    folder, config, keeping, whole = trained
+    names = [path.relative_to(folder) for path in files(folder / "8")]
+    assert len(names) > 8
+    for number, name in enumerate(names):
+        copy = shutil.copytree(folder, tmp_path / str(number))
+        blob = (copy / name).read_bytes()
+        (copy / name).write_bytes(blob[: len(blob) // 2])
+        again = train(copy, config, keeping=keeping)
+        jax.tree.map(np.testing.assert_array_equal, again, whole)
+
+
+@damages_checkpoints
+def test_if_no_checkpoint_is_whole_the_run_does_not_begin_anew(trained, tmp_path):
+    folder, config, keeping, _ = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    for step in steps(copy):
+        (copy / str(step) / "position" / "metadata").write_text("{")
+    for _ in range(2):  # a scheduler gives the same command again
+        with pytest.raises(ValueError, match=r"none of.*is whole: 8, 7\. Restore one"):
+            train(copy, config, keeping=keeping)
+        assert steps(copy) == steps(folder)
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError("no"), OSError("RESOURCE_EXHAUSTED")]
+)
+def test_a_checkpoint_that_the_machine_cannot_read_now_is_left_alone(
+    trained, tmp_path, monkeypatch, error
+):
+    folder, config, keeping, _ = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", fails)
+    with pytest.raises(OSError, match=r"cannot read the checkpoint.*left as it is"):
+        train(copy, config, keeping=keeping)
+    assert steps(copy) == steps(folder)
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
+    found = []
+
+    def validate(variables):
+        with pytest.raises(OSError, match="another process is training in") as error:
+            train(tmp_path)
+        found.append(error)
+        return {}
+
+    train(tmp_path, validate=validate)
+    assert found
+    train(tmp_path)  # and afterwards it is free
+
+
+@pytest.mark.slow
+def test_a_run_without_a_checkpoint_yields_to_a_mended_command(tmp_path):
+    wrong = dataclasses.replace(ONE, batch_size=5000)
+    with pytest.raises(ValueError, match="expected at least 5000"):
+        train(tmp_path, wrong)
+    train(tmp_path)
+    with pytest.raises(ValueError, match="batch_size: there 64, now 5000"):
+        train(tmp_path, wrong)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"checkpoints but no config\.json"):
+        train(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_best_is_on_the_metric_that_the_run_goes_by_now(tmp_path):
+    config = dataclasses.replace(tiny_run.CONFIG, epochs=3)
+    values = iter([(0.9, 0.9), (0.2, 0.1), (0.3, 0.2)])
+
+    class DiedError(Exception):
+        pass
+
+    def validate(variables):
+        accuracy, fpr = next(values)
+        return {"accuracy": accuracy, "noise_fpr95_energy": fpr}
+
+    def once(variables):
+        if steps(tmp_path):
+            raise DiedError
+        return validate(variables)
+
+    keeping = periodic.LoopOptions(best="noise_fpr95_energy")
+    with pytest.raises(DiedError):
+        train(tmp_path, config, validate=once, keeping=keeping)
+    keeping = periodic.LoopOptions(best="accuracy")
+    train(tmp_path, config, validate=validate, keeping=keeping)
+    with run_checkpoint.manager(tmp_path, create=False) as opened:
+        assert run_checkpoint._chosen(opened, tmp_path, "best") == 4
+
+
+def test_a_validation_of_too_few_images_is_refused():
+    with pytest.raises(ValueError, match="one image in 50 leaves fewer than 10 of 256"):
+        tiny_run.data(held_out=50)
+
+
+@damages_checkpoints
+def test_a_damaged_checkpoint_is_no_network(trained, tmp_path):
+    folder, *_ = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    largest = max(files(copy / "8" / "state"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"8 is truncated or damaged.*goes on from"):
+        run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
+
+
+def test_missing_runs_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint folder"):
+        run_checkpoint.load_variables(tmp_path / "none", tiny_run.MODEL, (32, 32, 3))
+    with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
+        run_checkpoint.read_config(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
+        run_checkpoint.load_variables(tmp_path, tiny_run.MODEL, (32, 32, 3))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        run_checkpoint.read_config(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(OSError, match=r"cannot write to the run's folder.*--workdir"):
+        train(blocked / "run")
+
+
+@pytest.mark.slow
+def test_a_run_is_a_network_that_others_open(tmp_path):
+    config = dataclasses.replace(ONE, objective="ssod", model="resnet_small")
+    model = models.create("resnet_small", 8)
+    variables = train(tmp_path, config, model)
+    network = checkpoint.open(tmp_path)
+    assert network.class_names == tuple("01234567")
+    assert network.preprocessing == tiny_run.data().preprocessing
+    jax.tree.map(np.testing.assert_array_equal, dict(network.variables), variables)
+    assert network.variables["ood_head"]["kernel"].shape == (64, 1)
+    checkpoint.save(tmp_path / "saved", network)
+    again = checkpoint.open(tmp_path / "saved")
+    jax.tree.map(np.testing.assert_array_equal, dict(again.variables), variables)
+
+
+def test_the_policy_keeps_the_later_of_equally_good_ones():
+    policy = preservation.LastAndBest(2, {1: 0.5, 2: 0.5, 3: None, 4: 0.1, 5: None})
+
+    @dataclasses.dataclass
+    class Info:
+        step: int
+
+    kept = policy.should_preserve([Info(s) for s in range(1, 6)], context=None)
+    assert kept == [False, True, False, True, True]
