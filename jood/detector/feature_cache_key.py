@@ -28,7 +28,7 @@ from jood.core.features import Run
 from jood.core.input_perturbation import NETWORK
 from jood.core.preprocessing import Preprocessing
 
-FORMAT = 1  # of the cache; raise it when the layout or the meaning changes
+FORMAT = 2  # of the cache; raise it when the layout or the meaning changes
 
 # (variables, images, edit paths) -> the record, as `jood.observe` gives it.
 Observe = Callable[[Any, jax.Array, Sequence[EditPath]], Activations]
