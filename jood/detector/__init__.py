@@ -9,16 +9,15 @@
 `fit` and `calibrate` return a new detector and leave the old one as it is.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import dataclasses
 import functools
 import os
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jood._utils import compiling
@@ -38,24 +37,16 @@ from jood.core.fitting import Restartable
 from jood.core.fitting import fit
 from jood.core.preprocessing import Preprocessing
 from jood.detector import exporting
+from jood.detector import feature_cache
+from jood.detector import program
 from jood.detector import saving
 from jood.detector.calibration import Calibration
 from jood.detector.calibration import images_needed
+from jood.detector.feature_cache import FeatureCache
+from jood.detector.program import SINGLE as SINGLE
+from jood.detector.program import Output as Output
+from jood.detector.program import named
 from jood.methods import detector_text
-
-SINGLE = "score"  # the name under which a single score is calibrated
-
-
-class Output(NamedTuple):
-    """What one pass over a batch gives.
-
-    Attributes:
-      scores: float32 [B], or a dict of them for a bundle.
-      prediction: int32 [B], the class that the unmodified network answers.
-    """
-
-    scores: Any
-    prediction: Any
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,10 +141,16 @@ class Detector:
             shape = shape or batch.image.shape[1:]
             return batch
 
-        source = Restartable(batches, read)
-        with channel_errors(), self._store(cache, source) as store:
+        source, component = Restartable(batches, read), self.component
+        with channel_errors(), contextlib.ExitStack() as stack:
+            store = None
+            if cache is not None and component.passes:
+                store = self._opened(cache, source)
+            elif len(component.passes) > 1:
+                temporary = feature_cache.temporary(component.edits)
+                store = stack.enter_context(temporary)
             fitted = fit(
-                self.component,
+                component,
                 source,
                 observer=self._observer,
                 variables=self.variables,
@@ -213,8 +210,8 @@ class Detector:
 
     def _run(self, batch: Batch) -> Output:
         with channel_errors():
-            program = self._programs[compiling.holds_large(self.fitted)]
-            output, finite, violated = program(*self._on_device, batch.image)
+            score = self._programs[compiling.holds_large(self.fitted)]
+            output, finite, violated = score(*self._on_device, batch.image)
         activations.check_rows(np.asarray(finite), "features or scores")
         assumptions.warn(violated)
         return jax.device_get(output)
@@ -240,7 +237,7 @@ class Detector:
             shape = shape or batch.image.shape[1:]
             keep = np.asarray(batch.mask) > 0
             self._check_fitted()
-            for name, scores in _named(self._run(batch).scores).items():
+            for name, scores in named(self._run(batch).scores).items():
                 parts.setdefault(name, []).append(scores[keep])
         if not parts:
             raise component_lib.empty_data_set("calibrate")
@@ -261,7 +258,7 @@ class Detector:
     def is_ood(self, images: Any) -> Any:
         """Returns bool [B] (or {name: [B]}): score < γ. Raises NotFittedError."""
         thresholds = self._calibrated().thresholds()
-        scores = _named(self(images))
+        scores = named(self(images))
         return self._like_scores({n: s < thresholds[n] for n, s in scores.items()})
 
     def p_values(self, images: Any) -> Any:
@@ -274,7 +271,7 @@ class Detector:
           NotFittedError: the detector is not calibrated.
         """
         calibration = self._calibrated()
-        return self._like_scores(calibration.p_values(_named(self(images))))
+        return self._like_scores(calibration.p_values(named(self(images))))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the detector into a new folder; see `jood.detector.saving.save`."""
@@ -339,28 +336,11 @@ class Detector:
 
     def _opened(
         self, folder: str | os.PathLike[str], source: Restartable
-    ) -> features_lib.Cache:
-        from jood.detector import feature_cache  # loads TensorStore, which is slow
-
+    ) -> FeatureCache:
         edits = self.component.edits
         return feature_cache.open_store(
             folder, self.backbone, self.variables, edits, source
         )
-
-    @contextlib.contextmanager
-    def _store(
-        self, folder: str | os.PathLike[str] | None, source: Restartable
-    ) -> Iterator[features_lib.Cache | None]:
-        """Where a fit keeps features: the given folder, a temporary one, nowhere."""
-        if folder is not None and self.component.passes:
-            yield self._opened(folder, source)
-        elif len(self.component.passes) > 1:
-            from jood.detector import feature_cache
-
-            with feature_cache.temporary(self.component.edits) as store:
-                yield store
-        else:
-            yield None
 
     def _observer(self, variables: Any, batch: Batch) -> tuple[Activations, jax.Array]:
         acts = self.backbone.observe(
@@ -374,21 +354,8 @@ class Detector:
         return jax.device_put((self.variables, self.fitted or ()))
 
     @functools.cached_property
-    def _programs(self) -> dict[bool, Callable[..., Any]]:
-        """The program, by whether what was fitted holds large arrays."""
-
-        def score(
-            variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
-        ) -> tuple[Output, jax.Array, dict[str, jax.Array]]:
-            acts = self.backbone.observe(variables, images, self.component.edits)
-            finite = jnp.isfinite(acts.penultimate).all(-1)
-            with assumptions.collected() as violated:
-                scores = self.component.apply(fitted, acts)
-            for score in jax.tree.leaves(scores):
-                finite &= jnp.isfinite(score)
-            return Output(scores, acts.prediction), finite, violated
-
-        return {False: compiling.jit(score), True: jax.jit(score)}
+    def _programs(self) -> program.Programs:
+        return program.build(self.backbone, self.component)
 
     def _calibrated(self) -> Calibration:
         if self.calibration is None:
@@ -399,8 +366,4 @@ class Detector:
         return self.calibration
 
     def _like_scores(self, values: dict[str, Any]) -> Any:
-        return values if self.component.slot == "bundle" else values[SINGLE]
-
-
-def _named(scores: Any) -> dict[str, np.ndarray]:
-    return scores if isinstance(scores, dict) else {SINGLE: scores}
+        return program.like_scores(self.component, values)

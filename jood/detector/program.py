@@ -1,0 +1,66 @@
+"""The jitted program of a detector: images in, scores and predictions out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jood._utils import compiling
+from jood.core import assumptions
+from jood.core.backbones import Backbone
+from jood.core.component import Component
+
+SINGLE = "score"  # the name of the score of a detector that has only one
+
+# By whether what was fitted holds large arrays; see `jood._utils.compiling`.
+Programs = dict[bool, Callable[..., Any]]
+
+
+class Output(NamedTuple):
+    """What one pass over a batch gives.
+
+    Attributes:
+      scores: float32 [B], or a dict of them for a bundle.
+      prediction: int32 [B], the class that the unmodified network answers.
+    """
+
+    scores: Any
+    prediction: Any
+
+
+def build(backbone: Backbone, component: Component) -> Programs:
+    """Returns (variables, fitted, images) -> output, finite rows, broken assumptions.
+
+    Args:
+      backbone: the network with its preprocessing.
+      component: a score or a bundle.
+
+    Returns:
+      The program compiled for a network's forward pass, and as usual. Rows are finite,
+      bool [B], if their features and all of their scores are.
+    """
+
+    def score(
+        variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
+    ) -> tuple[Output, jax.Array, dict[str, jax.Array]]:
+        acts = backbone.observe(variables, images, component.edits)
+        finite = jnp.isfinite(acts.penultimate).all(-1)
+        with assumptions.collected() as violated:
+            scores = component.apply(fitted, acts)
+        for one in jax.tree.leaves(scores):
+            finite &= jnp.isfinite(one)
+        return Output(scores, acts.prediction), finite, violated
+
+    return {False: compiling.jit(score), True: jax.jit(score)}
+
+
+def named(scores: Any) -> dict[str, np.ndarray]:
+    """Returns scores by detector name; a single one is named `SINGLE`."""
+    return scores if isinstance(scores, dict) else {SINGLE: scores}
+
+
+def like_scores(component: Component, values: dict[str, Any]) -> Any:
+    """Returns values by name as a component gives scores: a dict only for a bundle."""
+    return values if component.slot == "bundle" else values[SINGLE]
