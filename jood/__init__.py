@@ -17,6 +17,7 @@ from jood import metrics as metrics
 from jood import models as models
 from jood import weights as weights
 from jood._utils.fingerprinting import Fingerprinted as Fingerprinted
+from jood.core import component as component
 from jood.core import stats as stats
 from jood.core.activations import Activations as Activations
 from jood.core.activations import MissingStageError as MissingStageError
@@ -35,6 +36,7 @@ from jood.core.preprocessing import Preprocessing as Preprocessing
 from jood.deploy.scorer import Scorer as Scorer
 from jood.detector import Detector as Detector
 from jood.evaluation.selection import select as select
+from jood.extensions import register as register
 from jood.methods import presets as presets
 from jood.methods import scores as scores
 from jood.methods import transforms as transforms
@@ -58,6 +60,7 @@ __all__ = (
     "Taps",
     "bundle",
     "chain",
+    "component",
     "fit",
     "fuse",
     "metrics",
@@ -65,6 +68,7 @@ __all__ = (
     "observe",
     "parse",
     "presets",
+    "register",
     "scores",
     "select",
     "stats",

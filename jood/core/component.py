@@ -13,7 +13,7 @@ Scores are float32 [B]; higher means more in-distribution.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,7 @@ class Statistic(NamedTuple):
     finalize: Callable[[Any], Any]  # -> tuples, dicts and arrays
 
 
+F = TypeVar("F", bound=Callable[..., Any])  # a factory
 Pass = Callable[[tuple[Any, ...]], Statistic]  # fitted values so far -> Statistic
 
 
@@ -134,6 +135,23 @@ def build(
         return apply(fitted, acts)
 
     return Component(spec, slot, checked, passes, edits, entry or slot, reads)
+
+
+def row(title: str, text: str = "") -> Callable[[F], F]:
+    """Names the row of a method in tables: a decorator of its factory.
+
+    Args:
+      title: of the row, as the method's paper calls it.
+      text: of the detector; names in braces take a benchmark's values, as in
+        'knn(k={knn})'. By default the factory's own name, called without arguments.
+    """
+
+    def mark(factory: F) -> F:
+        rows = {**getattr(factory, "rows", {}), title: text or f"{factory.__name__}()"}
+        factory.rows = rows  # type: ignore[attr-defined]
+        return factory
+
+    return mark
 
 
 def stateless(

@@ -19,8 +19,7 @@ from jood._utils import call_text
 from jood.core import compose
 from jood.core.component import Component
 from jood.methods import presets
-from jood.methods import scores
-from jood.methods import transforms
+from jood.methods.factories import every as factories
 
 MAX_LENGTH = 20_000  # characters; a bundle of fifty fused detectors is about 5,000
 
@@ -29,15 +28,6 @@ _COMBINATORS: dict[str, Callable[..., Component]] = {
     "chain": compose.chain,
     "fuse": compose.fuse,
 }
-
-
-def factories() -> dict[str, Callable[..., Component]]:
-    """Returns every component factory by name, from `transforms` and `scores`."""
-    return {
-        name: getattr(module, name)
-        for module in (transforms, scores)
-        for name in module.__all__
-    }
 
 
 class _Context(NamedTuple):

@@ -7,6 +7,7 @@ those of all methods.
 """
 
 from jood._utils import unknown_name
+from jood.methods import factories
 from jood.methods import preset_values
 
 DEFAULT = "imagenet"
@@ -42,79 +43,36 @@ PRESETS: dict[str, str] = {
     "knn_paper": "knn(k={knn})",
 }
 
-# The rows of Feature Sim's Table 2 (a score, with TA, with TA and FS), ASH's forms and
-# Table 15; HIMPLoS and its nearest relatives; three that need no logits.
-_TABLE: dict[str, str] = {
-    "MSP": "msp()",
+# Rows of compositions; a method names its own row beside its factory.
+_COMPOSED: dict[str, str] = {
     "MSP+TA": "ta(k={k})|msp()",
     "MSP+TA+FS": PRESETS["fs_ta_msp"],
-    "MaxLogit": "max_logit()",
-    "Energy": "energy()",
     "Energy+TA": "ta(k={k})|energy()",
     "Energy+TA+FS": PRESETS["fs_ta_energy"],
-    "ReAct": PRESETS["react_energy"],
     "ReAct+TA": "ta(k={k})|react({react})|energy()",
     "ReAct+TA+FS": PRESETS["fs_ta_react"],
-    "ASH-P": "ash_p(q=0.6)|energy()",
-    "ASH-S": "ash_s(q=0.9)|energy()",
-    "ASH-B": PRESETS["ash_energy"],
     "ASH-B+TA": "ta(k={k})|ash_b(q=0.65)|energy()",
     "ASH-B+TA+FS": PRESETS["fs_ta_ash"],
-    "FS": "feature_sim()",
-    "FS+TA": PRESETS["fs_ta"],
-    "FS+TA (median)": "ta(k={k})|feature_sim_median()",
-    "FS+TA (std)": "ta(k={k})|feature_sim_std()",
-    "FS+TA (channel)": "ta(k={k})|feature_sim_channel()",
-    "DICE": PRESETS["dice_energy"],
-    "LINE": PRESETS["line_energy"],
     "LINE+LS": PRESETS["line_ls"],
     "HIMPLoS": PRESETS["himplos"],
-    "KNN": PRESETS["knn_paper"],
-    "ViM": "vim()",
-}
-
-# HIMPLoS, Table III (what each part adds) and Table IV (on other scores).
-_HIMPLOS: dict[str, str] = {
-    "ReAct+FM": "feature_mask(q={mask})|react({clip})|energy()",
-    "ReAct+LS": "react({clip})|prototype_smoothing()|energy()",
+    # HIMPLoS, Table III (what each part adds) and Table IV (on other scores).
     "FM+LS": "feature_mask(q={mask})|prototype_smoothing()|energy()",
     "MSP+HIMPLoS": PRESETS["himplos_msp"],
     "ODIN+HIMPLoS": PRESETS["himplos_odin"],
-}
-
-_OTHERS: dict[str, str] = {
-    "ODIN": "odin()",
     "ODIN+ReAct": "react({react})|odin()",
     "ODIN+TA+FS": PRESETS["fs_ta_odin"],
-    "GradNorm": "gradnorm()",
     "GradNorm+TA+FS": PRESETS["fs_ta_gradnorm"],
-    "Mahalanobis": "mahalanobis()",
-    "Mahalanobis (layers)": "mahalanobis_ensemble()",
-    "Relative Mahalanobis": "relative_mahalanobis()",
     "DICE+ReAct": PRESETS["dice_react"],
-    "BATS": PRESETS["bats_energy"],
-    "SCALE": PRESETS["scale_energy"],
-    "VRA": "vra()|energy()",
-    "KLM": "klm()",
-    "GEN": "gen()",
-    "Entropy": "entropy()",
-    "NNGuide": "nnguide()",
-    "SHE": "she()",
-    "fDBD": "fdbd()",
-    "NCI": "nci()",
-    "Residual": "residual()",
-    "RankFeat": "rankfeat()",
-    "FeatureNorm": "feature_norm()",
-    "FeatureNorm (NormRatio)": "feature_norm_selected()",
-    "FS+TA (GMM)": "ta(k={k})|gmm()",
-    "FS+TA (Gram std)": "ta(k={k})|gram(statistic='std')",
-    "FS+TA (Gram MAD)": "ta(k={k})|gram(statistic='mad')",
-    "FS+TA (Gram mean)": "ta(k={k})|gram(statistic='mean')",
-    "Pixel MSP": "pixel_msp()",
-    "Feature L2 norm": "penultimate_norm()",
-    "SSOD (OOD factor)": "ood_factor()",
-    "SSOD (posterior)": "joint_posterior()",
 }
+
+# Feature Sim's Table 2 (a score, with TA, with TA and FS), ASH's forms and Table 15;
+# HIMPLoS and its nearest relatives; three that need no logits.
+_TABLE = (
+    "MSP", "MSP+TA", "MSP+TA+FS", "MaxLogit", "Energy", "Energy+TA", "Energy+TA+FS",
+    "ReAct", "ReAct+TA", "ReAct+TA+FS", "ASH-P", "ASH-S", "ASH-B", "ASH-B+TA",
+    "ASH-B+TA+FS", "FS", "FS+TA", "FS+TA (median)", "FS+TA (std)", "FS+TA (channel)",
+    "DICE", "LINE", "LINE+LS", "HIMPLoS", "KNN", "ViM",
+)  # fmt: skip
 SHOWN = ("MSP", "Energy", "ReAct", "HIMPLoS", "FS+TA", "Energy+TA+FS")  # in pictures
 
 
@@ -137,13 +95,17 @@ def preset(name: str, benchmark: str = DEFAULT, backbone: str = "") -> str:
 
 def table(benchmark: str = DEFAULT, backbone: str = "") -> dict[str, str]:
     """Returns the texts of the default table's rows by name."""
-    return {name: _fill(text, benchmark, backbone) for name, text in _TABLE.items()}
+    rows = everything(benchmark, backbone)
+    return {name: rows[name] for name in _TABLE}
 
 
 def everything(benchmark: str = DEFAULT, backbone: str = "") -> dict[str, str]:
-    """Returns the texts of all methods' rows by name."""
-    rows = {**_TABLE, **_HIMPLOS, **_OTHERS}
-    return {name: _fill(text, benchmark, backbone) for name, text in rows.items()}
+    """Returns the texts of all methods' rows by name, the default table's first."""
+    rows = dict(_COMPOSED)
+    for name, factory in factories.every().items():
+        rows.update(factories.rows(name, factory))
+    order = (*_TABLE, *(name for name in rows if name not in _TABLE))
+    return {name: _fill(rows[name], benchmark, backbone) for name in order}
 
 
 def _fill(text: str, benchmark: str, backbone: str) -> str:

@@ -7,6 +7,7 @@ from jood.core import component
 from jood.core.component import Component
 
 
+@component.row("Entropy")
 def entropy() -> Component:
     """Negative Shannon entropy: S = Σ_k p_k log p_k, p = softmax(f).
 

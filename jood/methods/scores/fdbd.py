@@ -15,6 +15,7 @@ from jood.core.activations import Activations
 from jood.core.component import Component
 
 
+@component.row("fDBD")
 def fdbd() -> Component:
     """Distances to decision boundaries over the distance to the mean.
 

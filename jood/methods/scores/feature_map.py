@@ -74,6 +74,7 @@ def channel_mean_absolute_deviation(feature_map: jax.Array) -> jax.Array:
     return jnp.abs(z - z.mean(axis=2, keepdims=True)).mean(axis=(1, 2))
 
 
+@component.row("FS")
 def feature_sim(stage: str = "C5") -> Component:
     """Feature Sim: S = 1/(CHW) Σ_c Σ_i |z_i^(c) - μ^(c)|, μ^(c) = mean_i z_i^(c).
 
@@ -92,6 +93,7 @@ def feature_sim(stage: str = "C5") -> Component:
     return _score("feature_sim", stage, mean_absolute_deviation)
 
 
+@component.row("FS+TA (median)", "ta(k={k})|feature_sim_median()")
 def feature_sim_median(stage: str = "C5") -> Component:
     """Median absolute deviation over locations, averaged over channels.
 
@@ -111,6 +113,7 @@ def feature_sim_median(stage: str = "C5") -> Component:
     return _score("feature_sim_median", stage, median_absolute_deviation)
 
 
+@component.row("FS+TA (std)", "ta(k={k})|feature_sim_std()")
 def feature_sim_std(stage: str = "C5") -> Component:
     """Standard deviation over locations, averaged over channels.
 
@@ -129,6 +132,7 @@ def feature_sim_std(stage: str = "C5") -> Component:
     return _score("feature_sim_std", stage, standard_deviation)
 
 
+@component.row("FS+TA (channel)", "ta(k={k})|feature_sim_channel()")
 def feature_sim_channel(stage: str = "C5") -> Component:
     """Channel mean absolute deviation: the mean is taken over channels instead.
 

@@ -88,6 +88,7 @@ def _names(acts: Activations) -> list[str]:
     return sorted(acts.stages)
 
 
+@component.row("FeatureNorm")
 def feature_norm(stage: str = "C5") -> Component:
     """FeatureNorm: S = 1/C Σ_c ‖ReLU(z^(c))‖₂, the norm over the locations.
 
@@ -111,6 +112,7 @@ def feature_norm(stage: str = "C5") -> Component:
     )
 
 
+@component.row("FeatureNorm (NormRatio)")
 def feature_norm_selected() -> Component:
     """FeatureNorm of the stage with the largest NormRatio on the training images.
 

@@ -13,6 +13,7 @@ from jood.core.component import Component
 from jood.methods import top_k
 
 
+@component.row("GEN")
 def gen(gamma: float = 0.1, M: int = 100) -> Component:
     """Generalised entropy: S = -Σ_{j in top M} p_j^γ (1 - p_j)^γ, p = softmax(f).
 

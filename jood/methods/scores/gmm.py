@@ -99,6 +99,7 @@ def gmm_score(feature_map: jax.Array, iterations: int = 20) -> jax.Array:
     return ((mu1 - mu2) * w / background).mean(-1)
 
 
+@component.row("FS+TA (GMM)", "ta(k={k})|gmm()")
 def gmm(iterations: int = 20, stage: str = "C5") -> Component:
     """GMM score: S = 1/C Σ_c (μ_f - μ_g) · w_f / w_g of the fitted mixtures.
 

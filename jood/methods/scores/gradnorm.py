@@ -13,6 +13,7 @@ from jood.core.activations import Activations
 from jood.core.component import Component
 
 
+@component.row("GradNorm")
 def gradnorm(T: float = 1.0) -> Component:
     """L1 norm of the gradient, with respect to W, of KL(uniform ‖ softmax(f / T)).
 

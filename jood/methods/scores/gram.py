@@ -53,6 +53,9 @@ def gram_statistic(feature_map: jax.Array, statistic: str) -> jax.Array:
     return result(deviation / locations**2)
 
 
+@component.row("FS+TA (Gram mean)", "ta(k={k})|gram(statistic='mean')")
+@component.row("FS+TA (Gram MAD)", "ta(k={k})|gram(statistic='mad')")
+@component.row("FS+TA (Gram std)", "ta(k={k})|gram(statistic='std')")
 def gram(statistic: GramStatistic = "mad", stage: str = "C5") -> Component:
     """A statistic of G = ẑ ẑᵀ [HW, HW], the cosines between the map's locations.
 

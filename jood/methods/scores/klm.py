@@ -13,6 +13,7 @@ from jood.core.component import Component
 from jood.methods.scores.entropy import negative_entropy
 
 
+@component.row("KLM")
 def klm() -> Component:
     """KL matching: S = -min_k KL(p ‖ q_k), p = softmax(f).
 

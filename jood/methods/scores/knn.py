@@ -15,6 +15,7 @@ from jood.core.stats import reservoir
 from jood.methods import nearest_neighbors
 
 
+@component.row("KNN", "knn(k={knn})")
 def knn(
     k: int = 50,
     capacity: int = reservoir.CAPACITY,

@@ -8,6 +8,7 @@ from jood.core import component
 from jood.core.component import Component
 
 
+@component.row("MSP")
 def msp() -> Component:
     """Maximum softmax probability: S = max_k p_k, p = softmax(f).
 
@@ -45,6 +46,7 @@ def log_odds(logits: jax.Array) -> jax.Array:
     return logits.max(-1) - jax.nn.logsumexp(others, axis=-1)
 
 
+@component.row("MaxLogit")
 def max_logit() -> Component:
     """Maximum logit: S = max_k f_k.
 
@@ -59,6 +61,7 @@ def max_logit() -> Component:
     )
 
 
+@component.row("Energy")
 def energy(T: float = 1.0) -> Component:
     """Negative free energy: S = T · log Σ_k exp(f_k / T).
 

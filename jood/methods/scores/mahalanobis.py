@@ -15,6 +15,7 @@ from jood.core.component import Component
 from jood.core.stats import class_gaussians
 
 
+@component.row("Mahalanobis")
 def mahalanobis() -> Component:
     """Distance to the nearest class: S = -min_k (h - μ_k)^T Σ⁻¹ (h - μ_k).
 
@@ -49,6 +50,7 @@ def mahalanobis() -> Component:
     )
 
 
+@component.row("Relative Mahalanobis")
 def relative_mahalanobis() -> Component:
     """Relative distance: S = -min_k (d²_k - d²_0).
 

@@ -27,6 +27,7 @@ from jood.core.stats import reservoir
 CAPACITY = 10_000  # training images, and as many of noise, that the weights see
 
 
+@component.row("Mahalanobis (layers)")
 def mahalanobis_ensemble(eps: float = 0.0014) -> Component:
     """Weighted Mahalanobis confidences of all stages: S = Σ_l w_l M_l(x̂_l) + b.
 

@@ -16,6 +16,7 @@ from jood.core.activations import Activations
 from jood.core.component import Component
 
 
+@component.row("NCI")
 def nci(alpha: float = 1e-4) -> Component:
     """Neural collapse score: S = ⟨W_c, h - m⟩ / ‖h - m‖₂ + α ‖h‖₁.
 

@@ -13,6 +13,7 @@ from jood.core.stats import reservoir
 from jood.methods import nearest_neighbors
 
 
+@component.row("NNGuide")
 def nnguide(k: int = 10, capacity: int = reservoir.CAPACITY) -> Component:
     """Guided energy: S = E(x) · mean of the k largest E(x_i) · <ĥ_i, ĥ>.
 

@@ -6,6 +6,7 @@ from jood.core import component
 from jood.core.component import Component
 
 
+@component.row("Feature L2 norm")
 def penultimate_norm() -> Component:
     """How strongly the network responds: S = ‖h‖₂, h the penultimate feature.
 

@@ -40,6 +40,7 @@ def mean_confidence(
     return sum_over_locations(total, z, _BLOCK // (batch * len(bias))) / locations
 
 
+@component.row("Pixel MSP")
 def pixel_msp(stage: str = "C5") -> Component:
     """Mean confidence of the head over a map: S = mean_j max_k softmax(z_j W + b)_k.
 

@@ -74,6 +74,7 @@ def _unit(u: jax.Array) -> jax.Array:
     return u / jnp.where(length > 0, length, 1.0)
 
 
+@component.row("RankFeat")
 def rankfeat(stages: tuple[str, ...] = ("C4", "C5"), T: float = 1.0) -> Component:
     """RankFeat: S = T · logsumexp(f̄ / T), f̄ = mean over stages of f(X - σ₁ u₁ v₁ᵀ).
 

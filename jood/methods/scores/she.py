@@ -19,6 +19,7 @@ Metric = Literal["inner_product", "euclidean", "cosine"]
 METRICS = get_args(Metric)
 
 
+@component.row("SHE")
 def she(metric: Metric = "inner_product") -> Component:
     """Simplified Hopfield Energy: S = ⟨h, s_c⟩, c the predicted class.
 

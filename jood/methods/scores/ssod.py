@@ -13,6 +13,7 @@ from jood.core.ood_head import COLLECTION as OOD_HEAD
 from jood.methods.scores.logit import log_odds
 
 
+@component.row("SSOD (OOD factor)")
 def ood_factor() -> Component:
     """The OOD factor P(x in S_ID | x): S = sigmoid(f_ood(h)), h = GAP(z).
 
@@ -35,6 +36,7 @@ def ood_factor() -> Component:
     return score._replace(ranking=fine)
 
 
+@component.row("SSOD (posterior)")
 def joint_posterior() -> Component:
     """The posterior of the likeliest ID class: S = max_i p_i · sigmoid(f_ood(h)).
 

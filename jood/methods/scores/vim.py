@@ -20,6 +20,7 @@ from jood.core.component import Component
 from jood.core.component import Statistic
 
 
+@component.row("ViM")
 def vim(dim: int | None = None) -> Component:
     """Virtual-logit matching: S = log Σ_k exp(f_k) - α ‖(h - u) R‖₂.
 
@@ -57,6 +58,7 @@ def vim(dim: int | None = None) -> Component:
     )
 
 
+@component.row("Residual")
 def residual(dim: int | None = None) -> Component:
     """Residual: S = -‖(h - u) R‖₂, the second term of `vim`.
 

@@ -33,6 +33,7 @@ def binarise(x: jax.Array, q: float) -> jax.Array:
     return jnp.where(mask, x.sum(-1, keepdims=True) / kept, 0.0)
 
 
+@component.row("SCALE", "scale(q=0.85)|energy()")
 def scale(x: jax.Array, q: float) -> jax.Array:
     """ASH-S: multiplies the kept entries by exp(s₁ / s₂); float32 [B, D]."""
     pruned = prune(x, q)
@@ -52,6 +53,7 @@ def scaling_factor(x: jax.Array, pruned: jax.Array) -> jax.Array:
     return jnp.exp(jnp.minimum(exponent, 80.0))
 
 
+@component.row("ASH-P", "ash_p(q=0.6)|energy()")
 def ash_p(q: float = 0.6) -> Component:
     """Keeps the largest activations, zeroes the rest (ASH-P).
 
@@ -70,6 +72,7 @@ def ash_p(q: float = 0.6) -> Component:
     return _shaping("ash_p", prune, q)
 
 
+@component.row("ASH-B", "ash_b(q=0.65)|energy()")
 def ash_b(q: float = 0.65) -> Component:
     """Keeps the largest activations, each at their common share s₁ / k (ASH-B).
 
@@ -89,6 +92,7 @@ def ash_b(q: float = 0.65) -> Component:
     return _shaping("ash_b", binarise, q)
 
 
+@component.row("ASH-S", "ash_s(q=0.9)|energy()")
 def ash_s(q: float = 0.9) -> Component:
     """Keeps the largest activations, times exp(s₁ / s₂) (ASH-S).
 

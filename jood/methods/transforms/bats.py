@@ -15,6 +15,7 @@ from jood.core.activations import Activations
 from jood.core.component import Component
 
 
+@component.row("BATS", "bats(lam={bats})|energy()")
 def bats(lam: float = 3.25) -> Component:
     """Clips to the typical range: h̄_d = clip(h_d, m_d - λ s_d, m_d + λ s_d).
 

@@ -15,6 +15,7 @@ from jood.core.activations import Activations
 from jood.core.component import Component
 
 
+@component.row("DICE", "dice(q={dice})|energy()")
 def dice(q: float = 0.7) -> Component:
     """Keeps the head's weights with the largest contributions: f = h (W ⊙ M) + b.
 

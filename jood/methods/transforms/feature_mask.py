@@ -13,6 +13,7 @@ from jood.core.component import Component
 from jood.methods import top_k
 
 
+@component.row("ReAct+FM", "feature_mask(q={mask})|react({clip})|energy()")
 def feature_mask(q: float = 0.3) -> Component:
     """Masks the features that weigh least for the predicted class: h_m = m_c ⊙ h.
 

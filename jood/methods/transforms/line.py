@@ -19,6 +19,7 @@ from jood.core.activations import Activations
 from jood.core.component import Component
 
 
+@component.row("LINE", "line({line})|energy()")
 def line(q_a: float = 0.1, q_w: float = 0.1, clip: float = 0.8) -> Component:
     """Clips, then masks neurons and head weights by their Taylor contributions.
 

@@ -15,6 +15,7 @@ from jood.core.activations import Activations
 from jood.core.component import Component
 
 
+@component.row("ReAct+LS", "react({clip})|prototype_smoothing()|energy()")
 def prototype_smoothing() -> Component:
     """Scales the logits by the cosine to the class prototype: f̂ = s(h, v_c) · f.
 

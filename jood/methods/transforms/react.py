@@ -16,6 +16,7 @@ from jood.core.component import Component
 from jood.core.stats import quantiles
 
 
+@component.row("ReAct", "react({react})|energy()")
 def react(q: float | None = None, clip: float | None = None) -> Component:
     """Clips the penultimate feature from above: h̄ = min(h, c).
 

@@ -12,6 +12,7 @@ from jood.core.component import Component
 from jood.methods.transforms import ash
 
 
+@component.row("SCALE", "scale(q=0.85)|energy()")
 def scale(q: float = 0.85) -> Component:
     """Multiplies the whole feature by exp(s₁ / s₂).
 

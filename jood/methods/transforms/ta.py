@@ -22,6 +22,7 @@ def threshold_activation(feature_map: jax.Array, k: float | jax.Array) -> jax.Ar
     return jnp.maximum(feature_map - jnp.asarray(k, feature_map.dtype), 0)
 
 
+@component.row("FS+TA", "ta(k={k})|feature_sim()")
 def ta(k: float = 0.2, stage: str = "C4") -> Component:
     """Rewrites a stage's map f to ReLU(f - k) and runs the layers after it on it.
 

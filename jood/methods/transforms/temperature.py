@@ -5,6 +5,7 @@ from jood.core import component
 from jood.core.component import Component
 
 
+@component.row("MSP (T = 1000)", "temperature(T=1000.0)|msp()")
 def temperature(T: float = 1.0) -> Component:
     """Divides the logits by T: f / T.
 

@@ -18,6 +18,7 @@ from jood.core.component import Component
 from jood.core.stats import quantiles
 
 
+@component.row("VRA", "vra()|energy()")
 def vra(low: float = 0.1, high: float = 0.9) -> Component:
     """Rectifies the feature at both ends (the paper's VRA-P).
 

@@ -1,0 +1,107 @@
+"""What a user adds from outside: known to texts, flags and tables as jood's own is.
+
+    @jood.register
+    def smallest_logit():
+        read = lambda acts: acts.logits.min(-1)
+        return jood.component.score("smallest_logit()", read)
+
+    jood.parse("react(q=0.9)|smallest_logit()")
+
+or in a module named on the command line: `--plugins=my_detectors`, `--plugins=mine.py`.
+Nothing in jood has to be edited; CONTRIBUTING.md has a paragraph for each kind.
+"""
+
+from collections.abc import Callable, Sequence
+import importlib
+import importlib.util
+import pathlib
+import sys
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# By the type of what is registered: the module whose `register` takes it. Imported
+# when it is needed, since `import jood` loads neither training nor reports.
+_REGISTRIES = {
+    "jood.core.component.Component": "jood.methods.factories",
+    "jood.training.objectives.objective.Objective": "jood.training.objectives",
+    "jood.data.benchmarks.spec.BenchmarkSpec": "jood.data.benchmarks",
+    "jood.data.sources.kinds.SourceKind": "jood.data.sources.kinds",
+    "jood.models.family.Family": "jood.models",
+    "jood.report.columns.Column": "jood.report.columns",
+    "jood.report.pictures.Picture": "jood.report.pictures",
+}
+
+
+def register(thing: T) -> T:
+    """Makes a thing known by its name; also used as a decorator of a function.
+
+    Args:
+      thing: a function that returns a `Component` (a method) or an `Objective` and can
+        be called without arguments; or a record: `BenchmarkSpec`, `SourceKind`,
+        `Family` (of models), `Column` (of tables) or `Picture` (of reports).
+
+    Returns:
+      The thing itself.
+
+    Raises:
+      TypeError: it is none of these.
+      ValueError: its name is taken.
+    """
+    made = _made(thing) if callable(thing) and not isinstance(thing, tuple) else thing
+    kind = f"{type(made).__module__}.{type(made).__qualname__}"
+    if kind not in _REGISTRIES:
+        known = ", ".join(name.rpartition(".")[2] for name in _REGISTRIES)
+        raise TypeError(f"cannot register a {kind}; expected one of {known}.")
+    importlib.import_module(_REGISTRIES[kind]).register(thing)
+    return thing
+
+
+def _made(factory: Callable[[], Any]) -> Any:
+    try:
+        return factory()
+    except TypeError as error:
+        name = getattr(factory, "__name__", factory)
+        raise TypeError(
+            f"{name} must be a function that can be called without arguments; {error}."
+        ) from None
+
+
+def load(names: Sequence[str]) -> None:
+    """Imports modules that register things.
+
+    Args:
+      names: modules as `import` names them, also of the working directory; or paths of
+        `.py` files.
+
+    Raises:
+      ValueError: there is no such module or file.
+    """
+    for name in names:
+        if name.endswith(".py"):
+            _load_file(pathlib.Path(name))
+            continue
+        if "" not in sys.path:  # a job's own folder stands there, not the user's
+            sys.path.append("")
+        if importlib.util.find_spec(name.partition(".")[0]) is None:
+            raise ValueError(
+                f"there is no module {name!r}; name one that Python can import here, "
+                "or the path of a .py file."
+            )
+        importlib.import_module(name)
+
+
+def _load_file(path: pathlib.Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}.")
+    name = path.stem
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules[name] = module  # pickles of what it defines name the module
+    try:
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    except BaseException:
+        del sys.modules[name]
+        raise

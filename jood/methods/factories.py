@@ -1,0 +1,59 @@
+"""Every method by name: jood's own, found by being listed, and registered ones.
+
+A method is a factory, a function that returns a `Component`. `component.row` beside it
+says which row of a table is usually its own; without it the row has its name.
+"""
+
+from collections.abc import Callable, Mapping
+
+from jood.core.component import Component
+from jood.methods import scores
+from jood.methods import transforms
+
+Factory = Callable[..., Component]
+
+_REGISTERED: dict[str, Factory] = {}
+
+
+def every() -> dict[str, Factory]:
+    """Returns all factories by name."""
+    own = {
+        name: getattr(folder, name)
+        for folder in (transforms, scores)
+        for name in folder.__all__
+    }
+    return {**own, **_REGISTERED}
+
+
+def register(factory: Factory) -> None:
+    """Makes a factory known to texts, flags and tables by its name.
+
+    Args:
+      factory: a function that can be called without arguments.
+
+    Raises:
+      ValueError: another method has that name.
+    """
+    name = factory.__name__
+    known = every().get(name, factory)
+    if (known.__module__, known.__qualname__) != (
+        factory.__module__,
+        factory.__qualname__,
+    ):
+        raise ValueError(
+            f"there is a method {name!r} already, in {known.__module__}. Name yours "
+            "otherwise."
+        )
+    _REGISTERED[name] = factory  # anew where a notebook's cell is run again
+
+
+def rows(name: str, factory: Factory) -> Mapping[str, str]:
+    """Returns the texts of a method's usual rows by title, templates of a preset.
+
+    A transform without a row of its own is followed by Energy.
+    """
+    usual: Mapping[str, str] = getattr(factory, "rows", {})
+    if usual:
+        return usual
+    scores_by_itself = factory().slot in ("score", "bundle")
+    return {name: f"{name}()" if scores_by_itself else f"{name}()|energy()"}
