@@ -14,6 +14,7 @@ from jood.core import component as component_lib
 from jood.core.activations import Activations
 from jood.core.backbones import linen
 from jood.core.fitting import fit
+from jood.detector import feature_cache
 from jood.methods import detector_text
 
 ROWS, D, K = 6, 5, 3
@@ -85,13 +86,15 @@ class _Source:
 
 
 def _fit(component, source, batches=None):
-    fitted = fit(
-        component,
-        source if batches is None else batches,
-        observer=source.observe,
-        variables=testing.toy_variables(),
-    )
-    return fitted
+    """As `Detector.fit` does: with a temporary store of features."""
+    with feature_cache.temporary(component.edits) as cache:
+        return fit(
+            component,
+            source if batches is None else batches,
+            observer=source.observe,
+            variables=testing.toy_variables(),
+            cache=cache,
+        )
 
 
 TWO_PASSES = [

@@ -33,7 +33,7 @@ FILES = {"scores.csv", "summary.json"} | {
 def small_parts(monkeypatch):
     """Parts of two batches; and no pictures, which take most of the time."""
     monkeypatch.setattr(parts, "PART_BATCHES", 2)
-    monkeypatch.setattr(score_job.writing, "save_pictures", lambda *_: None)
+    monkeypatch.setattr(score_job.figures, "save_pictures", lambda *_: None)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def table(folder):
 
 
 def test_the_folder_holds_table_summary_and_pictures(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(score_job.writing, "save_pictures", SAVE_PICTURES)
+    monkeypatch.setattr(score_job.figures, "save_pictures", SAVE_PICTURES)
     run(images, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
