@@ -26,10 +26,10 @@ _REGISTRIES = {
     "jood.core.component.Component": "jood.methods.factories",
     "jood.training.objectives.objective.Objective": "jood.training.objectives",
     "jood.data.benchmarks.spec.BenchmarkSpec": "jood.data.benchmarks",
-    "jood.data.sources.kinds.SourceKind": "jood.data.sources.kinds",
+    "jood.data.sources.source_kind.SourceKind": "jood.data.sources.kinds",
     "jood.models.family.Family": "jood.models",
-    "jood.report.columns.Column": "jood.report.columns",
-    "jood.report.pictures.Picture": "jood.report.pictures",
+    "jood.metrics.Column": "jood.metrics",
+    "jood.report.pictures.Picture": "jood.report.benchmark.pictures",
 }
 
 
