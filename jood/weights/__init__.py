@@ -129,7 +129,8 @@ def to_torch_names(
 
     Args:
       model: as in `from_torch_names`.
-      variables: of the model; an OOD head becomes 'ood_head.weight' and '.bias'.
+      variables: The model's; an OOD head becomes 'ood_head.weight' and '.bias'. What
+        else an objective added has no names in PyTorch and is left out.
       layout: name of a code base in `layouts(model)`, or a `Layout` of your own.
 
     Returns:
@@ -140,7 +141,9 @@ def to_torch_names(
     """
     layout = _layout(model, layout)
     variables, head = ood_head.to_torch(variables)
-    flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    own = {name.partition("/")[0] for name in matching.expected_shapes(model)}
+    variables = {name: variables[name] for name in variables if name in own}
+    flat = traverse_util.flatten_dict(variables, sep="/")
     names = layout_lib.torch_names(layout, model, flat)
     tensors = {
         theirs: np.array(layout_lib.to_torch(ours, flat[ours]), np.float32, order="C")

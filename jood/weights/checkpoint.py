@@ -39,7 +39,8 @@ class TrainedNetwork:
 
     Attributes:
       model: of `jood.models`.
-      variables: {'params': ..., 'batch_stats': ...}, arrays on the host.
+      variables: {'params': ..., 'batch_stats': ...} and what the objective that trained
+        the network added, such as 'ood_head'; arrays on the host.
       name: the model's name in `models.names()`.
       class_names: one per class; None if nobody said them.
       preprocessing: what the network was trained with.

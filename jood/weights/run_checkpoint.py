@@ -85,7 +85,8 @@ def load_variables(
       which: 'last', or 'best' on the validation's metric that the run names.
 
     Returns:
-      'params' and 'batch_stats', and 'ood_head' if the run trained one; NumPy arrays.
+      'params', 'batch_stats' and what the run's objective added, such as 'ood_head';
+      NumPy arrays.
 
     Raises:
       FileNotFoundError: the folder holds no checkpoint, or none with a validation.
