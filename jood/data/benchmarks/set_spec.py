@@ -10,15 +10,7 @@ one of them serves as it is.
 from collections.abc import Sequence
 import dataclasses
 
-KINDS = ("tfds", "folder", "npz", "svhn", "waterbirds")
-# Where those repositories keep their OOD sets below the data root.
-PREFIXES = (
-    "",
-    "ood_datasets",
-    "ood_data",
-    "small_OOD_dataset",
-    "ImageNet_OOD_dataset",
-)
+from jood.data.sources import kinds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +18,12 @@ class Place:
     """One way in which a set may lie on disk.
 
     Attributes:
-      kind: 'tfds', a data set as TFDS prepares it; 'folder', image files, below it at
-        any depth or in one folder per class; 'npz', an archive with the key `images`;
-        'svhn', the original .mat file; 'waterbirds', images with a metadata.csv.
-      path: below the data root, or below one of `PREFIXES` there.
-      split: of a TFDS data set or of metadata.csv, '' elsewhere.
+      kind: One of `jood.data.sources.kinds`: 'tfds', a data set as TFDS prepares it;
+        'folder', image files, below it at any depth or in one folder per class; 'npz',
+        an archive with the key `images`; 'svhn', the original .mat file; 'waterbirds',
+        images with a metadata.csv.
+      path: Below the data root, or below one of `source_kind.PREFIXES` there.
+      split: Of a TFDS data set or of metadata.csv; else ''.
       classes: a file, below the data root, that lists the class folders to read, one
         at the start of each line; '' reads all.
     """
@@ -41,8 +34,7 @@ class Place:
     classes: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}.")
+        kinds.get(self.kind)  # which names those that there are
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ That needs plain tar files: a compressed one can only be read from its start.
 
 from collections.abc import Sequence
 import dataclasses
+import glob
 import hashlib
 import os
 import pathlib
@@ -13,8 +14,10 @@ import tarfile
 from typing import Any, NamedTuple
 
 from jood.core.preprocessing import Preprocessing
+from jood.data.sources import Source
 from jood.data.sources import decoding
 from jood.data.sources import file_lists
+from jood.data.sources import source_kind
 
 # The first bytes of what gzip, bzip2, xz and zstd write.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -128,3 +131,27 @@ def _is_image(name: str) -> bool:
     last = name.rsplit("/", 1)[-1]
     suffix = os.path.splitext(last)[1].lower()
     return suffix in file_lists.SUFFIXES and not last.startswith(".")
+
+
+def _matching(pattern: str) -> list[str]:
+    if os.path.isfile(pattern):
+        return [pattern]
+    found = sorted(glob.glob(pattern))
+    if not found:
+        raise FileNotFoundError(f"no tar file matches {pattern}.")
+    return found
+
+
+def _inputs(
+    path: pathlib.Path, preprocessing: Preprocessing
+) -> tuple[Source, Sequence[str]]:
+    shards = TarShards(_matching(str(path)), preprocessing)
+    return shards, shards.names
+
+
+KIND = source_kind.SourceKind(
+    "tar",
+    takes=lambda path: path.suffix.lower() == ".tar" and not path.is_dir(),
+    inputs=_inputs,
+    title=".tar files",
+)
