@@ -9,15 +9,11 @@ be given for them.
 from collections.abc import Sequence
 import dataclasses
 import os
-import pathlib
 
 import numpy as np
 
 from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
-from jood.data.benchmarks import choose_preprocessing
-from jood.data.benchmarks import on_disk
-from jood.data.benchmarks import opening
 from jood.data.sources import Skipping
 from jood.data.sources import Source
 from jood.data.sources.image_folder import ImageFolder
@@ -72,19 +68,16 @@ def of_benchmark(
       FileNotFoundError: an ID set is not there.
       ValueError: an unknown name, or images that do not fit the network.
     """
-    spec = benchmarks.describe(name)
-    if benchmarks.is_embedded(name):
-        made = benchmarks.get(name, image_size=image_size, preprocessing=preprocessing)
-        train, test, fit = made.id_train, made.id_test, made.preprocessing
-        class_names = made.class_names
-    else:
-        fit = choose_preprocessing.for_files(spec, preprocessing, image_size)
-        train, test, class_names = _id_sets(spec, fit, on_disk.data_root(data_dir))
-        if skip_corrupt:
-            train, test = Skipping(train), Skipping(test)
-    rest, held = split(test, share, seed)
-    fit = sized(fit, image_size)
-    return IdSplits(name, train, held, rest, fit, class_names)
+    made = benchmarks.get_id_sets(
+        name,
+        data_dir=data_dir,
+        image_size=image_size,
+        preprocessing=preprocessing,
+        skip_corrupt=skip_corrupt,
+    )
+    rest, held = split(made.id_test, share, seed)
+    fit = sized(made.preprocessing, image_size)
+    return IdSplits(name, made.id_train, held, rest, fit, made.class_names)
 
 
 def of_folders(
@@ -186,32 +179,6 @@ def sized(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
             f"sizes: {preprocessing}. Convert it with a --crop."
         )
     return preprocessing
-
-
-def _id_sets(
-    spec: benchmarks.BenchmarkSpec, fit: Preprocessing, root: pathlib.Path
-) -> tuple[Source, Source, tuple[str, ...]]:
-    """The training and the test set of a benchmark on disk, and its class names."""
-    roles = {"id_train": spec.id_train, "id_test": spec.id_test}
-    found = {role: on_disk.find(one, root) for role, one in roles.items()}
-    lacking = [
-        f"  {role}: {on_disk.where(roles[role], root)}"
-        for role, place in found.items()
-        if place is None
-    ]
-    if lacking:
-        raise FileNotFoundError("\n".join([f"{spec.name} lacks ID sets:", *lacking]))
-    folders: tuple[str, ...] | None = None
-    opened: list[Source] = []
-    for place in found.values():
-        assert place is not None
-        source = on_disk.open_set(
-            place, fit, labelled=spec.labelled, class_names=folders
-        )
-        folders = folders or getattr(source, "class_names", None)
-        opened.append(source)
-    names, _ = opening.class_names(spec, folders, root)
-    return opened[0], opened[1], names
 
 
 def _folder(

@@ -1,90 +1,132 @@
-"""Opens a paper's benchmark: its sources, and what of it is not here.
+"""Opens a benchmark: one that code makes, or the sets that lie below the data root.
 
-A benchmark runs on the OOD sets that are present and says which are absent; without
-its ID sets, or without any OOD set, it does not run.
+One that reads files runs on the OOD sets that are present and says which are absent;
+without its ID sets, or without any OOD set, it does not run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import hashlib
 import logging
 import os
 import pathlib
+from typing import Any, NamedTuple
 
 from jood.core.preprocessing import Preprocessing
 from jood.data.benchmarks import choose_preprocessing
 from jood.data.benchmarks import on_disk
-from jood.data.benchmarks.set_spec import SetSpec
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.benchmarks.spec import BenchmarkSpec
 from jood.data.sources import Skipping
 from jood.data.sources import Source
+from jood.data.sources.resized import Fitted
 
 _LOG = logging.getLogger(__name__)
 # WordNet ids and what they are called, as Kaggle's copy of ImageNet has it.
 SYNSETS = ("imagenet/LOC_synset_mapping.txt", "LOC_synset_mapping.txt")
 
 
+def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
+    """Returns a `BenchmarkSpec.open` for a benchmark that a function makes.
+
+    Args:
+      make: Called with `image_size`, if one is asked for, and with the options of its
+        own that `benchmarks.get` was given. A preprocessing that resizes or crops is
+        applied to what it makes, so that a network keeps its own.
+    """
+
+    def opened(
+        spec: BenchmarkSpec,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        image_size: int | None = None,
+        preprocessing: Preprocessing | str | None = None,
+        ood: Sequence[str] | None = None,
+        skip_corrupt: bool = False,
+        **options: Any,
+    ) -> Benchmark:
+        del data_dir, skip_corrupt  # nothing is read from files
+        if image_size is not None:
+            options["image_size"] = image_size
+        made = make(**options)
+        if preprocessing is not None:
+            made = _fitted(made, choose_preprocessing.choose(spec, preprocessing))
+        if ood is None:
+            return made
+        return dataclasses.replace(made, ood={name: made.ood[name] for name in ood})
+
+    return opened
+
+
+def _fitted(made: Benchmark, preprocessing: Preprocessing) -> Benchmark:
+    made = dataclasses.replace(made, preprocessing=preprocessing)
+    if preprocessing.resize is None and preprocessing.crop is None:
+        return made
+    return dataclasses.replace(
+        made,
+        id_train=Fitted(made.id_train, preprocessing),
+        id_test=Fitted(made.id_test, preprocessing),
+        ood={name: Fitted(source, preprocessing) for name, source in made.ood.items()},
+        image_size=choose_preprocessing.side(preprocessing),
+    )
+
+
 def open_benchmark(
     spec: BenchmarkSpec,
-    data_dir: str | os.PathLike[str] | None = None,
     *,
+    data_dir: str | os.PathLike[str] | None = None,
     image_size: int | None = None,
     preprocessing: Preprocessing | str | None = None,
     ood: Sequence[str] | None = None,
     skip_corrupt: bool = False,
+    **options: Any,
 ) -> Benchmark:
-    """Opens what is present of a benchmark; see `benchmarks.get`."""
+    """Opens what is present of a benchmark below the data root; see `benchmarks.get`.
+
+    No `ood` at all opens the ID sets alone.
+    """
+    if options:
+        raise ValueError(f"{spec.name} takes no options {sorted(options)}.")
     root = on_disk.data_root(data_dir)
     preprocessing = choose_preprocessing.for_files(spec, preprocessing, image_size)
-    chosen = expected = [one.name for one in spec.ood]
-    if ood is None:
-        chosen = [*expected, *(one.name for one in spec.extra)]
-    else:
-        choose_preprocessing.check_ood(spec, ood)
-        chosen = expected = list(ood)
+    expected = [one.name for one in spec.ood] if ood is None else list(ood)
+    further = [one.name for one in spec.extra] if ood is None else []
+    chosen = [*expected, *further]
     found = {name: on_disk.find(one, root) for name, one in spec.sets.items()}
-    _check_present(spec, chosen, found, root)
+    lacking = [name for name in ("id_train", "id_test") if found[name] is None]
+    if lacking:
+        raise _lacks_id_sets(spec, lacking, root)
+    if chosen and not any(found[name] for name in chosen):
+        raise FileNotFoundError(
+            f"{spec.name} has none of its OOD sets below {root}:\n"
+            f"{_missing(spec, chosen, root)}"
+        )
     absent = {
         name: on_disk.where(spec.sets[name], root)
         for name in expected
         if found[name] is None
     }
-    opened: dict[str, Source] = {}
-    incomplete = {}
-    folders: tuple[str, ...] | None = None
-    for name in ("id_train", "id_test", *chosen):
-        place, one = found[name], spec.sets[name]
-        if place is None:
-            continue
-        source = on_disk.open_set(
-            place,
-            preprocessing,
-            labelled=spec.labelled and name in ("id_train", "id_test"),
-            class_names=folders if name == "id_test" else None,
-        )
-        if name == "id_train":
-            folders = getattr(source, "class_names", None)
-        if one.size is not None and len(source) != one.size:
-            incomplete[name] = _count(source, one)
-        opened[name] = Skipping(source) if skip_corrupt else source
-    names, remark = class_names(spec, folders, root)
+    present = {
+        name: place
+        for name in ("id_train", "id_test", *chosen)
+        if (place := found[name]) is not None
+    }
+    sets = _open_sets(spec, present, preprocessing, root, skip_corrupt)
     if absent:
         _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
-    for name, text in incomplete.items():
-        _LOG.warning("%s: %s is INCOMPLETE: %s", spec.name, name, text)
     return Benchmark(
         name=spec.name,
-        id_train=opened.pop("id_train"),
-        id_test=opened.pop("id_test"),
-        ood=opened,
+        id_train=sets.opened.pop("id_train"),
+        id_test=sets.opened.pop("id_test"),
+        ood=sets.opened,
         near=tuple(spec.near),
-        class_names=names,
+        class_names=sets.class_names,
         preprocessing=preprocessing,
         image_size=choose_preprocessing.side(preprocessing),
-        protocol=spec.protocol + remark,
+        protocol=spec.protocol + sets.remark,
         paper=tuple(one.name for one in spec.ood),
         absent=absent,
-        incomplete=incomplete,
+        incomplete=sets.incomplete,
     )
 
 
@@ -101,8 +143,8 @@ def open_training_set(
       The labelled source, and the names of its classes.
 
     Raises:
-      FileNotFoundError: it is not below the data root.
-      ValueError: the benchmark's ID images carry no labels, or others than it says.
+      FileNotFoundError: It is not below the data root.
+      ValueError: The benchmark's ID images carry no labels, or others than it says.
     """
     root = on_disk.data_root(data_dir)
     place = on_disk.find(spec.id_train, root)
@@ -112,33 +154,45 @@ def open_training_set(
         raise ValueError(
             f"training needs labels, but the ID images of {spec.name} have none."
         )
-    source = on_disk.open_set(place, preprocessing, labelled=True)
-    folders = getattr(source, "class_names", None)
-    if spec.id_train.size is not None and len(source) != spec.id_train.size:
-        count = _count(source, spec.id_train)
-        _LOG.warning("%s: id_train is INCOMPLETE: %s", spec.name, count)
-    names, _ = class_names(spec, folders, root)
-    return Skipping(source) if skip_corrupt else source, names
+    sets = _open_sets(spec, {"id_train": place}, preprocessing, root, skip_corrupt)
+    return sets.opened["id_train"], sets.class_names
 
 
-def _count(source: Source, spec: SetSpec) -> str:
-    return f"found {len(source):,} of {spec.size:,}"
+class _Sets(NamedTuple):
+    opened: dict[str, Source]
+    incomplete: dict[str, str]
+    class_names: tuple[str, ...]
+    remark: str  # for the protocol
 
 
-def _check_present(
+def _open_sets(
     spec: BenchmarkSpec,
-    chosen: Sequence[str],
-    found: dict[str, on_disk.Found | None],
+    present: Mapping[str, on_disk.Found],
+    preprocessing: Preprocessing,
     root: pathlib.Path,
-) -> None:
-    lacking = [name for name in ("id_train", "id_test") if found[name] is None]
-    if lacking:
-        raise _lacks_id_sets(spec, lacking, root)
-    if not any(found[name] for name in chosen):
-        raise FileNotFoundError(
-            f"{spec.name} has none of its OOD sets below {root}:\n"
-            f"{_missing(spec, chosen, root)}"
+    skip_corrupt: bool,
+) -> _Sets:
+    """Opens sets that are present, 'id_train' first: it names the classes."""
+    opened: dict[str, Source] = {}
+    incomplete = {}
+    folders: tuple[str, ...] | None = None
+    for name, place in present.items():
+        source = on_disk.open_set(
+            place,
+            preprocessing,
+            labelled=spec.labelled and name in ("id_train", "id_test"),
+            class_names=folders if name == "id_test" else None,
         )
+        if name == "id_train":
+            folders = getattr(source, "class_names", None)
+        size = spec.sets[name].size
+        if size is not None and len(source) != size:
+            incomplete[name] = f"found {len(source):,} of {size:,}"
+        opened[name] = Skipping(source) if skip_corrupt else source
+    names, remark = class_names(spec, folders, root)
+    for name, text in incomplete.items():
+        _LOG.warning("%s: %s is INCOMPLETE: %s", spec.name, name, text)
+    return _Sets(opened, incomplete, names, remark)
 
 
 def _lacks_id_sets(
