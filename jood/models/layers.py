@@ -145,6 +145,48 @@ def batch_norm(
     )
 
 
+class Blocks(nn.Module):
+    """A stage: a run of blocks named block1, block2, ...
+
+    Attributes:
+      count: How many there are.
+      first: Makes the first, which may halve the map.
+      further: Makes each of the others.
+    """
+
+    count: int
+    first: Callable[..., nn.Module]
+    further: Callable[..., nn.Module]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i in range(self.count):
+            make = self.first if i == 0 else self.further
+            x = make(name=f"block{i + 1}")(x)
+        return x
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a gate in [0, 1] that is read off the map's mean.
+
+    Attributes:
+      squeezed: Width of the hidden layer.
+      types: Of the computation and the parameters.
+      gate: Maps numbers to [0, 1].
+    """
+
+    squeezed: int
+    types: Types
+    gate: Callable[[jax.Array], jax.Array] = nn.sigmoid
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        narrow = functools.partial(conv, self.types, kernel=1, use_bias=True)
+        gate = pooled(x).astype(x.dtype)[:, None, None]  # [B, 1, 1, C]
+        gate = nn.relu(narrow(self.squeezed, name="fc1")(gate))
+        return x * self.gate(narrow(x.shape[-1], name="fc2")(gate))
+
+
 def max_pool(x: jax.Array) -> jax.Array:
     """The 3x3 max pooling at stride 2 of ImageNet stems, padded by 1.
 

@@ -34,31 +34,51 @@ from jood.weights import vit
 from jood.weights import wide_resnet
 from jood.weights.layout import Layout as Layout
 
-_LAYOUTS: dict[str, dict[str, Layout]] = {  # by the model's class
-    "ResNet": resnet.LAYOUTS,
-    "CifarResNet": resnet_cifar.LAYOUTS,
-    "WideResNet": wide_resnet.LAYOUTS,
-    "DenseNet": densenet.LAYOUTS,
-    "MobileNetV2": mobilenet_v2.LAYOUTS,
-    "MobileNetV3": mobilenet_v3.LAYOUTS,
-    "RegNet": regnet.LAYOUTS,
-    "ViT": vit.LAYOUTS,
+# How code bases name the tensors of a class; the first is written by default.
+_LAYOUTS: dict[type[nn.Module], Mapping[str, Layout]] = {
+    family.MODEL: family.LAYOUTS
+    for family in (
+        resnet,
+        resnet_cifar,
+        wide_resnet,
+        densenet,
+        mobilenet_v2,
+        mobilenet_v3,
+        regnet,
+        vit,
+    )
 }
 
 
-def layouts(model: nn.Module) -> dict[str, Layout]:
-    """Returns the layouts known for a model's family, by code base.
+def register(
+    family: models.Family, layouts: Mapping[str, Layout] | None = None
+) -> None:
+    """Makes a family of models known, and how code bases name its tensors.
+
+    Args:
+      family: As `jood.models.register` takes it.
+      layouts: By code base; the first is written by default.
 
     Raises:
-      ValueError: the model is not of `jood.models`.
+      ValueError: The name of the class, or of a model, is taken.
     """
-    description = models.describe(model)
-    if description is None:
+    models.register(family)
+    if layouts:
+        _LAYOUTS[family.module_class] = dict(layouts)
+
+
+def layouts(model: nn.Module) -> dict[str, Layout]:
+    """Returns the layouts known for a model's class, by code base.
+
+    Raises:
+      ValueError: There are none.
+    """
+    if type(model) not in _LAYOUTS:
         raise ValueError(
-            f"no layout is known for a {type(model).__name__}, which is not of "
-            "jood.models. Pass a layout=jood.weights.Layout(...) of its modules."
+            f"no layout is known for a {type(model).__name__}. Pass a "
+            "layout=jood.weights.Layout(...) of its modules."
         )
-    return dict(_LAYOUTS[description["family"]])
+    return dict(_LAYOUTS[type(model)])
 
 
 def find_layout(tensors: Mapping[str, Any], model: nn.Module) -> str:

@@ -7,7 +7,6 @@ reads it, and the folder of a training run just the same.
 
 from collections.abc import Mapping
 import dataclasses
-import hashlib
 import os
 import pathlib
 from typing import Any
@@ -22,6 +21,7 @@ from jood import models
 from jood import version
 from jood._utils import atomic_files
 from jood._utils import checked_json
+from jood._utils import fingerprinting
 from jood._utils import processes
 from jood.core.preprocessing import Preprocessing
 from jood.models import check
@@ -218,21 +218,16 @@ def _restore(path: pathlib.Path) -> Any:
         raise ValueError(
             f"{path} is missing or no Orbax checkpoint. Convert or copy it again."
         )
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     alone = processes.alone()
     try:
         with ocp.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
-            target = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(
-                    leaf.shape, leaf.dtype, sharding=device
-                ),
-                checkpointer.metadata(path).item_metadata.tree,
-            )
+            tree = checkpointer.metadata(path).item_metadata.tree
+            target = run_checkpoint.on_one_device(tree)
             return jax.device_get(checkpointer.restore(path, target))
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise ValueError(
-            f"{path} is truncated or damaged ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}). Convert or copy it again."
+            f"{path} is truncated or damaged ({run_checkpoint.summary(error)}). "
+            "Convert or copy it again."
         ) from error
 
 
@@ -254,10 +249,5 @@ def _image_shape(model: nn.Module) -> tuple[int, int, int]:
 
 
 def _sha256(variables: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256()
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
-    for name in sorted(flat):
-        array = np.ascontiguousarray(flat[name])
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return fingerprinting.array_digest(**flat)

@@ -81,6 +81,7 @@ def _dilated(model: resnet.ResNet) -> layout.Pairs:
 
 _TORCHVISION = layout.Layout(_modules)
 _MM = layout.Layout(functools.partial(_modules, stem=_MM_STEM))
+MODEL = resnet.ResNet
 LAYOUTS = {
     "torchvision": _TORCHVISION,
     "timm": _TORCHVISION,

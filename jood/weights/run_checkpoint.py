@@ -14,8 +14,6 @@ from jood._utils import processes
 from jood.models import check
 
 CONFIG = "config.json"
-
-
 WHICH = ("last", "best")
 
 
@@ -100,15 +98,8 @@ def load_variables(
     with manager(path, create=False, multiprocessing_options=alone) as opened:
         step = _chosen(opened, path, which)
         where = path / str(step)
-        # Onto this machine's first device, whatever the run was sharded over.
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         try:
-            target = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(
-                    leaf.shape, leaf.dtype, sharding=device
-                ),
-                opened.item_metadata(step)["state"].tree,
-            )
+            target = on_one_device(opened.item_metadata(step)["state"].tree)
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(target))
             state = opened.restore(step, args=arguments)["state"]
         except Exception as error:  # Orbax and TensorStore raise many kinds
@@ -119,6 +110,18 @@ def load_variables(
     variables = {**state["trained"], "batch_stats": state["batch_stats"]}
     check.check_variables(model, variables, image_shape, str(where))
     return jax.device_get(variables)
+
+
+def on_one_device(tree: Any) -> Any:
+    """Returns where to restore arrays: on this machine's first device.
+
+    Args:
+      tree: Orbax's metadata of arrays, whatever they were sharded over.
+    """
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), tree
+    )
 
 
 def _chosen(opened: ocp.CheckpointManager, path: pathlib.Path, which: str) -> int:
