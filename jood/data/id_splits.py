@@ -16,6 +16,7 @@ from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
 from jood.data.sources import Skipping
 from jood.data.sources import Source
+from jood.data.sources import file_lists
 from jood.data.sources.image_folder import ImageFolder
 from jood.data.sources.subset import part
 
@@ -222,13 +223,13 @@ def _unnamed(
     if known:
         other = sorted(set(found) - set(known))
         without = [name for name in known if name not in found]
-        told += f" (no classes: {_few(other)}"
-        told += f"; classes without a folder: {_few(without)})" if without else ")"
+        told += f" (no classes: {file_lists.some(other)}"
+        told += (
+            f"; classes without a folder: {file_lists.some(without)})"
+            if without
+            else ")"
+        )
     return f"{told}."
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _check_apart(first: ImageFolder, second: ImageFolder) -> None:

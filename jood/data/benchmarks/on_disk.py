@@ -82,11 +82,7 @@ def open_set(
       ValueError: what is there is not such a set. Both say what is wrong and where.
     """
     how = Reading(
-        preprocessing,
-        labelled,
-        found.place.split,
-        found.classes or None,
-        class_names,
+        preprocessing, labelled, found.place.split, found.classes or None, class_names
     )
     opener = kinds.get(found.place.kind).open
     assert opener is not None, "a place is of a kind that benchmarks can open"

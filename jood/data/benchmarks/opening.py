@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 from jood.core.preprocessing import Preprocessing
 from jood.data.benchmarks import choose_preprocessing
@@ -38,14 +38,13 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
     def opened(
         spec: BenchmarkSpec,
         *,
-        data_dir: str | os.PathLike[str] | None = None,
         image_size: int | None = None,
         preprocessing: Preprocessing | str | None = None,
         ood: Sequence[str] | None = None,
-        skip_corrupt: bool = False,
         **options: Any,
     ) -> Benchmark:
-        del data_dir, skip_corrupt  # nothing is read from files
+        for name in ("data_dir", "skip_corrupt"):  # nothing is read from files
+            options.pop(name, None)
         if image_size is not None:
             options["image_size"] = image_size
         made = make(**options)
@@ -90,17 +89,13 @@ def open_benchmark(
     root = on_disk.data_root(data_dir)
     preprocessing = choose_preprocessing.for_files(spec, preprocessing, image_size)
     expected = [one.name for one in spec.ood] if ood is None else list(ood)
-    further = [one.name for one in spec.extra] if ood is None else []
-    chosen = [*expected, *further]
+    chosen = [*expected, *(one.name for one in spec.extra if ood is None)]
     found = {name: on_disk.find(one, root) for name, one in spec.sets.items()}
     lacking = [name for name in ("id_train", "id_test") if found[name] is None]
     if lacking:
-        raise _lacks_id_sets(spec, lacking, root)
+        raise _not_there(spec, "lacks its ID set", lacking, root)
     if chosen and not any(found[name] for name in chosen):
-        raise FileNotFoundError(
-            f"{spec.name} has none of its OOD sets below {root}:\n"
-            f"{_missing(spec, chosen, root)}"
-        )
+        raise _not_there(spec, "has none of its OOD sets", chosen, root)
     absent = {
         name: on_disk.where(spec.sets[name], root)
         for name in expected
@@ -111,22 +106,24 @@ def open_benchmark(
         for name in ("id_train", "id_test", *chosen)
         if (place := found[name]) is not None
     }
-    sets = _open_sets(spec, present, preprocessing, root, skip_corrupt)
+    opened, incomplete, (names, remark) = _open_sets(
+        spec, present, preprocessing, root, skip_corrupt
+    )
     if absent:
         _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
     return Benchmark(
         name=spec.name,
-        id_train=sets.opened.pop("id_train"),
-        id_test=sets.opened.pop("id_test"),
-        ood=sets.opened,
+        id_train=opened.pop("id_train"),
+        id_test=opened.pop("id_test"),
+        ood=opened,
         near=tuple(spec.near),
-        class_names=sets.class_names,
+        class_names=names,
         preprocessing=preprocessing,
         image_size=choose_preprocessing.side(preprocessing),
-        protocol=spec.protocol + sets.remark,
+        protocol=spec.protocol + remark,
         paper=tuple(one.name for one in spec.ood),
         absent=absent,
-        incomplete=sets.incomplete,
+        incomplete=incomplete,
     )
 
 
@@ -149,20 +146,15 @@ def open_training_set(
     root = on_disk.data_root(data_dir)
     place = on_disk.find(spec.id_train, root)
     if place is None:
-        raise _lacks_id_sets(spec, ["id_train"], root)
+        raise _not_there(spec, "lacks its ID set", ["id_train"], root)
     if not spec.labelled:
         raise ValueError(
             f"training needs labels, but the ID images of {spec.name} have none."
         )
-    sets = _open_sets(spec, {"id_train": place}, preprocessing, root, skip_corrupt)
-    return sets.opened["id_train"], sets.class_names
-
-
-class _Sets(NamedTuple):
-    opened: dict[str, Source]
-    incomplete: dict[str, str]
-    class_names: tuple[str, ...]
-    remark: str  # for the protocol
+    opened, _, (names, _) = _open_sets(
+        spec, {"id_train": place}, preprocessing, root, skip_corrupt
+    )
+    return opened["id_train"], names
 
 
 def _open_sets(
@@ -171,8 +163,12 @@ def _open_sets(
     preprocessing: Preprocessing,
     root: pathlib.Path,
     skip_corrupt: bool,
-) -> _Sets:
-    """Opens sets that are present, 'id_train' first: it names the classes."""
+) -> tuple[dict[str, Source], dict[str, str], tuple[tuple[str, ...], str]]:
+    """Opens sets that are present, 'id_train' first: it names the classes.
+
+    Returns:
+      The sources, what is incomplete, and what `class_names` returns.
+    """
     opened: dict[str, Source] = {}
     incomplete = {}
     folders: tuple[str, ...] | None = None
@@ -189,24 +185,18 @@ def _open_sets(
         if size is not None and len(source) != size:
             incomplete[name] = f"found {len(source):,} of {size:,}"
         opened[name] = Skipping(source) if skip_corrupt else source
-    names, remark = class_names(spec, folders, root)
     for name, text in incomplete.items():
         _LOG.warning("%s: %s is INCOMPLETE: %s", spec.name, name, text)
-    return _Sets(opened, incomplete, names, remark)
+    return opened, incomplete, class_names(spec, folders, root)
 
 
-def _lacks_id_sets(
-    spec: BenchmarkSpec, names: Sequence[str], root: pathlib.Path
+def _not_there(
+    spec: BenchmarkSpec, what: str, names: Sequence[str], root: pathlib.Path
 ) -> FileNotFoundError:
-    return FileNotFoundError(
-        f"{spec.name} lacks its ID set below {root}:\n{_missing(spec, names, root)}"
-    )
-
-
-def _missing(spec: BenchmarkSpec, names: Sequence[str], root: pathlib.Path) -> str:
     lines = [f"  {name}: {on_disk.where(spec.sets[name], root)}" for name in names]
     check = f"python launch/prepare.py --benchmark={spec.name} --check"
-    return "\n".join([*lines, f"{check} lists everything."])
+    text = "\n".join([*lines, f"{check} lists everything."])
+    return FileNotFoundError(f"{spec.name} {what} below {root}:\n{text}")
 
 
 def class_names(

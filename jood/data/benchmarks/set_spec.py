@@ -37,6 +37,11 @@ class Place:
         kinds.get(self.kind)  # which names those that there are
 
 
+def folders(*paths: str, classes: str = "") -> tuple[Place, ...]:
+    """Returns folders of images, of which the first that is there is read."""
+    return tuple(Place("folder", path, classes=classes) for path in paths)
+
+
 @dataclasses.dataclass(frozen=True)
 class Archive:
     """A file that the publisher offers and whose digest is known.

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 import hashlib
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -118,14 +119,10 @@ def _split(line: str) -> tuple[str, int | None]:
     return line, None
 
 
-def digest(
-    paths: Sequence[str],
-    folder: str | os.PathLike[str] = "",
-    labels: np.ndarray | None = None,
-    *,
-    missing: bool = False,
-) -> str:
-    """Returns a SHA-256 of names, sizes and times of change of files, and of labels.
+def stamps(
+    paths: Sequence[str], folder: str | os.PathLike[str] = "", *, missing: bool = False
+) -> Any:
+    """Returns a SHA-256, to be continued, of files' names, sizes and times of change.
 
     Their content is not read, which for ImageNet would take as long as an evaluation:
     a copied set counts as another one, a changed file is noticed.
@@ -133,10 +130,9 @@ def digest(
     Args:
       paths: Of the files.
       folder: What relative paths start from.
-      labels: int [N], or None.
       missing: Whether files may be missing; else OSError is raised.
     """
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in paths:
         try:
             status = os.stat(os.path.join(folder, path))
@@ -145,10 +141,8 @@ def digest(
             if not missing:
                 raise
             text = f"{path}\0missing\n"
-        found.update(text.encode("utf-8", "surrogateescape"))
-    if labels is not None:
-        found.update(labels.tobytes())
-    return found.hexdigest()
+        digest.update(text.encode("utf-8", "surrogateescape"))
+    return digest
 
 
 def some(items: Sequence[str], count: int = 5) -> str:

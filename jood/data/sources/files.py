@@ -44,8 +44,10 @@ class Files:
 
     def fingerprint(self) -> str:
         """Returns a digest of names, labels, sizes and times; files may be missing."""
-        digest = file_lists.digest(self.paths, self.folder, self.labels, missing=True)
-        return f"files:{digest}, {decoding.version(self.preprocessing)}"
+        digest = file_lists.stamps(self.paths, self.folder, missing=True)
+        if self.labels is not None:
+            digest.update(self.labels.tobytes())
+        return f"files:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
 
 
 def named(

@@ -112,8 +112,10 @@ class ImageFolder:
 
     def fingerprint(self) -> str:
         """Returns a digest of names, labels, sizes and times of change of the files."""
-        digest = file_lists.digest(self.paths, self.folder, self.labels)
-        return f"files:{digest}, {decoding.version(self.preprocessing)}"
+        digest = file_lists.stamps(self.paths, self.folder)
+        if self.labels is not None:
+            digest.update(self.labels.tobytes())
+        return f"files:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
 
 
 def _in_folders(root: pathlib.Path, paths: Sequence[str]) -> bool:

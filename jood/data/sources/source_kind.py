@@ -13,13 +13,7 @@ from jood.core.preprocessing import Preprocessing
 from jood.data.sources import Source
 
 # Where the repositories of the papers keep their OOD sets below the data root.
-PREFIXES = (
-    "",
-    "ood_datasets",
-    "ood_data",
-    "small_OOD_dataset",
-    "ImageNet_OOD_dataset",
-)
+PREFIXES = ("", "ood_datasets", "ood_data", "small_OOD_dataset", "ImageNet_OOD_dataset")
 
 
 class Reading(NamedTuple):

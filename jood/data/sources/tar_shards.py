@@ -7,7 +7,6 @@ That needs plain tar files: a compressed one can only be read from its start.
 from collections.abc import Sequence
 import dataclasses
 import glob
-import hashlib
 import os
 import pathlib
 import tarfile
@@ -89,10 +88,7 @@ class TarShards:
 
     def fingerprint(self) -> str:
         """Returns a digest of the members' names and places, and the shards' times."""
-        digest = hashlib.sha256()
-        for shard in self.shards:
-            status = os.stat(shard)
-            digest.update(f"{shard}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest = file_lists.stamps(self.shards)
         for member in self._members:
             digest.update(f"{member.name}\0{member.start}\0{member.size}\n".encode())
         return f"tar:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
