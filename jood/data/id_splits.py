@@ -26,13 +26,13 @@ class IdSplits:
     """Disjoint sets of ID images.
 
     Attributes:
-      name: of the benchmark or folder.
-      fit: what the detector learns from; labelled where labels are known.
-      calibration: what it is calibrated on.
+      name: The name of the benchmark or folder.
+      fit: The images to learn from; labelled where labels are known.
+      calibration: The images to calibrate on.
       check: ID images on which the promise can be checked; None if there are none.
       preprocessing: the network's; it gives images of any size one size.
-      class_names: one per class; () if nobody says them.
-      remarks: what the user should know of them, in sentences.
+      class_names: One per class; () if they are unknown.
+      remarks: Sentences that the user should read.
     """
 
     name: str
@@ -57,12 +57,12 @@ def of_benchmark(
     """Returns a benchmark's training set to fit, and its test set in two parts.
 
     Args:
-      name: of the benchmark; its OOD sets need not be there.
-      preprocessing: of the network.
+      name: The benchmark; its OOD sets need not be there.
+      preprocessing: The network's preprocessing.
       image_size: side of the network's images, in pixels.
       data_dir: folder of the data sets; None for JOOD_DATA_DIR.
       share: fraction of the test set to calibrate on; the rest is to check.
-      seed: of the random parts.
+      seed: Seed of the random parts.
       skip_corrupt: whether images that cannot be read are left out; else they raise.
 
     Raises:
@@ -99,13 +99,13 @@ def of_folders(
       images: folder of ID images, one folder per class or without labels.
       calibration: folder of ID images that the network was not trained on; None takes
         a random part of `images`.
-      preprocessing: of the network; if it neither resizes nor crops, images are
+      preprocessing: The network's; if it neither resizes nor crops, images are
         brought to `image_size`: the shorter side is resized, the centre cut out.
       image_size: side of the network's images, in pixels.
-      class_names: of the network; None if they are unknown.
-      num_classes: of the network.
+      class_names: The network's; None if they are unknown.
+      num_classes: The network's number of classes.
       share: fraction of `images` to calibrate on, without a folder for that.
-      seed: of the random part.
+      seed: Seed of the random part.
       skip_corrupt: whether images that cannot be read are left out; else they raise.
 
     Raises:
@@ -145,9 +145,9 @@ def split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     """Splits a source at random into (kept, held out), each in the source's order.
 
     Args:
-      source: of N examples.
+      source: N examples.
       share: fraction to hold out, in (0, 1); at least one example is, and one kept.
-      seed: decides which.
+      seed: Seed of the choice.
 
     Raises:
       ValueError: `share` is out of range, or there are fewer than two examples.

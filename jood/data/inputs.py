@@ -24,10 +24,10 @@ class Inputs:
     """Images of one size, in order, each with a name.
 
     Attributes:
-      source: of the images. An example that cannot be read has 'skipped'.
+      source: The images. An example that cannot be read has 'skipped'.
       names: one per image: its path, or its place in an archive.
       fingerprint: a text that other images do not have.
-      broken: what could not be opened at all: by path, why.
+      broken: Reasons, by path, of what could not be opened at all.
     """
 
     source: Source
@@ -85,7 +85,7 @@ class Tolerant:
     read, and sources of which no image is readable.
 
     Attributes:
-      source: of the images.
+      source: The images.
       names: one per image.
       blank: uint8 [H, W, C], what stands in the place of an unreadable one.
     """

@@ -70,9 +70,9 @@ class PresetValues(NamedTuple):
     """What a benchmark fills into the presets.
 
     Attributes:
-      values: By the placeholder's name, as above.
+      values: Texts by the placeholder's name, as above.
       usual_network: The network that is meant where none is named.
-      networks: What differs for a network, by the beginning of its name; the first
+      networks: Other values for a network, by the beginning of its name; the first
         that fits counts.
     """
 

@@ -43,7 +43,7 @@ class Stage(nn.Module):
       size: number of dense layers.
       growth: channels that each of them appends.
       reduced: channels that the transition leaves; None in the first stage.
-      types: of the computation and the parameters.
+      types: Types of the computation and the parameters.
       train: whether BatchNorm uses the statistics of the batch.
     """
 

@@ -36,7 +36,7 @@ class Row(NamedTuple):
       stride: 1 or 2.
       kernel: side of its depthwise convolution.
       gated: whether a squeeze-and-excitation gate follows that.
-      activation: of all but its last convolution, a key of `ACTIVATIONS`.
+      activation: A key of `ACTIVATIONS`, for all but its last convolution.
     """
 
     expanded: int
@@ -102,8 +102,8 @@ class Block(nn.Module):
     """An inverted residual, or the part of one that a stage holds.
 
     Attributes:
-      row: its sizes.
-      kit: what it has in common with the others.
+      row: Its sizes.
+      kit: The things that all blocks have in common.
       part: 'whole', 'expansion' (the first convolution) or 'rest'.
     """
 
@@ -135,9 +135,9 @@ class Stage(nn.Module):
     """Blocks from inside one that halves the map to inside the next one.
 
     Attributes:
-      rows: of all blocks of which it holds a part.
-      number: of the first of them, from 1.
-      kit: what the blocks have in common.
+      rows: Sizes of all blocks of which it holds a part.
+      number: Number of the first of them, from 1.
+      kit: The things that all blocks have in common.
     """
 
     rows: tuple[Row, ...]
@@ -172,8 +172,8 @@ def ranges(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
     """Returns the first and last block of each stage, numbered from 1.
 
     Args:
-      rows: of the network's blocks; the last stands for the 1x1 convolution that ends
-        the network, an expansion that no block follows.
+      rows: Sizes of the network's blocks; the last stands for the 1x1 convolution that
+        ends the network, an expansion that no block follows.
 
     Returns:
       Numbers by stage. A block that two stages share is in both: the earlier one holds

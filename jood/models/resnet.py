@@ -102,13 +102,13 @@ class ResNet(nn.Module):
         stride 1) or 'strided' (3x3 stride 2, a quarter of the cost).
       width: channels of the first stage (a bottleneck returns four times as many);
         each further stage doubles it.
-      downsample: how a shortcut is strided: 'conv' (the 1x1 projection has the
+      downsample: The way a shortcut strides: 'conv' (the 1x1 projection has the
         stride) or 'avgpool' (the mean of 2x2 pixels, then the projection).
       strides: 1 or 2 for each stage; () is 1, then 2 for each further stage.
       dilations: distance of the taps of each stage's 3x3 convolutions; () is 1. The
         first block of a stage has half of it.
-      epsilon: what BatchNorm adds to the variance. 0 for torchvision's Faster R-CNN
-        with the weights COCO_V1, whose BatchNorm is frozen.
+      epsilon: The number that BatchNorm adds to the variance. 0 for torchvision's
+        Faster R-CNN with the weights COCO_V1, whose BatchNorm is frozen.
       dtype: compute type, 'float32', 'bfloat16' or 'float16'.
       param_dtype: type of parameters and statistics.
     """

@@ -63,7 +63,7 @@ class ViT(nn.Module):
       patch: side of a patch in pixels; divides `image_size`.
       width: D, the size of a token; a multiple of `heads`.
       depth: number of blocks, a multiple of 4.
-      heads: of the attention.
+      heads: Number of the attention's heads.
       mlp_width: hidden size of the blocks' perceptrons.
       dtype: compute type, 'float32', 'bfloat16' or 'float16'.
       param_dtype: type of parameters.

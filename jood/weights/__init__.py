@@ -56,8 +56,8 @@ def register(
     """Makes a family of models known, and how code bases name its tensors.
 
     Args:
-      family: As `jood.models.register` takes it.
-      layouts: By code base; the first is written by default.
+      family: The record that `jood.models.register` takes.
+      layouts: Layouts by code base; the first is written by default.
 
     Raises:
       ValueError: The name of the class, or of a model, is taken.
@@ -86,7 +86,7 @@ def find_layout(tensors: Mapping[str, Any], model: nn.Module) -> str:
 
     Args:
       tensors: arrays (or PyTorch tensors) by PyTorch's names.
-      model: of `jood.models`; its number of classes does not matter.
+      model: A model of `jood.models`; its number of classes does not matter.
     """
     tensors = state_dicts.tidy(tensors, "the given tensors")
     shapes = matching.expected_shapes(model)
@@ -100,8 +100,8 @@ def num_classes(
 
     Args:
       tensors: arrays (or PyTorch tensors) by PyTorch's names.
-      model: of the family; its own number of classes does not matter.
-      layout: as in `from_torch_names`.
+      model: A model of the family; its own number of classes does not matter.
+      layout: The same as for `from_torch_names`.
     """
     tensors = state_dicts.tidy(tensors, "the given tensors")
     return matching.head_size(tensors, model, _layout(model, layout)) or 0
@@ -121,7 +121,7 @@ def from_torch_names(
       model: a model of `jood.models`, or any Linen module if `layout` is a `Layout`.
       layout: name of a code base in `layouts(model)`, a `Layout` of your own, or None
         for the code base that fits the most names.
-      where: what the tensors are of, for messages.
+      where: The tensors' origin, for messages.
 
     Returns:
       {'params': ..., 'batch_stats': ...} of contiguous float32 arrays, and SSOD's
@@ -148,7 +148,7 @@ def to_torch_names(
     """Returns a model's variables as PyTorch tensors: the inverse of the above.
 
     Args:
-      model: as in `from_torch_names`.
+      model: The same as for `from_torch_names`.
       variables: The model's; an OOD head becomes 'ood_head.weight' and '.bias'. What
         else an objective added has no names in PyTorch and is left out.
       layout: name of a code base in `layouts(model)`, or a `Layout` of your own.
@@ -180,8 +180,9 @@ def load(
     Args:
       path: a file of PyTorch's tensors (see `reading.read`), or a folder: a training
         run of jood, a converted network, or a bare Orbax checkpoint.
-      model: as in `from_torch_names`.
-      layout: as in `from_torch_names`; not for a folder, which has jood's own names.
+      model: The same as for `from_torch_names`.
+      layout: The same as for `from_torch_names`; not for a folder, which has jood's
+        own names.
 
     Returns:
       {'params': ..., 'batch_stats': ...} of float32 arrays.

@@ -38,14 +38,14 @@ class TrainedNetwork:
     """A network that is ready to be used.
 
     Attributes:
-      model: of `jood.models`.
+      model: A model of `jood.models`.
       variables: {'params': ..., 'batch_stats': ...} and what the objective that trained
         the network added, such as 'ood_head'; arrays on the host.
       name: the model's name in `models.names()`.
-      class_names: one per class; None if nobody said them.
-      preprocessing: what the network was trained with.
+      class_names: One per class; None if they are unknown.
+      preprocessing: The one that the network was trained with.
       image_size: side of the square images that it takes, in pixels.
-      source: where the weights come from, as JSON values: a file with its SHA-256 and
+      source: The weights' origin, as JSON values: a file with its SHA-256 and
         layout, or the configuration of a training run.
     """
 
@@ -110,8 +110,8 @@ def open(folder: str | os.PathLike[str], which: str = "last") -> TrainedNetwork:
     """Reads a network that `save` wrote, or that launch/train.py trained.
 
     Args:
-      folder: of the network, or of the run.
-      which: of a run, the 'last' checkpoint or the 'best' on its validation.
+      folder: The folder of a network, or of a run.
+      which: The 'last' checkpoint of a run, or the 'best' on its validation.
 
     Raises:
       FileNotFoundError: there is no such folder, or it holds no network.
@@ -135,9 +135,9 @@ def load_variables(folder: str | os.PathLike[str], model: nn.Module) -> dict[str
     """Returns the variables in a folder, for a model that is given.
 
     Args:
-      folder: as `open` takes it, or a bare Orbax checkpoint of a dict with 'params'
-        and perhaps 'batch_stats'.
-      model: whose shapes the variables must have.
+      folder: A folder that `open` takes, or a bare Orbax checkpoint of a dict with
+        'params' and perhaps 'batch_stats'.
+      model: The model whose shapes the variables must have.
 
     Raises:
       FileNotFoundError: there is no such folder, or it holds no network.

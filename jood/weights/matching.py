@@ -36,11 +36,11 @@ def choose(
     """Returns the name of the layout that fits the most tensors of a file.
 
     Args:
-      tensors: by PyTorch's names.
+      tensors: Tensors by PyTorch's names.
       model: a Linen module.
       shapes: `expected_shapes(model)`.
-      layouts: by code base; of those that fit equally well the first is taken. One
-        that does not list all of the model's modules, because the code base has no
+      layouts: Layouts by code base; of those that fit equally well the first is taken.
+        One that does not list all of the model's modules, because the code base has no
         such variant, is passed over.
 
     Raises:
@@ -82,10 +82,10 @@ def assign(
     """Returns a file's tensors as variables of a model.
 
     Args:
-      tensors: by PyTorch's names.
+      tensors: Tensors by PyTorch's names.
       model: a Linen module.
       shapes: `expected_shapes(model)`.
-      layout: how the file names its tensors.
+      layout: The file's names of tensors.
       where: the file and the layout, for the message.
 
     Returns:

@@ -77,7 +77,7 @@ def load_variables(
     """Returns the variables of a run's network, to evaluate a model with.
 
     Args:
-      folder: of a run.
+      folder: The folder of a run.
       model: the network; its shapes are compared with the checkpoint's.
       image_shape: (H, W, C).
       which: 'last', or 'best' on the validation's metric that the run names.

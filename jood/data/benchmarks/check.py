@@ -29,13 +29,13 @@ class Finding:
     Attributes:
       name: 'id_train', 'id_test' or the OOD set's.
       role: 'ID', 'OOD', 'OOD, near'; with 'extra' where nobody misses it.
-      spec: what it should be.
+      spec: Its description.
       state: `PRESENT`; `INCOMPLETE`, with another number of images than it should
         have; `ABSENT`; or `BROKEN`, it cannot be opened.
-      path: where it is; '' if it is absent.
+      path: Its place; '' if it is absent.
       count: number of images, None if it cannot be counted.
       checksum: 'ok', `WRONG` with the file's name, or why there is none.
-      problem: what is wrong, and what to do; else ''.
+      problem: The fault, and what to do about it; else ''.
     """
 
     name: str

@@ -38,8 +38,8 @@ class Found:
     """A set that is on disk.
 
     Attributes:
-      place: which of the set's places.
-      path: of the folder or file.
+      place: The one of the set's places.
+      path: Its folder or file.
       classes: the class folders to read; () for all.
     """
 
@@ -72,10 +72,10 @@ def open_set(
     """Opens a set.
 
     Args:
-      found: where it lies.
+      found: Its place.
       preprocessing: resizes and crops the images.
       labelled: whether examples carry their labels.
-      class_names: of folders, in the order of the labels; None for sorted names.
+      class_names: Names of folders, in the order of the labels; None for sorted names.
 
     Raises:
       OSError: files are missing.

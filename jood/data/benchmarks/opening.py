@@ -208,7 +208,7 @@ def class_names(
       spec: the benchmark.
       folders: names of the labels in the ID training set, in their order, where it
         has such.
-      root: of the data.
+      root: The data root.
 
     Raises:
       ValueError: they are not the benchmark's.

@@ -87,11 +87,11 @@ def digits(
 
     Args:
       image_size: side of the canvas in pixels, at least 32.
-      seed: decides the split of the digits and every composite; >= 0.
-      train_copies: how often each training digit is painted.
-      test_copies: how often each test digit is.
+      seed: Seed of the split of the digits and of every composite; >= 0.
+      train_copies: Times that each training digit is painted.
+      test_copies: Times that each test digit is.
       ood_size: images per OOD set; at most 354 times `test_copies`, the near digits.
-      name: of the benchmark.
+      name: The name of the benchmark.
 
     Raises:
       ValueError: the canvas is too small, or another number out of range.

@@ -23,7 +23,7 @@ class Place:
         an archive with the key `images`; 'svhn', the original .mat file; 'waterbirds',
         images with a metadata.csv.
       path: Below the data root, or below one of `source_kind.PREFIXES` there.
-      split: Of a TFDS data set or of metadata.csv; else ''.
+      split: The split of a TFDS data set or of metadata.csv; else ''.
       classes: a file, below the data root, that lists the class folders to read, one
         at the start of each line; '' reads all.
     """
@@ -47,7 +47,7 @@ class Archive:
     """A file that the publisher offers and whose digest is known.
 
     Attributes:
-      url: where it is.
+      url: Its address.
       digest: 'sha256:...' or 'md5:...', hexadecimal.
       into: folder below the data root where it is unpacked, or where a file that is
         no archive is put.
@@ -79,9 +79,9 @@ class KnownFile:
     """A file of a set whose content is known.
 
     Attributes:
-      name: of the file, without its folder.
+      name: The file's name, without its folder.
       sha256: hexadecimal.
-      note: what this version is, where it is a part of the set; else ''.
+      note: A remark on this version, if it is a part of the set; else ''.
     """
 
     name: str
@@ -94,15 +94,15 @@ class SetSpec:
     """One set of images.
 
     Attributes:
-      name: of its column in a table.
-      title: what it is, for people.
-      size: number of images that it should have; None where none is published.
-      places: how it may lie on disk; the first that is there is read.
-      url: where it comes from.
+      name: The name of its column in a table.
+      title: A short description, for people.
+      size: Number of images that it should have; None where none is published.
+      places: Its possible places on disk; the first that is there is read.
+      url: Its origin.
       licence: the terms that its publisher states, or that none are stated.
-      how: what to do to get it, beyond following the link.
+      how: Instructions to get it, beyond following the link.
       tfds: the TFDS data set that `launch/prepare.py` prepares for it, or ''.
-      archives: what `launch/prepare.py` downloads for it.
+      archives: The files that `launch/prepare.py` downloads for it.
       known: files whose content is known. Another content of these names is an
         error, except in TFDS folders, which every version of TFDS writes anew.
     """

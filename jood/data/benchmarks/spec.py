@@ -21,7 +21,7 @@ class Benchmark:
         on them.
       near: names of the OOD sets that are semantically near the ID classes.
       class_names: one per class; () where the ID images carry no class labels.
-      preprocessing: of the network.
+      preprocessing: The network's preprocessing.
       image_size: side of the square images, in pixels.
       protocol: how the numbers are made, in words, for the head of a table.
       paper: names of the OOD sets that the paper averages; () for all of them.
@@ -51,7 +51,7 @@ class BenchmarkSpec:
 
     Attributes:
       name: as `benchmarks.get` takes it.
-      title: what it is, for people.
+      title: A short description, for people.
       id_train: the ID training set.
       id_test: the ID test set.
       ood: the paper's OOD sets, in the order of the table.
@@ -66,12 +66,12 @@ class BenchmarkSpec:
       preprocessing: by name; the first is the benchmark's own.
       image_size: side of the square images of the first preprocessing, in pixels.
       protocol: how the numbers are made, in words, for the head of a table.
-      paper: where the benchmark is defined.
+      paper: The paper that defines the benchmark.
       open: Opens it, taking this description and the options of `benchmarks.get`;
         None reads the sets below the data root. `opening.made_by` makes one from a
         function that returns a `Benchmark`.
-      presets: What it fills into the presets; None where they are known already, and
-        `preset_values.FALLBACK` for a new benchmark.
+      presets: The values that it fills into presets; None where they are known
+        already; a new benchmark without them gets `preset_values.FALLBACK`.
     """
 
     name: str

@@ -119,7 +119,7 @@ class Skipping:
     `training_batches` takes the next readable example instead.
 
     Attributes:
-      source: whose images may raise `jood.data.sources.decoding.ImageError`.
+      source: A source whose images may raise `jood.data.sources.decoding.ImageError`.
     """
 
     source: Source

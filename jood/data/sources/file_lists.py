@@ -128,8 +128,8 @@ def stamps(
     a copied set counts as another one, a changed file is noticed.
 
     Args:
-      paths: Of the files.
-      folder: What relative paths start from.
+      paths: The files.
+      folder: The start of relative paths.
       missing: Whether files may be missing; else OSError is raised.
     """
     digest = hashlib.sha256()

@@ -20,9 +20,9 @@ class Files:
     """Images in files.
 
     Attributes:
-      paths: Of the files.
+      paths: The files.
       preprocessing: Resizes and crops the images.
-      folder: What relative paths start from.
+      folder: The start of relative paths.
       labels: int32 [N], or None.
     """
 

@@ -40,7 +40,7 @@ class ImageFolder:
         one size, they can be read but not batched.
       labelled: whether an example has the label of its folder, or of the list; None
         decides by what is there.
-      folders: which folders below the root to read, in the order of their labels; by
+      folders: The folders below the root to read, in the order of their labels; by
         default all, sorted. Not with a list.
       class_names: one per label. Without `folders` and a list: the folders' names in
         the order of their labels; other folders are refused, one may be missing.

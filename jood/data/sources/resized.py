@@ -18,7 +18,7 @@ class Fitted:
 
     Attributes:
       source: images of any size.
-      preprocessing: whose `fit_image` brings them to the network's.
+      preprocessing: The preprocessing whose `fit_image` resizes and crops them.
     """
 
     source: Source

@@ -54,7 +54,7 @@ class SourceKind(NamedTuple):
     """One way in which images lie on disk.
 
     Attributes:
-      name: What `Place.kind` calls it.
+      name: Its name in `Place.kind`.
       open: (path, `Reading`) -> the images of a benchmark's set; raises OSError or
         ValueError, which say what is wrong and where. None for a kind that no
         benchmark uses.
@@ -67,7 +67,7 @@ class SourceKind(NamedTuple):
       inputs: (path, preprocessing) -> such images without labels, and a name for
         each. What cannot be opened at all may be in the source's `broken`, by path,
         why. None for a kind that is not scored.
-      title: What `takes` accepts, for the list in an error.
+      title: A phrase for what `takes` accepts, for the list in an error.
     """
 
     name: str

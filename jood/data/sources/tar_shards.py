@@ -39,7 +39,7 @@ class TarShards:
       shards: paths of tar files.
       preprocessing: resizes and crops the images.
       names: 'shard/member' of every image.
-      broken: by path, why a shard ends before its end or is no tar file; the images
+      broken: Reasons, by path, why a shard ends early or is no tar file; the images
         before that place are there.
     """
 

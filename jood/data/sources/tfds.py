@@ -29,8 +29,8 @@ class TfdsSource:
     """One split of a prepared data set.
 
     Attributes:
-      folder: of one version, with dataset_info.json; e.g. .../cifar10/3.0.2.
-      split: as TFDS writes it: 'test', 'train[:10%]', 'train+test'.
+      folder: The folder of one version, with dataset_info.json; e.g. .../cifar10/3.0.2.
+      split: The split, as TFDS writes it: 'test', 'train[:10%]', 'train+test'.
       preprocessing: resizes and crops the images, if given.
       image: name of the image's feature.
       label: name of the class label's feature; None for an OOD set.
