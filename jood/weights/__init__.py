@@ -75,8 +75,9 @@ def layouts(model: nn.Module) -> dict[str, Layout]:
     """
     if type(model) not in _LAYOUTS:
         raise ValueError(
-            f"no layout is known for a {type(model).__name__}. Pass a "
-            "layout=jood.weights.Layout(...) of its modules."
+            f"no layout is known for a {type(model).__name__} of "
+            f"{type(model).__module__}. Pass a layout=jood.weights.Layout(...) of its "
+            "modules, or register it: jood.weights.register(family, layouts)."
         )
     return dict(_LAYOUTS[type(model)])
 

@@ -144,13 +144,14 @@ def load_variables(folder: str | os.PathLike[str], model: nn.Module) -> dict[str
       ValueError: an array is missing, unexpected or of another shape.
     """
     path = pathlib.Path(folder).resolve()
+    shape = matching.image_shape(model)
     if (path / JSON_NAME).is_file():
         variables = dict(_open_saved(path).variables)
     elif (path / run_checkpoint.CONFIG).is_file():
-        variables = run_checkpoint.load_variables(path, model, _image_shape(model))
+        variables = run_checkpoint.load_variables(path, model, shape)
     else:
         variables = read_arrays(path)
-    check.check_variables(model, variables, _image_shape(model), str(path))
+    check.check_variables(model, variables, shape, str(path))
     return variables
 
 
@@ -241,11 +242,6 @@ def _no_network(path: pathlib.Path) -> FileNotFoundError:
         f"launch/convert.py), {run_checkpoint.CONFIG} (--workdir of launch/train.py) "
         "or an Orbax checkpoint in it."
     )
-
-
-def _image_shape(model: nn.Module) -> tuple[int, int, int]:
-    size = getattr(model, "image_size", matching.IMAGE_SIZE)
-    return size, size, 3
 
 
 def _sha256(variables: Mapping[str, Any]) -> str:

@@ -29,8 +29,6 @@ def _inputs(
 KIND = source_kind.SourceKind(
     "npz",
     open=lambda path, how: resized.fitted(sources.npz(path), how.preprocessing),
-    candidates=source_kind.at_path,
-    is_there=pathlib.Path.is_file,
     takes=source_kind.ending_in([".npz"]),
     inputs=_inputs,
     title="a .npz archive",

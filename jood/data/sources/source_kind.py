@@ -39,11 +39,6 @@ def below_prefixes(root: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
     return (root / prefix / path for prefix in PREFIXES)
 
 
-def at_path(root: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
-    """Yields the path itself."""
-    yield root / path
-
-
 def ending_in(suffixes: Iterable[str]) -> Callable[[pathlib.Path], bool]:
     """Returns whether a path is a file with one of some suffixes, in any case."""
     known = frozenset(suffixes)
