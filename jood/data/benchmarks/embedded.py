@@ -58,11 +58,7 @@ SPECS = (
         # A sixth of the data: to try a job end to end, not to compare methods.
         open=opening.made_by(
             functools.partial(
-                painted_digits.digits,
-                name="digits_tiny",
-                train_copies=1,
-                test_copies=1,
-                ood_size=64,
+                painted_digits.digits, train_copies=1, test_copies=1, ood_size=64
             )
         ),
     ),

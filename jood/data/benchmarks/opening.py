@@ -47,7 +47,7 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
             options.pop(name, None)
         if image_size is not None:
             options["image_size"] = image_size
-        made = make(**options)
+        made = dataclasses.replace(make(**options), name=spec.name)
         if preprocessing is not None:
             made = _fitted(made, choose_preprocessing.choose(spec, preprocessing))
         if ood is None:
@@ -82,7 +82,7 @@ def open_benchmark(
 ) -> Benchmark:
     """Opens what is present of a benchmark below the data root; see `benchmarks.get`.
 
-    No `ood` at all opens the ID sets alone.
+    An empty `ood` opens the ID sets alone.
     """
     if options:
         raise ValueError(f"{spec.name} takes no options {sorted(options)}.")

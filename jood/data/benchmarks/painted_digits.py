@@ -81,7 +81,6 @@ def digits(
     train_copies: int = 6,
     test_copies: int = 3,
     ood_size: int = 1000,
-    name: str = "digits",
 ) -> Benchmark:
     """Returns the embedded benchmark.
 
@@ -91,7 +90,6 @@ def digits(
       train_copies: Times that each training digit is painted.
       test_copies: Times that each test digit is.
       ood_size: images per OOD set; at most 354 times `test_copies`, the near digits.
-      name: The name of the benchmark.
 
     Raises:
       ValueError: the canvas is too small, or another number out of range.
@@ -144,7 +142,7 @@ def digits(
         ),
     }
     return Benchmark(
-        name=name,
+        name="digits",
         id_train=keep(composites(0, train, left, train_copies)),
         id_test=keep(composites(1, test, right, test_copies)),
         ood={name: keep(source) for name, source in ood.items()},
