@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     spec = benchmarks.describe(_BENCHMARK.value)
     print(f"{spec.name}: {spec.title}\n{spec.paper}")
     if benchmarks.is_embedded(spec.name):
-        print("It comes with jood's dependencies: nothing to prepare.")
+        print("It reads nothing from the data folder: nothing to prepare.")
         return
     if not _CHECK.value and _DATA_DIR.value:
         pathlib.Path(_DATA_DIR.value).expanduser().mkdir(parents=True, exist_ok=True)

@@ -30,15 +30,15 @@ class Fingerprinted:
 
 
 def fingerprint(batches: Any) -> str:
-    """Returns `batches.fingerprint()`.
+    """Returns `batches.fingerprint()`, of batches or of a source.
 
     Raises:
       ValueError: there is no such method.
     """
     if not hasattr(batches, "fingerprint"):
         raise ValueError(
-            "a feature cache is keyed by the data, but this "
-            f"{type(batches).__name__} has no method fingerprint(). Pass "
+            "a feature cache is keyed by the data, but what gives them, a "
+            f"{type(batches).__name__}, has no method fingerprint(). Give it one, pass "
             "jood.data.pipeline.EvaluationBatches of an ArraySource, or name the data: "
             "jood.Fingerprinted(batches, 'which data, order, batch size')."
         )

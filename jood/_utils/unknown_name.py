@@ -1,6 +1,6 @@
-"""What to say of a name that nobody knows."""
+"""What to say of a name that nobody knows, or that is taken."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 import difflib
 
 
@@ -12,3 +12,12 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
         f"unknown {kind} {name!r}; near: {', '.join(near) or 'none'}; "
         f"all: {', '.join(known)}."
     )
+
+
+def check_new(kind: str, name: object, known: Container[object]) -> None:
+    """Raises ValueError if something of that name is registered already."""
+    if name in known:
+        raise ValueError(
+            f"there is a {kind} {name!r} already, which is not replaced. Register "
+            "yours under another name."
+        )

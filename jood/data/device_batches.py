@@ -19,10 +19,10 @@ class ShardedBatches:
     """Can be iterated again and again.
 
     Attributes:
-      batches: on the host.
-      timed: them, measured.
-      mesh: of the devices.
-      what: says the progress bar.
+      batches: Batches on the host.
+      timed: The same, measured.
+      mesh: The mesh of the devices.
+      what: The text of the progress bar.
       disable: whether to draw none; None draws it on a terminal only.
     """
 
@@ -62,9 +62,9 @@ def sharded(
     """Returns the batches of a source on all local devices.
 
     Args:
-      source: of the images.
+      source: The images.
       batch_size: images per step, over all devices.
-      what: to say in the progress bar.
+      what: The text of the progress bar.
       workers: processes that read and decode images; 0 reads with threads.
       disable: whether to draw no progress bar; None draws it on a terminal only.
     """

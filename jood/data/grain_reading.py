@@ -35,7 +35,7 @@ def read(dataset: grain.MapDataset, workers: int = 0) -> Iterator[Any]:
     """Yields the elements of a dataset in order, some read ahead.
 
     Args:
-      dataset: whose elements are whole batches.
+      dataset: A dataset whose elements are whole batches.
       workers: processes that read; 0 reads with threads of this one.
 
     Raises:

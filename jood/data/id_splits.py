@@ -9,17 +9,14 @@ be given for them.
 from collections.abc import Sequence
 import dataclasses
 import os
-import pathlib
 
 import numpy as np
 
 from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
-from jood.data.benchmarks import choose_preprocessing
-from jood.data.benchmarks import on_disk
-from jood.data.benchmarks import opening
 from jood.data.sources import Skipping
 from jood.data.sources import Source
+from jood.data.sources import file_lists
 from jood.data.sources.image_folder import ImageFolder
 from jood.data.sources.subset import part
 
@@ -29,13 +26,13 @@ class IdSplits:
     """Disjoint sets of ID images.
 
     Attributes:
-      name: of the benchmark or folder.
-      fit: what the detector learns from; labelled where labels are known.
-      calibration: what it is calibrated on.
+      name: The name of the benchmark or folder.
+      fit: The images to learn from; labelled where labels are known.
+      calibration: The images to calibrate on.
       check: ID images on which the promise can be checked; None if there are none.
       preprocessing: the network's; it gives images of any size one size.
-      class_names: one per class; () if nobody says them.
-      remarks: what the user should know of them, in sentences.
+      class_names: One per class; () if they are unknown.
+      remarks: Sentences that the user should read.
     """
 
     name: str
@@ -60,31 +57,28 @@ def of_benchmark(
     """Returns a benchmark's training set to fit, and its test set in two parts.
 
     Args:
-      name: of the benchmark; its OOD sets need not be there.
-      preprocessing: of the network.
+      name: The benchmark; its OOD sets need not be there.
+      preprocessing: The network's preprocessing.
       image_size: side of the network's images, in pixels.
       data_dir: folder of the data sets; None for JOOD_DATA_DIR.
       share: fraction of the test set to calibrate on; the rest is to check.
-      seed: of the random parts.
+      seed: Seed of the random parts.
       skip_corrupt: whether images that cannot be read are left out; else they raise.
 
     Raises:
       FileNotFoundError: an ID set is not there.
       ValueError: an unknown name, or images that do not fit the network.
     """
-    spec = benchmarks.describe(name)
-    if benchmarks.is_embedded(name):
-        made = benchmarks.get(name, image_size=image_size, preprocessing=preprocessing)
-        train, test, fit = made.id_train, made.id_test, made.preprocessing
-        class_names = made.class_names
-    else:
-        fit = choose_preprocessing.for_files(spec, preprocessing, image_size)
-        train, test, class_names = _id_sets(spec, fit, on_disk.data_root(data_dir))
-        if skip_corrupt:
-            train, test = Skipping(train), Skipping(test)
-    rest, held = split(test, share, seed)
-    fit = sized(fit, image_size)
-    return IdSplits(name, train, held, rest, fit, class_names)
+    made = benchmarks.get_id_sets(
+        name,
+        data_dir=data_dir,
+        image_size=image_size,
+        preprocessing=preprocessing,
+        skip_corrupt=skip_corrupt,
+    )
+    rest, held = split(made.id_test, share, seed)
+    fit = sized(made.preprocessing, image_size)
+    return IdSplits(name, made.id_train, held, rest, fit, made.class_names)
 
 
 def of_folders(
@@ -105,13 +99,13 @@ def of_folders(
       images: folder of ID images, one folder per class or without labels.
       calibration: folder of ID images that the network was not trained on; None takes
         a random part of `images`.
-      preprocessing: of the network; if it neither resizes nor crops, images are
+      preprocessing: The network's; if it neither resizes nor crops, images are
         brought to `image_size`: the shorter side is resized, the centre cut out.
       image_size: side of the network's images, in pixels.
-      class_names: of the network; None if they are unknown.
-      num_classes: of the network.
+      class_names: The network's; None if they are unknown.
+      num_classes: The network's number of classes.
       share: fraction of `images` to calibrate on, without a folder for that.
-      seed: of the random part.
+      seed: Seed of the random part.
       skip_corrupt: whether images that cannot be read are left out; else they raise.
 
     Raises:
@@ -151,9 +145,9 @@ def split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     """Splits a source at random into (kept, held out), each in the source's order.
 
     Args:
-      source: of N examples.
+      source: N examples.
       share: fraction to hold out, in (0, 1); at least one example is, and one kept.
-      seed: decides which.
+      seed: Seed of the choice.
 
     Raises:
       ValueError: `share` is out of range, or there are fewer than two examples.
@@ -186,32 +180,6 @@ def sized(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
             f"sizes: {preprocessing}. Convert it with a --crop."
         )
     return preprocessing
-
-
-def _id_sets(
-    spec: benchmarks.BenchmarkSpec, fit: Preprocessing, root: pathlib.Path
-) -> tuple[Source, Source, tuple[str, ...]]:
-    """The training and the test set of a benchmark on disk, and its class names."""
-    roles = {"id_train": spec.id_train, "id_test": spec.id_test}
-    found = {role: on_disk.find(one, root) for role, one in roles.items()}
-    lacking = [
-        f"  {role}: {on_disk.where(roles[role], root)}"
-        for role, place in found.items()
-        if place is None
-    ]
-    if lacking:
-        raise FileNotFoundError("\n".join([f"{spec.name} lacks ID sets:", *lacking]))
-    folders: tuple[str, ...] | None = None
-    opened: list[Source] = []
-    for place in found.values():
-        assert place is not None
-        source = on_disk.open_set(
-            place, fit, labelled=spec.labelled, class_names=folders
-        )
-        folders = folders or getattr(source, "class_names", None)
-        opened.append(source)
-    names, _ = opening.class_names(spec, folders, root)
-    return opened[0], opened[1], names
 
 
 def _folder(
@@ -255,13 +223,13 @@ def _unnamed(
     if known:
         other = sorted(set(found) - set(known))
         without = [name for name in known if name not in found]
-        told += f" (no classes: {_few(other)}"
-        told += f"; classes without a folder: {_few(without)})" if without else ")"
+        told += f" (no classes: {file_lists.some(other)}"
+        told += (
+            f"; classes without a folder: {file_lists.some(without)})"
+            if without
+            else ")"
+        )
     return f"{told}."
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _check_apart(first: ImageFolder, second: ImageFolder) -> None:

@@ -6,9 +6,6 @@ pixels and the reason in 'skipped'.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import glob
-import hashlib
-import os
 import pathlib
 from typing import Any
 
@@ -16,11 +13,10 @@ import numpy as np
 
 from jood.core.preprocessing import Preprocessing
 from jood.data import sources
+from jood.data.sources import ArraySource
 from jood.data.sources import Source
 from jood.data.sources import decoding
-from jood.data.sources import file_lists
-from jood.data.sources.resized import Fitted
-from jood.data.sources.tar_shards import TarShards
+from jood.data.sources import kinds
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,10 +24,10 @@ class Inputs:
     """Images of one size, in order, each with a name.
 
     Attributes:
-      source: of the images. An example that cannot be read has 'skipped'.
+      source: The images. An example that cannot be read has 'skipped'.
       names: one per image: its path, or its place in an archive.
       fingerprint: a text that other images do not have.
-      broken: what could not be opened at all: by path, why.
+      broken: Reasons, by path, of what could not be opened at all.
     """
 
     source: Source
@@ -63,71 +59,22 @@ def open_inputs(where: str, preprocessing: Preprocessing) -> Inputs:
             "Fit the detector with launch/fit.py, which gives it one."
         )
     path = pathlib.Path(where).expanduser()
-    blank = np.zeros((*size, len(preprocessing.mean)), np.uint8)
-    if path.is_dir():
-        names = [str(path / name) for name in file_lists.images(path)]
-        return _files(names, preprocessing, blank)
-    suffix = path.suffix.lower()
-    if suffix == ".tar":
-        shards = TarShards(_matching(str(path)), preprocessing)
-        tolerant = Tolerant(shards, shards.names, blank)
-        return Inputs(tolerant, shards.names, shards.fingerprint(), shards.broken)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no file or folder {path}. Expected a folder of images, a .txt "
-            "list of them, a .npz archive or .tar files."
-        )
-    if suffix == ".npz":
-        arrays = sources.npz(path)
-        _check_channels(path, arrays.images, preprocessing)
-        names = [f"{path}[{index}]" for index in range(len(arrays))]
-        fitted: Source = arrays
-        if not preprocessing.leaves(*arrays.images.shape[1:3]):
-            fitted = Fitted(arrays, preprocessing)
-        return Inputs(fitted, names, sources.fingerprint(fitted))
-    if suffix in file_lists.SUFFIXES:
-        return _files([str(path)], preprocessing, blank)
-    if suffix == ".txt":
-        lines, _ = file_lists.entries(path)
-        names = [str(path.parent / line) for line in lines]
-        return _files(names, preprocessing, blank)
-    raise ValueError(
-        f"{path} is none of what can be scored: a folder of images, a .txt list of "
-        "them, a .npz archive or .tar files."
-    )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Files:
-    """Images in files, named one by one.
-
-    Attributes:
-      paths: of the files.
-      preprocessing: resizes and crops the images.
-    """
-
-    paths: Sequence[str]
-    preprocessing: Preprocessing | None = None
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: Any) -> dict[str, Any]:
-        path = self.paths[index]
-        image = decoding.decode(path, preprocessing=self.preprocessing)
-        return {"image": image, "name": path}
-
-    def fingerprint(self) -> str:
-        """Returns a digest of names, sizes and times of change; files may be gone."""
-        digest = hashlib.sha256()
-        for path in self.paths:
-            try:
-                status = os.stat(path)
-                text = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
-            except OSError:
-                text = f"{path}\0missing\n"
-            digest.update(text.encode("utf-8", "surrogateescape"))
-        return f"files:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
+    known = [kind for kind in kinds.known() if kind.inputs is not None]
+    inputs = next((kind.inputs for kind in known if kind.takes(path)), None)
+    if inputs is None:
+        *titles, last = [kind.title for kind in known]
+        expected = f"{', '.join(titles)} or {last}"
+        if not path.exists():
+            raise FileNotFoundError(
+                f"there is no file or folder {path}. Expected {expected}."
+            )
+        raise ValueError(f"{path} is none of what can be scored: {expected}.")
+    source, names = inputs(path, preprocessing)
+    fingerprint, broken = sources.fingerprint(source), getattr(source, "broken", {})
+    if not isinstance(source, ArraySource):
+        blank = np.zeros((*size, len(preprocessing.mean)), np.uint8)
+        source = Tolerant(source, names, blank)
+    return Inputs(source, names, fingerprint, broken)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,7 +85,7 @@ class Tolerant:
     read, and sources of which no image is readable.
 
     Attributes:
-      source: of the images.
+      source: The images.
       names: one per image.
       blank: uint8 [H, W, C], what stands in the place of an unreadable one.
     """
@@ -158,29 +105,3 @@ class Tolerant:
         except OSError as error:
             reason = error.strerror or str(error)
         return {"image": self.blank, "name": self.names[index], "skipped": reason}
-
-
-def _files(names: list[str], preprocessing: Preprocessing, blank: np.ndarray) -> Inputs:
-    files = Files(names, preprocessing)
-    return Inputs(Tolerant(files, names, blank), names, files.fingerprint())
-
-
-def _matching(pattern: str) -> list[str]:
-    if os.path.isfile(pattern):
-        return [pattern]
-    found = sorted(glob.glob(pattern))
-    if not found:
-        raise FileNotFoundError(f"no tar file matches {pattern}.")
-    return found
-
-
-def _check_channels(
-    path: pathlib.Path, images: np.ndarray, preprocessing: Preprocessing
-) -> None:
-    if images.shape[-1] != len(preprocessing.mean):
-        raise ValueError(
-            f"{path} holds images of {images.shape[-1]} channel(s), but the detector "
-            f"takes {len(preprocessing.mean)}."
-        )
-    if not len(images):
-        raise ValueError(f"there is no image in {path}.")

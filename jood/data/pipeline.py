@@ -34,14 +34,14 @@ class EvaluationBatches:
     """All examples in order; can be iterated again and again.
 
     Attributes:
-      source: what to read. Of a `jood.data.sources.Skipping`, unreadable images get
+      source: The examples. Of a `jood.data.sources.Skipping`, unreadable images get
         mask 0.
       batch_size: B of every global batch; the last is padded with zeros.
       workers: processes that read; 0 reads with threads. Arrays in memory are sliced
         here in any case.
-      process_index: of this process, which yields the rows [index, index + 1) * B /
-        count of each batch; by default `jax.process_index()`.
-      process_count: by default `jax.process_count()`.
+      process_index: Index of this process, which yields the rows [index, index + 1)
+        * B / count of each batch; by default `jax.process_index()`.
+      process_count: Number of processes; by default `jax.process_count()`.
       skipped: unreadable images met so far, by index: which and why.
     """
 
@@ -143,12 +143,12 @@ def training_batches(
       batch_size: B of the global batch; one may hold the end of one epoch and the
         start of the next.
       steps: number of steps of the whole run.
-      seed: decides the order.
+      seed: Seed of the order.
       start: the first step to yield.
       workers: processes that read; 0 reads with threads.
-      process_index: of this process, which gets the rows [index, index + 1) * B /
+      process_index: Index of this process, which gets the rows [index, index + 1) * B /
         count of each batch; by default `jax.process_index()`.
-      process_count: by default `jax.process_count()`.
+      process_count: Number of processes; by default `jax.process_count()`.
 
     Raises:
       ValueError: the source is empty or smaller than a batch, has no labels, or its

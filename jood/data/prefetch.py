@@ -17,9 +17,9 @@ def prefetched(batches: Iterable[T], put: Callable[[T], U]) -> Iterator[U]:
     """Yields put(batch) of every batch, the next one put before it is asked for.
 
     Args:
-      batches: on the host.
-      put: sends one to the device and does not wait for it, as `jax.device_put` and
-        `jood._utils.sharding.shard_batch` do.
+      batches: Batches on the host.
+      put: A function that sends one to the device and does not wait for it, as
+        `jax.device_put` and `jood._utils.sharding.shard_batch` do.
     """
     under_way: collections.deque[U] = collections.deque()
     for batch in batches:
@@ -35,7 +35,7 @@ class Timed:
     A network that is fed in time waits for (nearly) nothing. All iterations count.
 
     Attributes:
-      batches: what is iterated.
+      batches: The batches to iterate.
       waited: seconds spent in reading, that of the first batch included.
       total: seconds between the start of an iteration and its last batch or end.
     """

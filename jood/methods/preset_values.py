@@ -8,6 +8,10 @@ knn      KNN's k
 msp, energy, fs_react, ash, odin, gradnorm: the weights of FS fused with that score
 """
 
+from collections.abc import Mapping
+import types
+from typing import NamedTuple
+
 from jood._utils import unknown_name
 
 # Feature Map Matters in OOD Detection, App. A.1: λ of each score. For ASH none is
@@ -56,41 +60,29 @@ _CIFAR100 = {
 _DIGITS = {**_CIFAR10, **_SCALE, "mask": "0.2", "clip": "q=0.8"}
 
 # No paper gives values for Waterbirds beside TA's usual threshold ("We usually set
-# k = 0.2", Feature Sim, Sec. 6.1). Its images have ImageNet's size, so ImageNet's stand
-# in; λ, which depends on the network's maps, is fitted; KNN's k for 4,795 training
-# images is CIFAR-10's.
-_WATERBIRDS = {**_IMAGENET, **_SCALE, "knn": "50"}
+# k = 0.2", Feature Sim, Sec. 6.1), and none for a benchmark of your own. ImageNet's
+# stand in; λ, which depends on the network's maps, is fitted; KNN's k, for few
+# training images (4,795), is CIFAR-10's.
+_UNPUBLISHED = {**_IMAGENET, **_SCALE, "knn": "50"}
 
-BENCHMARKS: dict[str, dict[str, str]] = {
-    "imagenet": _IMAGENET,
-    # Feature Sim, Table 14 (near), and SSOD, Table 3 (hard), score ImageNet's networks.
-    "imagenet_near": _IMAGENET,
-    "imagenet_hard": _IMAGENET,
-    # LFF; its networks are its own, so no published clip holds for them.
-    "imagenet100": _IMAGENET,
-    "cifar10": _CIFAR10,
-    "cifar10_near": _CIFAR10,
-    "cifar100": _CIFAR100,
-    "cifar100_near": _CIFAR100,
-    "waterbirds": _WATERBIRDS,
-    "coco_detection": _IMAGENET,
-    "ade20k_segmentation": {**_IMAGENET, "k": "0.15"},
-    "digits": _DIGITS,
-    "digits_tiny": _DIGITS,
-}
-_USUAL = {  # the network that is meant where none is named
-    "imagenet": "resnet50",
-    "imagenet_near": "resnet50",
-    "imagenet_hard": "resnet50d",
-    "imagenet100": "resnet50",
-    "coco_detection": "resnet50",
-    "ade20k_segmentation": "resnet50",
-    "cifar10": "resnet18",
-    "cifar10_near": "resnet18",
-    "cifar100": "resnet18",
-    "cifar100_near": "resnet18",
-    "waterbirds": "resnet18",
-}
+
+class PresetValues(NamedTuple):
+    """What a benchmark fills into the presets.
+
+    Attributes:
+      values: Texts by the placeholder's name, as above.
+      usual_network: The network that is meant where none is named.
+      networks: Other values for a network, by the beginning of its name; the first
+        that fits counts.
+    """
+
+    values: Mapping[str, str]
+    usual_network: str = ""
+    networks: Mapping[str, Mapping[str, str]] = types.MappingProxyType({})
+
+
+FALLBACK = PresetValues(_UNPUBLISHED)  # of a benchmark that brings no values
+
 # What differs for a network: HIMPLoS, Sec. V-F; Feature Sim, App. A.2 (ReAct's clip);
 # BATS for ViT.
 _CIFAR_CLIPS = {"densenet": {"clip": "clip=1.6"}, "resnet18": {"clip": "clip=1.0"}}
@@ -101,33 +93,52 @@ _IMAGENET_NETWORKS: dict[str, dict[str, str]] = {
     "densenet121": {"react": "clip=1.5"},
     "vit": {"bats": "1.05"},
 }
-_NETWORKS: dict[str, dict[str, dict[str, str]]] = {
-    "imagenet": _IMAGENET_NETWORKS,
-    "imagenet_near": _IMAGENET_NETWORKS,
-    "imagenet_hard": _IMAGENET_NETWORKS,
-    "cifar10": _CIFAR_CLIPS,
-    "cifar10_near": _CIFAR_CLIPS,
-    "cifar100": _CIFAR_CLIPS,
-    "cifar100_near": _CIFAR_CLIPS,
+_ON_IMAGENET = PresetValues(_IMAGENET, "resnet50", _IMAGENET_NETWORKS)
+_ON_CIFAR10 = PresetValues(_CIFAR10, "resnet18", _CIFAR_CLIPS)
+_ON_CIFAR100 = _ON_CIFAR10._replace(values=_CIFAR100)
+
+BENCHMARKS: dict[str, PresetValues] = {
+    "imagenet": _ON_IMAGENET,
+    # Feature Sim, Table 14 (near), and SSOD, Table 3 (hard), score ImageNet's networks.
+    "imagenet_near": _ON_IMAGENET,
+    "imagenet_hard": _ON_IMAGENET._replace(usual_network="resnet50d"),
+    # LFF; its networks are its own, so no published clip holds for them.
+    "imagenet100": PresetValues(_IMAGENET, "resnet50"),
+    "cifar10": _ON_CIFAR10,
+    "cifar10_near": _ON_CIFAR10,
+    "cifar100": _ON_CIFAR100,
+    "cifar100_near": _ON_CIFAR100,
+    "waterbirds": PresetValues(_UNPUBLISHED, "resnet18"),
+    "coco_detection": PresetValues(_IMAGENET, "resnet50"),
+    "ade20k_segmentation": PresetValues({**_IMAGENET, "k": "0.15"}, "resnet50"),
+    "digits": PresetValues(_DIGITS),
+    "digits_tiny": PresetValues(_DIGITS),
 }
+
+
+def register(benchmark: str, presets: PresetValues = FALLBACK) -> None:
+    """Makes a benchmark known to the presets.
+
+    Raises:
+      ValueError: The name is taken.
+    """
+    unknown_name.check_new("benchmark of presets", benchmark, BENCHMARKS)
+    BENCHMARKS[benchmark] = presets
 
 
 def values(benchmark: str, backbone: str = "") -> dict[str, str]:
     """Returns what a benchmark and a network fill into the presets.
 
     Args:
-      benchmark: one of `BENCHMARKS`.
-      backbone: the name of the network; '' is the papers' usual one there.
+      benchmark: One of `BENCHMARKS`.
+      backbone: The name of the network; '' is the papers' usual one there.
 
     Raises:
-      ValueError: no values are known for the benchmark; the near ones are listed.
+      ValueError: The benchmark is not registered; the near ones are listed.
     """
     if benchmark not in BENCHMARKS:
         raise unknown_name.unknown("benchmark of presets", benchmark, BENCHMARKS)
-    backbone = backbone or _USUAL.get(benchmark, "")
-    own = [
-        changes
-        for family, changes in _NETWORKS.get(benchmark, {}).items()
-        if backbone.startswith(family)
-    ]
-    return {**BENCHMARKS[benchmark], **(own[0] if own else {})}
+    known = BENCHMARKS[benchmark]
+    backbone = backbone or known.usual_network
+    fits = (own for name, own in known.networks.items() if backbone.startswith(name))
+    return {**known.values, **next(fits, {})}

@@ -5,7 +5,6 @@ turn a model into plain JSON values and back, which is how a saved detector
 remembers its network.
 """
 
-from collections.abc import Callable
 import dataclasses
 from typing import Any
 
@@ -21,32 +20,40 @@ from jood.models import resnet
 from jood.models import resnet_cifar
 from jood.models import vit
 from jood.models import wide_resnet
+from jood.models.family import Family as Family
 
-_FAMILIES: dict[str, type[nn.Module]] = {
-    "ResNet": resnet.ResNet,
-    "CifarResNet": resnet_cifar.CifarResNet,
-    "WideResNet": wide_resnet.WideResNet,
-    "DenseNet": densenet.DenseNet,
-    "MobileNetV2": mobilenet_v2.MobileNetV2,
-    "MobileNetV3": mobilenet_v3.MobileNetV3,
-    "RegNet": regnet.RegNet,
-    "ViT": vit.ViT,
+_FAMILIES = {
+    family.module_class.__name__: family
+    for family in (
+        resnet.FAMILY,
+        resnet_cifar.FAMILY,
+        wide_resnet.FAMILY,
+        densenet.FAMILY,
+        mobilenet_v2.FAMILY,
+        mobilenet_v3.FAMILY,
+        regnet.FAMILY,
+        vit.FAMILY,
+    )
 }
-_MODELS: dict[str, Callable[..., nn.Module]] = {
-    **resnet.MODELS,
-    **resnet_cifar.MODELS,
-    **wide_resnet.MODELS,
-    **densenet.MODELS,
-    **mobilenet_v2.MODELS,
-    **mobilenet_v3.MODELS,
-    **regnet.MODELS,
-    **vit.MODELS,
-}
+
+
+def register(family: Family) -> None:
+    """Makes a family's models known by name, and saved networks of its class.
+
+    `jood.weights.register` does this and says how other code bases name its tensors.
+
+    Raises:
+      ValueError: The name of the class, or of a model, is taken.
+    """
+    unknown_name.check_new("model family", family.module_class.__name__, _FAMILIES)
+    for name in family.models:
+        unknown_name.check_new("model", name, names())
+    _FAMILIES[family.module_class.__name__] = family
 
 
 def names() -> tuple[str, ...]:
     """Returns the names that `create` knows."""
-    return tuple(_MODELS)
+    return tuple(name for family in _FAMILIES.values() for name in family.models)
 
 
 def create(name: str, num_classes: int, **options: Any) -> nn.Module:
@@ -70,18 +77,20 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
       >>> type(create('resnet18_cifar', num_classes=10)).__name__
       'ResNet'
     """
-    if name not in _MODELS:
-        raise unknown_name.unknown("model", name, _MODELS)
+    known = _FAMILIES.values()
+    family = next((family for family in known if name in family.models), None)
+    if family is None:
+        raise unknown_name.unknown("model", name, names())
     if isinstance(num_classes, np.integer):
         num_classes = int(num_classes)
     try:
-        model = _MODELS[name](num_classes=num_classes, **options)
+        model = family.models[name](num_classes=num_classes, **options)
     except TypeError as error:
         raise ValueError(f"{error}; in models.create({name!r}).") from None
-    smallest = 0 if isinstance(model, resnet.ResNet) else 1
-    if type(num_classes) is not int or num_classes < smallest:
+    fewest = family.fewest_classes
+    if type(num_classes) is not int or num_classes < fewest:
         raise ValueError(
-            f"num_classes must be an integer >= {smallest}, got {num_classes!r}."
+            f"num_classes must be an integer >= {fewest}, got {num_classes!r}."
         )
     return model
 
@@ -89,7 +98,7 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
 def describe(model: nn.Module) -> dict[str, Any] | None:
     """Returns a model of ours as JSON values; None for a class that is not ours."""
     family = type(model).__name__
-    if _FAMILIES.get(family) is not type(model):
+    if family not in _FAMILIES or _FAMILIES[family].module_class is not type(model):
         return None
     fields = {
         field.name: getattr(model, field.name)
@@ -113,6 +122,6 @@ def build(description: dict[str, Any]) -> nn.Module:
         )
     known = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     try:
-        return _FAMILIES[family](**known)
+        return _FAMILIES[family].module_class(**known)
     except TypeError as error:
         raise ValueError(f"{error}; in a model of family {family}.") from None

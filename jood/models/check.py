@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jood.core.ood_head import COLLECTION as OOD_HEAD
 
 _SHOWN = 6  # names per kind of difference
+_OF_A_MODEL = ("params", "batch_stats")  # which no objective adds
 
 
 def check_variables(
@@ -21,20 +22,23 @@ def check_variables(
 ) -> None:
     """Compares the names and shapes of variables with what a model expects.
 
+    Collections beside those of a model ('params', 'batch_stats' and what its `init`
+    makes) belong to the objective that trained it. They travel with the network and
+    may hold anything; of those that scores read, the shapes are checked here.
+
     Args:
-      model: a Linen module.
-      variables: nested dict of arrays.
+      model: A Linen module.
+      variables: Nested dict of arrays, by collection.
       image_shape: (H, W, C) to initialise the model with; nothing is computed.
-      where: the file or folder that the variables came from, for the message.
+      where: The file or folder that the variables came from, for the message.
 
     Raises:
-      ValueError: a variable is missing, unexpected or of another shape.
+      ValueError: A variable is missing, unexpected or of another shape.
     """
     wanted = expected_shapes(model, image_shape)
-    found = _shapes(variables)
-    if (
-        OOD_HEAD in variables
-    ):  # which SSOD trained beside the model; as wide as its head
+    own = {*_OF_A_MODEL, *(name.partition("/")[0] for name in wanted), OOD_HEAD}
+    found = _shapes({name: variables[name] for name in variables if name in own})
+    if OOD_HEAD in variables:  # of SSOD, as wide as the model's head
         kernel = f"{OOD_HEAD}/kernel"
         like = wanted.get("params/head/kernel") or found.get(kernel, (0, 1))
         wanted = {**wanted, kernel: (like[-2], 1), f"{OOD_HEAD}/bias": (1,)}

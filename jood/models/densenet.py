@@ -8,7 +8,6 @@ the final norm and ReLU. All later layers read a stage's map and nothing before 
 Four blocks are C2..C5, at stride 4, 8, 16, 32 with the ImageNet stem; three C3..C5.
 """
 
-from collections.abc import Callable
 import functools
 
 from flax import linen as nn
@@ -17,6 +16,7 @@ from jax import lax
 import jax.numpy as jnp
 
 from jood.models import layers
+from jood.models.family import Family
 
 
 class DenseLayer(nn.Module):
@@ -43,7 +43,7 @@ class Stage(nn.Module):
       size: number of dense layers.
       growth: channels that each of them appends.
       reduced: channels that the transition leaves; None in the first stage.
-      types: of the computation and the parameters.
+      types: Types of the computation and the parameters.
       train: whether BatchNorm uses the statistics of the batch.
     """
 
@@ -132,10 +132,11 @@ class DenseNet(nn.Module):
         return layers.head(self.num_classes, types, x.shape[-1])(x)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+_MODELS = {
     "densenet121": functools.partial(DenseNet, block_sizes=(6, 12, 24, 16)),
     # Depth 100 = 4 + 3 blocks of 16 layers of two convolutions.
     "densenet100_cifar": functools.partial(
         DenseNet, block_sizes=(16, 16, 16), growth=12, stem="cifar"
     ),
 }
+FAMILY = Family(DenseNet, _MODELS)

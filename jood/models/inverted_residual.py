@@ -36,7 +36,7 @@ class Row(NamedTuple):
       stride: 1 or 2.
       kernel: side of its depthwise convolution.
       gated: whether a squeeze-and-excitation gate follows that.
-      activation: of all but its last convolution, a key of `ACTIVATIONS`.
+      activation: A key of `ACTIVATIONS`, for all but its last convolution.
     """
 
     expanded: int
@@ -98,26 +98,12 @@ class ConvNorm(nn.Module):
         return ACTIVATIONS[self.activation](self.kit.norm(name="bn")(conv(x)))
 
 
-class Gate(nn.Module):
-    """Squeeze and excitation: scales each channel by a number in [0, 1]."""
-
-    squeezed: int
-    types: layers.Types
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(layers.conv, self.types, kernel=1, use_bias=True)
-        gate = layers.pooled(x).astype(x.dtype)[:, None, None]  # [B, 1, 1, C]
-        gate = nn.relu(conv(self.squeezed, name="fc1")(gate))
-        return x * nn.hard_sigmoid(conv(x.shape[-1], name="fc2")(gate))
-
-
 class Block(nn.Module):
     """An inverted residual, or the part of one that a stage holds.
 
     Attributes:
-      row: its sizes.
-      kit: what it has in common with the others.
+      row: Its sizes.
+      kit: The things that all blocks have in common.
       part: 'whole', 'expansion' (the first convolution) or 'rest'.
     """
 
@@ -135,7 +121,11 @@ class Block(nn.Module):
         y = Depthwise(row.kernel, row.stride, kit.types, name="depthwise")(y)
         y = ACTIVATIONS[row.activation](kit.norm(name="depthwise_bn")(y))
         if row.gated:
-            y = Gate(rounded(row.expanded / 4), kit.types, name="gate")(y)
+            squeezed = rounded(row.expanded / 4)
+            gate = layers.SqueezeExcitation(
+                squeezed, kit.types, nn.hard_sigmoid, name="gate"
+            )
+            y = gate(y)
         y = ConvNorm(row.features, kit, "linear", name="project")(y)
         shortcut = self.part == "whole" and row.stride == 1 and x.shape == y.shape
         return x + y if shortcut else y
@@ -145,9 +135,9 @@ class Stage(nn.Module):
     """Blocks from inside one that halves the map to inside the next one.
 
     Attributes:
-      rows: of all blocks of which it holds a part.
-      number: of the first of them, from 1.
-      kit: what the blocks have in common.
+      rows: Sizes of all blocks of which it holds a part.
+      number: Number of the first of them, from 1.
+      kit: The things that all blocks have in common.
     """
 
     rows: tuple[Row, ...]
@@ -163,12 +153,27 @@ class Stage(nn.Module):
         return x
 
 
+def pooled_map(
+    rows: Sequence[Row], kit: Kit, stem: int, activation: str, images: jax.Array
+) -> jax.Array:
+    """Maps images float [B, H, W, 3] to the mean of C5, float32 [B, C].
+
+    It is called inside a network's `__call__`; `stem` is the number of channels of the
+    3x3 convolution of stride 2 before the blocks, `activation` its activation.
+    """
+    x = images.astype(kit.types.dtype)
+    x = ConvNorm(stem, kit, activation, kernel=3, stride=2, name="stem")(x)
+    for name, (first, last) in ranges(rows).items():
+        x = Stage(tuple(rows[first - 1 : last]), first, kit, name=name)(x)
+    return layers.pooled(x)
+
+
 def ranges(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
     """Returns the first and last block of each stage, numbered from 1.
 
     Args:
-      rows: of the network's blocks; the last stands for the 1x1 convolution that ends
-        the network, an expansion that no block follows.
+      rows: Sizes of the network's blocks; the last stands for the 1x1 convolution that
+        ends the network, an expansion that no block follows.
 
     Returns:
       Numbers by stage. A block that two stages share is in both: the earlier one holds

@@ -36,7 +36,7 @@ class Types:
     Attributes:
       dtype: the type that they compute in.
       param_dtype: that of their parameters.
-      epsilon: what BatchNorm adds to the variance.
+      epsilon: The number that BatchNorm adds to the variance.
     """
 
     dtype: Any = jnp.float32
@@ -49,7 +49,7 @@ class Pointwise(nn.Module):
 
     Attributes:
       features: channels of the output.
-      stride: in both directions.
+      stride: The step, in both directions.
       use_bias: whether a bias is added.
       dtype: compute type.
       param_dtype: type of the parameters.
@@ -91,14 +91,14 @@ def conv(
     """A square convolution that keeps the size at stride 1, padded on every side.
 
     Args:
-      types: of the computation and the parameters.
+      types: Types of the computation and the parameters.
       features: channels of the output.
-      kernel: side; odd.
-      stride: in both directions.
-      groups: channels are split into so many groups (their number: depthwise).
-      dilation: distance of neighbouring taps.
+      kernel: Its side; odd.
+      stride: The step, in both directions.
+      groups: Number of groups of channels (their own number: depthwise).
+      dilation: Distance of neighbouring taps.
       use_bias: whether a bias is added.
-      name: of the module.
+      name: The name of the module.
     """
     if kernel == 1 and groups == 1:
         return Pointwise(
@@ -130,7 +130,7 @@ def batch_norm(
     instead of 1e-5.
 
     Args:
-      types: of the computation and the parameters.
+      types: Types of the computation and the parameters.
       train: whether it uses (and updates the running) statistics of the batch.
       momentum: share of the old running statistics; PyTorch counts 1 - momentum.
     """
@@ -143,6 +143,48 @@ def batch_norm(
         dtype=types.dtype,
         param_dtype=types.param_dtype,
     )
+
+
+class Blocks(nn.Module):
+    """A stage: a run of blocks named block1, block2, ...
+
+    Attributes:
+      count: How many there are.
+      first: Makes the first, which may halve the map.
+      further: Makes each of the others.
+    """
+
+    count: int
+    first: Callable[..., nn.Module]
+    further: Callable[..., nn.Module]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i in range(self.count):
+            make = self.first if i == 0 else self.further
+            x = make(name=f"block{i + 1}")(x)
+        return x
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a gate in [0, 1] that is read off the map's mean.
+
+    Attributes:
+      squeezed: Width of the hidden layer.
+      types: Types of the computation and the parameters.
+      gate: Maps numbers to [0, 1].
+    """
+
+    squeezed: int
+    types: Types
+    gate: Callable[[jax.Array], jax.Array] = nn.sigmoid
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        narrow = functools.partial(conv, self.types, kernel=1, use_bias=True)
+        gate = pooled(x).astype(x.dtype)[:, None, None]  # [B, 1, 1, C]
+        gate = nn.relu(narrow(self.squeezed, name="fc1")(gate))
+        return x * self.gate(narrow(x.shape[-1], name="fc2")(gate))
 
 
 def max_pool(x: jax.Array) -> jax.Array:

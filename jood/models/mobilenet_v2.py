@@ -3,14 +3,13 @@
 Dropout before the classifier, which only training has, is left out.
 """
 
-from collections.abc import Callable
-
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 from jood.models import inverted_residual
 from jood.models import layers
+from jood.models.family import Family
 
 # Table 2 of the paper: expansion t, channels c, blocks n, stride s of the first.
 TABLE = (
@@ -73,13 +72,8 @@ class MobileNetV2(nn.Module):
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
         types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
         kit = inverted_residual.Kit(types, layers.batch_norm(types, train))
-        stem = inverted_residual.ConvNorm(self._stem, kit, "relu6", 3, 2, name="stem")
-        x = stem(images.astype(types.dtype))
-        for name, (first, last) in inverted_residual.ranges(self.rows).items():
-            rows = self.rows[first - 1 : last]
-            x = inverted_residual.Stage(rows, first, kit, name=name)(x)
-        x = layers.pooled(x)  # [B, D]
+        x = inverted_residual.pooled_map(self.rows, kit, self._stem, "relu6", images)
         return layers.head(self.num_classes, types, x.shape[-1])(x)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"mobilenet_v2": MobileNetV2}
+FAMILY = Family(MobileNetV2, {"mobilenet_v2": MobileNetV2})

@@ -5,7 +5,7 @@ BatchNorm has epsilon 1e-3 and momentum 0.99. Dropout before the classifier, whi
 training has, is left out. timm's network is another: its BatchNorm has epsilon 1e-5.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flax import linen as nn
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from jood.models import inverted_residual
 from jood.models import layers
+from jood.models.family import Family
 
 # Table 1 of the paper: channels inside and out, stride, kernel, gate, activation.
 _TABLE = (
@@ -99,19 +100,8 @@ class MobileNetV3(nn.Module):
         types = layers.Types(jnp.dtype(self.dtype), self.param_dtype, epsilon=1e-3)
         norm = layers.batch_norm(types, train, momentum=0.99)
         kit = inverted_residual.Kit(types, norm)
-        stem = inverted_residual.ConvNorm(
-            inverted_residual.rounded(16 * self.width),
-            kit,
-            "hard_swish",
-            kernel=3,
-            stride=2,
-            name="stem",
-        )
-        x = stem(images.astype(types.dtype))
-        for name, (first, last) in inverted_residual.ranges(self.rows).items():
-            rows = self.rows[first - 1 : last]
-            x = inverted_residual.Stage(rows, first, kit, name=name)(x)
-        x = layers.pooled(x)  # [B, 960]
+        stem = inverted_residual.rounded(16 * self.width)
+        x = inverted_residual.pooled_map(self.rows, kit, stem, "hard_swish", images)
         hidden = nn.Dense(
             inverted_residual.rounded(1280 * self.width),
             kernel_init=layers.linear_init,
@@ -123,4 +113,4 @@ class MobileNetV3(nn.Module):
         return layers.head(self.num_classes, types, x.shape[-1])(x)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"mobilenet_v3_large": MobileNetV3}
+FAMILY = Family(MobileNetV3, {"mobilenet_v3_large": MobileNetV3})

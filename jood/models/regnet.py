@@ -10,7 +10,6 @@ calls it regnety_008_tv), `regnety_008` is timm's, which has the paper's widths;
 400 MF both are the same network.
 """
 
-from collections.abc import Callable
 import functools
 
 from flax import linen as nn
@@ -18,21 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from jood.models import layers
-
-
-class SqueezeExcitation(nn.Module):
-    """Scales each channel by a gate in (0, 1) that is read off the map's mean."""
-
-    squeezed: int
-    types: layers.Types
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(layers.conv, self.types, kernel=1, use_bias=True)
-        gate = layers.pooled(x).astype(x.dtype)[:, None, None]  # [B, 1, 1, C]
-        gate = nn.relu(conv(self.squeezed, name="fc1")(gate))
-        gate = nn.sigmoid(conv(x.shape[-1], name="fc2")(gate))
-        return x * gate
+from jood.models.family import Family
 
 
 class Block(nn.Module):
@@ -56,26 +41,12 @@ class Block(nn.Module):
         y = nn.relu(norm(name="bn1")(conv(1, name="conv1")(x)))
         y = conv(3, self.stride, groups=groups, name="conv2")(y)
         y = nn.relu(norm(name="bn2")(y))
-        y = SqueezeExcitation(squeezed, self.types, name="se")(y)
+        y = layers.SqueezeExcitation(squeezed, self.types, name="se")(y)
         y = norm(name="bn3")(conv(1, name="conv3")(y))
         if self.stride > 1 or x.shape[-1] != self.features:
             x = conv(1, self.stride, name="downsample_conv")(x)
             x = norm(name="downsample_bn")(x)
         return nn.relu(x + y)
-
-
-class Stage(nn.Module):
-    """A run of blocks at one resolution, the first of which has stride 2."""
-
-    depth: int
-    make_block: Callable[..., nn.Module]
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for i in range(self.depth):
-            stride = 2 if i == 0 else 1
-            x = self.make_block(stride=stride, name=f"block{i + 1}")(x)
-        return x
 
 
 class RegNet(nn.Module):
@@ -135,7 +106,9 @@ class RegNet(nn.Module):
                 types=types,
                 train=train,
             )
-            x = Stage(depth, make_block, name=f"C{first + i}")(x)
+            halving = functools.partial(make_block, stride=2)
+            keeping = functools.partial(make_block, stride=1)
+            x = layers.Blocks(depth, halving, keeping, name=f"C{first + i}")(x)
         x = layers.pooled(x)
         return layers.head(self.num_classes, types, x.shape[-1])(x)
 
@@ -144,8 +117,9 @@ _400MF = functools.partial(
     RegNet, depths=(1, 3, 6, 6), widths=(48, 104, 208, 440), group_width=8
 )
 _800MF = functools.partial(RegNet, depths=(1, 3, 8, 2), group_width=16)
-MODELS: dict[str, Callable[..., nn.Module]] = {
+_MODELS = {
     "regnet_y_400mf": _400MF,
     "regnet_y_800mf": functools.partial(_800MF, widths=(64, 144, 320, 784)),
     "regnety_008": functools.partial(_800MF, widths=(64, 128, 320, 768)),
 }
+FAMILY = Family(RegNet, _MODELS)

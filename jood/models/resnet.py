@@ -17,7 +17,6 @@ are built without a classifier by `num_classes=0`.
 parameters and BatchNorm statistics are `param_dtype`, the logits float32.
 """
 
-from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -26,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from jood.models import layers
+from jood.models.family import Family
 
 
 class BasicBlock(nn.Module):
@@ -89,30 +89,6 @@ def _shortcut(
     return layers.batch_norm(block.types, block.train)(name="downsample_bn")(x)
 
 
-class Stage(nn.Module):
-    """A run of blocks at one resolution, the first of which has the stride.
-
-    The first block has half the dilation, since its input was made at the dilation
-    of the stage before: torchvision's rule, and mmsegmentation's contract_dilation.
-    """
-
-    blocks: int
-    make_block: Callable[..., nn.Module]
-    stride: int
-    dilation: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for i in range(self.blocks):
-            stride, dilation = 1, self.dilation
-            if i == 0:
-                stride, dilation = self.stride, max(self.dilation // 2, 1)
-            x = self.make_block(stride=stride, dilation=dilation, name=f"block{i + 1}")(
-                x
-            )
-        return x
-
-
 class ResNet(nn.Module):
     """A ResNet classifier.
 
@@ -126,13 +102,13 @@ class ResNet(nn.Module):
         stride 1) or 'strided' (3x3 stride 2, a quarter of the cost).
       width: channels of the first stage (a bottleneck returns four times as many);
         each further stage doubles it.
-      downsample: how a shortcut is strided: 'conv' (the 1x1 projection has the
+      downsample: The way a shortcut strides: 'conv' (the 1x1 projection has the
         stride) or 'avgpool' (the mean of 2x2 pixels, then the projection).
       strides: 1 or 2 for each stage; () is 1, then 2 for each further stage.
       dilations: distance of the taps of each stage's 3x3 convolutions; () is 1. The
         first block of a stage has half of it.
-      epsilon: what BatchNorm adds to the variance. 0 for torchvision's Faster R-CNN
-        with the weights COCO_V1, whose BatchNorm is frozen.
+      epsilon: The number that BatchNorm adds to the variance. 0 for torchvision's
+        Faster R-CNN with the weights COCO_V1, whose BatchNorm is frozen.
       dtype: compute type, 'float32', 'bfloat16' or 'float16'.
       param_dtype: type of parameters and statistics.
     """
@@ -190,7 +166,12 @@ class ResNet(nn.Module):
                 train=train,
             )
             name = f"C{6 - stages + i}"  # the last stage is always C5
-            x = Stage(blocks, make_block, strides[i], dilations[i], name=name)(x)
+            # The first block's input was made at the dilation of the stage before, so
+            # it has half: torchvision's rule, and mmsegmentation's contract_dilation.
+            half = max(dilations[i] // 2, 1)
+            first = functools.partial(make_block, stride=strides[i], dilation=half)
+            further = functools.partial(make_block, stride=1, dilation=dilations[i])
+            x = layers.Blocks(blocks, first, further, name=name)(x)
         x = layers.pooled(x)  # [B, D]
         if self.num_classes == 0:
             return x
@@ -219,7 +200,7 @@ _DEPTHS: dict[str, dict[str, Any]] = {
     "resnet101": {"stage_sizes": (3, 4, 23, 3), "block": "bottleneck"},
 }
 _DEEP_50 = functools.partial(ResNet, stem="deep", **_DEPTHS["resnet50"])
-MODELS: dict[str, Callable[..., nn.Module]] = {
+_MODELS = {
     **{n: functools.partial(ResNet, **depth) for n, depth in _DEPTHS.items()},
     **{
         f"{n}_cifar": functools.partial(ResNet, stem="cifar", **depth)
@@ -243,3 +224,4 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         ResNet, stage_sizes=(2, 2, 2), stem="cifar", width=16
     ),
 }
+FAMILY = Family(ResNet, _MODELS, fewest_classes=0)

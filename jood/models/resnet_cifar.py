@@ -8,7 +8,6 @@ of them before and half after the old ones, as the networks of
 github.com/akamaster/pytorch_resnet_cifar10 do.
 """
 
-from collections.abc import Callable
 import functools
 
 from flax import linen as nn
@@ -16,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jood.models import layers
+from jood.models.family import Family
 
 
 class Block(nn.Module):
@@ -37,21 +37,6 @@ class Block(nn.Module):
             new = self.features - x.shape[-1]
             x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (new // 2, new - new // 2)))
         return nn.relu(x + y)
-
-
-class Stage(nn.Module):
-    """A run of blocks at one resolution, the first of which has the stride."""
-
-    blocks: int
-    make_block: Callable[..., nn.Module]
-    stride: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for i in range(self.blocks):
-            stride = self.stride if i == 0 else 1
-            x = self.make_block(stride=stride, name=f"block{i + 1}")(x)
-        return x
 
 
 class CifarResNet(nn.Module):
@@ -87,12 +72,14 @@ class CifarResNet(nn.Module):
             make_block = functools.partial(
                 Block, features=self.width * 2**i, types=types, train=train
             )
-            stride = 1 if i == 0 else 2
-            x = Stage(self.blocks, make_block, stride, name=stage)(x)
+            first = functools.partial(make_block, stride=1 if i == 0 else 2)
+            further = functools.partial(make_block, stride=1)
+            x = layers.Blocks(self.blocks, first, further, name=stage)(x)
         x = layers.pooled(x)  # [B, D]
         return layers.head(self.num_classes, types, x.shape[-1])(x)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+_MODELS = {
     f"resnet{6 * n + 2}": functools.partial(CifarResNet, blocks=n) for n in (3, 5, 7, 9)
 }
+FAMILY = Family(CifarResNet, _MODELS)

@@ -12,7 +12,6 @@ attention of later blocks; one of C5 does not, since nothing after it reads them
 the mean of C5 the penultimate feature, as it is for the other families.
 """
 
-from collections.abc import Callable
 import functools
 
 from flax import linen as nn
@@ -20,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from jood.models import layers
+from jood.models.family import Family
 
 
 class Tokens(nn.Module):
@@ -63,7 +63,7 @@ class ViT(nn.Module):
       patch: side of a patch in pixels; divides `image_size`.
       width: D, the size of a token; a multiple of `heads`.
       depth: number of blocks, a multiple of 4.
-      heads: of the attention.
+      heads: Number of the attention's heads.
       mlp_width: hidden size of the blocks' perceptrons.
       dtype: compute type, 'float32', 'bfloat16' or 'float16'.
       param_dtype: type of parameters.
@@ -165,4 +165,4 @@ def _layer_norm(types: layers.Types, name: str) -> nn.LayerNorm:
     )
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"vit_b16": ViT}
+FAMILY = Family(ViT, {"vit_b16": ViT})

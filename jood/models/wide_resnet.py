@@ -15,7 +15,6 @@ Three stages of n = (depth - 4) / 6 blocks at stride 1, 2 and 4, named C3, C4 an
 (the last stage is always C5).
 """
 
-from collections.abc import Callable
 import functools
 
 from flax import linen as nn
@@ -23,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from jood.models import layers
+from jood.models.family import Family
 
 
 class FirstBlock(nn.Module):
@@ -117,7 +117,8 @@ class WideResNet(nn.Module):
         return layers.head(self.num_classes, types, x.shape[-1])(x)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+_MODELS = {
     "wrn_28_10": functools.partial(WideResNet, depth=28, widen=10),
     "wrn_40_2": functools.partial(WideResNet, depth=40, widen=2),
 }
+FAMILY = Family(WideResNet, _MODELS)

@@ -34,31 +34,52 @@ from jood.weights import vit
 from jood.weights import wide_resnet
 from jood.weights.layout import Layout as Layout
 
-_LAYOUTS: dict[str, dict[str, Layout]] = {  # by the model's class
-    "ResNet": resnet.LAYOUTS,
-    "CifarResNet": resnet_cifar.LAYOUTS,
-    "WideResNet": wide_resnet.LAYOUTS,
-    "DenseNet": densenet.LAYOUTS,
-    "MobileNetV2": mobilenet_v2.LAYOUTS,
-    "MobileNetV3": mobilenet_v3.LAYOUTS,
-    "RegNet": regnet.LAYOUTS,
-    "ViT": vit.LAYOUTS,
+# How code bases name the tensors of a class; the first is written by default.
+_LAYOUTS: dict[type[nn.Module], Mapping[str, Layout]] = {
+    family.MODEL: family.LAYOUTS
+    for family in (
+        resnet,
+        resnet_cifar,
+        wide_resnet,
+        densenet,
+        mobilenet_v2,
+        mobilenet_v3,
+        regnet,
+        vit,
+    )
 }
 
 
-def layouts(model: nn.Module) -> dict[str, Layout]:
-    """Returns the layouts known for a model's family, by code base.
+def register(
+    family: models.Family, layouts: Mapping[str, Layout] | None = None
+) -> None:
+    """Makes a family of models known, and how code bases name its tensors.
+
+    Args:
+      family: The record that `jood.models.register` takes.
+      layouts: Layouts by code base; the first is written by default.
 
     Raises:
-      ValueError: the model is not of `jood.models`.
+      ValueError: The name of the class, or of a model, is taken.
     """
-    description = models.describe(model)
-    if description is None:
+    models.register(family)
+    if layouts:
+        _LAYOUTS[family.module_class] = dict(layouts)
+
+
+def layouts(model: nn.Module) -> dict[str, Layout]:
+    """Returns the layouts known for a model's class, by code base.
+
+    Raises:
+      ValueError: There are none.
+    """
+    if type(model) not in _LAYOUTS:
         raise ValueError(
-            f"no layout is known for a {type(model).__name__}, which is not of "
-            "jood.models. Pass a layout=jood.weights.Layout(...) of its modules."
+            f"no layout is known for a {type(model).__name__} of "
+            f"{type(model).__module__}. Pass a layout=jood.weights.Layout(...) of its "
+            "modules, or register it: jood.weights.register(family, layouts)."
         )
-    return dict(_LAYOUTS[description["family"]])
+    return dict(_LAYOUTS[type(model)])
 
 
 def find_layout(tensors: Mapping[str, Any], model: nn.Module) -> str:
@@ -66,7 +87,7 @@ def find_layout(tensors: Mapping[str, Any], model: nn.Module) -> str:
 
     Args:
       tensors: arrays (or PyTorch tensors) by PyTorch's names.
-      model: of `jood.models`; its number of classes does not matter.
+      model: A model of `jood.models`; its number of classes does not matter.
     """
     tensors = state_dicts.tidy(tensors, "the given tensors")
     shapes = matching.expected_shapes(model)
@@ -80,8 +101,8 @@ def num_classes(
 
     Args:
       tensors: arrays (or PyTorch tensors) by PyTorch's names.
-      model: of the family; its own number of classes does not matter.
-      layout: as in `from_torch_names`.
+      model: A model of the family; its own number of classes does not matter.
+      layout: The same as for `from_torch_names`.
     """
     tensors = state_dicts.tidy(tensors, "the given tensors")
     return matching.head_size(tensors, model, _layout(model, layout)) or 0
@@ -101,7 +122,7 @@ def from_torch_names(
       model: a model of `jood.models`, or any Linen module if `layout` is a `Layout`.
       layout: name of a code base in `layouts(model)`, a `Layout` of your own, or None
         for the code base that fits the most names.
-      where: what the tensors are of, for messages.
+      where: The tensors' origin, for messages.
 
     Returns:
       {'params': ..., 'batch_stats': ...} of contiguous float32 arrays, and SSOD's
@@ -128,8 +149,9 @@ def to_torch_names(
     """Returns a model's variables as PyTorch tensors: the inverse of the above.
 
     Args:
-      model: as in `from_torch_names`.
-      variables: of the model; an OOD head becomes 'ood_head.weight' and '.bias'.
+      model: The same as for `from_torch_names`.
+      variables: The model's; an OOD head becomes 'ood_head.weight' and '.bias'. What
+        else an objective added has no names in PyTorch and is left out.
       layout: name of a code base in `layouts(model)`, or a `Layout` of your own.
 
     Returns:
@@ -140,7 +162,9 @@ def to_torch_names(
     """
     layout = _layout(model, layout)
     variables, head = ood_head.to_torch(variables)
-    flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    own = {name.partition("/")[0] for name in matching.expected_shapes(model)}
+    variables = {name: variables[name] for name in variables if name in own}
+    flat = traverse_util.flatten_dict(variables, sep="/")
     names = layout_lib.torch_names(layout, model, flat)
     tensors = {
         theirs: np.array(layout_lib.to_torch(ours, flat[ours]), np.float32, order="C")
@@ -157,8 +181,9 @@ def load(
     Args:
       path: a file of PyTorch's tensors (see `reading.read`), or a folder: a training
         run of jood, a converted network, or a bare Orbax checkpoint.
-      model: as in `from_torch_names`.
-      layout: as in `from_torch_names`; not for a folder, which has jood's own names.
+      model: The same as for `from_torch_names`.
+      layout: The same as for `from_torch_names`; not for a folder, which has jood's
+        own names.
 
     Returns:
       {'params': ..., 'batch_stats': ...} of float32 arrays.

@@ -7,7 +7,6 @@ reads it, and the folder of a training run just the same.
 
 from collections.abc import Mapping
 import dataclasses
-import hashlib
 import os
 import pathlib
 from typing import Any
@@ -22,6 +21,7 @@ from jood import models
 from jood import version
 from jood._utils import atomic_files
 from jood._utils import checked_json
+from jood._utils import fingerprinting
 from jood._utils import processes
 from jood.core.preprocessing import Preprocessing
 from jood.models import check
@@ -38,13 +38,14 @@ class TrainedNetwork:
     """A network that is ready to be used.
 
     Attributes:
-      model: of `jood.models`.
-      variables: {'params': ..., 'batch_stats': ...}, arrays on the host.
+      model: A model of `jood.models`.
+      variables: {'params': ..., 'batch_stats': ...} and what the objective that trained
+        the network added, such as 'ood_head'; arrays on the host.
       name: the model's name in `models.names()`.
-      class_names: one per class; None if nobody said them.
-      preprocessing: what the network was trained with.
+      class_names: One per class; None if they are unknown.
+      preprocessing: The one that the network was trained with.
       image_size: side of the square images that it takes, in pixels.
-      source: where the weights come from, as JSON values: a file with its SHA-256 and
+      source: The weights' origin, as JSON values: a file with its SHA-256 and
         layout, or the configuration of a training run.
     """
 
@@ -109,8 +110,8 @@ def open(folder: str | os.PathLike[str], which: str = "last") -> TrainedNetwork:
     """Reads a network that `save` wrote, or that launch/train.py trained.
 
     Args:
-      folder: of the network, or of the run.
-      which: of a run, the 'last' checkpoint or the 'best' on its validation.
+      folder: The folder of a network, or of a run.
+      which: The 'last' checkpoint of a run, or the 'best' on its validation.
 
     Raises:
       FileNotFoundError: there is no such folder, or it holds no network.
@@ -134,22 +135,23 @@ def load_variables(folder: str | os.PathLike[str], model: nn.Module) -> dict[str
     """Returns the variables in a folder, for a model that is given.
 
     Args:
-      folder: as `open` takes it, or a bare Orbax checkpoint of a dict with 'params'
-        and perhaps 'batch_stats'.
-      model: whose shapes the variables must have.
+      folder: A folder that `open` takes, or a bare Orbax checkpoint of a dict with
+        'params' and perhaps 'batch_stats'.
+      model: The model whose shapes the variables must have.
 
     Raises:
       FileNotFoundError: there is no such folder, or it holds no network.
       ValueError: an array is missing, unexpected or of another shape.
     """
     path = pathlib.Path(folder).resolve()
+    shape = matching.image_shape(model)
     if (path / JSON_NAME).is_file():
         variables = dict(_open_saved(path).variables)
     elif (path / run_checkpoint.CONFIG).is_file():
-        variables = run_checkpoint.load_variables(path, model, _image_shape(model))
+        variables = run_checkpoint.load_variables(path, model, shape)
     else:
         variables = read_arrays(path)
-    check.check_variables(model, variables, _image_shape(model), str(path))
+    check.check_variables(model, variables, shape, str(path))
     return variables
 
 
@@ -217,21 +219,16 @@ def _restore(path: pathlib.Path) -> Any:
         raise ValueError(
             f"{path} is missing or no Orbax checkpoint. Convert or copy it again."
         )
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     alone = processes.alone()
     try:
         with ocp.StandardCheckpointer(multiprocessing_options=alone) as checkpointer:
-            target = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(
-                    leaf.shape, leaf.dtype, sharding=device
-                ),
-                checkpointer.metadata(path).item_metadata.tree,
-            )
+            tree = checkpointer.metadata(path).item_metadata.tree
+            target = run_checkpoint.on_one_device(tree)
             return jax.device_get(checkpointer.restore(path, target))
     except Exception as error:  # Orbax and TensorStore raise many kinds
         raise ValueError(
-            f"{path} is truncated or damaged ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}). Convert or copy it again."
+            f"{path} is truncated or damaged ({run_checkpoint.summary(error)}). "
+            "Convert or copy it again."
         ) from error
 
 
@@ -247,16 +244,6 @@ def _no_network(path: pathlib.Path) -> FileNotFoundError:
     )
 
 
-def _image_shape(model: nn.Module) -> tuple[int, int, int]:
-    size = getattr(model, "image_size", matching.IMAGE_SIZE)
-    return size, size, 3
-
-
 def _sha256(variables: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256()
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
-    for name in sorted(flat):
-        array = np.ascontiguousarray(flat[name])
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return fingerprinting.array_digest(**flat)

@@ -32,14 +32,14 @@ def convert(
 
     Args:
       path: a file of PyTorch's tensors, or an Orbax checkpoint.
-      name: of the model, one of `models.names()`.
-      preprocessing: what the network was trained with.
+      name: The model's name, one of `models.names()`.
+      preprocessing: The one that the network was trained with.
       class_names: one per class, in the order of the logits.
-      image_size: side of what the network takes, in pixels; by default what the
+      image_size: Side of the network's images, in pixels; by default what the
         preprocessing makes, else the model's own.
       num_classes: by default what the file's classifier has; 0 for a backbone alone.
       layout: code base whose names the tensors have; by default the one that fits.
-      entry: as in `reading.read`.
+      entry: The same as for `reading.read`.
 
     Raises:
       FileNotFoundError: there is no such file or folder.
@@ -75,7 +75,9 @@ def convert(
         layout = layout or weights.find_layout(tensors, probe)
         model = create(weights.num_classes(tensors, probe, layout))
         variables = weights.from_torch_names(tensors, model, layout, where=str(path))
-        source |= {"layout": layout, "sha256": _sha256(path)}
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        source |= {"layout": layout, "sha256": digest}
     return checkpoint.TrainedNetwork(
         model=model,
         variables=variables,
@@ -95,7 +97,7 @@ def export(
     """Writes a network's tensors under PyTorch's names.
 
     Args:
-      network: of a folder.
+      network: A network, as `checkpoint.open` returns it.
       path: new `.safetensors` file.
       layout: code base whose names they get; by default that which they were read
         with, else the first of the model's family.
@@ -115,12 +117,6 @@ def export(
     layout = layout or network.source.get("layout") or next(iter(known))
     tensors = weights.to_torch_names(network.model, network.variables, layout)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    safetensors_numpy.save_file(tensors, partial, {"format": "pt"})
-    partial.rename(path)
+    with atomic_files.atomic_file(path) as partial:
+        safetensors_numpy.save_file(tensors, partial, {"format": "pt"})
     return layout
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -47,6 +47,7 @@ def _blocks(model: densenet.DenseNet) -> Iterator[tuple[int, str, int]]:
 
 _TORCHVISION = layout.Layout(_torchvision)
 _ANDREAS_VEIT = layout.Layout(_andreas_veit)
+MODEL = densenet.DenseNet
 LAYOUTS = {
     "torchvision": _TORCHVISION,
     "timm": _TORCHVISION,

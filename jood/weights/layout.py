@@ -53,8 +53,8 @@ def torch_names(layout: Layout, model: Any, ours: Iterable[str]) -> dict[str, st
     """Returns PyTorch's name of each of our variables.
 
     Args:
-      layout: of a code base.
-      model: whose modules the layout lists.
+      layout: A code base's layout.
+      model: The model whose modules the layout lists.
       ours: names of variables, such as 'params/C2/block1/conv1/kernel'.
 
     Raises:

@@ -17,14 +17,19 @@ from jood.weights import layout as layout_lib
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-IMAGE_SIZE = 64  # to initialise with; the shapes do not depend on it
+_IMAGE_SIZE = 64  # of models that take any: the shapes do not depend on it
 _HEAD = "head"  # the classifier of every model of jood.models
 
 
 def expected_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a model's variables by names like 'params/head/bias'."""
-    size = getattr(model, "image_size", IMAGE_SIZE)
-    return check.expected_shapes(model, (size, size, 3))
+    return check.expected_shapes(model, image_shape(model))
+
+
+def image_shape(model: nn.Module) -> tuple[int, int, int]:
+    """Returns a shape of images to initialise a model with."""
+    size = getattr(model, "image_size", _IMAGE_SIZE)
+    return size, size, 3
 
 
 def choose(
@@ -36,11 +41,11 @@ def choose(
     """Returns the name of the layout that fits the most tensors of a file.
 
     Args:
-      tensors: by PyTorch's names.
+      tensors: Tensors by PyTorch's names.
       model: a Linen module.
       shapes: `expected_shapes(model)`.
-      layouts: by code base; of those that fit equally well the first is taken. One
-        that does not list all of the model's modules, because the code base has no
+      layouts: Layouts by code base; of those that fit equally well the first is taken.
+        One that does not list all of the model's modules, because the code base has no
         such variant, is passed over.
 
     Raises:
@@ -82,10 +87,10 @@ def assign(
     """Returns a file's tensors as variables of a model.
 
     Args:
-      tensors: by PyTorch's names.
+      tensors: Tensors by PyTorch's names.
       model: a Linen module.
       shapes: `expected_shapes(model)`.
-      layout: how the file names its tensors.
+      layout: The file's names of tensors.
       where: the file and the layout, for the message.
 
     Returns:

@@ -57,7 +57,5 @@ def _blocks(model: mobilenet_v2.MobileNetV2) -> Iterator[tuple[str, int]]:
                 yield f"{stage}/block{number}", number
 
 
-LAYOUTS = {
-    "torchvision": layout.Layout(_torchvision),
-    "timm": layout.Layout(_timm),
-}
+MODEL = mobilenet_v2.MobileNetV2
+LAYOUTS = {"torchvision": layout.Layout(_torchvision), "timm": layout.Layout(_timm)}

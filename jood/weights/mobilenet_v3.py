@@ -34,4 +34,5 @@ def _torchvision(model: mobilenet_v3.MobileNetV3) -> Iterator[tuple[str, str]]:
     yield "head", "classifier.3"
 
 
+MODEL = mobilenet_v3.MobileNetV3
 LAYOUTS = {"torchvision": layout.Layout(_torchvision)}

@@ -44,7 +44,5 @@ def _blocks(model: regnet.RegNet) -> Iterator[tuple[int, str, int]]:
             yield number, f"C{5 - len(model.depths) + number}", block
 
 
-LAYOUTS = {
-    "torchvision": layout.Layout(_torchvision),
-    "timm": layout.Layout(_timm),
-}
+MODEL = regnet.RegNet
+LAYOUTS = {"torchvision": layout.Layout(_torchvision), "timm": layout.Layout(_timm)}

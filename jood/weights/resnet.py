@@ -10,6 +10,7 @@ convolution, have the same names and shapes but are another network.
 
 from collections.abc import Callable, Iterator
 import functools
+from typing import Any
 
 from jood.models import resnet
 from jood.weights import layout
@@ -79,17 +80,21 @@ def _dilated(model: resnet.ResNet) -> layout.Pairs:
     return _modules(model)
 
 
-_TORCHVISION = layout.Layout(_modules)
-_MM = layout.Layout(functools.partial(_modules, stem=_MM_STEM))
+def _layout(**names: Any) -> layout.Layout:
+    return layout.Layout(functools.partial(_modules, **names))
+
+
+_TORCHVISION = _layout()
+_MM = _layout(stem=_MM_STEM)
+_MMPRETRAIN = _layout(
+    stem=_MMPRETRAIN_STEM, projection=_mmpretrain_downsample, head="head.fc"
+)
+MODEL = resnet.ResNet
 LAYOUTS = {
     "torchvision": _TORCHVISION,
     "timm": _TORCHVISION,
-    "openood": layout.Layout(
-        functools.partial(_modules, projection=_openood_projection)
-    ),
-    "kuangliu": layout.Layout(
-        functools.partial(_modules, projection=_shortcut, head="linear")
-    ),
+    "openood": _layout(projection=_openood_projection),
+    "kuangliu": _layout(projection=_shortcut, head="linear"),
     "torchvision_detection": layout.prefixed(
         _TORCHVISION, "backbone.body.", ("backbone.fpn.", "rpn.", "roi_heads.")
     ),
@@ -97,18 +102,7 @@ LAYOUTS = {
         layout.Layout(_dilated), "backbone.", ("classifier.", "aux_classifier.")
     ),
     "mmpretrain": layout.renamed(
-        layout.prefixed(
-            layout.Layout(
-                functools.partial(
-                    _modules,
-                    stem=_MMPRETRAIN_STEM,
-                    projection=_mmpretrain_downsample,
-                    head="head.fc",
-                )
-            ),
-            "backbone.",
-        ),
-        ("backbone.head.", "head."),
+        layout.prefixed(_MMPRETRAIN, "backbone."), ("backbone.head.", "head.")
     ),
     "mmsegmentation": layout.prefixed(
         _MM, "backbone.", ("decode_head.", "auxiliary_head.")

@@ -19,4 +19,5 @@ def _akamaster(model: resnet_cifar.CifarResNet) -> Iterator[tuple[str, str]]:
     yield "head", "linear"
 
 
+MODEL = resnet_cifar.CifarResNet
 LAYOUTS = {"akamaster": layout.Layout(_akamaster)}

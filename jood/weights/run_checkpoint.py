@@ -14,8 +14,6 @@ from jood._utils import processes
 from jood.models import check
 
 CONFIG = "config.json"
-
-
 WHICH = ("last", "best")
 
 
@@ -79,13 +77,14 @@ def load_variables(
     """Returns the variables of a run's network, to evaluate a model with.
 
     Args:
-      folder: of a run.
+      folder: The folder of a run.
       model: the network; its shapes are compared with the checkpoint's.
       image_shape: (H, W, C).
       which: 'last', or 'best' on the validation's metric that the run names.
 
     Returns:
-      'params' and 'batch_stats', and 'ood_head' if the run trained one; NumPy arrays.
+      'params', 'batch_stats' and what the run's objective added, such as 'ood_head';
+      NumPy arrays.
 
     Raises:
       FileNotFoundError: the folder holds no checkpoint, or none with a validation.
@@ -99,15 +98,8 @@ def load_variables(
     with manager(path, create=False, multiprocessing_options=alone) as opened:
         step = _chosen(opened, path, which)
         where = path / str(step)
-        # Onto this machine's first device, whatever the run was sharded over.
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         try:
-            target = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(
-                    leaf.shape, leaf.dtype, sharding=device
-                ),
-                opened.item_metadata(step)["state"].tree,
-            )
+            target = on_one_device(opened.item_metadata(step)["state"].tree)
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(target))
             state = opened.restore(step, args=arguments)["state"]
         except Exception as error:  # Orbax and TensorStore raise many kinds
@@ -118,6 +110,18 @@ def load_variables(
     variables = {**state["trained"], "batch_stats": state["batch_stats"]}
     check.check_variables(model, variables, image_shape, str(where))
     return jax.device_get(variables)
+
+
+def on_one_device(tree: Any) -> Any:
+    """Returns where to restore arrays: on this machine's first device.
+
+    Args:
+      tree: Orbax's metadata of arrays, whatever they were sharded over.
+    """
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), tree
+    )
 
 
 def _chosen(opened: ocp.CheckpointManager, path: pathlib.Path, which: str) -> int:

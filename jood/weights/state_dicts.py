@@ -41,7 +41,7 @@ def unwrap(content: Any, where: str, entry: str | None = None) -> dict[str, Any]
     """Returns the dict of tensors that a checkpoint holds.
 
     Args:
-      content: what was in the file.
+      content: The file's content.
       where: the file, for messages.
       entry: the key to take, such as 'state_dict_ema'; by default the most usual one
         that holds tensors.

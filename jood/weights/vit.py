@@ -59,6 +59,7 @@ def _mmpretrain(model: vit.ViT) -> Iterator[tuple[str, str]]:
     yield "head", "head.layers.head"
 
 
+MODEL = vit.ViT
 LAYOUTS = {
     "torchvision": layout.Layout(_torchvision),
     # The file that torchvision publishes (vit_b_16-c867db91.pth) is older than its

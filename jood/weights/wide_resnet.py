@@ -30,4 +30,5 @@ def _openood(model: wide_resnet.WideResNet) -> Iterator[tuple[str, str]]:
     yield "head", "fc"
 
 
+MODEL = wide_resnet.WideResNet
 LAYOUTS = {"openood": layout.Layout(_openood)}

@@ -82,7 +82,7 @@ def test_a_benchmark_on_disk_needs_its_id_sets_only(data_dir, tmp_path):
 
 
 def test_a_benchmark_without_its_id_sets_says_what_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="lacks ID sets") as error:
+    with pytest.raises(FileNotFoundError, match="lacks its ID set") as error:
         id_splits.of_benchmark("cifar10", PLAIN, 32, data_dir=tmp_path)
     assert "id_train: looked for" in str(error.value)
     assert "id_test: looked for" in str(error.value)

@@ -11,6 +11,12 @@ import pytest
 
 import jood
 from jood.data import inputs as inputs_lib
+from jood.data import sources
+from jood.data.benchmarks import on_disk
+from jood.data.benchmarks import set_spec
+from jood.data.sources import kinds
+from jood.data.sources import resized
+from jood.data.sources import source_kind
 from jood.data.sources.tar_shards import TarShards
 
 SIZE = brightness.SIZE
@@ -193,3 +199,41 @@ def test_a_preprocessing_that_leaves_images_at_their_size_is_refused(tmp_path):
     plain = jood.Preprocessing((0.5,) * 3, (0.5,) * 3)
     with pytest.raises(ValueError, match=r"neither a crop nor.*launch/fit.py"):
         inputs_lib.open_inputs(str(as_folder(tmp_path)), plain)
+
+
+def test_a_kind_from_outside_is_scored_and_opens_a_benchmarks_set(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(kinds, "_KINDS", dict(kinds._KINDS))
+
+    def read(path):
+        pixels = np.uint8(path.read_text().split())
+        return sources.ArraySource(
+            np.tile(pixels[:, None, None, None], (SIZE, SIZE, 3))
+        )
+
+    kind = source_kind.SourceKind(
+        "gray",
+        open=lambda path, how: resized.fitted(read(path), how.preprocessing),
+        takes=source_kind.ending_in([".gray"]),
+        inputs=lambda path, _: (read(path), ["first", "second"]),
+        title="a .gray file",
+    )
+    kinds.register(kind)
+    with pytest.raises(ValueError, match="kind of source 'gray' already"):
+        kinds.register(kind)
+    (tmp_path / "ood_data").mkdir()
+    path = tmp_path / "ood_data/a.gray"
+    path.write_text("7 200")
+    inputs = opened(path)
+    assert levels(inputs) == [7, 200]
+    assert list(inputs.names) == ["first", "second"]
+    with pytest.raises(FileNotFoundError, match=r"or a \.gray file"):
+        opened(tmp_path / "b.gray")
+    place = set_spec.Place("gray", "a.gray")
+    one = set_spec.SetSpec("own", "", 2, [place], "http://x", "mine")
+    found = on_disk.find(one, tmp_path)
+    assert found.path == path
+    half = jood.Preprocessing((0.5,) * 3, (0.5,) * 3, resize=(4, 4))
+    source = on_disk.open_set(found, half, labelled=False)
+    assert source[1]["image"].tolist() == np.full((4, 4, 3), 200).tolist()

@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+import jood
 from jood import models
 from jood.training import loop
 from jood.training import periodic
@@ -99,6 +100,38 @@ def test_without_a_validation_there_is_no_best(trained):
     folder, *_ = trained
     with pytest.raises(FileNotFoundError, match=r"no checkpoint.*has a validation"):
         run_checkpoint.load_variables(folder, tiny_run.MODEL, (32, 32, 3), "best")
+
+
+def test_what_an_objective_adds_travels_with_the_network(trained, tmp_path):
+    """As does the projector of a contrastive objective, which no model has."""
+    folder, *_ = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    model = models.create("resnet_small", 8)
+    variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 32, 32, 3), "f"))
+    projector = {"projector": {"dense": {"kernel": np.ones((64, 4), "f")}}}
+    state = {
+        "trained": {"params": variables["params"], **projector},
+        "batch_stats": variables["batch_stats"],
+    }
+    with run_checkpoint.manager(copy, create=False) as opened:
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), position=ocp.args.JsonSave({})
+        )
+        opened.save(9, args=arguments)
+    network = checkpoint.open(copy)
+    expected = {**state["trained"], "batch_stats": variables["batch_stats"]}
+    jax.tree.map(np.testing.assert_array_equal, dict(network.variables), expected)
+    checkpoint.save(tmp_path / "saved", network)
+    again = checkpoint.open(tmp_path / "saved").variables
+    jax.tree.map(np.testing.assert_array_equal, dict(again), expected)
+    loaded = checkpoint.load_variables(tmp_path / "saved", model)
+    jax.tree.map(np.testing.assert_array_equal, loaded, expected)
+    detector = jood.Detector("energy()", model, again, network.preprocessing)
+    detector.save(tmp_path / "detector")
+    kept = jood.Detector.load(tmp_path / "detector").variables
+    jax.tree.map(np.testing.assert_array_equal, dict(kept), expected)
+    tensors = jood.weights.to_torch_names(model, again, "torchvision")
+    assert not [name for name in tensors if "projector" in name]
 
 
 def test_folder_of_another_configuration_is_refused(trained):

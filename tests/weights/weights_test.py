@@ -1,5 +1,7 @@
 """Weights of a model: what fits is taken whole, what does not is listed whole."""
 
+import functools
+
 from flax import linen as nn
 from flax import traverse_util
 from helpers.tiny_network import MODEL
@@ -10,8 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jood
 from jood import models
 from jood import weights
+from jood.weights import checkpoint
+from jood.weights import conversion
 from jood.weights import layout as layout_lib
 from jood.weights import matching
 from jood.weights import reading
@@ -203,9 +208,7 @@ class ResNet(nn.Module):
 
 
 def test_a_model_of_another_library_brings_its_own_layout():
-    with pytest.raises(
-        ValueError, match=r"a ResNet, which is not of jood\.models.*Layout"
-    ):
+    with pytest.raises(ValueError, match=r"a ResNet of .*weights_test\. .*Layout"):
         weights.layouts(ResNet())
     layout = weights.Layout(lambda model: [("top", "classifier")], ("aux.",))
     given = {
@@ -261,3 +264,55 @@ def test_published_networks_are_found_in_their_layout(
         np.testing.assert_array_equal(
             found["params/head/kernel"], stored[f"{head}.weight"].T
         )
+
+
+class Tiny(nn.Module):
+    """A model from outside: one stage and the head."""
+
+    num_classes: int
+    width: int = 4
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.relu(nn.Conv(self.width, (3, 3), (4, 4), name="C5")(images))
+        return nn.Dense(self.num_classes, name="head")(x.mean((1, 2)))
+
+
+def test_a_family_from_outside_is_created_described_converted_and_saved(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(models, "_FAMILIES", dict(models._FAMILIES))
+    monkeypatch.setattr(weights, "_LAYOUTS", dict(weights._LAYOUTS))
+    ours = (("C5", "features.0"), ("head", "fc"))
+    family = models.Family(
+        Tiny, {"tiny": Tiny, "tiny_8": functools.partial(Tiny, width=8)}
+    )
+    weights.register(family, {"mine": weights.Layout(lambda model: ours)})
+    with pytest.raises(ValueError, match="a model family 'Tiny' already"):
+        models.register(family)
+    other = models.Family(nn.Dense, {"resnet18": nn.Dense})
+    with pytest.raises(ValueError, match="a model 'resnet18' already"):
+        models.register(other)
+    assert models.names()[-2:] == ("tiny", "tiny_8")
+    model = models.create("tiny_8", 3)
+    assert models.build(models.describe(model)) == model
+    with pytest.raises(ValueError, match="integer >= 1"):
+        models.create("tiny", 0)
+    variables = jax.device_get(model.init(jax.random.key(0), jnp.ones((1, 8, 8, 3))))
+    half = jood.Preprocessing((0.5,) * 3, (0.5,) * 3)
+    network = checkpoint.TrainedNetwork(model, variables, "tiny_8", None, half, 8, {})
+    assert conversion.export(network, tmp_path / "a.safetensors") == "mine"
+    again = conversion.convert(
+        tmp_path / "a.safetensors", "tiny_8", network.preprocessing, image_size=8
+    )
+    checkpoint.save(tmp_path / "saved", again)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        dict(checkpoint.open(tmp_path / "saved").variables),
+        dict(variables),
+    )
+    without = models.Family(nn.Conv, {"without": nn.Conv})
+    models.register(without)
+    with pytest.raises(ValueError, match="no layout is known for a Conv"):
+        weights.layouts(nn.Conv(3, (1, 1)))

@@ -13,11 +13,13 @@ from typing import Any
 
 from jood._utils import unknown_name
 from jood.core.preprocessing import Preprocessing
+from jood.data.benchmarks import choose_preprocessing
 from jood.data.benchmarks import embedded
 from jood.data.benchmarks import opening
 from jood.data.benchmarks import papers
 from jood.data.benchmarks.spec import Benchmark as Benchmark
 from jood.data.benchmarks.spec import BenchmarkSpec as BenchmarkSpec
+from jood.methods import preset_values
 
 _SPECS = {spec.name: spec for spec in (*embedded.SPECS, *papers.SPECS)}
 
@@ -27,9 +29,20 @@ def names() -> tuple[str, ...]:
     return tuple(_SPECS)
 
 
+def register(spec: BenchmarkSpec) -> None:
+    """Makes a benchmark known: to this module, to flags and to the presets.
+
+    Raises:
+      ValueError: The name is taken.
+    """
+    unknown_name.check_new("benchmark", spec.name, _SPECS)
+    preset_values.register(spec.name, spec.presets or preset_values.FALLBACK)
+    _SPECS[spec.name] = spec
+
+
 def is_embedded(name: str) -> bool:
-    """Returns whether a benchmark comes with jood's dependencies."""
-    return any(spec.name == name for spec in embedded.SPECS)
+    """Returns whether a benchmark reads nothing below the data root."""
+    return describe(name).open is not None
 
 
 def describe(name: str) -> BenchmarkSpec:
@@ -74,22 +87,32 @@ def get(
       FileNotFoundError: there is no data folder, an ID set is missing, or all OOD
         sets are; the message says what is looked for where and where to get it.
     """
-    spec = describe(name)
-    if is_embedded(name):
-        return embedded.open_benchmark(
-            spec,
-            image_size=image_size,
-            preprocessing=preprocessing,
-            ood=ood,
-            **options,
-        )
-    if options:
-        raise ValueError(f"{name} takes no options {sorted(options)}.")
-    return opening.open_benchmark(
-        spec,
-        data_dir,
+    if ood is not None:
+        choose_preprocessing.check_ood(describe(name), ood)
+    return _open(
+        name,
+        data_dir=data_dir,
         image_size=image_size,
         preprocessing=preprocessing,
         ood=ood,
         skip_corrupt=skip_corrupt,
+        **options,
     )
+
+
+def get_id_sets(name: str, **options: Any) -> Benchmark:
+    """Returns a benchmark without its OOD sets, which need not be present.
+
+    Args:
+      name: One of `names()`.
+      **options: As for `get`, without `ood`.
+
+    Raises:
+      ValueError, FileNotFoundError: As for `get`.
+    """
+    return _open(name, ood=(), **options)
+
+
+def _open(name: str, **options: Any) -> Benchmark:
+    spec = describe(name)
+    return (spec.open or opening.open_benchmark)(spec, **options)

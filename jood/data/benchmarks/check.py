@@ -7,20 +7,19 @@ compared where the content of a file is known (`SetSpec.known`).
 from collections.abc import Sequence
 import dataclasses
 import hashlib
-import os
 import pathlib
 
 import tabulate
 
 from jood.data.benchmarks import on_disk
 from jood.data.benchmarks import opening
-from jood.data.benchmarks import set_spec
 from jood.data.benchmarks.set_spec import SetSpec
 from jood.data.benchmarks.spec import BenchmarkSpec
+from jood.data.sources import kinds
+from jood.data.sources.source_kind import PREFIXES
 
 PRESENT, INCOMPLETE, ABSENT, BROKEN = "present", "INCOMPLETE", "ABSENT", "BROKEN"
 WRONG = "WRONG"
-_CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +29,13 @@ class Finding:
     Attributes:
       name: 'id_train', 'id_test' or the OOD set's.
       role: 'ID', 'OOD', 'OOD, near'; with 'extra' where nobody misses it.
-      spec: what it should be.
+      spec: Its description.
       state: `PRESENT`; `INCOMPLETE`, with another number of images than it should
         have; `ABSENT`; or `BROKEN`, it cannot be opened.
-      path: where it is; '' if it is absent.
+      path: Its place; '' if it is absent.
       count: number of images, None if it cannot be counted.
       checksum: 'ok', `WRONG` with the file's name, or why there is none.
-      problem: what is wrong, and what to do; else ''.
+      problem: The fault, and what to do about it; else ''.
     """
 
     name: str
@@ -111,7 +110,7 @@ def text(findings: Sequence[Finding], root: pathlib.Path) -> str:
     lines = [tabulate.tabulate(rows, headers, colalign=right, disable_numparse=True)]
     for one in findings:
         lines += ["", f"{one.name}: {one.spec.title}", *_details(one, root)]
-    others = ", ".join(prefix for prefix in set_spec.PREFIXES if prefix)
+    others = ", ".join(prefix for prefix in PREFIXES if prefix)
     return "\n".join([*lines, "", f"Folders of images may also lie in {others} there."])
 
 
@@ -145,11 +144,12 @@ def _checksum(one: SetSpec, found: on_disk.Found) -> tuple[str, str]:
         path = folder / name
         if not path.is_file():
             continue
-        digest = file_digest(path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         notes = {k.sha256: k.note for k in one.known if k.name == name}
         if digest in notes:
             results.append(f"ok; {notes[digest]}" if notes[digest] else "ok")
-        elif found.place.kind == "tfds":
+        elif kinds.get(found.place.kind).versioned:
             results.append("none recorded for this version")
         else:
             return f"{WRONG}: {name}", (
@@ -157,12 +157,3 @@ def _checksum(one: SetSpec, found: on_disk.Found) -> tuple[str, str]:
                 "it and get it again."
             )
     return ", ".join(results) or "none recorded", ""
-
-
-def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
-    """Returns the hexadecimal digest of a file."""
-    digest = hashlib.new(algorithm)
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -1,17 +1,7 @@
 """CIFAR's class names, in the order of the labels."""
 
-CIFAR10 = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+_CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
+CIFAR10 = tuple(_CIFAR10.split())
 _CIFAR100 = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge
 bus butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud

@@ -3,7 +3,7 @@
 Everything else is got by hand; `SetSpec.how` says how.
 """
 
-import contextlib
+import hashlib
 import importlib.util
 import os
 import pathlib
@@ -14,12 +14,10 @@ import zipfile
 
 import tqdm
 
-from jood.data.benchmarks import check
 from jood.data.benchmarks.set_spec import Archive
 
 DOWNLOADS = "downloads"  # below the data root; may be deleted when a set is there
 _TIMEOUT = 60  # seconds without an answer
-_CHUNK = 1 << 20
 
 
 def prepare_tfds(name: str, root: pathlib.Path) -> None:
@@ -68,7 +66,8 @@ def fetch(archive: Archive, root: pathlib.Path) -> pathlib.Path:
     if not path.is_file():
         _download(archive, path)
     algorithm, _, expected = archive.digest.partition(":")
-    found = check.file_digest(path, algorithm)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
     if found != expected:
         raise ValueError(
             f"{path} has {algorithm} {found}, expected {expected}: the download was "
@@ -98,21 +97,14 @@ def _download(archive: Archive, path: pathlib.Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with contextlib.ExitStack() as stack:
-            answer = urllib.request.urlopen(archive.url, timeout=_TIMEOUT)
-            source = stack.enter_context(answer)
-            target = stack.enter_context(partial.open("wb"))
-            bar = stack.enter_context(
-                tqdm.tqdm(
-                    desc=archive.name,
-                    total=archive.size or None,
-                    unit="B",
-                    unit_scale=True,
-                    disable=None,
-                )
-            )
-            while chunk := source.read(_CHUNK):
-                bar.update(target.write(chunk))
+        with (
+            urllib.request.urlopen(archive.url, timeout=_TIMEOUT) as source,
+            partial.open("wb") as target,
+            tqdm.tqdm.wrapattr(
+                target, "write", archive.size or None, desc=archive.name, disable=None
+            ) as shown,
+        ):
+            shutil.copyfileobj(source, shown)
         partial.replace(path)
     except OSError as error:
         raise OSError(

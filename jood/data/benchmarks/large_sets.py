@@ -8,6 +8,7 @@ their own folders or in OpenOOD's. Digests as in `small_sets`.
 from jood.data.benchmarks.set_spec import Archive
 from jood.data.benchmarks.set_spec import Place
 from jood.data.benchmarks.set_spec import SetSpec
+from jood.data.benchmarks.set_spec import folders
 
 _IMAGENET_TERMS = "non-commercial research and education, by agreement"
 _IMAGENET_URL = "https://www.image-net.org/challenges/LSVRC/2012/"
@@ -15,36 +16,27 @@ _IMAGENET_HOW = (
     "register, and unpack into one folder per WordNet id; class names are these ids, "
     "or what imagenet/LOC_synset_mapping.txt calls them where that file is"
 )
-IMAGENET_TRAIN = SetSpec(
-    name="imagenet_train",
-    title="ImageNet-1k train",
-    size=1_281_167,
-    places=[
-        Place("folder", "imagenet/train"),
-        Place("folder", "ILSVRC-2012/train"),
-        Place("folder", "images_largescale/imagenet_1k/train"),
-        Place("tfds", "tfds/imagenet2012", "train"),
-        Place("tfds", "imagenet2012", "train"),
-    ],
-    url=_IMAGENET_URL,
-    licence=_IMAGENET_TERMS,
-    how=_IMAGENET_HOW,
-)
-IMAGENET_VAL = SetSpec(
-    name="imagenet_val",
-    title="ImageNet-1k validation",
-    size=50_000,
-    places=[
-        Place("folder", "imagenet/val"),
-        Place("folder", "ILSVRC-2012/val"),
-        Place("folder", "images_largescale/imagenet_1k/val"),
-        Place("tfds", "tfds/imagenet2012", "validation"),
-        Place("tfds", "imagenet2012", "validation"),
-    ],
-    url=_IMAGENET_URL,
-    licence=_IMAGENET_TERMS,
-    how=_IMAGENET_HOW,
-)
+
+
+def _imagenet(folder: str, split: str, size: int) -> SetSpec:
+    bases = ("imagenet", "ILSVRC-2012", "images_largescale/imagenet_1k")
+    records = ("tfds/imagenet2012", "imagenet2012")
+    return SetSpec(
+        name=f"imagenet_{folder}",
+        title=f"ImageNet-1k {split}",
+        size=size,
+        places=[
+            *folders(*(f"{base}/{folder}" for base in bases)),
+            *(Place("tfds", record, split) for record in records),
+        ],
+        url=_IMAGENET_URL,
+        licence=_IMAGENET_TERMS,
+        how=_IMAGENET_HOW,
+    )
+
+
+IMAGENET_TRAIN = _imagenet("train", "train", 1_281_167)
+IMAGENET_VAL = _imagenet("val", "validation", 50_000)
 CLASS_LIST = "ImageNet100/class_list.txt"
 _100_HOW = (
     f"folders of the 100 classes, or ImageNet-1k and {CLASS_LIST}, one WordNet id a "
@@ -60,9 +52,8 @@ def _imagenet100(split: str, size: int | None) -> SetSpec:
         title=f"ImageNet-100 {split}",
         size=size,
         places=[
-            Place("folder", f"ImageNet100/{split}"),
-            Place("folder", f"imagenet/{split}", classes=CLASS_LIST),
-            Place("folder", f"ILSVRC-2012/{split}", classes=CLASS_LIST),
+            *folders(f"ImageNet100/{split}"),
+            *folders(f"imagenet/{split}", f"ILSVRC-2012/{split}", classes=CLASS_LIST),
         ],
         url=_IMAGENET_URL,
         licence=_IMAGENET_TERMS,
@@ -76,39 +67,32 @@ IMAGENET100_VAL = _imagenet100("val", 5_000)
 _MOS = "http://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset"
 
 
-def _mos(name: str, folder: str, licence: str, other: str = "") -> SetSpec:
-    places = [Place("folder", folder)]
+def _mos(name: str, licence: str, *other: str) -> SetSpec:
     return SetSpec(
-        name=name,
-        title=f"{folder}, MOS's selection",
+        name=name.lower(),
+        title=f"{name}, MOS's selection",
         size=10_000,
-        places=[*places, Place("folder", other)] if other else places,
-        url=f"{_MOS}/{folder}.tar.gz",
+        places=folders(name, *other),
+        url=f"{_MOS}/{name}.tar.gz",
         licence=licence,
         how="unpack below the data root",
     )
 
 
+_RESEARCH = "research and education; the images belong to their owners"
 INATURALIST = _mos(
-    "inaturalist",
     "iNaturalist",
     "non-commercial research; each photograph has its own",
     "images_largescale/inaturalist",
 )
-SUN = _mos("sun", "SUN", "none stated; the images belong to their owners")
-PLACES = _mos(
-    "places", "Places", "research and education; the images belong to their owners"
-)
+SUN = _mos("SUN", "none stated; the images belong to their owners")
+PLACES = _mos("Places", _RESEARCH)
 
 IMAGENET_O = SetSpec(
     name="imagenet_o",
     title="ImageNet-O",
     size=2_000,
-    places=[
-        Place("folder", "imagenet-o"),
-        Place("folder", "imagenet_o"),
-        Place("folder", "images_largescale/imagenet_o"),
-    ],
+    places=folders("imagenet-o", "imagenet_o", "images_largescale/imagenet_o"),
     url="https://github.com/hendrycks/natural-adv-examples",
     licence="images: ImageNet's terms",
     archives=[
@@ -122,10 +106,7 @@ OPENIMAGE_O = SetSpec(
     name="openimage_o",
     title="OpenImage-O",
     size=17_632,
-    places=[
-        Place("folder", "openimage_o"),
-        Place("folder", "images_largescale/openimage_o"),
-    ],
+    places=folders("openimage_o", "images_largescale/openimage_o"),
     url="https://github.com/haoqiwang/vim",
     licence="images listed as CC BY 2.0 (Open Images)",
     how=(
@@ -137,10 +118,7 @@ SSB_HARD = SetSpec(
     name="ssb_hard",
     title="SSB-hard, classes of ImageNet-21k",
     size=49_000,
-    places=[
-        Place("folder", "ssb_hard"),
-        Place("folder", "images_largescale/ssb_hard"),
-    ],
+    places=folders("ssb_hard", "images_largescale/ssb_hard"),
     url="https://github.com/sgvaze/SSB",
     licence="images: ImageNet's terms",
     how="OpenOOD's scripts/download has a copy",
@@ -149,11 +127,9 @@ NINCO = SetSpec(
     name="ninco",
     title="NINCO, 64 classes",
     size=5_879,
-    places=[
-        Place("folder", "NINCO/NINCO_OOD_classes"),
-        Place("folder", "NINCO_OOD_classes"),
-        Place("folder", "images_largescale/ninco"),
-    ],
+    places=folders(
+        "NINCO/NINCO_OOD_classes", "NINCO_OOD_classes", "images_largescale/ninco"
+    ),
     url="https://zenodo.org/record/8013288",
     licence="see there: it differs by source",
     archives=[
@@ -162,11 +138,6 @@ NINCO = SetSpec(
             "md5:b9ffae324363cd900a81ce3c367cd834",
         )
     ],
-)
-
-_WATERBIRDS_HOW = (
-    "run datasets/generate_waterbird.py of that repository with CUB-200-2011 and "
-    "Places365, correlation r = 0.9"
 )
 
 
@@ -179,7 +150,10 @@ def _waterbirds(split: str, size: int) -> SetSpec:
         places=[Place("waterbirds", folder, split)],
         url="https://github.com/deeplearning-wisc/Spurious_OOD",
         licence="CUB: non-commercial research; Places: research and education",
-        how=_WATERBIRDS_HOW,
+        how=(
+            "run datasets/generate_waterbird.py of that repository with CUB-200-2011 "
+            "and Places365, correlation r = 0.9"
+        ),
     )
 
 
@@ -190,9 +164,9 @@ SPURIOUS_PLACES = SetSpec(
     name="spurious_places",
     title="the birds' backgrounds without birds",
     size=None,
-    places=[Place("folder", "placesbg")],
+    places=folders("placesbg"),
     url="https://github.com/deeplearning-wisc/Spurious_OOD",
-    licence="research and education; the images belong to their owners",
+    licence=_RESEARCH,
     how=(
         "run datasets/generate_placebg.py of that repository with Places365; its "
         "evaluation draws 5,000 at random"
@@ -200,38 +174,34 @@ SPURIOUS_PLACES = SetSpec(
 )
 
 _COCO = "http://images.cocodataset.org/zips"
-_COCO_TERMS = "images: Flickr's terms, each its own"
-COCO_TRAIN = SetSpec(
-    name="coco_train",
-    title="COCO train2017",
-    size=118_287,
-    places=[Place("folder", "coco/train2017")],
-    url="https://cocodataset.org",
-    licence=_COCO_TERMS,
-    archives=[
-        Archive(
-            f"{_COCO}/train2017.zip",
-            "sha256:69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
-            into="coco",
-            size=19_336_861_798,
-        )
-    ],
+
+
+def _coco(split: str, size: int, sha256: str, archive_size: int) -> SetSpec:
+    archive = Archive(
+        f"{_COCO}/{split}2017.zip", f"sha256:{sha256}", "coco", archive_size
+    )
+    return SetSpec(
+        name=f"coco_{split}",
+        title=f"COCO {split}2017",
+        size=size,
+        places=folders(f"coco/{split}2017"),
+        url="https://cocodataset.org",
+        licence="images: Flickr's terms, each its own",
+        archives=[archive],
+    )
+
+
+COCO_TRAIN = _coco(
+    "train",
+    118_287,
+    "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+    19_336_861_798,
 )
-COCO_VAL = SetSpec(
-    name="coco_val",
-    title="COCO val2017",
-    size=5_000,
-    places=[Place("folder", "coco/val2017")],
-    url="https://cocodataset.org",
-    licence=_COCO_TERMS,
-    archives=[
-        Archive(
-            f"{_COCO}/val2017.zip",
-            "sha256:4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
-            into="coco",
-            size=815_585_330,
-        )
-    ],
+COCO_VAL = _coco(
+    "val",
+    5_000,
+    "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+    815_585_330,
 )
 
 
@@ -240,10 +210,9 @@ def _ade20k(split: str, size: int) -> SetSpec:
         name=f"ade20k_{split}",
         title=f"ADE20K (SceneParse150) {split}",
         size=size,
-        places=[
-            Place("folder", f"ADEChallengeData2016/images/{split}"),
-            Place("folder", f"ade20k/images/{split}"),
-        ],
+        places=folders(
+            f"ADEChallengeData2016/images/{split}", f"ade20k/images/{split}"
+        ),
         url="http://sceneparsing.csail.mit.edu",
         licence="non-commercial research and education",
         archives=[

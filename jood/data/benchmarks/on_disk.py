@@ -1,21 +1,16 @@
 """Finds the sets of a benchmark below the data root and opens them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 import dataclasses
 import os
 import pathlib
 
 from jood.core.preprocessing import Preprocessing
-from jood.data import sources
-from jood.data.benchmarks import set_spec
 from jood.data.benchmarks.set_spec import Place
 from jood.data.benchmarks.set_spec import SetSpec
 from jood.data.sources import Source
-from jood.data.sources import svhn
-from jood.data.sources.image_folder import ImageFolder
-from jood.data.sources.resized import Fitted
-from jood.data.sources.tfds import TfdsSource
-from jood.data.sources.waterbirds import Waterbirds
+from jood.data.sources import kinds
+from jood.data.sources.source_kind import Reading
 
 ENVIRONMENT = "JOOD_DATA_DIR"
 
@@ -43,8 +38,8 @@ class Found:
     """A set that is on disk.
 
     Attributes:
-      place: which of the set's places.
-      path: of the folder or file.
+      place: The one of the set's places.
+      path: Its folder or file.
       classes: the class folders to read; () for all.
     """
 
@@ -56,8 +51,9 @@ class Found:
 def find(spec: SetSpec, root: pathlib.Path) -> Found | None:
     """Returns where a set lies, or None; the first of its places wins."""
     for place in spec.places:
-        for path in _candidates(place, root):
-            if not _is_there(place, path):
+        kind = kinds.get(place.kind)
+        for path in kind.candidates(root, place.path):
+            if not kind.is_there(path):
                 continue
             if not place.classes:
                 return Found(place, path)
@@ -76,34 +72,21 @@ def open_set(
     """Opens a set.
 
     Args:
-      found: where it lies.
+      found: Its place.
       preprocessing: resizes and crops the images.
       labelled: whether examples carry their labels.
-      class_names: of folders, in the order of the labels; None for sorted names.
+      class_names: Names of folders, in the order of the labels; None for sorted names.
 
     Raises:
       OSError: files are missing.
       ValueError: what is there is not such a set. Both say what is wrong and where.
     """
-    place, path = found.place, found.path
-    if place.kind == "folder":
-        folders = found.classes or None
-        return ImageFolder(
-            path,
-            preprocessing=preprocessing,
-            labelled=labelled,
-            folders=folders,
-            class_names=class_names if labelled and folders is None else None,
-        )
-    if place.kind == "waterbirds":
-        return Waterbirds(path, place.split, preprocessing)
-    if place.kind == "tfds":
-        label = "label" if labelled else None
-        return TfdsSource(path, place.split, preprocessing=preprocessing, label=label)
-    arrays = svhn.read(path) if place.kind == "svhn" else sources.npz(path)
-    if preprocessing is None or preprocessing.leaves(*arrays.images.shape[1:3]):
-        return arrays
-    return Fitted(arrays, preprocessing)
+    how = Reading(
+        preprocessing, labelled, found.place.split, found.classes or None, class_names
+    )
+    opener = kinds.get(found.place.kind).open
+    assert opener is not None, "a place is of a kind that benchmarks can open"
+    return opener(found.path, how)
 
 
 def where(spec: SetSpec, root: pathlib.Path) -> str:
@@ -116,34 +99,6 @@ def where(spec: SetSpec, root: pathlib.Path) -> str:
 def paths(spec: SetSpec, root: pathlib.Path) -> list[str]:
     """Returns the paths at which a set is looked for, without `PREFIXES`."""
     return [str(root / place.path) for place in spec.places]
-
-
-def _candidates(place: Place, root: pathlib.Path) -> Iterator[pathlib.Path]:
-    if place.kind == "npz":
-        yield root / place.path
-    elif place.kind == "tfds":
-        infos = (root / place.path).glob("*/dataset_info.json")
-        versions = {_version(info.parent.name): info.parent for info in infos}
-        versions.pop((), None)  # what TFDS has not finished
-        yield from (versions[number] for number in sorted(versions, reverse=True))
-    else:
-        for prefix in set_spec.PREFIXES:
-            yield root / prefix / place.path
-
-
-def _version(name: str) -> tuple[int, ...]:
-    parts = name.split(".")
-    return tuple(int(part) for part in parts) if all(map(str.isdigit, parts)) else ()
-
-
-def _is_there(place: Place, path: pathlib.Path) -> bool:
-    if place.kind == "svhn":
-        return svhn.file_in(path) is not None
-    if place.kind == "waterbirds":
-        return (path / "metadata.csv").is_file()
-    if place.kind == "npz":
-        return path.is_file()
-    return path.is_dir() and any(path.iterdir())
 
 
 def _first_words(path: pathlib.Path) -> tuple[str, ...]:

@@ -1,77 +1,116 @@
-"""Opens a paper's benchmark: its sources, and what of it is not here.
+"""Opens a benchmark: one that code makes, or the sets that lie below the data root.
 
-A benchmark runs on the OOD sets that are present and says which are absent; without
-its ID sets, or without any OOD set, it does not run.
+One that reads files runs on the OOD sets that are present and says which are absent;
+without its ID sets, or without any OOD set, it does not run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import hashlib
 import logging
 import os
 import pathlib
+from typing import Any
 
 from jood.core.preprocessing import Preprocessing
 from jood.data.benchmarks import choose_preprocessing
 from jood.data.benchmarks import on_disk
-from jood.data.benchmarks.set_spec import SetSpec
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.benchmarks.spec import BenchmarkSpec
 from jood.data.sources import Skipping
 from jood.data.sources import Source
+from jood.data.sources.resized import Fitted
 
 _LOG = logging.getLogger(__name__)
 # WordNet ids and what they are called, as Kaggle's copy of ImageNet has it.
 SYNSETS = ("imagenet/LOC_synset_mapping.txt", "LOC_synset_mapping.txt")
 
 
+def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
+    """Returns a `BenchmarkSpec.open` for a benchmark that a function makes.
+
+    Args:
+      make: Called with `image_size`, if one is asked for, and with the options of its
+        own that `benchmarks.get` was given. A preprocessing that resizes or crops is
+        applied to what it makes, so that a network keeps its own.
+    """
+
+    def opened(
+        spec: BenchmarkSpec,
+        *,
+        image_size: int | None = None,
+        preprocessing: Preprocessing | str | None = None,
+        ood: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Benchmark:
+        for name in ("data_dir", "skip_corrupt"):  # nothing is read from files
+            options.pop(name, None)
+        if image_size is not None:
+            options["image_size"] = image_size
+        made = dataclasses.replace(make(**options), name=spec.name)
+        if preprocessing is not None:
+            made = _fitted(made, choose_preprocessing.choose(spec, preprocessing))
+        if ood is None:
+            return made
+        return dataclasses.replace(made, ood={name: made.ood[name] for name in ood})
+
+    return opened
+
+
+def _fitted(made: Benchmark, preprocessing: Preprocessing) -> Benchmark:
+    made = dataclasses.replace(made, preprocessing=preprocessing)
+    if preprocessing.resize is None and preprocessing.crop is None:
+        return made
+    return dataclasses.replace(
+        made,
+        id_train=Fitted(made.id_train, preprocessing),
+        id_test=Fitted(made.id_test, preprocessing),
+        ood={name: Fitted(source, preprocessing) for name, source in made.ood.items()},
+        image_size=choose_preprocessing.side(preprocessing),
+    )
+
+
 def open_benchmark(
     spec: BenchmarkSpec,
-    data_dir: str | os.PathLike[str] | None = None,
     *,
+    data_dir: str | os.PathLike[str] | None = None,
     image_size: int | None = None,
     preprocessing: Preprocessing | str | None = None,
     ood: Sequence[str] | None = None,
     skip_corrupt: bool = False,
+    **options: Any,
 ) -> Benchmark:
-    """Opens what is present of a benchmark; see `benchmarks.get`."""
+    """Opens what is present of a benchmark below the data root; see `benchmarks.get`.
+
+    An empty `ood` opens the ID sets alone.
+    """
+    if options:
+        raise ValueError(f"{spec.name} takes no options {sorted(options)}.")
     root = on_disk.data_root(data_dir)
     preprocessing = choose_preprocessing.for_files(spec, preprocessing, image_size)
-    chosen = expected = [one.name for one in spec.ood]
-    if ood is None:
-        chosen = [*expected, *(one.name for one in spec.extra)]
-    else:
-        choose_preprocessing.check_ood(spec, ood)
-        chosen = expected = list(ood)
+    expected = [one.name for one in spec.ood] if ood is None else list(ood)
+    chosen = [*expected, *(one.name for one in spec.extra if ood is None)]
     found = {name: on_disk.find(one, root) for name, one in spec.sets.items()}
-    _check_present(spec, chosen, found, root)
+    lacking = [name for name in ("id_train", "id_test") if found[name] is None]
+    if lacking:
+        raise _not_there(spec, "lacks its ID set", lacking, root)
+    if chosen and not any(found[name] for name in chosen):
+        raise _not_there(spec, "has none of its OOD sets", chosen, root)
     absent = {
         name: on_disk.where(spec.sets[name], root)
         for name in expected
         if found[name] is None
     }
-    opened: dict[str, Source] = {}
-    incomplete = {}
-    folders: tuple[str, ...] | None = None
-    for name in ("id_train", "id_test", *chosen):
-        place, one = found[name], spec.sets[name]
-        if place is None:
-            continue
-        source = on_disk.open_set(
-            place,
-            preprocessing,
-            labelled=spec.labelled and name in ("id_train", "id_test"),
-            class_names=folders if name == "id_test" else None,
-        )
-        if name == "id_train":
-            folders = getattr(source, "class_names", None)
-        if one.size is not None and len(source) != one.size:
-            incomplete[name] = _count(source, one)
-        opened[name] = Skipping(source) if skip_corrupt else source
-    names, remark = class_names(spec, folders, root)
+    present = {
+        name: place
+        for name in ("id_train", "id_test", *chosen)
+        if (place := found[name]) is not None
+    }
+    opened, incomplete, (names, remark) = _open_sets(
+        spec, present, preprocessing, root, skip_corrupt
+    )
     if absent:
         _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
-    for name, text in incomplete.items():
-        _LOG.warning("%s: %s is INCOMPLETE: %s", spec.name, name, text)
     return Benchmark(
         name=spec.name,
         id_train=opened.pop("id_train"),
@@ -101,58 +140,63 @@ def open_training_set(
       The labelled source, and the names of its classes.
 
     Raises:
-      FileNotFoundError: it is not below the data root.
-      ValueError: the benchmark's ID images carry no labels, or others than it says.
+      FileNotFoundError: It is not below the data root.
+      ValueError: The benchmark's ID images carry no labels, or others than it says.
     """
     root = on_disk.data_root(data_dir)
     place = on_disk.find(spec.id_train, root)
     if place is None:
-        raise _lacks_id_sets(spec, ["id_train"], root)
+        raise _not_there(spec, "lacks its ID set", ["id_train"], root)
     if not spec.labelled:
         raise ValueError(
             f"training needs labels, but the ID images of {spec.name} have none."
         )
-    source = on_disk.open_set(place, preprocessing, labelled=True)
-    folders = getattr(source, "class_names", None)
-    if spec.id_train.size is not None and len(source) != spec.id_train.size:
-        count = _count(source, spec.id_train)
-        _LOG.warning("%s: id_train is INCOMPLETE: %s", spec.name, count)
-    names, _ = class_names(spec, folders, root)
-    return Skipping(source) if skip_corrupt else source, names
-
-
-def _count(source: Source, spec: SetSpec) -> str:
-    return f"found {len(source):,} of {spec.size:,}"
-
-
-def _check_present(
-    spec: BenchmarkSpec,
-    chosen: Sequence[str],
-    found: dict[str, on_disk.Found | None],
-    root: pathlib.Path,
-) -> None:
-    lacking = [name for name in ("id_train", "id_test") if found[name] is None]
-    if lacking:
-        raise _lacks_id_sets(spec, lacking, root)
-    if not any(found[name] for name in chosen):
-        raise FileNotFoundError(
-            f"{spec.name} has none of its OOD sets below {root}:\n"
-            f"{_missing(spec, chosen, root)}"
-        )
-
-
-def _lacks_id_sets(
-    spec: BenchmarkSpec, names: Sequence[str], root: pathlib.Path
-) -> FileNotFoundError:
-    return FileNotFoundError(
-        f"{spec.name} lacks its ID set below {root}:\n{_missing(spec, names, root)}"
+    opened, _, (names, _) = _open_sets(
+        spec, {"id_train": place}, preprocessing, root, skip_corrupt
     )
+    return opened["id_train"], names
 
 
-def _missing(spec: BenchmarkSpec, names: Sequence[str], root: pathlib.Path) -> str:
+def _open_sets(
+    spec: BenchmarkSpec,
+    present: Mapping[str, on_disk.Found],
+    preprocessing: Preprocessing,
+    root: pathlib.Path,
+    skip_corrupt: bool,
+) -> tuple[dict[str, Source], dict[str, str], tuple[tuple[str, ...], str]]:
+    """Opens sets that are present, 'id_train' first: it names the classes.
+
+    Returns:
+      The sources, what is incomplete, and what `class_names` returns.
+    """
+    opened: dict[str, Source] = {}
+    incomplete = {}
+    folders: tuple[str, ...] | None = None
+    for name, place in present.items():
+        source = on_disk.open_set(
+            place,
+            preprocessing,
+            labelled=spec.labelled and name in ("id_train", "id_test"),
+            class_names=folders if name == "id_test" else None,
+        )
+        if name == "id_train":
+            folders = getattr(source, "class_names", None)
+        size = spec.sets[name].size
+        if size is not None and len(source) != size:
+            incomplete[name] = f"found {len(source):,} of {size:,}"
+        opened[name] = Skipping(source) if skip_corrupt else source
+    for name, text in incomplete.items():
+        _LOG.warning("%s: %s is INCOMPLETE: %s", spec.name, name, text)
+    return opened, incomplete, class_names(spec, folders, root)
+
+
+def _not_there(
+    spec: BenchmarkSpec, what: str, names: Sequence[str], root: pathlib.Path
+) -> FileNotFoundError:
     lines = [f"  {name}: {on_disk.where(spec.sets[name], root)}" for name in names]
     check = f"python launch/prepare.py --benchmark={spec.name} --check"
-    return "\n".join([*lines, f"{check} lists everything."])
+    text = "\n".join([*lines, f"{check} lists everything."])
+    return FileNotFoundError(f"{spec.name} {what} below {root}:\n{text}")
 
 
 def class_names(
@@ -164,7 +208,7 @@ def class_names(
       spec: the benchmark.
       folders: names of the labels in the ID training set, in their order, where it
         has such.
-      root: of the data.
+      root: The data root.
 
     Raises:
       ValueError: they are not the benchmark's.

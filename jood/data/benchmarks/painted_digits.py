@@ -81,17 +81,15 @@ def digits(
     train_copies: int = 6,
     test_copies: int = 3,
     ood_size: int = 1000,
-    name: str = "digits",
 ) -> Benchmark:
     """Returns the embedded benchmark.
 
     Args:
       image_size: side of the canvas in pixels, at least 32.
-      seed: decides the split of the digits and every composite; >= 0.
-      train_copies: how often each training digit is painted.
-      test_copies: how often each test digit is.
+      seed: Seed of the split of the digits and of every composite; >= 0.
+      train_copies: Times that each training digit is painted.
+      test_copies: Times that each test digit is.
       ood_size: images per OOD set; at most 354 times `test_copies`, the near digits.
-      name: of the benchmark.
 
     Raises:
       ValueError: the canvas is too small, or another number out of range.
@@ -144,7 +142,7 @@ def digits(
         ),
     }
     return Benchmark(
-        name=name,
+        name="digits",
         id_train=keep(composites(0, train, left, train_copies)),
         id_test=keep(composites(1, test, right, test_copies)),
         ood={name: keep(source) for name, source in ood.items()},

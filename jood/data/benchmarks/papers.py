@@ -11,6 +11,7 @@ from jood.core.preprocessing import Preprocessing
 from jood.data.benchmarks import cifar_classes
 from jood.data.benchmarks import large_sets
 from jood.data.benchmarks import small_sets
+from jood.data.benchmarks.set_spec import SetSpec
 from jood.data.benchmarks.spec import BenchmarkSpec
 
 _CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -96,39 +97,29 @@ _IMAGENET = BenchmarkSpec(
     protocol=f"ImageNet-1k. {_FITTED}",
     paper="Feature Sim, Table 1; HIMPLoS, Table II; SSOD, Table 1",
 )
-_NEAR = "Feature Sim, Table 14"
 # MCM's list, data/ImageNet100/class_list.txt.
 _WORDNET_100 = "03614d17127166823c69de1557967383bcf9fbabe3132f70540373919ecd5764"
+
+
+def _against_near(spec: BenchmarkSpec, title: str, near: SetSpec) -> BenchmarkSpec:
+    return dataclasses.replace(
+        spec,
+        name=f"{spec.name}_near",
+        title=title,
+        ood=(near,),
+        extra=(),
+        near=(near.name,),
+        paper="Feature Sim, Table 14",
+    )
+
 
 SPECS = (
     _CIFAR10,
     _CIFAR100,
-    dataclasses.replace(
-        _CIFAR10,
-        name="cifar10_near",
-        title="CIFAR-10 against CIFAR-100",
-        ood=(small_sets.CIFAR100_TEST,),
-        extra=(),
-        paper=_NEAR,
-    ),
-    dataclasses.replace(
-        _CIFAR100,
-        name="cifar100_near",
-        title="CIFAR-100 against CIFAR-10",
-        ood=(small_sets.CIFAR10_TEST,),
-        extra=(),
-        paper=_NEAR,
-    ),
+    _against_near(_CIFAR10, "CIFAR-10 against CIFAR-100", small_sets.CIFAR100_TEST),
+    _against_near(_CIFAR100, "CIFAR-100 against CIFAR-10", small_sets.CIFAR10_TEST),
     _IMAGENET,
-    dataclasses.replace(
-        _IMAGENET,
-        name="imagenet_near",
-        title="ImageNet-1k against SSB-hard",
-        ood=(large_sets.SSB_HARD,),
-        extra=(),
-        near=("ssb_hard",),
-        paper=_NEAR,
-    ),
+    _against_near(_IMAGENET, "ImageNet-1k against SSB-hard", large_sets.SSB_HARD),
     dataclasses.replace(
         _IMAGENET,
         name="imagenet_hard",

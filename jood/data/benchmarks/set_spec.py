@@ -10,15 +10,7 @@ one of them serves as it is.
 from collections.abc import Sequence
 import dataclasses
 
-KINDS = ("tfds", "folder", "npz", "svhn", "waterbirds")
-# Where those repositories keep their OOD sets below the data root.
-PREFIXES = (
-    "",
-    "ood_datasets",
-    "ood_data",
-    "small_OOD_dataset",
-    "ImageNet_OOD_dataset",
-)
+from jood.data.sources import kinds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +18,12 @@ class Place:
     """One way in which a set may lie on disk.
 
     Attributes:
-      kind: 'tfds', a data set as TFDS prepares it; 'folder', image files, below it at
-        any depth or in one folder per class; 'npz', an archive with the key `images`;
-        'svhn', the original .mat file; 'waterbirds', images with a metadata.csv.
-      path: below the data root, or below one of `PREFIXES` there.
-      split: of a TFDS data set or of metadata.csv, '' elsewhere.
+      kind: One of `jood.data.sources.kinds`: 'tfds', a data set as TFDS prepares it;
+        'folder', image files, below it at any depth or in one folder per class; 'npz',
+        an archive with the key `images`; 'svhn', the original .mat file; 'waterbirds',
+        images with a metadata.csv.
+      path: Below the data root, or below one of `source_kind.PREFIXES` there.
+      split: The split of a TFDS data set or of metadata.csv; else ''.
       classes: a file, below the data root, that lists the class folders to read, one
         at the start of each line; '' reads all.
     """
@@ -41,8 +34,12 @@ class Place:
     classes: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}.")
+        kinds.get(self.kind)  # which names those that there are
+
+
+def folders(*paths: str, classes: str = "") -> tuple[Place, ...]:
+    """Returns folders of images, of which the first that is there is read."""
+    return tuple(Place("folder", path, classes=classes) for path in paths)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Archive:
     """A file that the publisher offers and whose digest is known.
 
     Attributes:
-      url: where it is.
+      url: Its address.
       digest: 'sha256:...' or 'md5:...', hexadecimal.
       into: folder below the data root where it is unpacked, or where a file that is
         no archive is put.
@@ -82,9 +79,9 @@ class KnownFile:
     """A file of a set whose content is known.
 
     Attributes:
-      name: of the file, without its folder.
+      name: The file's name, without its folder.
       sha256: hexadecimal.
-      note: what this version is, where it is a part of the set; else ''.
+      note: A remark on this version, if it is a part of the set; else ''.
     """
 
     name: str
@@ -97,15 +94,15 @@ class SetSpec:
     """One set of images.
 
     Attributes:
-      name: of its column in a table.
-      title: what it is, for people.
-      size: number of images that it should have; None where none is published.
-      places: how it may lie on disk; the first that is there is read.
-      url: where it comes from.
+      name: The name of its column in a table.
+      title: A short description, for people.
+      size: Number of images that it should have; None where none is published.
+      places: Its possible places on disk; the first that is there is read.
+      url: Its origin.
       licence: the terms that its publisher states, or that none are stated.
-      how: what to do to get it, beyond following the link.
+      how: Instructions to get it, beyond following the link.
       tfds: the TFDS data set that `launch/prepare.py` prepares for it, or ''.
-      archives: what `launch/prepare.py` downloads for it.
+      archives: The files that `launch/prepare.py` downloads for it.
       known: files whose content is known. Another content of these names is an
         error, except in TFDS folders, which every version of TFDS writes anew.
     """

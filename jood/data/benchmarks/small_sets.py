@@ -11,54 +11,40 @@ from jood.data.benchmarks.set_spec import Archive
 from jood.data.benchmarks.set_spec import KnownFile
 from jood.data.benchmarks.set_spec import Place
 from jood.data.benchmarks.set_spec import SetSpec
+from jood.data.benchmarks.set_spec import folders
 
-_TORONTO = "https://www.cs.toronto.edu/~kriz/cifar.html"
-_CIFAR_TERMS = "none stated by its authors; cite their report (Krizhevsky, 2009)"
+_CIFAR_SHA256 = {
+    "10_train": "3549d5888f8269bd72d023ed73ebd36bec48b3a70d7eaa7fa4a6c7123a459e58",
+    "10_test": "8ede39583cf9ccb0dfee2d350139d3b3ea8d1c1199551fcc8c8487930a940a69",
+    "100_train": "48894a6a3bb8a7db0e8b4b971ec1803d3af0c95369ff2f4ad53f49f0e473809b",
+    "100_test": "1572642a16d6414fb385f070f07a9aaa72d84fc2d9717c86cfae84250dafc0b0",
+}
 
 
-def _cifar(classes: int, split: str, size: int, sha256: str, note: str) -> SetSpec:
+def _cifar(classes: int, split: str, size: int, note: str = "") -> SetSpec:
     name = f"cifar{classes}"
+    file = f"{name}-{split}.array_record-00000-of-00001"
     return SetSpec(
         name=f"{name}_{split}",
         title=f"CIFAR-{classes} {split}",
         size=size,
         # TFDS's own data folder has no folder tfds/ above its data sets.
         places=[Place("tfds", f"tfds/{name}", split), Place("tfds", name, split)],
-        url=_TORONTO,
-        licence=_CIFAR_TERMS,
+        url="https://www.cs.toronto.edu/~kriz/cifar.html",
+        licence="none stated by its authors; cite their report (Krizhevsky, 2009)",
         tfds=name,
-        known=[KnownFile(f"{name}-{split}.array_record-00000-of-00001", sha256, note)],
+        known=[KnownFile(file, _CIFAR_SHA256[f"{classes}_{split}"], note)],
     )
 
 
 CIFAR10_TRAIN = _cifar(
-    10,
-    "train",
-    50_000,
-    "3549d5888f8269bd72d023ed73ebd36bec48b3a70d7eaa7fa4a6c7123a459e58",
-    "a part: 25,000 of 50,000, 2,500 of each class",
+    10, "train", 50_000, "a part: 25,000 of 50,000, 2,500 of each class"
 )
-CIFAR10_TEST = _cifar(
-    10,
-    "test",
-    10_000,
-    "8ede39583cf9ccb0dfee2d350139d3b3ea8d1c1199551fcc8c8487930a940a69",
-    "",
-)
+CIFAR10_TEST = _cifar(10, "test", 10_000)
 CIFAR100_TRAIN = _cifar(
-    100,
-    "train",
-    50_000,
-    "48894a6a3bb8a7db0e8b4b971ec1803d3af0c95369ff2f4ad53f49f0e473809b",
-    "a part: 5,000 of 50,000, 50 of each class",
+    100, "train", 50_000, "a part: 5,000 of 50,000, 50 of each class"
 )
-CIFAR100_TEST = _cifar(
-    100,
-    "test",
-    10_000,
-    "1572642a16d6414fb385f070f07a9aaa72d84fc2d9717c86cfae84250dafc0b0",
-    "a part: 5,000 of 10,000, 50 of each class",
-)
+CIFAR100_TEST = _cifar(100, "test", 10_000, "a part: 5,000 of 10,000, 50 of each class")
 
 _SVHN_DIGEST = "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"
 SVHN = SetSpec(
@@ -82,55 +68,45 @@ SVHN = SetSpec(
     ],
     known=[KnownFile("test_32x32.mat", _SVHN_DIGEST)],
 )
-_ODIN = "ODIN's selection, https://github.com/facebookresearch/odin"
-_DROPBOX = "https://www.dropbox.com/s/raw"
-LSUN_C = SetSpec(
-    name="lsun_c",
-    title="LSUN test, cropped to 32 px",
-    size=10_000,
-    places=[Place("folder", "LSUN")],
-    url="https://www.dropbox.com/s/fhtsw1m3qxlwj6h/LSUN.tar.gz",
-    licence="none stated",
-    how=_ODIN,
-    archives=[
-        Archive(
-            f"{_DROPBOX}/fhtsw1m3qxlwj6h/LSUN.tar.gz",
-            "md5:458a0a0ab8e5f1cb4516d7400568e460",
-        )
-    ],
+
+
+def _odin(name: str, folder: str, title: str, size: int, key: str, md5: str) -> SetSpec:
+    url = f"https://www.dropbox.com/s/{key}/{folder}.tar.gz"
+    archive = Archive(url.replace("/s/", "/s/raw/"), f"md5:{md5}") if md5 else None
+    return SetSpec(
+        name=name,
+        title=title,
+        size=size,
+        places=folders(folder),
+        url=url,
+        licence="none stated",
+        how="ODIN's selection, https://github.com/facebookresearch/odin",
+        archives=[archive] if archive else [],
+    )
+
+
+LSUN_C = _odin(
+    "lsun_c",
+    "LSUN",
+    "LSUN test, cropped to 32 px",
+    10_000,
+    "fhtsw1m3qxlwj6h",
+    "458a0a0ab8e5f1cb4516d7400568e460",
 )
-LSUN_R = SetSpec(
-    name="lsun_r",
-    title="LSUN test, resized to 32 px",
-    size=10_000,
-    places=[Place("folder", "LSUN_resize")],
-    url="https://www.dropbox.com/s/moqh2wh8696c3yl/LSUN_resize.tar.gz",
-    licence="none stated",
-    how=_ODIN,
-    archives=[
-        Archive(
-            f"{_DROPBOX}/moqh2wh8696c3yl/LSUN_resize.tar.gz",
-            "md5:278b7b31c8cb7e804a1465a8ce03a2dc",
-        )
-    ],
+LSUN_R = _odin(
+    "lsun_r",
+    "LSUN_resize",
+    "LSUN test, resized to 32 px",
+    10_000,
+    "moqh2wh8696c3yl",
+    "278b7b31c8cb7e804a1465a8ce03a2dc",
 )
-ISUN = SetSpec(
-    name="isun",
-    title="iSUN, resized to 32 px",
-    size=8_925,
-    places=[Place("folder", "iSUN")],
-    url="https://www.dropbox.com/s/ssz7qxfqae0cca5/iSUN.tar.gz",
-    licence="none stated",
-    how=_ODIN,
-)
+ISUN = _odin("isun", "iSUN", "iSUN, resized to 32 px", 8_925, "ssz7qxfqae0cca5", "")
 TEXTURES = SetSpec(
     name="textures",
     title="Describable Textures, all splits",
     size=5_640,
-    places=[
-        Place("folder", "dtd/images"),
-        Place("folder", "images_classic/texture"),
-    ],
+    places=folders("dtd/images", "images_classic/texture"),
     url="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
     licence="for research",
     archives=[
@@ -145,7 +121,7 @@ PLACES365 = SetSpec(
     name="places365",
     title="Places365 test, 10,000 of 328,500",
     size=10_000,
-    places=[Place("folder", "places365")],
+    places=folders("places365"),
     url="http://data.csail.mit.edu/places/places365/test_256.tar",
     licence="research and education; the images belong to their owners",
     how=(
@@ -154,10 +130,18 @@ PLACES365 = SetSpec(
     ),
 )
 
-_README = "images [N, 32, 32, 3] in one file, made for jood's own measurements"
+_SMALL_SHA256 = {
+    "tin_resize": "bca74550c9b2d6f9bbdc599b7c9bc10342bcff981a06ca30d028ccb191e9d467",
+    "tin_crop": "109d7882c8e40205f03ec2435325dca5e998a96e7d05af92f535236d5e183170",
+    "dtd10": "c1c59769edd1520376c5fd41d1ec3255df785745d1ac3136d093ba0961a69175",
+    "gtsrb": "ff8e1b46e2af73d46edc5fcb88e73ae062cdd0e4a164e8dfa62d034506cdf788",
+    "chars74k": "7d9b776b660659b4ff3fc667906c1520088c7d00aa9baac73403a7b7bb2ebddc",
+    "scene15_gray": "3554fdcb17a16b4028a0156d61946431c4268df5743415b540ffee204a67e6b7",
+    "mnist": "089a65c18b92375da0eb146def4cf0216843ece082bed1ebaf6be706d4f35a3a",
+}
 
 
-def _small(name: str, title: str, origin: str, size: int, sha256: str) -> SetSpec:
+def _small(name: str, title: str, origin: str, size: int = 1_000) -> SetSpec:
     return SetSpec(
         name=name,
         title=title,
@@ -165,59 +149,19 @@ def _small(name: str, title: str, origin: str, size: int, sha256: str) -> SetSpe
         places=[Place("npz", f"ood32/{name}.npz")],
         url=f"https://github.com/{origin}",
         licence="its source's terms; research use",
-        how=_README,
-        known=[KnownFile(f"{name}.npz", sha256)],
+        how="images [N, 32, 32, 3] in one file, made for jood's own measurements",
+        known=[KnownFile(f"{name}.npz", _SMALL_SHA256[name])],
     )
 
 
 SMALL = (
+    _small("tin_resize", "TinyImageNet, resized to 32 px", "seshuad/IMagenet"),
+    _small("tin_crop", "TinyImageNet, cropped to 32 px", "seshuad/IMagenet"),
     _small(
-        "tin_resize",
-        "TinyImageNet, resized to 32 px",
-        "seshuad/IMagenet",
-        1_000,
-        "bca74550c9b2d6f9bbdc599b7c9bc10342bcff981a06ca30d028ccb191e9d467",
+        "dtd10", "Describable Textures, 10 of 47 classes", "pan8915/DeepTexture", 1_200
     ),
-    _small(
-        "tin_crop",
-        "TinyImageNet, cropped to 32 px",
-        "seshuad/IMagenet",
-        1_000,
-        "109d7882c8e40205f03ec2435325dca5e998a96e7d05af92f535236d5e183170",
-    ),
-    _small(
-        "dtd10",
-        "Describable Textures, 10 of 47 classes",
-        "pan8915/DeepTexture",
-        1_200,
-        "c1c59769edd1520376c5fd41d1ec3255df785745d1ac3136d093ba0961a69175",
-    ),
-    _small(
-        "gtsrb",
-        "traffic signs (GTSRB)",
-        "hergerr/traffic-sign-recognition",
-        1_000,
-        "ff8e1b46e2af73d46edc5fcb88e73ae062cdd0e4a164e8dfa62d034506cdf788",
-    ),
-    _small(
-        "chars74k",
-        "street characters (Chars74K)",
-        "zchen36/IdentifyCharacter",
-        1_000,
-        "7d9b776b660659b4ff3fc667906c1520088c7d00aa9baac73403a7b7bb2ebddc",
-    ),
-    _small(
-        "scene15_gray",
-        "15 scenes, gray",
-        "ZS-nus/Scene-Recognition-CNN",
-        1_000,
-        "3554fdcb17a16b4028a0156d61946431c4268df5743415b540ffee204a67e6b7",
-    ),
-    _small(
-        "mnist",
-        "MNIST digits",
-        "rasbt/mnist-pngs",
-        1_000,
-        "089a65c18b92375da0eb146def4cf0216843ece082bed1ebaf6be706d4f35a3a",
-    ),
+    _small("gtsrb", "traffic signs (GTSRB)", "hergerr/traffic-sign-recognition"),
+    _small("chars74k", "street characters (Chars74K)", "zchen36/IdentifyCharacter"),
+    _small("scene15_gray", "15 scenes, gray", "ZS-nus/Scene-Recognition-CNN"),
+    _small("mnist", "MNIST digits", "rasbt/mnist-pngs"),
 )

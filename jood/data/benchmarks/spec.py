@@ -1,11 +1,12 @@
 """The types of every benchmark: what it is, and what of it is here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 
 from jood.core.preprocessing import Preprocessing
 from jood.data.benchmarks.set_spec import SetSpec
 from jood.data.sources import Source
+from jood.methods.preset_values import PresetValues
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,7 +21,7 @@ class Benchmark:
         on them.
       near: names of the OOD sets that are semantically near the ID classes.
       class_names: one per class; () where the ID images carry no class labels.
-      preprocessing: of the network.
+      preprocessing: The network's preprocessing.
       image_size: side of the square images, in pixels.
       protocol: how the numbers are made, in words, for the head of a table.
       paper: names of the OOD sets that the paper averages; () for all of them.
@@ -50,7 +51,7 @@ class BenchmarkSpec:
 
     Attributes:
       name: as `benchmarks.get` takes it.
-      title: what it is, for people.
+      title: A short description, for people.
       id_train: the ID training set.
       id_test: the ID test set.
       ood: the paper's OOD sets, in the order of the table.
@@ -65,7 +66,12 @@ class BenchmarkSpec:
       preprocessing: by name; the first is the benchmark's own.
       image_size: side of the square images of the first preprocessing, in pixels.
       protocol: how the numbers are made, in words, for the head of a table.
-      paper: where the benchmark is defined.
+      paper: The paper that defines the benchmark.
+      open: Opens it, taking this description and the options of `benchmarks.get`;
+        None reads the sets below the data root. `opening.made_by` makes one from a
+        function that returns a `Benchmark`.
+      presets: The values that it fills into presets; None where they are known
+        already; a new benchmark without them gets `preset_values.FALLBACK`.
     """
 
     name: str
@@ -83,6 +89,8 @@ class BenchmarkSpec:
     labelled: bool = True
     num_classes: int = 0
     classes_sha256: str = ""
+    open: Callable[..., Benchmark] | None = None
+    presets: PresetValues | None = None
 
     def __post_init__(self) -> None:
         if self.class_names and len(self.class_names) != self.num_classes:
@@ -92,7 +100,7 @@ class BenchmarkSpec:
             )
         unknown = set(self.near) - {*self.sets}
         if unknown:
-            raise ValueError(f"near sets that {self.name} has not: {sorted(unknown)}.")
+            raise ValueError(f"near sets that {self.name} lacks: {sorted(unknown)}.")
 
     @property
     def sets(self) -> dict[str, SetSpec]:

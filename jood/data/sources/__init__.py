@@ -20,6 +20,7 @@ import zlib
 import numpy as np
 
 from jood._utils import fingerprinting
+from jood._utils.fingerprinting import fingerprint as fingerprint
 from jood.data.sources import decoding
 
 
@@ -118,7 +119,7 @@ class Skipping:
     `training_batches` takes the next readable example instead.
 
     Attributes:
-      source: whose images may raise `jood.data.sources.decoding.ImageError`.
+      source: A source whose images may raise `jood.data.sources.decoding.ImageError`.
     """
 
     source: Source
@@ -150,22 +151,6 @@ class Skipping:
         raise ValueError(
             f"none of the {len(errors)} images can be read; the first is {errors[0]}."
         )
-
-
-def fingerprint(source: Source) -> str:
-    """Returns `source.fingerprint()`.
-
-    Raises:
-      ValueError: there is no such method.
-    """
-    if not hasattr(source, "fingerprint"):
-        raise ValueError(
-            "a feature cache is keyed by the data, but the source, a "
-            f"{type(source).__name__}, has no method fingerprint(). Give it "
-            "one, or name the data: jood.Fingerprinted(batches, "
-            "'which data, order, batch size')."
-        )
-    return source.fingerprint()
 
 
 def materialise(source: Source) -> ArraySource:

@@ -46,8 +46,8 @@ class ImageError(ValueError):
     """An image cannot be read; `jood.data.sources.Skipping` leaves those out.
 
     Attributes:
-      name: of the file.
-      reason: what is wrong with it.
+      name: The name of the file.
+      reason: The reason why it cannot be read.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -72,7 +72,7 @@ def decode(
     Args:
       data: the content of an image file, or the path of one. What it is, is read from
         the content; the suffix does not matter.
-      name: what to call it in errors; by default its path.
+      name: Its name in errors; by default its path.
       preprocessing: resizes and crops it, if given.
 
     Returns:

@@ -9,7 +9,6 @@ The files are listed when the source is made and decoded when an example is read
 
 from collections.abc import Sequence
 import dataclasses
-import hashlib
 import itertools
 import os
 import pathlib
@@ -18,8 +17,11 @@ from typing import Any
 import numpy as np
 
 from jood.core.preprocessing import Preprocessing
+from jood.data.sources import Source
 from jood.data.sources import decoding
 from jood.data.sources import file_lists
+from jood.data.sources import files
+from jood.data.sources import source_kind
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class ImageFolder:
         one size, they can be read but not batched.
       labelled: whether an example has the label of its folder, or of the list; None
         decides by what is there.
-      folders: which folders below the root to read, in the order of their labels; by
+      folders: The folders below the root to read, in the order of their labels; by
         default all, sorted. Not with a list.
       class_names: one per label. Without `folders` and a list: the folders' names in
         the order of their labels; other folders are refused, one may be missing.
@@ -109,15 +111,8 @@ class ImageFolder:
         return example
 
     def fingerprint(self) -> str:
-        """Returns a digest of names, labels, sizes and times of change of the files.
-
-        Their content is not read, which for ImageNet would take as long as an
-        evaluation: a copied set counts as another one, a changed file is noticed.
-        """
-        digest = hashlib.sha256()
-        for path in self.paths:
-            status = os.stat(os.path.join(self.folder, path))
-            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        """Returns a digest of names, labels, sizes and times of change of the files."""
+        digest = file_lists.stamps(self.paths, self.folder)
         if self.labels is not None:
             digest.update(self.labels.tobytes())
         return f"files:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
@@ -180,3 +175,30 @@ def _check_names(
             f"labels must be below the number of class names, {len(names)}, got "
             f"{labels.max()} for {paths[int(labels.argmax())]}."
         )
+
+
+def _open(path: pathlib.Path, how: source_kind.Reading) -> ImageFolder:
+    return ImageFolder(
+        path,
+        preprocessing=how.preprocessing,
+        labelled=how.labelled,
+        folders=how.folders,
+        class_names=how.class_names if how.labelled and how.folders is None else None,
+    )
+
+
+def _inputs(
+    path: pathlib.Path, preprocessing: Preprocessing
+) -> tuple[Source, Sequence[str]]:
+    names = [str(path / name) for name in file_lists.images(path)]
+    return files.named(names, preprocessing)
+
+
+KIND = source_kind.SourceKind(
+    "folder",
+    open=_open,
+    is_there=lambda path: path.is_dir() and any(path.iterdir()),
+    takes=pathlib.Path.is_dir,
+    inputs=_inputs,
+    title="a folder of images",
+)

@@ -6,6 +6,7 @@ from typing import Any
 
 from jood.core.preprocessing import Preprocessing
 from jood.data import sources
+from jood.data.sources import ArraySource
 from jood.data.sources import Source
 
 
@@ -17,7 +18,7 @@ class Fitted:
 
     Attributes:
       source: images of any size.
-      preprocessing: whose `fit_image` brings them to the network's.
+      preprocessing: The preprocessing whose `fit_image` resizes and crops them.
     """
 
     source: Source
@@ -35,3 +36,10 @@ class Fitted:
         fit = self.preprocessing
         how = f"resize {fit.resize}, crop {fit.crop}, {fit.interpolation}"
         return f"{sources.fingerprint(self.source)}, {how}"
+
+
+def fitted(arrays: ArraySource, preprocessing: Preprocessing | None) -> Source:
+    """Returns arrays at the size that a preprocessing makes; themselves if they are."""
+    if preprocessing is None or preprocessing.leaves(*arrays.images.shape[1:3]):
+        return arrays
+    return Fitted(arrays, preprocessing)

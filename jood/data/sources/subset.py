@@ -16,8 +16,8 @@ class Subset:
     """Some examples of a source.
 
     Attributes:
-      source: where they come from.
-      indices: int [N], which.
+      source: The whole source.
+      indices: int [N], their places in it.
     """
 
     source: Source
@@ -43,8 +43,8 @@ def part(source: Source, indices: np.ndarray) -> Source:
     """Returns some examples; of arrays as arrays, which are read a batch at a time.
 
     Args:
-      source: of N examples.
-      indices: int [n], which, in [0, N).
+      source: N examples.
+      indices: int [n], their places, in [0, N).
     """
     if not isinstance(source, sources.ArraySource):
         return Subset(source, indices)

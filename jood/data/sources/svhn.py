@@ -11,6 +11,8 @@ import pathlib
 import numpy as np
 
 from jood.data.sources import ArraySource
+from jood.data.sources import resized
+from jood.data.sources import source_kind
 
 FILES = ("selected_test_32x32.mat", "test_32x32.mat")
 PER_DIGIT = 1000
@@ -52,3 +54,10 @@ def _first_of_each(digits: np.ndarray) -> np.ndarray:
         np.flatnonzero(digits == digit)[:PER_DIGIT] for digit in np.unique(digits)
     ]
     return np.sort(np.concatenate(chosen))
+
+
+KIND = source_kind.SourceKind(
+    "svhn",
+    open=lambda path, how: resized.fitted(read(path), how.preprocessing),
+    is_there=lambda path: file_in(path) is not None,
+)

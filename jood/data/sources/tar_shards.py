@@ -6,15 +6,17 @@ That needs plain tar files: a compressed one can only be read from its start.
 
 from collections.abc import Sequence
 import dataclasses
-import hashlib
+import glob
 import os
 import pathlib
 import tarfile
 from typing import Any, NamedTuple
 
 from jood.core.preprocessing import Preprocessing
+from jood.data.sources import Source
 from jood.data.sources import decoding
 from jood.data.sources import file_lists
+from jood.data.sources import source_kind
 
 # The first bytes of what gzip, bzip2, xz and zstd write.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -37,7 +39,7 @@ class TarShards:
       shards: paths of tar files.
       preprocessing: resizes and crops the images.
       names: 'shard/member' of every image.
-      broken: by path, why a shard ends before its end or is no tar file; the images
+      broken: Reasons, by path, why a shard ends early or is no tar file; the images
         before that place are there.
     """
 
@@ -86,10 +88,7 @@ class TarShards:
 
     def fingerprint(self) -> str:
         """Returns a digest of the members' names and places, and the shards' times."""
-        digest = hashlib.sha256()
-        for shard in self.shards:
-            status = os.stat(shard)
-            digest.update(f"{shard}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest = file_lists.stamps(self.shards)
         for member in self._members:
             digest.update(f"{member.name}\0{member.start}\0{member.size}\n".encode())
         return f"tar:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
@@ -128,3 +127,27 @@ def _is_image(name: str) -> bool:
     last = name.rsplit("/", 1)[-1]
     suffix = os.path.splitext(last)[1].lower()
     return suffix in file_lists.SUFFIXES and not last.startswith(".")
+
+
+def _matching(pattern: str) -> list[str]:
+    if os.path.isfile(pattern):
+        return [pattern]
+    found = sorted(glob.glob(pattern))
+    if not found:
+        raise FileNotFoundError(f"no tar file matches {pattern}.")
+    return found
+
+
+def _inputs(
+    path: pathlib.Path, preprocessing: Preprocessing
+) -> tuple[Source, Sequence[str]]:
+    shards = TarShards(_matching(str(path)), preprocessing)
+    return shards, shards.names
+
+
+KIND = source_kind.SourceKind(
+    "tar",
+    takes=lambda path: path.suffix.lower() == ".tar" and not path.is_dir(),
+    inputs=_inputs,
+    title=".tar files",
+)

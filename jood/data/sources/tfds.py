@@ -7,6 +7,7 @@ are (`jood.data.sources.decoding`), so TFDS's own decoder and its wish for OpenC
 not come in.
 """
 
+from collections.abc import Iterator
 import dataclasses
 import functools
 import hashlib
@@ -18,6 +19,7 @@ import numpy as np
 
 from jood.core.preprocessing import Preprocessing
 from jood.data.sources import decoding
+from jood.data.sources import source_kind
 
 _INDEX_BYTES = 1 << 20  # at the end of a record file: 64 KiB follow on the index
 
@@ -27,8 +29,8 @@ class TfdsSource:
     """One split of a prepared data set.
 
     Attributes:
-      folder: of one version, with dataset_info.json; e.g. .../cifar10/3.0.2.
-      split: as TFDS writes it: 'test', 'train[:10%]', 'train+test'.
+      folder: The folder of one version, with dataset_info.json; e.g. .../cifar10/3.0.2.
+      split: The split, as TFDS writes it: 'test', 'train[:10%]', 'train+test'.
       preprocessing: resizes and crops the images, if given.
       image: name of the image's feature.
       label: name of the class label's feature; None for an OOD set.
@@ -132,9 +134,6 @@ class TfdsSource:
         """Fields only: a worker process opens the files itself."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
     @functools.cached_property
     def _builder(self) -> Any:
         import tensorflow_datasets as tfds  # takes half a second
@@ -151,3 +150,24 @@ class TfdsSource:
 
         decoders = {self.image: tfds.decode.SkipDecoding()}
         return self._builder.as_data_source(self.split, decoders=decoders)
+
+
+def _open(path: pathlib.Path, how: source_kind.Reading) -> TfdsSource:
+    label = "label" if how.labelled else None
+    return TfdsSource(path, how.split, preprocessing=how.preprocessing, label=label)
+
+
+def _versions(root: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
+    """The folders of all finished versions, the newest first."""
+    infos = (root / path).glob("*/dataset_info.json")
+    versions = {_version(info.parent.name): info.parent for info in infos}
+    versions.pop((), None)  # what TFDS has not finished
+    return (versions[number] for number in sorted(versions, reverse=True))
+
+
+def _version(name: str) -> tuple[int, ...]:
+    parts = name.split(".")
+    return tuple(int(part) for part in parts) if all(map(str.isdigit, parts)) else ()
+
+
+KIND = source_kind.SourceKind("tfds", open=_open, candidates=_versions, versioned=True)

@@ -357,5 +357,61 @@ def test_records_refuse_what_makes_no_sense():
     spec = benchmarks.describe("cifar10")
     with pytest.raises(ValueError, match="10 class names, expected 100"):
         dataclasses.replace(spec, num_classes=100)
-    with pytest.raises(ValueError, match=r"near sets that cifar10 has not: \['ninco"):
+    with pytest.raises(ValueError, match=r"near sets that cifar10 lacks: \['ninco"):
         dataclasses.replace(spec, near=("ninco",))
+
+
+def test_a_benchmark_from_outside_is_known_by_name_and_to_the_presets(monkeypatch):
+    for module, table in ((benchmarks, "_SPECS"), (preset_values, "BENCHMARKS")):
+        monkeypatch.setattr(module, table, dict(getattr(module, table)))
+    spec = dataclasses.replace(
+        benchmarks.describe("digits_tiny"),
+        name="mine",
+        open=opening.made_by(
+            lambda **options: benchmarks.get("digits_tiny", **options)
+        ),
+    )
+    benchmarks.register(spec)
+    assert benchmarks.names()[-1] == "mine"
+    assert benchmarks.describe("mine") is spec
+    opened = benchmarks.get("mine", ood=["near"], data_dir="nowhere")
+    assert (opened.name, list(opened.ood)) == ("mine", ["near"])
+    assert not benchmarks.get_id_sets("mine").ood
+    assert "k=0.2" in jood.presets.preset("fs_ta", "mine")
+    assert "scale" in jood.presets.preset("fs_ta_msp", "mine")
+    with pytest.raises(ValueError, match="a benchmark 'mine' already"):
+        benchmarks.register(spec)
+    own = preset_values.PresetValues({"k": "0.4"}, "net", {"other": {"k": "0.5"}})
+    benchmarks.register(dataclasses.replace(spec, name="own", presets=own))
+    assert jood.presets.preset("fs_ta", "own").startswith("ta(k=0.4)")
+    assert jood.presets.preset("fs_ta", "own", "other9").startswith("ta(k=0.5)")
+
+
+def test_a_benchmark_of_files_from_outside_is_opened_below_the_data_root(
+    tmp_path, monkeypatch
+):
+    for module, table in ((benchmarks, "_SPECS"), (preset_values, "BENCHMARKS")):
+        monkeypatch.setattr(module, table, dict(getattr(module, table)))
+    for split in ("train", "test"):
+        layouts.class_folders(tmp_path / "cats" / split, ["lion", "tiger"])
+    layouts.ood_folder(tmp_path, "isun")
+
+    def part(split):
+        places = [set_spec.Place("folder", f"cats/{split}")]
+        return set_spec.SetSpec(f"cats_{split}", "cats", 2, places, "http://x", "mine")
+
+    spec = dataclasses.replace(
+        benchmarks.describe("cifar10"),
+        name="cats",
+        id_train=part("train"),
+        id_test=part("test"),
+        class_names=("lion", "tiger"),
+        num_classes=2,
+        near=(),
+        extra=(),
+    )
+    benchmarks.register(spec)
+    found = benchmarks.get("cats", data_dir=tmp_path)
+    assert (len(found.id_train), list(found.ood)) == (2, ["isun"])
+    assert found.id_test[1]["label"] == 1
+    assert not found.incomplete.keys() & {"id_train", "id_test"}

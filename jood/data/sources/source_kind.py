@@ -1,0 +1,77 @@
+"""What a kind of source is: one way in which images lie on disk, and how to open it.
+
+A kind is one record beside its source and one entry in `jood.data.sources.kinds`;
+`kinds.register` adds one from outside. Benchmarks ask a kind where a set may lie and
+open it; `jood.data.inputs` asks it for images to score.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import pathlib
+from typing import NamedTuple
+
+from jood.core.preprocessing import Preprocessing
+from jood.data.sources import Source
+
+# Where the repositories of the papers keep their OOD sets below the data root.
+PREFIXES = ("", "ood_datasets", "ood_data", "small_OOD_dataset", "ImageNet_OOD_dataset")
+
+
+class Reading(NamedTuple):
+    """How a benchmark reads a set.
+
+    Attributes:
+      preprocessing: Resizes and crops the images; None leaves them.
+      labelled: Whether examples carry their labels.
+      split: The part of the data set, for kinds that have several; else ''.
+      folders: The class folders to read, in the order of their labels; None for all.
+      class_names: The ID training set's, in the order of the labels; None if unknown.
+    """
+
+    preprocessing: Preprocessing | None
+    labelled: bool = False
+    split: str = ""
+    folders: Sequence[str] | None = None
+    class_names: Sequence[str] | None = None
+
+
+def below_prefixes(root: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
+    """Yields where the papers' repositories may keep a set."""
+    return (root / prefix / path for prefix in PREFIXES)
+
+
+def ending_in(suffixes: Iterable[str]) -> Callable[[pathlib.Path], bool]:
+    """Returns whether a path is a file with one of some suffixes, in any case."""
+    known = frozenset(suffixes)
+    return lambda path: path.suffix.lower() in known and path.is_file()
+
+
+class SourceKind(NamedTuple):
+    """One way in which images lie on disk.
+
+    Attributes:
+      name: Its name in `Place.kind`.
+      open: (path, `Reading`) -> the images of a benchmark's set; raises OSError or
+        ValueError, which say what is wrong and where. None for a kind that no
+        benchmark uses.
+      candidates: (data root, `Place.path`) -> paths at which a set may lie, the
+        first that is there wins.
+      is_there: Whether one of these paths holds a set.
+      versioned: Whether each version of the program that prepares a set writes other
+        files, so that a digest that nobody knows is no error.
+      takes: Whether a path, perhaps a pattern, holds images of this kind to score.
+      inputs: (path, preprocessing) -> such images without labels, and a name for
+        each. What cannot be opened at all may be in the source's `broken`, by path,
+        why. None for a kind that is not scored.
+      title: A phrase for what `takes` accepts, for the list in an error.
+    """
+
+    name: str
+    open: Callable[[pathlib.Path, Reading], Source] | None = None
+    candidates: Callable[[pathlib.Path, str], Iterable[pathlib.Path]] = below_prefixes
+    is_there: Callable[[pathlib.Path], bool] = pathlib.Path.exists
+    versioned: bool = False
+    takes: Callable[[pathlib.Path], bool] = lambda path: False
+    inputs: (
+        Callable[[pathlib.Path, Preprocessing], tuple[Source, Sequence[str]]] | None
+    ) = None
+    title: str = ""
