@@ -33,7 +33,7 @@ FILES = {"scores.csv", "summary.json"} | {
 def small_parts(monkeypatch):
     """Parts of two batches; and no pictures, which take most of the time."""
     monkeypatch.setattr(parts, "PART_BATCHES", 2)
-    monkeypatch.setattr(score_job.writing, "save_pictures", lambda *_: None)
+    monkeypatch.setattr(score_job.figures, "save_pictures", lambda *_: None)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def table(folder):
 
 
 def test_the_folder_holds_table_summary_and_pictures(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(score_job.writing, "save_pictures", SAVE_PICTURES)
+    monkeypatch.setattr(score_job.figures, "save_pictures", SAVE_PICTURES)
     run(images, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
@@ -201,7 +201,7 @@ def stop_after(monkeypatch, batches, error):
                 raise error
             yield part
 
-    monkeypatch.setattr(score_job.scoring, "scored", scored)
+    monkeypatch.setattr(score_job.streaming, "scored", scored)
 
 
 def count_scored(monkeypatch):
@@ -214,7 +214,7 @@ def count_scored(monkeypatch):
             seen.extend(range(part.first, part.first + len(part.readable)))
             yield part
 
-    monkeypatch.setattr(score_job.scoring, "scored", scored)
+    monkeypatch.setattr(score_job.streaming, "scored", scored)
     return seen
 
 
@@ -269,7 +269,7 @@ def test_a_job_that_died_while_writing_its_table_scores_nothing_again(
     images, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(score_job.score_table, "join", _full)
+        patch.setattr(score_job.table_lib, "join", _full)
         with pytest.raises(OSError, match="All images are scored and kept in") as error:
             run(images, tmp_path / "out")
     assert "No space left" in str(error.value)
