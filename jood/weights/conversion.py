@@ -75,7 +75,9 @@ def convert(
         layout = layout or weights.find_layout(tensors, probe)
         model = create(weights.num_classes(tensors, probe, layout))
         variables = weights.from_torch_names(tensors, model, layout, where=str(path))
-        source |= {"layout": layout, "sha256": _sha256(path)}
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        source |= {"layout": layout, "sha256": digest}
     return checkpoint.TrainedNetwork(
         model=model,
         variables=variables,
@@ -114,13 +116,6 @@ def export(
     known = weights.layouts(network.model)
     layout = layout or network.source.get("layout") or next(iter(known))
     tensors = weights.to_torch_names(network.model, network.variables, layout)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    safetensors_numpy.save_file(tensors, partial, {"format": "pt"})
-    partial.rename(path)
+    with atomic_files.atomic_file(path) as partial:
+        safetensors_numpy.save_file(tensors, partial, {"format": "pt"})
     return layout
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,6 @@ compared where the content of a file is known (`SetSpec.known`).
 from collections.abc import Sequence
 import dataclasses
 import hashlib
-import os
 import pathlib
 
 import tabulate
@@ -20,7 +19,6 @@ from jood.data.benchmarks.spec import BenchmarkSpec
 
 PRESENT, INCOMPLETE, ABSENT, BROKEN = "present", "INCOMPLETE", "ABSENT", "BROKEN"
 WRONG = "WRONG"
-_CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +143,8 @@ def _checksum(one: SetSpec, found: on_disk.Found) -> tuple[str, str]:
         path = folder / name
         if not path.is_file():
             continue
-        digest = file_digest(path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         notes = {k.sha256: k.note for k in one.known if k.name == name}
         if digest in notes:
             results.append(f"ok; {notes[digest]}" if notes[digest] else "ok")
@@ -157,12 +156,3 @@ def _checksum(one: SetSpec, found: on_disk.Found) -> tuple[str, str]:
                 "it and get it again."
             )
     return ", ".join(results) or "none recorded", ""
-
-
-def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
-    """Returns the hexadecimal digest of a file."""
-    digest = hashlib.new(algorithm)
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

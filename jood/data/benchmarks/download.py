@@ -3,9 +3,8 @@
 Everything else is got by hand; `SetSpec.how` says how.
 """
 
-import contextlib
+import hashlib
 import importlib.util
-import os
 import pathlib
 import shutil
 import tarfile
@@ -14,7 +13,7 @@ import zipfile
 
 import tqdm
 
-from jood.data.benchmarks import check
+from jood._utils import atomic_files
 from jood.data.benchmarks.set_spec import Archive
 
 DOWNLOADS = "downloads"  # below the data root; may be deleted when a set is there
@@ -68,7 +67,8 @@ def fetch(archive: Archive, root: pathlib.Path) -> pathlib.Path:
     if not path.is_file():
         _download(archive, path)
     algorithm, _, expected = archive.digest.partition(":")
-    found = check.file_digest(path, algorithm)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
     if found != expected:
         raise ValueError(
             f"{path} has {algorithm} {found}, expected {expected}: the download was "
@@ -95,29 +95,22 @@ def _unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def _download(archive: Archive, path: pathlib.Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with contextlib.ExitStack() as stack:
-            answer = urllib.request.urlopen(archive.url, timeout=_TIMEOUT)
-            source = stack.enter_context(answer)
-            target = stack.enter_context(partial.open("wb"))
-            bar = stack.enter_context(
-                tqdm.tqdm(
-                    desc=archive.name,
-                    total=archive.size or None,
-                    unit="B",
-                    unit_scale=True,
-                    disable=None,
-                )
-            )
-            while chunk := source.read(_CHUNK):
-                bar.update(target.write(chunk))
-        partial.replace(path)
+        with (
+            atomic_files.atomic_file(path) as partial,
+            urllib.request.urlopen(archive.url, timeout=_TIMEOUT) as source,
+            partial.open("wb") as target,
+            tqdm.tqdm.wrapattr(
+                target,
+                "write",
+                desc=archive.name,
+                total=archive.size or None,
+                disable=None,
+            ) as shown,
+        ):
+            shutil.copyfileobj(source, shown, _CHUNK)
     except OSError as error:
         raise OSError(
             f"cannot download {archive.url}: {error}. Without a network, get it "
             f"elsewhere and put it at {path}."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
