@@ -5,6 +5,9 @@ import pathlib
 import textwrap
 from typing import Any
 
+import pyarrow as pa
+from pyarrow import compute as pc
+
 from jood.data.inputs import Inputs
 from jood.deploy import cards as cards_lib
 from jood.deploy import table as table_lib
@@ -31,7 +34,7 @@ _PICTURES = {
 
 def build(
     folder: pathlib.Path,
-    table: pathlib.Path,
+    rows: pa.Table,
     inputs: Inputs,
     summary: Mapping[str, Any],
     titles: Mapping[str, str],
@@ -39,11 +42,11 @@ def build(
     """Returns the page of a results folder that holds all but the page already.
 
     Args:
-      folder: with the pictures.
-      table: the CSV file of all scores.
-      inputs: the images, of which a few are read again for their thumbnails.
-      summary: what `summary.json` says.
-      titles: of detectors by name, where it is not the name.
+      folder: The folder with the pictures.
+      rows: The table of all scores.
+      inputs: The images, a few of which are read again for their thumbnails.
+      summary: What `summary.json` says.
+      titles: Titles of detectors by name, where they differ from the name.
     """
     detectors = list(summary["called_ood"])
     sections = [
@@ -53,21 +56,22 @@ def build(
         path = folder / f"{stem}.png"
         blocks = [page.Picture.read(path, caption)] if path.exists() else []
         sections.append(page.Section(title, blocks))
+    images = rows[: len(inputs.names)]  # without archives that are broken
     cards: list[page.Block] = []
     for name in detectors:
-        images = summary["promises"][name]["images"]
+        resolved = summary["promises"][name]["images"]
         own = "" if len(detectors) == 1 else name
-        cards += cards_lib.build(name, own, table, inputs, images)
+        cards += cards_lib.build(name, own, images, inputs, resolved)
     if cards:
         alpha = f"{1 - summary['tpr']:.4g}"
-        within = cards_lib.folder(inputs.names)
+        within = cards_lib.folder(images[table_lib.PATH].to_pylist())
         text = (
             "Pictures are shown as the network takes them. The p-value is about the "
             f"share of ID images with a score as low; it is at most {alpha} where an "
             "image is called OOD."
         ) + (f" Names are those in {within[:-1]}." if within else "")
         sections.append(page.Section("Images", [page.Text(text), *cards]))
-    sections.append(page.Section("What could not be read", _failures(table)))
+    sections.append(page.Section("What could not be read", _failures(rows)))
     about = [
         page.Facts("Detector", {key: summary[key] for key in ("spec", "network")}),
         page.Facts("Configuration", summary["configuration"]),
@@ -160,12 +164,13 @@ def _number(value: float) -> page.Cell:
     return page.Cell(f"{value:.4g}", value)
 
 
-def _failures(table: pathlib.Path) -> list[page.Block]:
-    errors = table_lib.read_column(table, table_lib.ERROR)
-    paths = table_lib.read_column(table, table_lib.PATH)
-    failed = [pair for pair in zip(paths, errors, strict=True) if pair[1]]
-    if not failed:
+def _failures(rows: pa.Table) -> list[page.Block]:
+    failed = rows.filter(pc.field(table_lib.ERROR) != "")
+    if not len(failed):
         return []
     more = f"The first {LISTED} of {len(failed):,}." if len(failed) > LISTED else ""
-    rows = [[page.Cell(path), page.Cell(error)] for path, error in failed[:LISTED]]
-    return [page.Grid([page.Column("image"), page.Column("why")], rows, more)]
+    cells = [
+        [page.Cell(row[table_lib.PATH]), page.Cell(row[table_lib.ERROR])]
+        for row in failed[:LISTED].to_pylist()
+    ]
+    return [page.Grid([page.Column("image"), page.Column("why")], cells, more)]

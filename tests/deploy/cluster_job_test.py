@@ -13,6 +13,7 @@ from pyarrow import parquet
 import pytest
 
 import jood
+from jood.deploy import cluster_job
 from jood.deploy import shards
 
 COUNT = 23
@@ -44,9 +45,9 @@ def pixels(paths):
 
 
 def run(job):
-    for shard in job.missing():
-        shards.score(job, shard)
-    return shards.finish(job)
+    for number in job.shards.missing():
+        cluster_job.score(job, number)
+    return cluster_job.finish(job)
 
 
 def table(output):
@@ -54,8 +55,8 @@ def table(output):
 
 
 def test_every_image_of_a_folder_is_scored_once(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    assert [s.stop - s.start for s in job.shards()] == [5, 5, 5, 5, 3]
+    job = cluster_job.plan(photos, tmp_path / "out", scorer(photos), 5)
+    assert job.shards.sizes == (5, 5, 5, 5, 3)
     total = run(job)
     found = table(tmp_path / "out")
     assert sorted(found["path"]) == files(photos)
@@ -67,7 +68,7 @@ def test_every_image_of_a_folder_is_scored_once(photos, tmp_path):
     )
     assert (total["images"], total["unreadable"]) == (COUNT, 0)
     assert total["is_ood"] == sum(found["is_ood"])
-    assert json.loads((tmp_path / "out" / shards.SUMMARY).read_text()) == total
+    assert json.loads((tmp_path / "out" / cluster_job.SUMMARY).read_text()) == total
 
 
 def test_a_list_keeps_its_columns_and_order_over_files_and_row_groups(photos, tmp_path):
@@ -77,8 +78,8 @@ def test_a_list_keeps_its_columns_and_order_over_files_and_row_groups(photos, tm
         part = pa.table({"id": ids[rows], "file": names[rows]})
         parquet.write_table(part, photos / f"{name}.parquet", row_group_size=4)
     try:
-        job = shards.plan(photos, tmp_path / "out", scorer(photos, "file"), 6)
-        assert [(s.start, s.stop) for s in job.shards()] == [
+        job = cluster_job.plan(photos, tmp_path / "out", scorer(photos, "file"), 6)
+        assert [(s.start, s.stop) for s in job.rows] == [
             (0, 6), (6, 9), (0, 6), (6, 12), (12, 14)
         ]  # fmt: skip
         run(job)
@@ -95,7 +96,7 @@ def test_a_list_keeps_its_columns_and_order_over_files_and_row_groups(photos, tm
 def test_images_in_the_list_itself_are_not_copied(photos, tmp_path):
     content = [pathlib.Path(name).read_bytes() for name in files(photos)]
     parquet.write_table(pa.table({"image": content}), tmp_path / "in.parquet")
-    job = shards.plan(
+    job = cluster_job.plan(
         tmp_path / "in.parquet", tmp_path / "o", scorer(photos, "image"), 9
     )
     run(job)
@@ -106,24 +107,23 @@ def test_images_in_the_list_itself_are_not_copied(photos, tmp_path):
 
 
 def test_a_job_goes_on_with_what_is_missing(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    for shard in job.shards()[:2]:
-        shards.score(job, shard)
+    job = cluster_job.plan(photos, tmp_path / "out", scorer(photos), 5)
+    for number in range(2):
+        cluster_job.score(job, number)
     with pytest.raises(ValueError, match=r"part-000002\.parquet is missing"):
-        shards.finish(job)
-    before = [job.part(s).stat().st_mtime_ns for s in job.shards()[:2]]
-    again = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    assert [s.number for s in again.missing()] == [2, 3, 4]
-    counts = shards.score(again, again.shards()[0])  # twice, as after a lost answer
+        cluster_job.finish(job)
+    before = [job.shards.path(n).stat().st_mtime_ns for n in range(2)]
+    again = cluster_job.plan(photos, tmp_path / "out", scorer(photos), 5)
+    assert again.shards.missing() == [2, 3, 4]
+    counts = cluster_job.score(again, 0)  # twice, as after a lost answer
     assert counts["images"] == 5
     run(again)
-    assert [job.part(s).stat().st_mtime_ns for s in job.shards()[:2]] == before
+    assert [job.shards.path(n).stat().st_mtime_ns for n in range(2)] == before
     assert sorted(table(tmp_path / "out")["path"]) == files(photos)
 
 
 def test_a_worker_that_dies_leaves_no_part(photos, tmp_path, monkeypatch):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    shard = job.shards()[0]
+    job = cluster_job.plan(photos, tmp_path / "out", scorer(photos), 5)
 
     def dies(table, path):
         path.write_bytes(b"half")
@@ -132,7 +132,7 @@ def test_a_worker_that_dies_leaves_no_part(photos, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(parquet, "write_table", dies)
         with pytest.raises(KeyboardInterrupt):
-            shards.score(job, shard)
+            cluster_job.score(job, 0)
     assert not list((tmp_path / "out" / shards.PARTS).iterdir())
     left = tmp_path / "out" / shards.PARTS / ".part-000000.parquet.x"
     left.mkdir()  # as a worker leaves it that cannot clean up
@@ -141,25 +141,25 @@ def test_a_worker_that_dies_leaves_no_part(photos, tmp_path, monkeypatch):
 
 
 def test_another_job_is_not_mixed_in(photos, tmp_path):
-    shards.plan(photos, tmp_path / "out", scorer(photos), 5)
+    cluster_job.plan(photos, tmp_path / "out", scorer(photos), 5)
     single().export(tmp_path / "other.zip")
     (tmp_path / "few").mkdir()
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "few" / "a.png")
     other = jood.Scorer(tmp_path / "other.zip", "path")
     for images, by, size, what in (
-        (photos, scorer(photos), 6, "shard_size"),
-        (photos, other, 5, "detector"),
-        (tmp_path / "few", scorer(photos), 5, "images"),
+        (photos, scorer(photos), 6, "the shard size"),
+        (photos, other, 5, "the detector"),
+        (tmp_path / "few", scorer(photos), 5, "the images"),
     ):
-        with pytest.raises(FileExistsError, match=f"other {what}"):
-            shards.plan(images, tmp_path / "out", by, size)
+        with pytest.raises(FileExistsError, match=f"differs from this one in {what}"):
+            cluster_job.plan(images, tmp_path / "out", by, size)
 
 
 def test_unreadable_images_keep_their_rows(photos, tmp_path):
     for name in ("a.png", "b.png"):
         Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / name)
     (tmp_path / "c.png").write_bytes(b"no image")
-    job = shards.plan(tmp_path, tmp_path / "out", scorer(photos), 3)
+    job = cluster_job.plan(tmp_path, tmp_path / "out", scorer(photos), 3)
     assert run(job)["unreadable"] == 1
     found = table(tmp_path / "out")
     assert [bool(error) for error in found["error"]] == [False, False, True]
@@ -169,25 +169,25 @@ def test_unreadable_images_keep_their_rows(photos, tmp_path):
 def test_a_worker_that_sees_no_image_stops_the_job(photos, tmp_path):
     names = [f"/not/mounted/{i}.png" for i in range(3)]
     parquet.write_table(pa.table({"path": names}), tmp_path / "in.parquet")
-    job = shards.plan(tmp_path / "in.parquet", tmp_path / "out", scorer(photos), 3)
+    job = cluster_job.plan(tmp_path / "in.parquet", tmp_path / "out", scorer(photos), 3)
     with pytest.raises(ValueError, match="Does every worker see their folder"):
         run(job)
 
 
 def test_a_part_with_too_few_rows_is_noticed(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
+    job = cluster_job.plan(photos, tmp_path / "out", scorer(photos), 5)
     run(job)
-    path = job.part(job.shards()[1])
+    path = job.shards.path(1)
     parquet.write_table(parquet.read_table(path)[:3], path)
     with pytest.raises(ValueError, match="has 3 rows instead of 5"):
-        shards.finish(job)
+        cluster_job.finish(job)
 
 
 def test_csv_of_all_parts(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
+    job = cluster_job.plan(photos, tmp_path / "out", scorer(photos), 5)
     run(job)
-    shards.finish(job, as_csv=True)
-    with (tmp_path / "out" / shards.CSV).open() as file:
+    cluster_job.finish(job, as_csv=True)
+    with (tmp_path / "out" / cluster_job.CSV).open() as file:
         rows = list(csv.DictReader(file))
     found = table(tmp_path / "out")
     assert [row["path"] for row in rows] == found["path"]
@@ -195,23 +195,25 @@ def test_csv_of_all_parts(photos, tmp_path):
 
 
 def test_a_plan_pickles(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
+    job = cluster_job.plan(photos, tmp_path / "out", scorer(photos), 5)
     assert pickle.loads(pickle.dumps(job)) == job
 
 
 def test_what_cannot_be_scored_is_said(photos, tmp_path):
     by = scorer(photos)
     with pytest.raises(FileNotFoundError, match="there is no"):
-        shards.plan(tmp_path / "nowhere", tmp_path / "out", by, 5)
+        cluster_job.plan(tmp_path / "nowhere", tmp_path / "out", by, 5)
     with pytest.raises(FileNotFoundError, match="no detector"):
-        shards.plan(photos, tmp_path / "out", scorer(photos, detector="none"), 5)
+        cluster_job.plan(photos, tmp_path / "out", scorer(photos, detector="none"), 5)
     (tmp_path / "text.txt").write_text("no Parquet")
     with pytest.raises(ValueError, match="is no Parquet file"):
-        shards.plan(tmp_path / "text.txt", tmp_path / "out2", by, 5)
+        cluster_job.plan(tmp_path / "text.txt", tmp_path / "out2", by, 5)
     parquet.write_table(
         pa.table({"path": pa.array([], "string")}), tmp_path / "e.parquet"
     )
     with pytest.raises(ValueError, match="lists no image"):
-        shards.plan(tmp_path / "e.parquet", tmp_path / "out3", by, 5)
+        cluster_job.plan(tmp_path / "e.parquet", tmp_path / "out3", by, 5)
     with pytest.raises(ValueError, match="no column 'img', only \\['path'\\]"):
-        shards.plan(tmp_path / "e.parquet", tmp_path / "o4", scorer(photos, "img"), 5)
+        cluster_job.plan(
+            tmp_path / "e.parquet", tmp_path / "o4", scorer(photos, "img"), 5
+        )
