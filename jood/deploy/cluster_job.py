@@ -9,6 +9,7 @@ who scores what when, and nothing else. Beside the shards the output's folder ge
     scores.csv       all shards in one file, if wished
 """
 
+import collections
 import dataclasses
 import json
 import os
@@ -176,11 +177,10 @@ def finish(job: ClusterJob, as_csv: bool = False) -> dict[str, Any]:
     """
     output, shards = pathlib.Path(job.output), job.shards
     shards.check()
-    total: dict[str, Any] = {}
+    total: collections.Counter[str] = collections.Counter()
     for number in range(len(job.rows)):
         counts = _counts(shards.path(number))
-        for name in counts.keys() - {"process"}:
-            total[name] = total.get(name, 0) + counts[name]
+        total.update({n: count for n, count in counts.items() if n != "process"})
     if as_csv:
         schema = parquet.read_schema(shards.path(0)).remove_metadata()
         with (
@@ -191,7 +191,7 @@ def finish(job: ClusterJob, as_csv: bool = False) -> dict[str, Any]:
                 writer.write_table(table.cast(schema))
     with atomic_files.atomic_file(output / SUMMARY) as partial:
         partial.write_text(json.dumps(total, indent=2) + "\n")
-    return total
+    return dict(total)
 
 
 def _parquet_files(root: pathlib.Path) -> list[pathlib.Path]:

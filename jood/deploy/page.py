@@ -49,35 +49,36 @@ def build(
       titles: Titles of detectors by name, where they differ from the name.
     """
     detectors = list(summary["called_ood"])
-    sections = [
-        page.Section("Detectors", [_overview(summary, titles)] if detectors else [])
-    ]
-    for stem, (title, caption) in _PICTURES.items():
-        path = folder / f"{stem}.png"
-        blocks = [page.Picture.read(path, caption)] if path.exists() else []
-        sections.append(page.Section(title, blocks))
     images = rows[: len(inputs.names)]  # without archives that are broken
     cards: list[page.Block] = []
     for name in detectors:
+        title = "" if len(detectors) == 1 else name
         resolved = summary["promises"][name]["images"]
-        own = "" if len(detectors) == 1 else name
-        cards += cards_lib.build(name, own, images, inputs, resolved)
+        cards += cards_lib.build(name, title, images, inputs, resolved)
     if cards:
-        alpha = f"{1 - summary['tpr']:.4g}"
         within = cards_lib.folder(images[table_lib.PATH].to_pylist())
         text = (
             "Pictures are shown as the network takes them. The p-value is about the "
-            f"share of ID images with a score as low; it is at most {alpha} where an "
-            "image is called OOD."
+            "share of ID images with a score as low; it is at most "
+            f"{1 - summary['tpr']:.4g} where an image is called OOD."
         ) + (f" Names are those in {within[:-1]}." if within else "")
-        sections.append(page.Section("Images", [page.Text(text), *cards]))
-    sections.append(page.Section("What could not be read", _failures(rows)))
+        cards.insert(0, page.Text(text))
     about = [
         page.Facts("Detector", {key: summary[key] for key in ("spec", "network")}),
         page.Facts("Configuration", summary["configuration"]),
         page.Facts("Versions", summary["versions"]),
     ]
-    sections.append(page.Section("How it was run", about))
+    sections = [
+        page.Section("Detectors", [_overview(summary, titles)] if detectors else []),
+        *(
+            page.Section(title, [page.Picture.read(folder / f"{stem}.png", caption)])
+            for stem, (title, caption) in _PICTURES.items()
+            if (folder / f"{stem}.png").exists()
+        ),
+        page.Section("Images", cards),
+        page.Section("What could not be read", _failures(rows)),
+        page.Section("How it was run", about),
+    ]
     return page.render("Scores of images", "\n".join(_lead(summary)), sections)
 
 
@@ -86,16 +87,14 @@ def _lead(summary: Mapping[str, Any]) -> list[str]:
     scored = summary["images"] - summary["failed"]
     counted = f"{_images(scored)} {'is' if scored == 1 else 'are'} scored"
     failed = f" {summary['failed']:,} could not be read." if summary["failed"] else ""
-    answers = {
-        name: _answer(share, scored, summary["promises"][name]["upper"])
+    answers = [
+        (name, _answer(share, scored, summary["promises"][name]["upper"]))
         for name, share in summary["called_ood"].items()
-    }
+    ]
     if len(answers) == 1:
-        (answer,) = answers.values()
-        lines = [f"{counted}: {answer}.{failed}"]
+        lines = [f"{counted}: {answers[0][1]}.{failed}"]
     else:
-        lines = [f"{counted}.{failed}"]
-        lines += [f"{name}: {answer}." for name, answer in answers.items()]
+        lines = [f"{counted}.{failed}", *(f"{n}: {answer}." for n, answer in answers)]
     images = next(iter(summary["promises"].values()))["images"]
     return [
         *lines,
@@ -138,13 +137,15 @@ def _overview(summary: Mapping[str, Any], titles: Mapping[str, str]) -> page.Gri
     for name, share in summary["called_ood"].items():
         windows = summary["drift"][name]
         drifted = sum(window["drifted"] for window in windows)
-        upper = 100 * summary["promises"][name]["upper"]
+        numbers = (
+            summary["thresholds"][name],
+            100 * share,
+            100 * summary["promises"][name]["upper"],
+        )
         rows.append(
             [
                 page.Cell(titles.get(name, name)),
-                _number(summary["thresholds"][name]),
-                _number(100 * share),
-                _number(upper),
+                *(page.Cell(f"{number:.4g}", number) for number in numbers),
                 page.Cell(f"{drifted} of {len(windows):,}", drifted),
             ]
         )
@@ -158,10 +159,6 @@ def _overview(summary: Mapping[str, Any], titles: Mapping[str, str]) -> page.Gri
         "clearly larger share called OOD means that there are OOD images; of a few "
         f"images it can be larger by chance.{few}",
     )
-
-
-def _number(value: float) -> page.Cell:
-    return page.Cell(f"{value:.4g}", value)
 
 
 def _failures(rows: pa.Table) -> list[page.Block]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute as pc
 from pyarrow import parquet
-import tqdm
 
 from jood._utils import arguments
 from jood._utils import atomic_files
@@ -80,9 +80,9 @@ class ScoreResults:
 
     images: int
     failed: Sequence[tuple[str, str]]
-    scores: Mapping[str, np.ndarray]
-    called_ood: Mapping[str, float]
-    drift: Mapping[str, list[drift.Drift]]
+    scores: dict[str, np.ndarray]
+    called_ood: dict[str, float]
+    drift: dict[str, list[drift.Drift]]
 
 
 def run(
@@ -112,7 +112,11 @@ def run(
     calibration.thresholds()
     atomic_files.check_new(config.folder)
     target = pathlib.Path(config.folder).resolve()
-    job = _shards(target, inputs, config.batch_size)
+    cut = shards.cut(len(inputs.names), SHARD_BATCHES * config.batch_size)
+    sizes = [stop - start for start, stop in cut]
+    if inputs.broken:  # archives that cannot be opened at all are a shard of their own
+        sizes.append(len(inputs.broken))
+    job = shards.Shards(f"{target}.partial", tuple(sizes))
     job.claim(
         {
             "images": inputs.fingerprint,
@@ -134,15 +138,6 @@ def run(
     return results
 
 
-def _shards(target: pathlib.Path, inputs: Inputs, batch_size: int) -> shards.Shards:
-    """The shards of the images, and one more for what could not be opened at all."""
-    ranges = shards.cut(len(inputs.names), SHARD_BATCHES * batch_size)
-    sizes = [stop - start for start, stop in ranges]
-    if inputs.broken:
-        sizes.append(len(inputs.broken))
-    return shards.Shards(f"{target}.partial", tuple(sizes))
-
-
 def _score(
     detector: Detector,
     inputs: Inputs,
@@ -151,7 +146,7 @@ def _score(
     calibration: Calibration,
 ) -> None:
     """Writes all shards from the first that is missing, in one stream of images."""
-    missing, total = job.missing(), len(inputs.names)
+    missing = job.missing()
     if not missing:
         return
     number = missing[0]
@@ -162,28 +157,25 @@ def _score(
         config.batch_size,
         start=done,
         workers=config.workers,
+        what=f"score from image {done:,}" if done else "score",
+        disable=None,
     )
     rows: list[pa.Table] = []
     try:
-        with tqdm.tqdm(
-            desc="score", unit="image", total=total, initial=done, disable=None
-        ) as progress:
-            for scored in batches:
-                stop = scored.first + len(scored.readable)
-                names = inputs.names[scored.first : stop]
-                rows.append(
-                    table.of_batch(scored, names, calibration, detector.class_names)
-                )
-                progress.update(len(names))
-                if stop == done + job.sizes[number]:
-                    job.write(number, pa.concat_tables(rows))
-                    done, number, rows = stop, number + 1, []
+        for scored in batches:
+            stop = scored.first + len(scored.readable)
+            names = inputs.names[scored.first : stop]
+            classes = detector.class_names
+            rows.append(table.of_batch(scored, names, calibration, classes))
+            if stop == done + job.sizes[number]:
+                job.write(number, pa.concat_tables(rows))
+                done, number, rows = stop, number + 1, []
     except KeyboardInterrupt:
         if not done:
             raise KeyboardInterrupt("interrupted; nothing is written.") from None
         raise KeyboardInterrupt(
-            f"interrupted: {done:,} of {total:,} images are scored and kept in "
-            f"{job.folder}; the same command resumes there."
+            f"interrupted: {done:,} of {len(inputs.names):,} images are scored and "
+            f"kept in {job.folder}; the same command resumes there."
         ) from None
 
 
@@ -228,7 +220,7 @@ def _finish(
                 "tpr": calibration.tpr,
                 "thresholds": calibration.thresholds(),
                 "promises": {k: v._asdict() for k, v in calibration.promises().items()},
-                "called_ood": dict(results.called_ood),
+                "called_ood": results.called_ood,
                 "drift": {
                     name: [window._asdict() for window in windows]
                     for name, windows in results.drift.items()
@@ -255,35 +247,18 @@ def _results(
     job: shards.Shards, config: ScoreConfig, calibration: Calibration
 ) -> ScoreResults:
     """What the shards say, for all images together."""
-    errors = job.column(table.ERROR).to_pylist()
-    scores = {
-        name: job.column(table.column(name, "score")).drop_null().to_numpy()
-        for name in calibration.scores
-    }
-    scores = {name: values for name, values in scores.items() if values.size}
-    thresholds = calibration.thresholds()
-    return ScoreResults(
-        images=len(errors),
-        failed=[
-            (path, error)
-            for path, error in zip(
-                job.column(table.PATH).to_pylist(), errors, strict=True
-            )
-            if error
-        ],
-        scores=scores,
-        called_ood={
-            name: float((values < thresholds[name]).mean())
-            for name, values in scores.items()
-        },
-        drift={
-            name: drift.timeline(
-                values,
-                calibration.scores[name],
-                thresholds[name],
-                config.window,
-                config.alpha,
-            )
-            for name, values in scores.items()
-        },
+    texts = pa.concat_tables(job.tables([table.PATH, table.ERROR]))
+    failed = texts.filter(pc.field(table.ERROR) != "").to_pylist()
+    results = ScoreResults(
+        len(texts), [(row[table.PATH], row[table.ERROR]) for row in failed], {}, {}, {}
     )
+    for name, threshold in calibration.thresholds().items():
+        scores = job.column(table.column(name, "score")).drop_null().to_numpy()
+        if scores.size:
+            inside = calibration.scores[name]
+            results.scores[name] = scores
+            results.called_ood[name] = float((scores < threshold).mean())
+            results.drift[name] = drift.timeline(
+                scores, inside, threshold, config.window, config.alpha
+            )
+    return results
