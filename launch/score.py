@@ -5,8 +5,8 @@ r"""Scores images with a saved detector: which of them has it not been trained f
 
 --images is a folder, a .txt list of files (one a line), a .npz archive (images, uint8
 [N, H, W, C]) or tar files ('shards/*.tar'). The output folder gets scores.csv with a
-row per image, summary.json, a histogram and a timeline. An interrupted job goes on
-where it stopped when the same command is given again.
+row per image, summary.json, a histogram and a timeline. The same command, given again,
+resumes an interrupted job.
 
 Exit code: 0 all images are scored; 2 some could not be read (they are listed); 1
 nothing was written, the message says why.
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
     """Opens the detector and the images, scores and writes."""
     del argv
     atomic_files.check_new(_OUTPUT.value)
-    config = score_job.Config(
+    config = score_job.ScoreConfig(
         _OUTPUT.value,
         batch_size=_BATCH_SIZE.value,
         workers=_WORKERS.value,
@@ -98,7 +98,7 @@ def main(argv: list[str]) -> None:
         sys.exit(2)
 
 
-def _print(results: score_job.Results, detector: Detector) -> None:
+def _print(results: score_job.ScoreResults, detector: Detector) -> None:
     promises = requirements.check_calibrated(detector).promises()
     for name, share in results.called_ood.items():
         promise = promises[name]

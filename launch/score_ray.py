@@ -7,7 +7,7 @@ r"""Scores images with a saved detector on all machines of a Ray cluster.
         --output=/shared/scores --address=auto --workers=64 --gpus_per_worker=1
 
 Each worker scores a shard of the list at a time and writes it whole. A worker that
-dies is started again, and the same command goes on with a job that was stopped.
+dies is started again, and the same command resumes a job that was stopped.
 docs/deployment.md tells how this runs on a cluster and what it costs.
 """
 
@@ -20,7 +20,7 @@ import tqdm
 
 import jood
 from jood import cli
-from jood.deploy import shards as shards_lib
+from jood.deploy import cluster_job
 
 _DETECTOR = flags.DEFINE_string(
     "detector",
@@ -81,16 +81,16 @@ def main(argv: list[str]) -> None:
             f"write {_OUTPUT.value}",
         )
         return
-    job = shards_lib.plan(_IMAGES.value, _OUTPUT.value, scorer, _SHARD_SIZE.value)
-    missing = job.missing()
-    print(f"{len(job.shards())} shards, {len(missing)} of them to be scored")
+    job = cluster_job.plan(_IMAGES.value, _OUTPUT.value, scorer, _SHARD_SIZE.value)
+    missing = job.shards.missing()
+    print(f"{len(job.rows)} shards, {len(missing)} of them to be scored")
 
     class Worker:
         """What each process of Ray's pool runs."""
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
             try:
-                return shards_lib.score(job, shards_lib.Shard(**row))
+                return cluster_job.score(job, row["shard"])
             except (ValueError, OSError) as error:  # to be told without Ray's traces
                 return {"error": str(error)}
 
@@ -101,7 +101,7 @@ def main(argv: list[str]) -> None:
     began, images = time.perf_counter(), 0
     try:
         if missing:
-            rows = [shard._asdict() for shard in missing]
+            rows = [{"shard": number} for number in missing]
             # A block a shard, so that Ray hands them out one by one.
             shards = ray.data.from_items(rows, override_num_blocks=len(rows))
             done = shards.map(
@@ -117,7 +117,7 @@ def main(argv: list[str]) -> None:
     finally:
         ray.shutdown()
     seconds = time.perf_counter() - began
-    total = shards_lib.finish(job, as_csv=_CSV.value)
+    total = cluster_job.finish(job, as_csv=_CSV.value)
     print(", ".join(f"{name} {total[name]}" for name in total if name != "seconds"))
     if images:
         rate = images / seconds

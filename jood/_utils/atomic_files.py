@@ -42,11 +42,14 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary path that becomes the file `path` when the block succeeds.
 
     A file that is there already is replaced; `check_new` refuses it beforehand. The
-    folder must exist.
+    folder is made if it is missing.
     """
     path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}."
     with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
-        partial = pathlib.Path(folder) / path.name
+        partial = pathlib.Path(folder, path.name)
         yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # else a power failure leaves an empty file
         partial.replace(path)

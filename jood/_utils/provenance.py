@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
     """
     return {
         "jood": version.VERSION,
-        "git": _commit(pathlib.Path(__file__).parent.parent),
+        "git": _commit(pathlib.Path(__file__).parents[2]),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         **{name: importlib.metadata.version(name) for name in PACKAGES},

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 import math
 import os
-import pathlib
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import compute as pc
 
 from jood.data.inputs import Inputs
 from jood.deploy import table as table_lib
@@ -13,81 +14,76 @@ from jood.report.html import page
 from jood.report.html import thumbnails
 
 SHOWN = 12  # images of a kind
-ALL = 3 * SHOWN  # up to so many are all shown
+ALL = 3 * SHOWN  # up to this number all are shown
 
 
 def build(
-    name: str, title: str, table: pathlib.Path, inputs: Inputs, images: int
+    name: str, title: str, rows: pa.Table, inputs: Inputs, images: int
 ) -> list[page.Block]:
     """Returns the cards of a detector.
 
     Args:
-      name: of the detector in the table.
-      title: begins the headings, or ''.
-      table: the CSV file of all scores.
-      inputs: the images, of which a few are read again for their thumbnails.
-      images: how many the detector was calibrated on, which p-values resolve.
+      name: The detector's name in the table.
+      title: What the headings begin with, or ''.
+      rows: The table of all scores.
+      inputs: The images, a few of which are read again for their thumbnails.
+      images: The number of calibration images, which p-values resolve.
     """
-
-    def column(what: str) -> list[str]:
-        return table_lib.read_column(table, table_lib.column(name, what))
-
-    scores = np.array([text or "nan" for text in column("score")], np.float32)
-    called, p_values = column("is_ood"), column("p_value")
-    classes = table_lib.read_column(table, table_lib.CLASS)
-    places = np.argsort(scores, kind="stable")  # NaN, of unreadable ones, comes last
-    places = places[: np.isfinite(scores).sum()]
-    if not len(places):
+    scores, called, p_values = (
+        rows[table_lib.column(name, what)] for what in ("score", "is_ood", "p_value")
+    )
+    lowest = np.argsort(scores.to_numpy(), kind="stable")  # unreadable ones come last
+    lowest = lowest[: len(scores) - scores.null_count]
+    if not len(lowest):
         return []
-    within = folder(inputs.names)
-    digits = _decimals(float(np.ptp(scores[places])))
+    within = folder(rows[table_lib.PATH].to_pylist())
+    digits = _decimals(float(np.ptp(scores.drop_null().to_numpy())))
 
     def card(place: int) -> page.Card:
-        side = "OOD" if called[place] == "true" else "ID"
+        side = "OOD" if called[place].as_py() else "ID"
         lines = [
-            f"score {scores[place]:.{digits}f}, {side}",
-            f"p-value {float(p_values[place]):.{len(str(images)) + 1}f}",
-            f"class: {classes[place]}",
-            inputs.names[place].removeprefix(within),
+            f"score {scores[place].as_py():.{digits}f}, {side}",
+            f"p-value {p_values[place].as_py():.{len(str(images)) + 1}f}",
+            f"class: {rows[table_lib.CLASS][place]}",
+            rows[table_lib.PATH][place].as_py().removeprefix(within),
         ]
         picture = thumbnails.of_image(np.asarray(inputs.source[place]["image"]))
         return page.Card([(picture, "")], lines)
 
-    below = sum(called[place] == "true" for place in places)
+    below = pc.sum(called).as_py()
     return [
-        page.Cards(_heading(title, what), [card(int(place)) for place in some])
-        for what, some in _choose(places, below).items()
+        page.Cards(
+            f"{title}: {what}" if title else what[0].upper() + what[1:],
+            [card(int(place)) for place in some],
+        )
+        for what, some in _choose(lowest, below).items()
     ]
 
 
-def folder(names: Sequence[str]) -> str:
-    """Returns the folder, with a '/', that all images lie in; cards leave it out."""
+def folder(paths: Sequence[str]) -> str:
+    """Returns the folder, with a '/', that all images lie in; cards omit it."""
     # As texts: `commonpath` refuses absolute beside relative names, which lists mix.
-    common = os.path.commonprefix(names)  # noqa: RUF071
+    common = os.path.commonprefix(paths)  # noqa: RUF071
     return common[: common.rfind("/") + 1]
 
 
-def _choose(places: np.ndarray, below: int) -> dict[str, np.ndarray]:
+def _choose(lowest: np.ndarray, below: int) -> dict[str, np.ndarray]:
     """Places of the images to show, by heading.
 
     Args:
-      places: of all images that were scored, from the lowest score.
-      below: how many of them are below the threshold.
+      lowest: The places of all scored images, from the lowest score.
+      below: How many of them are below the threshold.
     """
-    if len(places) <= ALL:
-        return {"all images, lowest score first": places}
+    if len(lowest) <= ALL:
+        return {"all images, lowest score first": lowest}
     half = SHOWN // 2
     return {
-        "lowest scores": places[:SHOWN],
-        "nearest to the threshold, below and above it": places[
+        "lowest scores": lowest[:SHOWN],
+        "nearest to the threshold, below and above it": lowest[
             max(below - half, 0) : below + half
         ],
-        "highest scores": places[::-1][:SHOWN],
+        "highest scores": lowest[::-1][:SHOWN],
     }
-
-
-def _heading(title: str, what: str) -> str:
-    return f"{title}: {what}" if title else what[0].upper() + what[1:]
 
 
 def _decimals(spread: float) -> int:

@@ -57,25 +57,25 @@ def compare(
       scores: floating [n], of traffic.
       calibration: floating [N], of held-out ID images (`Calibration.scores`).
       threshold: γ (`Calibration.thresholds`).
-      alpha: probability of calling it drift if there is none, in (0, 1).
+      alpha: Probability of calling it drift if there is none, in (0, 1).
 
     Returns:
       A `Drift` with W = 1.
 
     Raises:
-      ValueError: no score, one that is NaN, or alpha is out of range.
+      ValueError: There is no score, one is NaN, or alpha is out of range.
     """
     arguments.check_fraction("alpha", alpha)
     scores, calibration = _checked(scores, "traffic"), _checked(calibration, "ID")
     exact = scores.size * calibration.size <= _EXACT
     found = stats.ks_2samp(scores, calibration, method="exact" if exact else "asymp")
-    low, median, high = np.quantile(scores, [0.05, 0.5, 0.95])
+    low, median, high = np.quantile(scores, [0.05, 0.5, 0.95]).tolist()
     return Drift(
         first=0,
         images=scores.size,
-        low=float(low),
-        median=float(median),
-        high=float(high),
+        low=low,
+        median=median,
+        high=high,
         below=float(np.mean(scores < threshold)),
         distance=float(found.statistic),
         p_value=float(found.pvalue),
@@ -109,15 +109,12 @@ def timeline(
     arguments.check_count("window", window)
     arguments.check_fraction("alpha", alpha)
     scores = _checked(scores, "traffic")
-    count = max(scores.size // window, 1)
-    ends = [window * (index + 1) for index in range(count - 1)] + [scores.size]
-    firsts = [0, *ends[:-1]]
-    return [
-        compare(scores[first:end], calibration, threshold, alpha / count)._replace(
-            first=first
-        )
-        for first, end in zip(firsts, ends, strict=True)
+    firsts = window * np.arange(max(scores.size // window, 1))
+    found = [
+        compare(part, calibration, threshold, alpha / len(firsts))
+        for part in np.split(scores, firsts[1:])
     ]
+    return [one._replace(first=int(f)) for one, f in zip(found, firsts, strict=True)]
 
 
 def _checked(scores: np.ndarray, whose: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.data.device_batches import sharded
 from jood.data.id_splits import IdSplits
+from jood.data.sources import Source
 from jood.deploy import plots
 from jood.detector import SINGLE
 from jood.detector import Detector
@@ -25,17 +26,17 @@ from jood.report import figures
 SUMMARY = "fit.json"
 
 
-class Made(NamedTuple):
+class FitResult(NamedTuple):
     """A fitted and calibrated detector, and what is known of it.
 
     Attributes:
-      detector: ready to be saved.
-      images: how many images of each set ('fit', 'calibrate', 'check') were used.
-      accuracy: the fraction of calibration images that the network classifies rightly;
-        None without labels.
-      alarms: the fraction of the images to check that are called OOD, by detector
+      detector: The detector, ready to be saved.
+      images: How many images of each set ('fit', 'calibrate', 'check') were used.
+      accuracy: The fraction of calibration images that the network classifies
+        correctly; None without labels.
+      alarms: The fraction of the images to check that are called OOD, by detector
         name; empty without such images.
-      skipped: images that could not be read, and why, by set.
+      skipped: Images that could not be read, and why, by set.
     """
 
     detector: Detector
@@ -84,91 +85,88 @@ def make(
     *,
     batch_size: int = 128,
     workers: int = 0,
-) -> Made:
+) -> FitResult:
     """Fits a detector, calibrates it on other images and checks its promise.
 
     Args:
-      detector: unfitted, with the preprocessing of `splits`.
-      splits: the images.
-      tpr: fraction of ID images to keep, in (0, 1).
-      batch_size: images per step, over all devices.
-      workers: processes that read and decode images; 0 reads with threads.
+      detector: An unfitted detector with the preprocessing of `splits`.
+      splits: The images.
+      tpr: The fraction of ID images to keep, in (0, 1).
+      batch_size: Images per step, over all devices.
+      workers: Processes that read and decode images; 0 reads with threads.
 
     Raises:
-      ValueError: too few calibration images for `tpr`, or as `Detector.fit`.
+      ValueError: Too few calibration images for `tpr`, or as `Detector.fit`.
     """
     _check_enough(splits, tpr)
-    skipped: dict[str, list[str]] = {}
     images = {"fit": 0, "calibrate": 0, "check": 0}
+    skipped: dict[str, list[str]] = {}
     if detector.component.passes:
         batches = sharded(splits.fit, batch_size, what="fit", workers=workers)
         detector = detector.fit(batches)
         skipped["fit"] = list(batches.batches.skipped.values())
         images["fit"] = len(splits.fit) - len(skipped["fit"])
-    seen = streaming.collect(
-        detector, splits.calibration, batch_size, workers=workers, what="calibrate"
-    )
-    skipped["calibrate"] = seen.skipped
+
+    def score(source: Source, what: str) -> streaming.Summary:
+        whole = streaming.collect(
+            detector, source, batch_size, workers=workers, what=what
+        )
+        skipped[what] = whole.skipped
+        images[what] = len(next(iter(whole.scores.values())))
+        return whole
+
+    held_out = score(splits.calibration, "calibrate")
     calibration = Calibration(
-        tpr, {name: np.sort(scores) for name, scores in seen.scores.items()}
+        tpr, {name: np.sort(scores) for name, scores in held_out.scores.items()}
     )
     thresholds = calibration.thresholds()
-    images["calibrate"] = len(next(iter(seen.scores.values())))
-    alarms = {}
-    if splits.check is not None:
-        other = streaming.collect(
-            detector, splits.check, batch_size, workers=workers, what="check"
-        )
-        skipped["check"] = other.skipped
-        images["check"] = len(next(iter(other.scores.values())))
-        alarms = {
-            name: float(np.mean(scores < thresholds[name]))
-            for name, scores in other.scores.items()
-        }
+    other = {} if splits.check is None else score(splits.check, "check").scores
     size = splits.preprocessing.fixed_size
     assert size is not None
     shape = (*size, len(splits.preprocessing.mean))
-    detector = dataclasses.replace(detector, calibration=calibration, image_shape=shape)
-    found = {what: texts for what, texts in skipped.items() if texts}
-    return Made(detector, images, seen.accuracy, alarms, found)
+    return FitResult(
+        dataclasses.replace(detector, calibration=calibration, image_shape=shape),
+        images,
+        held_out.accuracy,
+        {name: float(np.mean(s < thresholds[name])) for name, s in other.items()},
+        {what: texts for what, texts in skipped.items() if texts},
+    )
 
 
 def write(
-    folder: str | os.PathLike[str], made: Made, configuration: Mapping[str, Any]
+    folder: str | os.PathLike[str], result: FitResult, configuration: Mapping[str, Any]
 ) -> None:
     """Writes a detector's folder, with what it was made from and a picture.
 
     Args:
-      folder: a new folder, as `Detector.load` reads it; `fit.json` and the histogram
+      folder: A new folder, as `Detector.load` reads it; `fit.json` and the histogram
         of the calibration scores, PNG and PDF, lie beside the detector's own files.
-      made: the detector.
-      configuration: how it was made, JSON values.
+      result: The detector.
+      configuration: How it was made, JSON values.
 
     Raises:
-      FileExistsError: the folder exists already.
+      FileExistsError: The folder exists already.
     """
-    calibration = made.detector.calibration
+    detector, calibration = result.detector, result.detector.calibration
     assert calibration is not None
     summary = {
         "configuration": dict(configuration),
-        "images": made.images,
-        "accuracy": made.accuracy,
+        "images": result.images,
+        "accuracy": result.accuracy,
         "tpr": calibration.tpr,
         "promises": {k: v._asdict() for k, v in calibration.promises().items()},
-        "called_ood_of_check": made.alarms,
-        "skipped": made.skipped,
+        "called_ood_of_check": result.alarms,
+        "skipped": result.skipped,
         "versions": provenance.versions(),
     }
-    titles = {SINGLE: made.detector.component.spec}
-    drawn = plots.histograms(calibration, titles=titles)
-    pictures = {"calibration": drawn}
+    drawn = plots.histograms(calibration, titles={SINGLE: detector.component.spec})
     with atomic_files.atomic_folder(folder) as partial:
-        made.detector.save(partial / "saved")
+        detector.save(partial / "saved")
         for file in (partial / "saved").iterdir():
             file.rename(partial / file.name)
         (partial / "saved").rmdir()
         (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
-        figures.save_pictures(partial, pictures)
+        figures.save_pictures(partial, {"calibration": drawn})
 
 
 def _check_enough(splits: IdSplits, tpr: float) -> None:

@@ -5,6 +5,9 @@ import pathlib
 import textwrap
 from typing import Any
 
+import pyarrow as pa
+from pyarrow import compute as pc
+
 from jood.data.inputs import Inputs
 from jood.deploy import cards as cards_lib
 from jood.deploy import table as table_lib
@@ -31,7 +34,7 @@ _PICTURES = {
 
 def build(
     folder: pathlib.Path,
-    table: pathlib.Path,
+    rows: pa.Table,
     inputs: Inputs,
     summary: Mapping[str, Any],
     titles: Mapping[str, str],
@@ -39,41 +42,43 @@ def build(
     """Returns the page of a results folder that holds all but the page already.
 
     Args:
-      folder: with the pictures.
-      table: the CSV file of all scores.
-      inputs: the images, of which a few are read again for their thumbnails.
-      summary: what `summary.json` says.
-      titles: of detectors by name, where it is not the name.
+      folder: The folder with the pictures.
+      rows: The table of all scores.
+      inputs: The images, a few of which are read again for their thumbnails.
+      summary: What `summary.json` says.
+      titles: Titles of detectors by name, where they differ from the name.
     """
     detectors = list(summary["called_ood"])
-    sections = [
-        page.Section("Detectors", [_overview(summary, titles)] if detectors else [])
-    ]
-    for stem, (title, caption) in _PICTURES.items():
-        path = folder / f"{stem}.png"
-        blocks = [page.Picture.read(path, caption)] if path.exists() else []
-        sections.append(page.Section(title, blocks))
+    images = rows[: len(inputs.names)]  # without archives that are broken
     cards: list[page.Block] = []
     for name in detectors:
-        images = summary["promises"][name]["images"]
-        own = "" if len(detectors) == 1 else name
-        cards += cards_lib.build(name, own, table, inputs, images)
+        title = "" if len(detectors) == 1 else name
+        resolved = summary["promises"][name]["images"]
+        cards += cards_lib.build(name, title, images, inputs, resolved)
     if cards:
-        alpha = f"{1 - summary['tpr']:.4g}"
-        within = cards_lib.folder(inputs.names)
+        within = cards_lib.folder(images[table_lib.PATH].to_pylist())
         text = (
             "Pictures are shown as the network takes them. The p-value is about the "
-            f"share of ID images with a score as low; it is at most {alpha} where an "
-            "image is called OOD."
+            "share of ID images with a score as low; it is at most "
+            f"{1 - summary['tpr']:.4g} where an image is called OOD."
         ) + (f" Names are those in {within[:-1]}." if within else "")
-        sections.append(page.Section("Images", [page.Text(text), *cards]))
-    sections.append(page.Section("What could not be read", _failures(table)))
+        cards.insert(0, page.Text(text))
     about = [
         page.Facts("Detector", {key: summary[key] for key in ("spec", "network")}),
         page.Facts("Configuration", summary["configuration"]),
         page.Facts("Versions", summary["versions"]),
     ]
-    sections.append(page.Section("How it was run", about))
+    sections = [
+        page.Section("Detectors", [_overview(summary, titles)] if detectors else []),
+        *(
+            page.Section(title, [page.Picture.read(folder / f"{stem}.png", caption)])
+            for stem, (title, caption) in _PICTURES.items()
+            if (folder / f"{stem}.png").exists()
+        ),
+        page.Section("Images", cards),
+        page.Section("What could not be read", _failures(rows)),
+        page.Section("How it was run", about),
+    ]
     return page.render("Scores of images", "\n".join(_lead(summary)), sections)
 
 
@@ -82,16 +87,14 @@ def _lead(summary: Mapping[str, Any]) -> list[str]:
     scored = summary["images"] - summary["failed"]
     counted = f"{_images(scored)} {'is' if scored == 1 else 'are'} scored"
     failed = f" {summary['failed']:,} could not be read." if summary["failed"] else ""
-    answers = {
-        name: _answer(share, scored, summary["promises"][name]["upper"])
+    answers = [
+        (name, _answer(share, scored, summary["promises"][name]["upper"]))
         for name, share in summary["called_ood"].items()
-    }
+    ]
     if len(answers) == 1:
-        (answer,) = answers.values()
-        lines = [f"{counted}: {answer}.{failed}"]
+        lines = [f"{counted}: {answers[0][1]}.{failed}"]
     else:
-        lines = [f"{counted}.{failed}"]
-        lines += [f"{name}: {answer}." for name, answer in answers.items()]
+        lines = [f"{counted}.{failed}", *(f"{n}: {answer}." for n, answer in answers)]
     images = next(iter(summary["promises"].values()))["images"]
     return [
         *lines,
@@ -134,13 +137,15 @@ def _overview(summary: Mapping[str, Any], titles: Mapping[str, str]) -> page.Gri
     for name, share in summary["called_ood"].items():
         windows = summary["drift"][name]
         drifted = sum(window["drifted"] for window in windows)
-        upper = 100 * summary["promises"][name]["upper"]
+        numbers = (
+            summary["thresholds"][name],
+            100 * share,
+            100 * summary["promises"][name]["upper"],
+        )
         rows.append(
             [
                 page.Cell(titles.get(name, name)),
-                _number(summary["thresholds"][name]),
-                _number(100 * share),
-                _number(upper),
+                *(page.Cell(f"{number:.4g}", number) for number in numbers),
                 page.Cell(f"{drifted} of {len(windows):,}", drifted),
             ]
         )
@@ -156,16 +161,13 @@ def _overview(summary: Mapping[str, Any], titles: Mapping[str, str]) -> page.Gri
     )
 
 
-def _number(value: float) -> page.Cell:
-    return page.Cell(f"{value:.4g}", value)
-
-
-def _failures(table: pathlib.Path) -> list[page.Block]:
-    errors = table_lib.read_column(table, table_lib.ERROR)
-    paths = table_lib.read_column(table, table_lib.PATH)
-    failed = [pair for pair in zip(paths, errors, strict=True) if pair[1]]
-    if not failed:
+def _failures(rows: pa.Table) -> list[page.Block]:
+    failed = rows.filter(pc.field(table_lib.ERROR) != "")
+    if not len(failed):
         return []
     more = f"The first {LISTED} of {len(failed):,}." if len(failed) > LISTED else ""
-    rows = [[page.Cell(path), page.Cell(error)] for path, error in failed[:LISTED]]
-    return [page.Grid([page.Column("image"), page.Column("why")], rows, more)]
+    cells = [
+        [page.Cell(row[table_lib.PATH]), page.Cell(row[table_lib.ERROR])]
+        for row in failed[:LISTED].to_pylist()
+    ]
+    return [page.Grid([page.Column("image"), page.Column("why")], cells, more)]

@@ -1,8 +1,9 @@
 """Pictures of a detector at work: its scores, and how they change over time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import math
 import textwrap
+from typing import Any
 
 from matplotlib import axes as axes_lib
 from matplotlib import figure
@@ -16,6 +17,7 @@ from jood.report import figures
 
 _ID, _MEDIAN = "#C8C8C8", "#909090"
 _TRAFFIC, _FLAGGED = figures.COLOURS[0], figures.COLOURS[4]
+_THRESHOLD: dict[str, Any] = {"color": figures.GREY, "linestyle": "--", "linewidth": 1}
 _FEW = 20  # fewer scores than that are marks: as bars they would be all noise
 
 
@@ -31,39 +33,29 @@ def histograms(
     square root of the number of scores, 10 to 50. A few scores of traffic are marks.
 
     Args:
-      calibration: of the detector; its thresholds are the dashed lines.
+      calibration: The detector's calibration; its thresholds are the dashed lines.
       scores: floating [n] of traffic by detector name; None draws none.
-      titles: of panels by detector name, where it is not the name.
+      titles: Titles of panels by detector name, where they differ from the name.
     """
     single = len(calibration.scores) == 1  # too narrow for a legend in one line
     fig, panels = figures.grid(len(calibration.scores), 5.2, 3.7 if single else 3.2)
-    thresholds = calibration.thresholds()
-    for axis, (name, inside) in zip(panels, calibration.scores.items(), strict=True):
+    label = f"threshold, TPR {calibration.tpr:.4g}"
+    for axis, (name, threshold) in zip(
+        panels, calibration.thresholds().items(), strict=True
+    ):
+        inside = calibration.scores[name]
         new = np.zeros(0) if scores is None else scores[name]
-        edges = _edges(inside, new, thresholds[name])
-        label = f"ID, to calibrate ({len(inside):,})"
-        axis.stairs(_shares(inside, edges), edges, fill=True, color=_ID, label=label)
+        edges = _edges(inside, new, threshold)
+        held_out = f"ID, to calibrate ({len(inside):,})"
+        shares = _shares(inside, edges)
+        axis.stairs(shares, edges, fill=True, color=_ID, label=held_out)
         if new.size:
             _draw_traffic(axis, new, edges)
-        axis.axvline(
-            thresholds[name],
-            color=figures.GREY,
-            linestyle="--",
-            linewidth=1,
-            label=f"threshold, TPR {calibration.tpr:.4g}",
-        )
-        axis.set(yticks=[], ylim=(0, None))
-        _entitle(axis, (titles or {}).get(name, name), 55)
+        axis.axvline(threshold, **_THRESHOLD, label=label)
+        axis.set(yticks=[], ylim=(0, None), ylabel="share of images")
         axis.set_xlabel("score (higher = more in-distribution)")
-        axis.set_ylabel("share of images")
-    handles, labels = panels[0].get_legend_handles_labels()
-    fig.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=1 if single else 3,
-        frameon=False,
-    )
+        _entitle(axis, (titles or {}).get(name, name), 55)
+    _legend(fig, panels[:1], 1 if single else 3)
     return fig
 
 
@@ -80,48 +72,33 @@ def timelines(
     called OOD, and 1 - TPR, which ID traffic stays near.
 
     Args:
-      windows: of `jood.deploy.drift.timeline`, by detector name.
-      calibration: of the detector.
-      titles: of panels by detector name, where it is not the name.
-      window: images that a window should have; the title says if there are fewer.
+      windows: What `jood.deploy.drift.timeline` returns, by detector name.
+      calibration: The detector's calibration.
+      titles: Titles of panels by detector name, where they differ from the name.
+      window: Images that a window should have; the title says if there are fewer.
     """
-    names = list(windows)
     fig = figure.Figure(
-        figsize=(8.4, 4.6 * len(names)),
+        figsize=(8.4, 4.6 * len(windows)),
         # Inches between panels: else titles touch the labels above them.
         layout=layout_engine.ConstrainedLayoutEngine(h_pad=0.1),
     )
-    panels = fig.subplots(
-        2 * len(names), 1, squeeze=False, height_ratios=[2, 1] * len(names)
-    )[:, 0]
+    heights = [2, 1] * len(windows)
+    panels = fig.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     thresholds = calibration.thresholds()
-    for name, top, bottom in zip(names, panels[::2], panels[1::2], strict=True):
+    for name, top, bottom in zip(windows, panels[::2], panels[1::2], strict=True):
         _scores_over_time(top, windows[name], calibration.scores[name])
-        top.axhline(
-            thresholds[name],
-            color=figures.GREY,
-            linestyle="--",
-            linewidth=1,
-            label="threshold",
-        )
-        found = drift_in_words(windows[name], window)
-        _entitle(top, f"{(titles or {}).get(name, name)}: {found}", 100)
+        top.axhline(thresholds[name], **_THRESHOLD, label="threshold")
+        drifted = drift_in_words(windows[name], window)
+        _entitle(top, f"{(titles or {}).get(name, name)}: {drifted}", 100)
         top.set_ylabel("score")
         top.tick_params(labelbottom=False)
         _share_over_time(bottom, windows[name], 1 - calibration.tpr)
+        last = windows[name][-1]
         for axis in (top, bottom):
-            last = windows[name][-1]
             axis.set_xlim(0, last.first + last.images)
             axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
             axis.spines[["top", "right"]].set_visible(False)
-    above, below = (axis.get_legend_handles_labels() for axis in panels[:2])
-    fig.legend(
-        above[0] + below[0],
-        above[1] + below[1],
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-    )
+    _legend(fig, panels[:2], 3)
     return fig
 
 
@@ -129,16 +106,16 @@ def drift_in_words(windows: Sequence[Drift], window: int = 0) -> str:
     """Returns how many windows drifted, and whether there is one for lack of images.
 
     Args:
-      windows: of one detector.
-      window: images that a window should have.
+      windows: The windows of one detector.
+      window: Images that a window should have.
     """
     drifted = sum(one.drifted for one in windows)
     if len(windows) > 1:
         return f"{drifted} of {len(windows):,} windows drifted"
-    found = "it drifted" if drifted else "no drift"
-    if windows[0].images < window:
-        return f"fewer images than --window={window}: one window, {found}"
-    return f"one window, {found}"
+    few = windows[0].images < window
+    return (f"fewer images than --window={window}: " if few else "") + (
+        "one window, it drifted" if drifted else "one window, no drift"
+    )
 
 
 def _edges(inside: np.ndarray, new: np.ndarray, threshold: float) -> np.ndarray:
@@ -151,23 +128,19 @@ def _edges(inside: np.ndarray, new: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _draw_traffic(axis: axes_lib.Axes, new: np.ndarray, edges: np.ndarray) -> None:
-    label = f"scored ({len(new):,})"
+    look: dict[str, Any] = {"color": _TRAFFIC, "label": f"scored ({len(new):,})"}
     if len(new) >= _FEW:
-        axis.stairs(
-            _shares(new, edges), edges, color=_TRAFFIC, linewidth=1.6, label=label
-        )
+        axis.stairs(_shares(new, edges), edges, linewidth=1.6, **look)
         return
     axis.plot(
         np.clip(new, edges[0], edges[-1]),
         np.full(len(new), 0.04),
+        "^",
         transform=axis.get_xaxis_transform(),  # the height is of the panel
-        linestyle="",
-        marker="^",
         markersize=9,
         markeredgecolor="white",
-        color=_TRAFFIC,
         clip_on=False,
-        label=label,
+        **look,
     )
 
 
@@ -178,46 +151,29 @@ def _scores_over_time(
     axis.axhspan(low, high, color=_ID, alpha=0.5, linewidth=0, label="ID, 5 to 95 %")
     axis.axhline(median, color=_MEDIAN, linewidth=1, label="ID, median")
     middles = np.array([w.first + w.images / 2 for w in windows])
-    medians = np.array([w.median for w in windows])
-    spread = [
-        medians - [w.low for w in windows],
-        [w.high for w in windows] - medians,
-    ]
+    lows, medians, highs = np.array([(w.low, w.median, w.high) for w in windows]).T
+    drifted = np.array([w.drifted for w in windows])
+    sizes = (4, 7) if len(windows) > 1 else (8, 11)  # no line leads to a single point
     axis.errorbar(
         middles,
         medians,
-        np.maximum(spread, 0),
+        np.maximum([medians - lows, highs - medians], 0),
         color=_TRAFFIC,
         marker="o",
-        markersize=4 if len(windows) > 1 else 8,  # no line leads to a single point
+        markersize=sizes[0],
         linewidth=1.2,
         label="window, 5 to 95 %",
     )
-    drifted = np.array([w.drifted for w in windows])
-    axis.plot(
-        middles[drifted],
-        medians[drifted],
-        linestyle="",
-        marker="o",
-        markersize=7 if len(windows) > 1 else 11,
-        zorder=3,
-        color=_FLAGGED,
-        label="drifted",
-    )
+    marks: dict[str, Any] = {"markersize": sizes[1], "color": _FLAGGED, "zorder": 3}
+    axis.plot(middles[drifted], medians[drifted], "o", label="drifted", **marks)
 
 
 def _share_over_time(
     axis: axes_lib.Axes, windows: Sequence[Drift], expected: float
 ) -> None:
     edges = [w.first for w in windows] + [windows[-1].first + windows[-1].images]
-    axis.stairs(
-        [w.below for w in windows],
-        edges,
-        fill=True,
-        color=_TRAFFIC,
-        alpha=0.6,
-        label="called OOD",
-    )
+    shares = [w.below for w in windows]
+    axis.stairs(shares, edges, fill=True, color=_TRAFFIC, alpha=0.6, label="called OOD")
     axis.axhline(
         expected,
         color="black",
@@ -227,6 +183,14 @@ def _share_over_time(
         label="1 - TPR, near which ID stays",
     )
     axis.set(ylim=(0, 1), ylabel="called OOD", xlabel="image, in the order of traffic")
+
+
+def _legend(fig: figure.Figure, panels: Iterable[axes_lib.Axes], columns: int) -> None:
+    """Explains what some panels show, below all of them."""
+    handles = [h for axis in panels for h in axis.get_legend_handles_labels()[0]]
+    fig.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False
+    )
 
 
 def _entitle(axis: axes_lib.Axes, title: str, width: int) -> None:

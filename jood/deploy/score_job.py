@@ -1,8 +1,8 @@
 """Scores any number of images with a saved detector into a folder of results.
 
-Rows are written in parts as they come, into `FOLDER.partial`, each part complete or
-absent. The same job, given again, goes on after the last part. When all images are
-scored, the parts become one table in `FOLDER`, which appears complete or not at all.
+Scores are written shard by shard, as they come, into `FOLDER.partial`. The same job,
+given again, resumes after the last shard. When all images are scored, the shards become
+one table in `FOLDER`, which appears complete or not at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,10 @@ import pathlib
 import shutil
 from typing import Any
 
-import tqdm
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute as pc
+from pyarrow import parquet
 
 from jood._utils import arguments
 from jood._utils import atomic_files
@@ -22,8 +25,8 @@ from jood.deploy import drift
 from jood.deploy import page as page_lib
 from jood.deploy import plots
 from jood.deploy import requirements
-from jood.deploy import table as table_lib
-from jood.deploy.parts import Parts
+from jood.deploy import shards
+from jood.deploy import table
 from jood.detector import SINGLE
 from jood.detector import Detector
 from jood.detector import streaming
@@ -32,20 +35,21 @@ from jood.report import figures
 from jood.report.html import page
 
 TABLE, PARQUET, SUMMARY = "scores.csv", "scores.parquet", "summary.json"
+SHARD_BATCHES = 16  # batches of a shard: what an interruption costs at most
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class ScoreConfig:
     """How to score.
 
     Attributes:
-      folder: a new folder for the results.
-      batch_size: images per step, over all devices.
-      workers: processes that read and decode images; 0 reads with threads.
-      window: images per window of the timeline.
-      alpha: probability that any window is flagged as drift if nothing drifts.
-      parquet: whether to write the table as Parquet, too.
-      report: whether to write a page that shows the results.
+      folder: A new folder for the results.
+      batch_size: Images per step, over all devices.
+      workers: Processes that read and decode images; 0 reads with threads.
+      window: Images per window of the timeline.
+      alpha: Probability that any window is flagged as drift if nothing drifts.
+      parquet: Whether to write the table as Parquet, too.
+      report: Whether to write a page that shows the results.
     """
 
     folder: str
@@ -57,136 +61,155 @@ class Config:
     report: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses values of which only the end of the job would know."""
+        """Refuses values that only the end of the job would notice."""
         arguments.check_count("window", self.window)
         arguments.check_fraction("alpha", self.alpha)
 
 
 @dataclasses.dataclass(frozen=True)
-class Results:
-    """What was scored.
+class ScoreResults:
+    """What was scored; by detector name, nothing if no image could be read.
 
     Attributes:
-      images: number of rows.
-      failed: path and reason of what could not be read.
-      called_ood: the fraction of the scored images, by detector name.
-      drift: windows by detector name; empty if nothing could be scored.
+      images: The number of rows.
+      failed: The path of each image that could not be read, and the reason.
+      scores: float32 [n], the scores of the others in their order.
+      called_ood: The fraction of them that is called OOD.
+      drift: Their windows.
     """
 
     images: int
     failed: Sequence[tuple[str, str]]
-    called_ood: Mapping[str, float]
-    drift: Mapping[str, list[drift.Drift]]
+    scores: dict[str, np.ndarray]
+    called_ood: dict[str, float]
+    drift: dict[str, list[drift.Drift]]
 
 
 def run(
     detector: Detector,
     inputs: Inputs,
-    config: Config,
+    config: ScoreConfig,
     *,
     identity: str = "",
     configuration: Mapping[str, Any] | None = None,
-) -> Results:
+) -> ScoreResults:
     """Scores all images and writes the results.
 
     Args:
-      detector: fitted, calibrated and with a preprocessing.
-      inputs: the images.
-      config: how and where.
-      identity: a text that another detector does not have; the parts of an
-        interrupted job are used again for this one only.
-      configuration: what to record beside the results, JSON values.
-
-    Returns:
-      What was scored. `failed` is not empty if an image could not be read.
+      detector: A detector that is fitted, calibrated and has a preprocessing.
+      inputs: The images.
+      config: How and where.
+      identity: A text that no other detector has; the shards of an interrupted job
+        are used again for this detector only.
+      configuration: What to record beside the results, JSON values.
 
     Raises:
-      FileExistsError: the folder exists already, or holds the parts of another job.
-      ValueError: the detector is not calibrated, or the images do not fit it.
-      OSError: the results cannot be written; what was scored before is kept.
+      FileExistsError: The folder exists already, or another job was interrupted there.
+      ValueError: The detector is not calibrated, or the images do not fit it.
+      OSError: The results cannot be written; what was scored before is kept.
     """
     calibration = requirements.check_calibrated(detector)
     calibration.thresholds()
     atomic_files.check_new(config.folder)
     target = pathlib.Path(config.folder).resolve()
-    parts = Parts(target, identity, len(inputs.names), config.batch_size)
-    parts.open({"images": inputs.fingerprint, "tpr": calibration.tpr})
+    cut = shards.cut(len(inputs.names), SHARD_BATCHES * config.batch_size)
+    sizes = [stop - start for start, stop in cut]
+    if inputs.broken:  # archives that cannot be opened at all are a shard of their own
+        sizes.append(len(inputs.broken))
+    job = shards.Shards(f"{target}.partial", tuple(sizes))
+    job.claim(
+        {
+            "images": inputs.fingerprint,
+            "detector": identity,
+            "TPR": calibration.tpr,
+            "batch_size": config.batch_size,
+        }
+    )
     try:
-        _score(detector, inputs, config, parts, calibration)
+        if inputs.broken:
+            job.write(len(job.sizes) - 1, table.of_broken(inputs.broken, calibration))
+        _score(detector, inputs, config, job, calibration)
     except BaseException:
-        if not parts.done():  # nothing is worth keeping
-            shutil.rmtree(parts.folder, ignore_errors=True)
+        if 0 in job.missing():  # there is nothing to resume
+            shutil.rmtree(job.folder, ignore_errors=True)
         raise
-    results = _finish(target, parts, detector, inputs, config, configuration or {})
-    shutil.rmtree(parts.folder, ignore_errors=True)
+    results = _finish(target, job, detector, inputs, config, configuration or {})
+    shutil.rmtree(job.folder, ignore_errors=True)
     return results
 
 
 def _score(
     detector: Detector,
     inputs: Inputs,
-    config: Config,
-    parts: Parts,
+    config: ScoreConfig,
+    job: shards.Shards,
     calibration: Calibration,
 ) -> None:
-    done = parts.done()
-    if done == len(inputs.names):
+    """Writes all shards from the first that is missing, in one stream of images."""
+    missing = job.missing()
+    if not missing:
         return
-    progress = tqdm.tqdm(
-        desc="score", unit="image", total=len(inputs.names), initial=done, disable=None
+    number = missing[0]
+    done = sum(job.sizes[:number])
+    batches = streaming.scored(
+        detector,
+        inputs.source,
+        config.batch_size,
+        start=done,
+        workers=config.workers,
+        what=f"score from image {done:,}" if done else "score",
+        disable=None,
     )
-    waiting: list[list[str]] = []
-    first = done
+    rows: list[pa.Table] = []
     try:
-        with progress:
-            for scored in streaming.scored(
-                detector,
-                inputs.source,
-                config.batch_size,
-                start=done,
-                workers=config.workers,
-            ):
-                count = len(scored.readable)
-                names = inputs.names[scored.first : scored.first + count]
-                waiting += table_lib.rows(
-                    scored, names, calibration, detector.class_names
-                )
-                progress.update(count)
-                if len(waiting) == parts.size or scored.first + count == parts.images:
-                    table_lib.write(parts.path(first), waiting)
-                    first, waiting = first + len(waiting), []
+        for scored in batches:
+            stop = scored.first + len(scored.readable)
+            names = inputs.names[scored.first : stop]
+            classes = detector.class_names
+            rows.append(table.of_batch(scored, names, calibration, classes))
+            if stop == done + job.sizes[number]:
+                job.write(number, pa.concat_tables(rows))
+                done, number, rows = stop, number + 1, []
     except KeyboardInterrupt:
-        if not first:
+        if not done:
             raise KeyboardInterrupt("interrupted; nothing is written.") from None
         raise KeyboardInterrupt(
-            f"interrupted: {first:,} of {parts.images:,} images are scored and kept in "
-            f"{parts.folder}; the same command goes on there."
+            f"interrupted: {done:,} of {len(inputs.names):,} images are scored and "
+            f"kept in {job.folder}; the same command resumes there."
         ) from None
 
 
 def _finish(
     target: pathlib.Path,
-    parts: Parts,
+    job: shards.Shards,
     detector: Detector,
     inputs: Inputs,
-    config: Config,
+    config: ScoreConfig,
     configuration: Mapping[str, Any],
-) -> Results:
-    """Joins the parts, draws the pictures and renames the folder into place."""
+) -> ScoreResults:
+    """Joins the shards, draws the pictures and renames the folder into place."""
     calibration = requirements.check_calibrated(detector)
     spec = detector.component.spec
     # A bundle's detectors have names; a single one is known by its text.
     titles = {} if detector.component.slot == "bundle" else {SINGLE: spec}
+    job.check()
     try:
         with atomic_files.atomic_folder(target) as partial:
-            table = partial / TABLE
-            last = parts.folder / "broken.csv"
-            table_lib.write(last, table_lib.broken_rows(inputs.broken, calibration))
-            head = table_lib.columns(calibration.scores)
-            table_lib.join([*parts.files(), last], table, head)
+            columns = table.schema(calibration.scores)
+            table.write_csv(partial / TABLE, columns, job.tables())
             if config.parquet:
-                table_lib.to_parquet(table, partial / PARQUET)
-            results = _results(table, config, calibration, titles, partial)
+                with parquet.ParquetWriter(partial / PARQUET, columns) as writer:
+                    for shard in job.tables():
+                        writer.write_table(shard)
+            results = _results(job, config, calibration)
+            if results.scores:
+                pictures = {
+                    "histograms": plots.histograms(calibration, results.scores, titles),
+                    "timeline": plots.timelines(
+                        results.drift, calibration, titles, config.window
+                    ),
+                }
+                figures.save_pictures(partial, pictures)
             summary = {
                 "configuration": dict(configuration),
                 "spec": spec,
@@ -197,7 +220,7 @@ def _finish(
                 "tpr": calibration.tpr,
                 "thresholds": calibration.thresholds(),
                 "promises": {k: v._asdict() for k, v in calibration.promises().items()},
-                "called_ood": dict(results.called_ood),
+                "called_ood": results.called_ood,
                 "drift": {
                     name: [window._asdict() for window in windows]
                     for name, windows in results.drift.items()
@@ -206,58 +229,36 @@ def _finish(
             }
             (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
             if config.report:
-                text = page_lib.build(partial, table, inputs, summary, titles)
+                rows = pa.concat_tables(job.tables())
+                text = page_lib.build(partial, rows, inputs, summary, titles)
                 (partial / page.FILE).write_text(text, encoding="utf-8")
     except FileExistsError:
         raise
     except OSError as error:
         raise OSError(
             f"cannot write {target}: {error.strerror or error}. All images are scored "
-            f"and kept in {parts.folder}: mend that (free space) and give the same "
+            f"and kept in {job.folder}: mend that (free space) and give the same "
             "command again."
         ) from error
     return results
 
 
 def _results(
-    table: pathlib.Path,
-    config: Config,
-    calibration: Calibration,
-    titles: Mapping[str, str],
-    folder: pathlib.Path,
-) -> Results:
-    errors = table_lib.read_column(table, table_lib.ERROR)
-    paths = table_lib.read_column(table, table_lib.PATH)
-    scores = {
-        name: table_lib.as_scores(
-            table_lib.read_column(table, table_lib.column(name, "score"))
-        )
-        for name in calibration.scores
-    }
-    scores = {name: values for name, values in scores.items() if values.size}
-    thresholds = calibration.thresholds()
-    windows = {
-        name: drift.timeline(
-            values,
-            calibration.scores[name],
-            thresholds[name],
-            config.window,
-            config.alpha,
-        )
-        for name, values in scores.items()
-    }
-    if scores:
-        pictures = {
-            "histograms": plots.histograms(calibration, scores, titles),
-            "timeline": plots.timelines(windows, calibration, titles, config.window),
-        }
-        figures.save_pictures(folder, pictures)
-    return Results(
-        images=len(paths),
-        failed=[(p, e) for p, e in zip(paths, errors, strict=True) if e],
-        called_ood={
-            name: float((values < thresholds[name]).mean())
-            for name, values in scores.items()
-        },
-        drift=windows,
+    job: shards.Shards, config: ScoreConfig, calibration: Calibration
+) -> ScoreResults:
+    """What the shards say, for all images together."""
+    texts = pa.concat_tables(job.tables([table.PATH, table.ERROR]))
+    failed = texts.filter(pc.field(table.ERROR) != "").to_pylist()
+    results = ScoreResults(
+        len(texts), [(row[table.PATH], row[table.ERROR]) for row in failed], {}, {}, {}
     )
+    for name, threshold in calibration.thresholds().items():
+        scores = job.column(table.column(name, "score")).drop_null().to_numpy()
+        if scores.size:
+            inside = calibration.scores[name]
+            results.scores[name] = scores
+            results.called_ood[name] = float((scores < threshold).mean())
+            results.drift[name] = drift.timeline(
+                scores, inside, threshold, config.window, config.alpha
+            )
+    return results

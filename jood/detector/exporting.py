@@ -111,7 +111,6 @@ def export(
         "__main__.py": _MAIN.encode(),
         PROGRAM_NAME: program_bytes,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_files.atomic_file(path) as partial:
         _write(partial, members, {**weights, **calibrated})
         _check(partial, images, jax.jit(program)(*values, images)[0][0])

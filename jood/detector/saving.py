@@ -254,7 +254,15 @@ def _sha256(blob: bytes) -> str:
     return hashlib.sha256(blob).hexdigest()
 
 
-def identity(folder: str | os.PathLike[str]) -> str:
-    """Returns the SHA-256 of a saved detector's description, which seals its arrays."""
-    path = pathlib.Path(folder) / JSON_NAME
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def identity(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of an exported detector, or of a saved one's JSON.
+
+    The JSON seals the arrays of a saved detector.
+    """
+    file = pathlib.Path(path)
+    if file.is_dir():
+        file /= JSON_NAME
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no detector {path}.")
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.training.config import TrainConfig
 from jood.weights import run_checkpoint
@@ -22,7 +23,7 @@ STARTS = "starts.jsonl"
 
 
 def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
-    """Makes a folder that of a run, or finds out that it is that already.
+    """Claims a folder for a run, or checks that it already belongs to it.
 
     A run that has no checkpoint yet has nothing to lose, so that another takes its
     place: a command with a mistake in it can be mended and given again.
@@ -32,18 +33,12 @@ def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
         listed. Or it holds checkpoints, and nothing says of which run.
       OSError: it cannot be written.
     """
+    path = folder / run_checkpoint.CONFIG
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path, partial = (
-            folder / run_checkpoint.CONFIG,
-            folder / f"{run_checkpoint.CONFIG}.partial",
-        )
-        partial.write_text(json.dumps(config, indent=2) + "\n")  # also tries to write
-        begun = any(entry.name[:1].isdigit() for entry in folder.iterdir())
-        if begun:
-            partial.unlink()
-        else:
-            partial.replace(path)
+        if not any(entry.name[:1].isdigit() for entry in folder.iterdir()):
+            with atomic_files.atomic_file(path) as partial:
+                partial.write_text(json.dumps(config, indent=2) + "\n")
     except OSError as error:
         raise not_writable(folder, error) from error
     if not path.exists():

@@ -116,7 +116,6 @@ def export(
     known = weights.layouts(network.model)
     layout = layout or network.source.get("layout") or next(iter(known))
     tensors = weights.to_torch_names(network.model, network.variables, layout)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_files.atomic_file(path) as partial:
         safetensors_numpy.save_file(tensors, partial, {"format": "pt"})
     return layout

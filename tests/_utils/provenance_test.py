@@ -1,5 +1,6 @@
 """Which commit made a result."""
 
+import pathlib
 import subprocess
 
 from jood._utils import provenance
@@ -28,3 +29,8 @@ def test_versions_name_jood_and_what_computes():
     found = provenance.versions()
     assert {"jood", "git", "python", "jax", "flax"} <= found.keys()
     assert all(isinstance(value, str) for value in found.values())
+
+
+def test_versions_tell_the_commit_of_the_clone_that_holds_the_package():
+    clone = pathlib.Path(__file__).parents[2]
+    assert provenance.versions()["git"] == provenance._commit(clone)

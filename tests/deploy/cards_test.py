@@ -7,37 +7,40 @@ import pytest
 
 from jood.deploy import cards as cards_lib
 from jood.deploy import table as table_lib
+from jood.detector import streaming
 from jood.detector.calibration import Calibration
 
 CALIBRATION = Calibration(0.9, {"score": np.arange(1000, dtype=np.float32)})
 THRESHOLD = CALIBRATION.thresholds()["score"]
 
 
-def cards(tmp_path, scores):
+def cards(scores):
     """Cards of images with these scores; None could not be read."""
-    names = [f"in/sub/{index}.png" for index in range(len(scores))]
-    rows = []
-    for name, score in zip(names, scores, strict=True):
-        if score is None:
-            rows.append([name, "", "", str(THRESHOLD), "", "", "broken"])
-            continue
-        p_value = CALIBRATION.p_values({"score": np.array([score])})["score"][0]
-        flag = "true" if score < THRESHOLD else "false"
-        rows.append([name, "bee", str(score), str(THRESHOLD), flag, str(p_value), ""])
-    table = tmp_path / "scores.csv"
-    table_lib.write(table, [table_lib.columns(["score"]), *rows])
+    paths = [f"in/sub/{index}.png" for index in range(len(scores))]
+    values = np.array([0 if score is None else score for score in scores], np.float32)
+    skipped = {i: "broken" for i, score in enumerate(scores) if score is None}
+    scored = streaming.Scored(
+        0,
+        np.array([score is not None for score in scores]),
+        {"score": values},
+        np.zeros(len(scores), np.int32),
+        None,
+        skipped,
+    )
+    rows = table_lib.of_batch(scored, paths, CALIBRATION, ["bee"])
     source = [{"image": np.zeros((4, 4, 3), np.uint8)}] * len(scores)
-    inputs = types.SimpleNamespace(names=names, source=source)
-    return cards_lib.build("score", "", table, inputs, 1000)
+    return cards_lib.build(
+        "score", "", rows, types.SimpleNamespace(source=source), 1000
+    )
 
 
 def lines(block, which):
     return [card.lines[which] for card in block.cards]
 
 
-def test_ends_and_neighbours_of_the_threshold_are_shown_in_order(tmp_path):
+def test_ends_and_neighbours_of_the_threshold_are_shown_in_order():
     scores = [float(x) for x in np.random.default_rng(0).permutation(200)] + [None]
-    low, near, high = cards(tmp_path, scores)
+    low, near, high = cards(scores)
     sides = ["OOD"] * 6 + ["ID"] * 6
     at = range(int(THRESHOLD) - 6, int(THRESHOLD) + 6)
     assert lines(low, 0) == [f"score {x}.0, OOD" for x in range(12)]
@@ -50,8 +53,8 @@ def test_ends_and_neighbours_of_the_threshold_are_shown_in_order(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 36])
-def test_of_a_few_images_each_is_shown_once(tmp_path, count):
-    (block,) = cards(tmp_path, [*range(count), None])
+def test_of_a_few_images_each_is_shown_once(count):
+    (block,) = cards([*range(count), None])
     assert lines(block, 3) == [f"{index}.png" for index in range(count)]
 
 
@@ -63,8 +66,8 @@ def test_of_a_few_images_each_is_shown_once(tmp_path, count):
         ([7.0, 7.0], ["7.000", "7.000"]),
     ],
 )
-def test_scores_have_the_digits_that_tell_them_apart(tmp_path, scores, shown):
-    (block,) = cards(tmp_path, scores)
+def test_scores_have_the_digits_that_tell_them_apart(scores, shown):
+    (block,) = cards(scores)
     assert [line.split()[1].rstrip(",") for line in lines(block, 0)] == shown
 
 

@@ -172,7 +172,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(fit_job.figures, "save_pictures", full)
-    made = fit_job.Made(brightness.detector(), {}, None, {}, {})
+    made = fit_job.FitResult(brightness.detector(), {}, None, {}, {})
     made = made._replace(detector=dataclasses.replace(made.detector, fitted=None))
     with pytest.raises(OSError, match="No space left"):
         fit_job.write(tmp_path / "detector", made, {})

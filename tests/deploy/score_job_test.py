@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
 import pathlib
 import re
+import shutil
+import tarfile
 
 from helpers import brightness
 import numpy as np
@@ -12,7 +15,6 @@ import pytest
 
 import jood
 from jood.data import inputs as inputs_lib
-from jood.deploy import parts
 from jood.deploy import requirements
 from jood.deploy import score_job
 from jood.deploy import table as table_lib
@@ -30,9 +32,9 @@ FILES = {"scores.csv", "summary.json"} | {
 
 
 @pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    """Parts of two batches; and no pictures, which take most of the time."""
-    monkeypatch.setattr(parts, "PART_BATCHES", 2)
+def small_shards(monkeypatch):
+    """Shards of two batches; and no pictures, which take most of the time."""
+    monkeypatch.setattr(score_job, "SHARD_BATCHES", 2)
     monkeypatch.setattr(score_job.figures, "save_pictures", lambda *_: None)
 
 
@@ -46,7 +48,7 @@ def run(images, target, detector=None, batch_size=4, identity="one", **fields):
     inputs = inputs_lib.open_inputs(
         str(images), requirements.preprocessing_of(detector)
     )
-    config = score_job.Config(str(target), batch_size, **fields)
+    config = score_job.ScoreConfig(str(target), batch_size, **fields)
     return score_job.run(detector, inputs, config, identity=identity)
 
 
@@ -201,7 +203,7 @@ def stop_after(monkeypatch, batches, error):
                 raise error
             yield part
 
-    monkeypatch.setattr(score_job.scoring, "scored", scored)
+    monkeypatch.setattr(score_job.streaming, "scored", scored)
 
 
 def count_scored(monkeypatch):
@@ -214,7 +216,7 @@ def count_scored(monkeypatch):
             seen.extend(range(part.first, part.first + len(part.readable)))
             yield part
 
-    monkeypatch.setattr(score_job.scoring, "scored", scored)
+    monkeypatch.setattr(score_job.streaming, "scored", scored)
     return seen
 
 
@@ -269,7 +271,7 @@ def test_a_job_that_died_while_writing_its_table_scores_nothing_again(
     images, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(score_job.score_table, "join", _full)
+        patch.setattr(score_job.table, "write_csv", _full)
         with pytest.raises(OSError, match="All images are scored and kept in") as error:
             run(images, tmp_path / "out")
     assert "No space left" in str(error.value)
@@ -285,23 +287,23 @@ def _full(*_, **__):
 
 def test_a_full_disk_keeps_what_was_written_before(images, tmp_path, monkeypatch):
     written = []
-    whole = pathlib.Path.rename
+    whole = parquet.write_table
 
-    def rename(self, target):
-        if "part-" in str(target):
-            if len(written) == 3:
-                _full()
-            written.append(target)
-        return whole(self, target)
+    def write_table(table, path):
+        if len(written) == 3:
+            _full()
+        written.append(path)
+        return whole(table, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pathlib.Path, "rename", rename)
-        with pytest.raises(OSError, match=r"part-0+24.csv: No space left.*are kept"):
+        patch.setattr(parquet, "write_table", write_table)
+        with pytest.raises(OSError, match=r"000003.parquet: No space left.*is kept"):
             run(images, tmp_path / "out")
     partial = tmp_path / "out.partial"
-    assert sorted(path.name for path in partial.iterdir()) == [
-        "job.json",
-        *(f"part-{first:012}.csv" for first in (0, 8, 16)),
+    files = [path for path in partial.rglob("*") if path.is_file()]
+    assert sorted(path.name for path in files) == [
+        *(f"part-{number:06}.parquet" for number in range(3)),
+        "plan.json",
     ]
     seen = count_scored(monkeypatch)
     run(images, tmp_path / "out")
@@ -352,7 +354,7 @@ def test_an_image_that_is_listed_twice_counts_twice(images, tmp_path):
 )
 def test_bad_options_are_refused_before_hours_of_work(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        score_job.Config(str(tmp_path / "out"), **options)
+        score_job.ScoreConfig(str(tmp_path / "out"), **options)
 
 
 def test_results_are_not_overwritten(images, tmp_path):
@@ -399,25 +401,60 @@ def test_names_of_any_kind_survive_the_table(tmp_path):
     scored = streaming.Scored(
         0, np.ones(5, bool), {"score": output.scores}, output.prediction, None, {}
     )
-    rows = table_lib.rows(scored, names, detector.calibration, ("x", "y"))
-    table_lib.write(tmp_path / "part.csv", rows)
-    head = table_lib.columns(["score"])
-    table_lib.join([tmp_path / "part.csv"], tmp_path / "all.csv", head)
-    found = table_lib.read_column(tmp_path / "all.csv", "path")
-    assert found == ['a, "b"\nc', "häß", "bad\\udcff", "", " "]
-    table_lib.to_parquet(tmp_path / "all.csv", tmp_path / "all.parquet")
-    read = parquet.read_table(tmp_path / "all.parquet")
-    assert read["path"].to_pylist() == found
-    assert read["is_ood"].to_pylist() == [True] * 5
+    rows = table_lib.of_batch(scored, names, detector.calibration, ("x", "y"))
+    assert rows["path"].to_pylist() == ['a, "b"\nc', "häß", "bad\\udcff", "", " "]
+    assert rows["is_ood"].to_pylist() == [True] * 5
+    table_lib.write_csv(tmp_path / "scores.csv", rows.schema, [rows, rows])
+    found = [row["path"] for row in table(tmp_path)]
+    assert found == 2 * rows["path"].to_pylist()
 
 
-def test_a_large_table_of_names_with_line_breaks_becomes_parquet(tmp_path):
-    head = table_lib.columns(["score"])
-    paths = [f"{i}\n\n{'x' * 60}\n" for i in range(20_000)]  # several blocks
-    rows = ([path, "a", "1", "0", "false", "1", ""] for path in paths)
-    table_lib.write(tmp_path / "all.csv", [head, *rows])
-    table_lib.to_parquet(tmp_path / "all.csv", tmp_path / "all.parquet")
-    assert parquet.read_table(tmp_path / "all.parquet")["path"].to_pylist() == paths
+def test_names_of_any_kind_reach_every_file(images, tmp_path):
+    names = ['a, "b"\nc.png', os.fsdecode(b"bad\xff.png")]
+    for name in names:
+        (images / "0000.png").rename(images / name)
+        shutil.copy(images / name, images / "0000.png")
+    run(images, tmp_path / "out", parquet=True, report=True)
+    found = [pathlib.Path(row["path"]).name for row in table(tmp_path / "out")]
+    assert {'a, "b"\nc.png', "bad\\udcff.png"} < set(found)
+    read = parquet.read_table(tmp_path / "out" / "scores.parquet")
+    assert [pathlib.Path(path).name for path in read["path"].to_pylist()] == found
+    assert "bad\\udcff.png" in page_of(tmp_path / "out")
+
+
+def test_archives_that_are_broken_have_a_row_at_the_end(images, tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for index in range(20):
+            tar.add(images / f"{index:04}.png", f"{index}.png")
+    content = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "b.tar").write_bytes(content[: len(content) // 2])
+    (tmp_path / "c.tar").write_text("no archive")
+    run(tmp_path / "*.tar", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt, match="16 of "):
+            run(tmp_path / "*.tar", tmp_path / "out")
+    results = run(tmp_path / "*.tar", tmp_path / "out", parquet=True, report=True)
+    one, other = (tmp_path / n / "scores.csv" for n in ("whole", "out"))
+    assert one.read_bytes() == other.read_bytes()
+    rows = table(tmp_path / "out")
+    broken = [row for row in rows if row["error"]]
+    assert broken == rows[-2:]
+    assert [pathlib.Path(row["path"]).name for row in broken] == ["b.tar", "c.tar"]
+    assert {row["threshold"] for row in broken} == {""}
+    assert [path for path, _ in results.failed] == [row["path"] for row in broken]
+    assert results.images == len(rows)
+    shown = page_of(tmp_path / "out")
+    assert f"{len(rows) - 2} images are scored" in shown
+    assert "c.tar" in shown.split("What could not be read</h2>")[1]
+
+
+def test_a_folder_of_another_kind_is_not_taken_for_an_interrupted_job(images, tmp_path):
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "thesis.tex").write_text("...")
+    with pytest.raises(FileExistsError, match=r"it has no plan\.json"):
+        run(images, tmp_path / "out")
+    assert (tmp_path / "out.partial" / "thesis.tex").exists()
 
 
 def test_another_tpr_moves_the_threshold_as_far_as_the_calibration_allows():

@@ -1,217 +1,75 @@
-"""Shards: a list of images is scored once, whoever dies on the way."""
+"""The shards of a job: whole or absent, counted, and never those of another job."""
 
-import csv
-import json
-import pathlib
-import pickle
-
-from helpers.pixel_scorers import single
-import numpy as np
-from PIL import Image
 import pyarrow as pa
-from pyarrow import parquet
 import pytest
 
-import jood
 from jood.deploy import shards
 
-COUNT = 23
+JOB = {"images": "photos", "batch_size": 4}
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """A folder of images, and a saved detector beside it."""
-    folder = tmp_path_factory.mktemp("fleet")
-    single().save(folder / "detector")
-    rng = np.random.default_rng(0)
-    (folder / "photos" / "below").mkdir(parents=True)
-    for i in range(COUNT):
-        image = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
-        image.save(folder / "photos" / ("below" if i % 2 else ".") / f"{i:02}.png")
-    return folder / "photos"
+def rows(*values):
+    return pa.table({"a": values})
 
 
-def scorer(photos, column="path", detector="detector"):
-    return jood.Scorer(photos.parent / detector, column, batch_size=8)
+@pytest.fixture
+def job(tmp_path):
+    job = shards.Shards(str(tmp_path / "out"), (2, 2, 1))
+    job.claim(JOB)
+    return job
 
 
-def files(photos):
-    return sorted(str(path) for path in photos.rglob("*.png"))
+@pytest.mark.parametrize(
+    ("count", "ranges"),
+    [(0, []), (4, [(0, 4)]), (9, [(0, 4), (4, 8), (8, 9)])],
+)
+def test_ranges_hold_every_row_once(count, ranges):
+    assert shards.cut(count, 4) == ranges
 
 
-def pixels(paths):
-    return np.stack([np.asarray(Image.open(path)) for path in paths])
+def test_shards_in_any_order_make_one_table(job):
+    for number, table in ((2, rows(4)), (0, rows(0, 1)), (2, rows(4))):
+        job.write(number, table)
+    assert job.missing() == [1]
+    with pytest.raises(ValueError, match=r"part-000001\.parquet is missing"):
+        job.check()
+    job.write(1, rows(2, 3))
+    job.check()
+    assert job.missing() == []
+    assert job.column("a").to_pylist() == [0, 1, 2, 3, 4]
 
 
-def run(job):
-    for shard in job.missing():
-        shards.score(job, shard)
-    return shards.finish(job)
+def test_a_shard_with_too_few_rows_is_noticed(job):
+    for number, size in enumerate(job.sizes):
+        job.write(number, rows(*range(size)))
+    job.write(1, rows(2))
+    with pytest.raises(ValueError, match=r"has 1 rows instead of 2\. Delete it"):
+        job.check()
 
 
-def table(output):
-    return parquet.read_table(pathlib.Path(output) / shards.PARTS).to_pydict()
+def test_the_same_job_finds_its_shards_and_another_is_refused(job):
+    job.write(0, rows(0, 1))
+    again = shards.Shards(job.folder, job.sizes)
+    again.claim(JOB)
+    assert again.missing() == [1, 2]
+    with pytest.raises(FileExistsError, match="in the images, the batch size"):
+        again.claim({"images": "others", "batch_size": 8})
+    again.path(0).parents[1].joinpath(shards.PLAN).write_text("{")
+    with pytest.raises(ValueError, match="is truncated"):
+        again.claim(JOB)
 
 
-def test_every_image_of_a_folder_is_scored_once(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    assert [s.stop - s.start for s in job.shards()] == [5, 5, 5, 5, 3]
-    total = run(job)
-    found = table(tmp_path / "out")
-    assert sorted(found["path"]) == files(photos)
-    detector = single()
-    expected = detector(pixels(found["path"]))
-    np.testing.assert_allclose(found["score"], expected, rtol=1e-6)
-    np.testing.assert_allclose(
-        found["p_value"], detector.p_values(pixels(found["path"]))
-    )
-    assert (total["images"], total["unreadable"]) == (COUNT, 0)
-    assert total["is_ood"] == sum(found["is_ood"])
-    assert json.loads((tmp_path / "out" / shards.SUMMARY).read_text()) == total
+def test_a_claim_that_was_killed_is_made_again(tmp_path):
+    left = tmp_path / "out" / f".{shards.PLAN}.x"
+    left.mkdir(parents=True)
+    shards.Shards(str(tmp_path / "out"), (1,)).claim(JOB)
+    assert (tmp_path / "out" / shards.PLAN).exists()
 
 
-def test_a_list_keeps_its_columns_and_order_over_files_and_row_groups(photos, tmp_path):
-    names = [str(pathlib.Path(n).relative_to(photos)) for n in files(photos)]
-    ids = list(range(COUNT))
-    for name, rows in {"a": slice(0, 9), "b": slice(9, COUNT)}.items():
-        part = pa.table({"id": ids[rows], "file": names[rows]})
-        parquet.write_table(part, photos / f"{name}.parquet", row_group_size=4)
-    try:
-        job = shards.plan(photos, tmp_path / "out", scorer(photos, "file"), 6)
-        assert [(s.start, s.stop) for s in job.shards()] == [
-            (0, 6), (6, 9), (0, 6), (6, 12), (12, 14)
-        ]  # fmt: skip
-        run(job)
-    finally:
-        for name in "ab":
-            (photos / f"{name}.parquet").unlink()
-    found = table(tmp_path / "out")
-    assert found["id"] == ids
-    assert found["file"] == names  # as they stand there, relative to the list
-    expected = single()(pixels(files(photos)))
-    np.testing.assert_allclose(found["score"], expected, rtol=1e-6)
-
-
-def test_images_in_the_list_itself_are_not_copied(photos, tmp_path):
-    content = [pathlib.Path(name).read_bytes() for name in files(photos)]
-    parquet.write_table(pa.table({"image": content}), tmp_path / "in.parquet")
-    job = shards.plan(
-        tmp_path / "in.parquet", tmp_path / "o", scorer(photos, "image"), 9
-    )
-    run(job)
-    found = table(tmp_path / "o")
-    assert found.keys() == {"prediction", "score", "is_ood", "p_value", "error"}
-    expected = single()(pixels(files(photos)))
-    np.testing.assert_allclose(found["score"], expected, rtol=1e-6)
-
-
-def test_a_job_goes_on_with_what_is_missing(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    for shard in job.shards()[:2]:
-        shards.score(job, shard)
-    with pytest.raises(ValueError, match=r"part-000002\.parquet is missing"):
-        shards.finish(job)
-    before = [job.part(s).stat().st_mtime_ns for s in job.shards()[:2]]
-    again = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    assert [s.number for s in again.missing()] == [2, 3, 4]
-    counts = shards.score(again, again.shards()[0])  # twice, as after a lost answer
-    assert counts["images"] == 5
-    run(again)
-    assert [job.part(s).stat().st_mtime_ns for s in job.shards()[:2]] == before
-    assert sorted(table(tmp_path / "out")["path"]) == files(photos)
-
-
-def test_a_worker_that_dies_leaves_no_part(photos, tmp_path, monkeypatch):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    shard = job.shards()[0]
-
-    def dies(table, path):
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(parquet, "write_table", dies)
-        with pytest.raises(KeyboardInterrupt):
-            shards.score(job, shard)
-    assert not list((tmp_path / "out" / shards.PARTS).iterdir())
-    left = tmp_path / "out" / shards.PARTS / ".part-000000.parquet.x"
-    left.mkdir()  # as a worker leaves it that cannot clean up
-    run(job)
-    assert not left.exists()
-
-
-def test_another_job_is_not_mixed_in(photos, tmp_path):
-    shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    single().export(tmp_path / "other.zip")
-    (tmp_path / "few").mkdir()
-    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "few" / "a.png")
-    other = jood.Scorer(tmp_path / "other.zip", "path")
-    for images, by, size, what in (
-        (photos, scorer(photos), 6, "shard_size"),
-        (photos, other, 5, "detector"),
-        (tmp_path / "few", scorer(photos), 5, "images"),
-    ):
-        with pytest.raises(FileExistsError, match=f"other {what}"):
-            shards.plan(images, tmp_path / "out", by, size)
-
-
-def test_unreadable_images_keep_their_rows(photos, tmp_path):
-    for name in ("a.png", "b.png"):
-        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / name)
-    (tmp_path / "c.png").write_bytes(b"no image")
-    job = shards.plan(tmp_path, tmp_path / "out", scorer(photos), 3)
-    assert run(job)["unreadable"] == 1
-    found = table(tmp_path / "out")
-    assert [bool(error) for error in found["error"]] == [False, False, True]
-    assert np.isnan(found["score"][2])
-
-
-def test_a_worker_that_sees_no_image_stops_the_job(photos, tmp_path):
-    names = [f"/not/mounted/{i}.png" for i in range(3)]
-    parquet.write_table(pa.table({"path": names}), tmp_path / "in.parquet")
-    job = shards.plan(tmp_path / "in.parquet", tmp_path / "out", scorer(photos), 3)
-    with pytest.raises(ValueError, match="Does every worker see their folder"):
-        run(job)
-
-
-def test_a_part_with_too_few_rows_is_noticed(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    run(job)
-    path = job.part(job.shards()[1])
-    parquet.write_table(parquet.read_table(path)[:3], path)
-    with pytest.raises(ValueError, match="has 3 rows instead of 5"):
-        shards.finish(job)
-
-
-def test_csv_of_all_parts(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    run(job)
-    shards.finish(job, as_csv=True)
-    with (tmp_path / "out" / shards.CSV).open() as file:
-        rows = list(csv.DictReader(file))
-    found = table(tmp_path / "out")
-    assert [row["path"] for row in rows] == found["path"]
-    np.testing.assert_allclose([float(r["score"]) for r in rows], found["score"])
-
-
-def test_a_plan_pickles(photos, tmp_path):
-    job = shards.plan(photos, tmp_path / "out", scorer(photos), 5)
-    assert pickle.loads(pickle.dumps(job)) == job
-
-
-def test_what_cannot_be_scored_is_said(photos, tmp_path):
-    by = scorer(photos)
-    with pytest.raises(FileNotFoundError, match="there is no"):
-        shards.plan(tmp_path / "nowhere", tmp_path / "out", by, 5)
-    with pytest.raises(FileNotFoundError, match="no detector"):
-        shards.plan(photos, tmp_path / "out", scorer(photos, detector="none"), 5)
-    (tmp_path / "text.txt").write_text("no Parquet")
-    with pytest.raises(ValueError, match="is no Parquet file"):
-        shards.plan(tmp_path / "text.txt", tmp_path / "out2", by, 5)
-    parquet.write_table(
-        pa.table({"path": pa.array([], "string")}), tmp_path / "e.parquet"
-    )
-    with pytest.raises(ValueError, match="lists no image"):
-        shards.plan(tmp_path / "e.parquet", tmp_path / "out3", by, 5)
-    with pytest.raises(ValueError, match="no column 'img', only \\['path'\\]"):
-        shards.plan(tmp_path / "e.parquet", tmp_path / "o4", scorer(photos, "img"), 5)
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    job = shards.Shards(str(tmp_path / "file" / "out"), (1,))
+    with pytest.raises(OSError, match=r"cannot write to .*file/out: Not a directory"):
+        job.claim(JOB)
+    with pytest.raises(OSError, match=r"cannot write .*What was written before is"):
+        job.write(0, rows(1))

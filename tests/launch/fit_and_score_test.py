@@ -141,7 +141,7 @@ def test_a_job_that_is_stopped_goes_on_where_it_was(work, tmp_path, sent):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    while len(list(partial.glob("part-*"))) < 2:
+    while len(list(partial.glob("parts/part-*"))) < 2:
         assert job.poll() is None, job.communicate()[0]
         time.sleep(0.01)
     job.send_signal(sent)
@@ -151,11 +151,11 @@ def test_a_job_that_is_stopped_goes_on_where_it_was(work, tmp_path, sent):
         assert "of 1,500 images are scored and kept" in printed
         assert "Traceback" not in printed
     assert not (tmp_path / "out").exists()
-    kept = {path.name: path.stat().st_mtime_ns for path in partial.glob("part-*")}
+    kept = {path.name: path.stat().st_mtime_ns for path in partial.glob("parts/part-*")}
     times = {}
     job = subprocess.Popen(command("score", *arguments), env=ENVIRONMENT)
     while job.poll() is None:
-        for path in list(partial.glob("part-*")):
+        for path in list(partial.glob("parts/part-*")):
             if path.name in kept:
                 times[path.name] = path.stat().st_mtime_ns if path.exists() else 0
         time.sleep(0.05)

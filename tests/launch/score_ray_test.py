@@ -17,7 +17,7 @@ from pyarrow import parquet
 import pytest
 
 import jood
-from jood.deploy import shards
+from jood.deploy import cluster_job
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="needs Ray: pip install 'jood[ray]'")
@@ -126,12 +126,12 @@ def test_a_killed_worker_loses_no_image_and_none_is_scored_twice(photos, tmp_pat
 def test_a_job_goes_on_with_what_is_missing(photos, tmp_path):
     output = tmp_path / "out"
     scorer = jood.Scorer(photos.parent / "detector", "path", batch_size=4)
-    plan = shards.plan(photos, output, scorer, SHARD)
-    for shard in plan.shards()[::3]:
-        shards.score(plan, shard)
+    plan = cluster_job.plan(photos, output, scorer, SHARD)
+    for number in range(0, len(plan.rows), 3):
+        cluster_job.score(plan, number)
     before = {path: path.stat().st_mtime_ns for path in output.glob("parts/part-*")}
     printed, _ = start(photos, output).communicate(timeout=200)
-    assert f"{COUNT // SHARD} shards, {len(plan.shards()) - len(before)} of" in printed
+    assert f"{COUNT // SHARD} shards, {len(plan.rows) - len(before)} of" in printed
     assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     check_output(photos, output)
 

@@ -5,7 +5,6 @@ Everything else is got by hand; `SetSpec.how` says how.
 
 import hashlib
 import importlib.util
-import os
 import pathlib
 import shutil
 import tarfile
@@ -14,6 +13,7 @@ import zipfile
 
 import tqdm
 
+from jood._utils import atomic_files
 from jood.data.benchmarks.set_spec import Archive
 
 DOWNLOADS = "downloads"  # below the data root; may be deleted when a set is there
@@ -94,10 +94,9 @@ def _unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def _download(archive: Archive, path: pathlib.Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with (
+            atomic_files.atomic_file(path) as partial,
             urllib.request.urlopen(archive.url, timeout=_TIMEOUT) as source,
             partial.open("wb") as target,
             tqdm.tqdm.wrapattr(
@@ -105,11 +104,8 @@ def _download(archive: Archive, path: pathlib.Path) -> None:
             ) as shown,
         ):
             shutil.copyfileobj(source, shown)
-        partial.replace(path)
     except OSError as error:
         raise OSError(
             f"cannot download {archive.url}: {error}. Without a network, get it "
             f"elsewhere and put it at {path}."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
