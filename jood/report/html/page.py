@@ -236,7 +236,7 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
 @functools.cache
 def _templates() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("jood", "report/templates"),
+        loader=jinja2.PackageLoader("jood", "report/html/templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
