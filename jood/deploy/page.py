@@ -51,7 +51,7 @@ def build(
     ]
     for stem, (title, caption) in _PICTURES.items():
         path = folder / f"{stem}.png"
-        blocks = [page.Picture.read(path, caption)] if path.exists() else []
+        blocks = [page.PictureBlock.read(path, caption)] if path.exists() else []
         sections.append(page.Section(title, blocks))
     cards: list[page.Block] = []
     for name in detectors:
@@ -124,11 +124,11 @@ def _answer(share: float, scored: int, upper: float) -> str:
 
 def _overview(summary: Mapping[str, Any], titles: Mapping[str, str]) -> page.Grid:
     columns = [
-        page.Column("detector"),
-        page.Column("threshold"),
-        page.Column("called OOD, %", descending=True),
-        page.Column("false alarms, at most, %"),
-        page.Column("windows drifted", descending=True),
+        page.GridColumn("detector"),
+        page.GridColumn("threshold"),
+        page.GridColumn("called OOD, %", descending=True),
+        page.GridColumn("false alarms, at most, %"),
+        page.GridColumn("windows drifted", descending=True),
     ]
     rows, few = [], ""
     for name, share in summary["called_ood"].items():
@@ -168,4 +168,4 @@ def _failures(table: pathlib.Path) -> list[page.Block]:
         return []
     more = f"The first {LISTED} of {len(failed):,}." if len(failed) > LISTED else ""
     rows = [[page.Cell(path), page.Cell(error)] for path, error in failed[:LISTED]]
-    return [page.Grid([page.Column("image"), page.Column("why")], rows, more)]
+    return [page.Grid([page.GridColumn("image"), page.GridColumn("why")], rows, more)]

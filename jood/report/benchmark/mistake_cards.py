@@ -4,32 +4,29 @@ from collections.abc import Mapping, Sequence
 
 from jood.report.benchmark.mistakes import ID
 from jood.report.benchmark.mistakes import Mistake
+from jood.report.benchmark.network_view import Viewer
 from jood.report.html import page
 from jood.report.html import thumbnails
 
 
 def section(
-    found: Mapping[str, Sequence[Mistake]], detector: str, k: float
+    found: Mapping[str, Sequence[Mistake]], detector: str, viewer: Viewer
 ) -> page.Section:
     """Returns the section.
 
     Args:
       found: by set, as `mistakes.find` returns it.
       detector: name of the row.
-      k: TA's threshold in the heatmaps.
+      viewer: what drew the heatmaps.
     """
-    every = [one for mistakes in found.values() for one in mistakes]
-    maps = [one.plain for one in every if one.plain is not None]
+    maps = [m.plain for every in found.values() for m in every if m.plain is not None]
     text = (
         f"Of {detector}, the ID images with the lowest scores and the images of each "
         "OOD set with the highest. 'wrong side' are those that the threshold which "
         "keeps 95 % of the ID images misjudges. mistakes.csv lists them."
     )
     if maps:
-        text += (
-            " The heatmaps are the last feature map, summed over channels, without "
-            f"and with Threshold Activation (k = {k:g}), all on one colour scale."
-        )
+        text += f" The heatmaps are {viewer.caption}, all on one colour scale."
     top = max((float(heatmap.max()) for heatmap in maps), default=0.0)
     blocks: list[page.Block] = [page.Text(text)]
     for name, mistakes in found.items():

@@ -5,16 +5,15 @@ again, so memory does not grow with the data set.
 """
 
 from collections.abc import Mapping, Sequence
-import csv
-import io
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jood import metrics
+from jood._utils import csv_text
 from jood.data.benchmarks.spec import Benchmark
 from jood.evaluation.benchmark_run import Evaluation
-from jood.report.benchmark.network_view import Look
+from jood.report.benchmark.network_view import Viewer
 
 ID = "id_test"
 COUNT = 6  # images per set
@@ -63,16 +62,16 @@ def find(
     evaluation: Evaluation,
     detector: str,
     benchmark: Benchmark,
-    look: Look,
+    viewer: Viewer,
     count: int = COUNT,
 ) -> dict[str, list[Mistake]]:
     """Reads the images again that a detector is most mistaken about.
 
     Args:
-      evaluation: of the network.
+      evaluation: the network's scores.
       detector: name of a row.
       benchmark: what was evaluated.
-      look: `looking.reader` of the network.
+      viewer: looks at the images with the network.
       count: images per set.
 
     Returns:
@@ -95,7 +94,7 @@ def find(
         places = evaluation.places(name)[order]
         examples = [source[int(place)] for place in places]
         images = np.stack([np.asarray(e["image"]) for e in examples])
-        seen = look(images)
+        view = viewer(images)
         found[name] = [
             Mistake(
                 place=int(places[i]),
@@ -103,10 +102,10 @@ def find(
                 image=images[i],
                 score=float(scores[order[i]]),
                 wrong=bool((scores[order[i]] >= threshold) == (name != ID)),
-                prediction=_class(benchmark, _row(seen.prediction, i)),
+                prediction=_class(benchmark, _row(view.prediction, i)),
                 label=_class(benchmark, example.get("label") if name == ID else None),
-                plain=_row(seen.plain, i),
-                edited=_row(seen.edited, i),
+                plain=_row(view.plain, i),
+                edited=_row(view.edited, i),
             )
             for i, example in enumerate(examples)
         ]
@@ -115,25 +114,13 @@ def find(
 
 def as_csv(found: Mapping[str, Sequence[Mistake]]) -> str:
     """Returns a line per image: which it is, its score and what it is taken for."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        ["set", "place", "name", "score", "wrong_side", "prediction", "label"]
-    )
-    for name, mistakes in found.items():
-        for one in mistakes:
-            writer.writerow(
-                [
-                    name,
-                    one.place,
-                    one.name,
-                    repr(one.score),
-                    int(one.wrong),
-                    one.prediction,
-                    one.label,
-                ]
-            )
-    return stream.getvalue()
+    header = ["set", "place", "name", "score", "wrong_side", "prediction", "label"]
+    rows = [
+        [name, m.place, m.name, repr(m.score), int(m.wrong), m.prediction, m.label]
+        for name, mistakes in found.items()
+        for m in mistakes
+    ]
+    return csv_text.joined(header, rows)
 
 
 def _row(array: np.ndarray | None, index: int) -> Any:

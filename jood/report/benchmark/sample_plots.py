@@ -15,21 +15,6 @@ from jood.report.benchmark.samples import Sample
 _CLASS_COLOURS = 10  # classes that can be told apart by colour
 
 
-def draw(samples: Mapping[str, Sample], seed: int = 0) -> dict[str, figure.Figure]:
-    """Returns the pictures that can be drawn of a sample by the stems of their files.
-
-    Args:
-      samples: by set, the ID test set first, as `sampling.take` returns them.
-      seed: of t-SNE.
-    """
-    points = embedding(samples, seed)
-    pictures = {
-        "tsne": None if points is None else tsne(samples, points),
-        "intensities": intensities(samples),
-    }
-    return {stem: drawn for stem, drawn in pictures.items() if drawn is not None}
-
-
 def embedding(samples: Mapping[str, Sample], seed: int = 0) -> np.ndarray | None:
     """Returns t-SNE of all features, float32 [N, 2], in the order of the samples.
 
@@ -52,13 +37,19 @@ def embedding(samples: Mapping[str, Sample], seed: int = 0) -> np.ndarray | None
     ).fit_transform(features)
 
 
-def tsne(samples: Mapping[str, Sample], points: np.ndarray) -> figure.Figure:
+def tsne(samples: Mapping[str, Sample], seed: int = 0) -> figure.Figure | None:
     """Draws HIMPLoS's Fig. 3: one embedding, a panel per OOD set over the ID images.
 
     Args:
-      samples: by set, the ID test set first.
-      points: float [N, 2], as `embedding` returns them.
+      samples: by set, the ID test set first, as `samples.take` returns them.
+      seed: seed of t-SNE.
+
+    Returns:
+      The figure, or None where there is no embedding.
     """
+    points = embedding(samples, seed)
+    if points is None:
+        return None
     ends = np.cumsum([len(sample.features) for sample in samples.values()])
     parts = dict(zip(samples, np.split(points, ends[:-1]), strict=True))
     inside, labels = parts.pop(ID), samples[ID].labels

@@ -51,7 +51,7 @@ def write(
         figures.save_pictures(partial, drawn)
         sections = []
         for stem, curve in stems.items():
-            picture = page.Picture.read(partial / f"{stem}.png", _caption(curve))
+            picture = page.PictureBlock.read(partial / f"{stem}.png", _caption(curve))
             sections.append(page.Section(curve.sweep.title, [picture, grid(curve)]))
         about: list[page.Block] = [
             page.Facts("Configuration", configuration),
@@ -68,12 +68,12 @@ def write(
 
 def grid(curve: Curve) -> page.Grid:
     """Returns a row per value: means over the OOD sets, and the ID accuracy."""
-    columns = [page.Column(curve.sweep.name)]
+    columns = [page.GridColumn(curve.sweep.name)]
     for row in curve.auroc:
-        columns.append(page.Column("AUROC", row, descending=True))
-        columns.append(page.Column("FPR95", row))
+        columns.append(page.GridColumn("AUROC", row, descending=True))
+        columns.append(page.GridColumn("FPR95", row))
     if curve.accuracy is not None:
-        columns.append(page.Column("ID accuracy", descending=True))
+        columns.append(page.GridColumn("ID accuracy", descending=True))
     rows = []
     for i, value in enumerate(curve.sweep.values):
         cells = [page.Cell(f"{value:g}", value)]
