@@ -89,70 +89,56 @@ def _load_plugins(arguments: Sequence[str]) -> None:
             sys.exit(f"error: --plugins={names}: {error}")
 
 
-# Flags that several jobs share. A job calls these, perhaps with another help text.
-define_checkpoint = functools.partial(
-    flags.DEFINE_string,
-    name="checkpoint",
-    default=None,
-    help="Folder of a network: --output of launch/convert.py, or --workdir of "
+def _shared(define: Any, name: str, default: Any, help: str, **options: Any) -> Any:
+    """Returns what defines a flag, for which a job may give another help or default."""
+    return functools.partial(define, name=name, default=default, help=help, **options)
+
+
+_string = functools.partial(_shared, flags.DEFINE_string)
+_integer = functools.partial(_shared, flags.DEFINE_integer)
+_enum = functools.partial(_shared, flags.DEFINE_enum)
+define_output = _string("output", None, "New folder for the results.", required=True)
+define_data_dir = _string(
+    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
+)
+define_checkpoint = _string(
+    "checkpoint",
+    None,
+    "Folder of a network: --output of launch/convert.py, or --workdir of "
     "launch/train.py.",
 )
-define_which = functools.partial(
-    flags.DEFINE_enum,
-    *("which", "last", run_checkpoint.WHICH),
-    help="Of a training run, the last checkpoint or the best on its validation.",
+define_cache = _string(
+    "cache",
+    None,
+    "Folder that keeps training features for later runs; else they are not kept.",
 )
-define_output = functools.partial(
-    flags.DEFINE_string,
-    name="output",
-    default=None,
-    help="New folder for the results.",
-    required=True,
+define_ood = _shared(
+    flags.DEFINE_list, "ood", None, "OOD sets to score; else all that are present."
 )
-define_data_dir = functools.partial(
-    flags.DEFINE_string,
-    *("data_dir", None),
-    help="Folder of the data sets; else JOOD_DATA_DIR.",
+define_which = _enum(
+    "which",
+    "last",
+    "Of a training run, the last checkpoint or the best on its validation.",
+    enum_values=run_checkpoint.WHICH,
 )
-define_ood = functools.partial(
-    flags.DEFINE_list,
-    *("ood", None),
-    help="OOD sets to score; else all that are present.",
+define_corrupt = _enum(
+    "corrupt",
+    "raise",
+    "What to do with images that cannot be read: stop, or skip and count them.",
+    enum_values=("raise", "skip"),
 )
-define_corrupt = functools.partial(
-    flags.DEFINE_enum,
-    *("corrupt", "raise", ("raise", "skip")),
-    help="What to do with images that cannot be read: stop, or skip and count them.",
+define_workers = _integer(
+    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
 )
-define_workers = functools.partial(
-    flags.DEFINE_integer,
-    *("workers", 0),
-    help="Processes that read images; 0 reads with threads.",
-    lower_bound=0,
+define_batch_size = _integer(
+    "batch_size", 128, "Images per step, over all devices.", lower_bound=1
 )
-define_batch_size = functools.partial(
-    flags.DEFINE_integer,
-    name="batch_size",
-    default=128,
-    help="Images per step, over all devices.",
-    lower_bound=1,
-)
-define_cache = functools.partial(
-    flags.DEFINE_string,
-    *("cache", None),
-    help="Folder that keeps training features for later runs; else they are not kept.",
-)
-define_seed = functools.partial(
-    flags.DEFINE_integer,
-    name="seed",
-    default=0,
-    help="Seed of everything random.",
-    lower_bound=0,
-)
-define_dry_run = functools.partial(
+define_seed = _integer("seed", 0, "Seed of everything random.", lower_bound=0)
+define_dry_run = _shared(
     flags.DEFINE_bool,
-    *("dry_run", False),
-    help="Check the flags, tell what would be done, and stop.",
+    "dry_run",
+    False,
+    "Check the flags, tell what would be done, and stop.",
 )
 
 

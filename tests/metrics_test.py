@@ -214,3 +214,13 @@ def test_lower_is_better_names_metrics_that_are_zero_when_perfect():
     perfect = metrics.evaluate([2.0, 3.0], [0.0, 1.0])
     zero = {name for name, value in perfect.items() if value == 0}
     assert zero == {c.name for c in metrics.COLUMNS.values() if c.lower_is_better}
+
+
+def test_a_registered_column_needs_a_name_of_its_own(monkeypatch):
+    monkeypatch.setattr(metrics, "COLUMNS", dict(metrics.COLUMNS))
+    gap = metrics.Column("Gap", lambda inside, outside: inside[0] - outside[0])
+    metrics.register(gap)
+    assert metrics.evaluate([1.0], [0.25])["Gap"] == 0.75
+    assert [column.name for column in metrics.shown()] == ["AUROC", "FPR95"]
+    with pytest.raises(ValueError, match="'Gap' is taken; columns: AUROC"):
+        metrics.register(gap)

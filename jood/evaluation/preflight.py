@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from jood.core import compose
 from jood.core import slot_rules
+from jood.core.backbones import Backbone
 from jood.core.backbones.linen import Taps
-from jood.core.backbones.linen import observe
 from jood.core.component import Component
 from jood.core.ood_head import COLLECTION as OOD_HEAD
 from jood.detector import Detector
@@ -118,15 +118,13 @@ def check(
         variables = jax.eval_shape(model.init, jax.random.key(0), images)
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)
     compose.bundle(**detectors)  # refuses what does not end in a score
-    taps = Taps(head=head(model))
-    if taps.head is None:
+    backbone = Backbone(model, None, Taps(head=head(model)))
+    if backbone.taps.head is None:
         for component in detectors.values():
             slot_rules.check_without_head(component)
 
     def run(component: Component, variables: Any, images: Any, labels: Any) -> Any:
-        acts = observe(
-            model, variables, images, edits=component.edits, labels=labels, taps=taps
-        )
+        acts = backbone.observe(variables, images, component.edits, labels)
         if not component.passes:
             return component.apply((), acts)
         statistic = component.passes[0](())

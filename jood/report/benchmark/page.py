@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jood import metrics
 from jood.evaluation.selection import Selection
-from jood.report.benchmark import results_grid
+from jood.metrics import Column
+from jood.report.benchmark import tables
 from jood.report.benchmark.tables import Table
 from jood.report.html import page
 
@@ -40,9 +42,9 @@ def build(
     always = ("Configuration", "Versions")
     facts = [page.Facts(k, v) for k, v in about.items() if v or k in always]
     every = [
-        page.Section("Results", [results_grid.grid(table), *blocks]),
+        page.Section("Results", [table_grid(table), *blocks]),
         *sections,
-        page.Section("Detectors", [results_grid.texts_grid(texts)]),
+        page.Section("Detectors", [texts_grid(texts)]),
         page.Section("How it was run", facts),
     ]
     return page.render(title, heading, every)
@@ -63,3 +65,49 @@ def _cell(value: Any) -> page.Cell:
     if isinstance(value, float):
         return page.Cell(f"{value:.5g}", value)
     return page.Cell(str(value))
+
+
+def table_grid(table: Table) -> page.Grid:
+    """Returns detectors x (OOD sets and averages), best and second best marked.
+
+    Values that are shown as the same text share a place.
+    """
+    shown = metrics.shown()
+    columns = [page.GridColumn("detector")]
+    cells = [[page.Cell(name)] for name in table.detectors]
+    for column, title in tables.column_titles(table).items():
+        for metric in shown:
+            first = not metric.lower_is_better
+            columns.append(page.GridColumn(metric.name, title, descending=first))
+            for row, cell in zip(
+                cells, _metric_cells(table, column, metric), strict=True
+            ):
+                row.append(cell)
+    return page.Grid(
+        columns,
+        cells,
+        f"{' and '.join(metric.name for metric in shown)} in %, ID positive. The best "
+        "of a column is bold, the second underlined.",
+    )
+
+
+def texts_grid(detectors: Mapping[str, str]) -> page.Grid:
+    """Returns the detectors' texts by name, as `jood.parse` reads them."""
+    return page.Grid(
+        [page.GridColumn("detector"), page.GridColumn("text")],
+        [[page.Cell(name), page.Cell(text)] for name, text in detectors.items()],
+        "What each row of the table is, as jood.parse and --detectors read it.",
+    )
+
+
+def _metric_cells(table: Table, column: str, metric: Column) -> list[page.Cell]:
+    """A metric of all detectors; a lone value is not marked."""
+    places = tables.ranking(table, column, metric)
+    words = dict(zip(places, ("best", "second"), strict=False))
+    cells = []
+    for name in table.detectors:
+        value = table.mean(name, column, metric.name)
+        mark = words.get(round(value, 1), "") if len(places) > 1 else ""
+        text = tables.value_text(table, name, column, metric.name)
+        cells.append(page.Cell(text, value, mark))
+    return cells

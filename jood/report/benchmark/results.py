@@ -15,7 +15,6 @@ from typing import Any
 from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.report import pictures as pictures_lib
-from jood.report.benchmark import mistake_cards
 from jood.report.benchmark import mistakes
 from jood.report.benchmark import page as page_lib
 from jood.report.benchmark import pictures
@@ -55,7 +54,7 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
             [several] if seeds > 1 else [],
             [
                 *pictures_lib.save(partial, pictures.PICTURES, results),
-                mistake_cards.section(found, results.examined, results.viewer),
+                mistakes.section(found, results.examined, results.viewer),
                 page_lib.selections(results.curves),
             ],
         )

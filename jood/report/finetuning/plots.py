@@ -16,7 +16,6 @@ from jood.evaluation.benchmark_run import Evaluation
 from jood.report import figures
 from jood.report.benchmark import heatmaps
 from jood.report.benchmark import plots
-from jood.report.benchmark.network_view import Viewer
 from jood.training.forward import look
 from jood.training.objectives.patches import Patches
 from jood.training.objectives.true_class_probability import probability
@@ -24,7 +23,6 @@ from jood.training.objectives.true_class_probability import probability
 IMAGES_SHOWN = 8  # of patches
 _INSIDE, _OUTSIDE = "#2CA02C", "#D62728"  # green and red, as in SSOD's Fig. 2
 Networks = Mapping[str, Detector]  # by label
-NORM = "Feature L2 norm"  # the row whose score is ‖h‖₂
 
 
 def norm_distributions(
@@ -68,7 +66,7 @@ def norm_distributions(
     return fig
 
 
-def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure | None:
+def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure:
     """Draws LFF's Fig. 7: ‖z_j‖₂ at each location, a row per network.
 
     Each row has its own colour scale, up to its largest norm, so that ID can be
@@ -78,13 +76,8 @@ def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure | N
       benchmark: where images come from.
       networks: detectors with networks of one architecture, by label, in the order of
         the rows.
-
-    Returns:
-      The figure; None for networks without maps.
     """
     one = next(iter(networks.values()))
-    if Viewer.of(one, benchmark.image_size).last is None:
-        return None
     shown = heatmaps.images_shown(benchmark)
 
     @jax.jit
@@ -109,7 +102,7 @@ def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure | N
 
 def patches(
     benchmark: Benchmark, networks: Networks, sample: Callable[[jax.Array], Patches]
-) -> figure.Figure | None:
+) -> figure.Figure:
     """Draws SSOD's Fig. 2 (c) and (d): the patches that a network samples.
 
     Green are those that teach the OOD head what is ID, red what is background; the
@@ -119,13 +112,8 @@ def patches(
       benchmark: where images come from.
       networks: as for `norm_heatmaps`.
       sample: probabilities of the true class [B, HW] -> patches.
-
-    Returns:
-      The figure; None for networks without maps.
     """
     one = next(iter(networks.values()))
-    if Viewer.of(one, benchmark.image_size).last is None:
-        return None
     classes = min(IMAGES_SHOWN, len(benchmark.class_names))
     images, labels = heatmaps.first_of_classes(benchmark.id_test, classes)
 

@@ -17,17 +17,50 @@ from jood._utils import atomic_files
 from jood.data.benchmarks.spec import Benchmark
 from jood.detector import Detector
 from jood.evaluation.benchmark_run import Evaluation
-from jood.report import pictures as pictures_lib
+from jood.report import pictures
 from jood.report.benchmark import page as page_lib
 from jood.report.benchmark import results as folder_lib
 from jood.report.benchmark import tables
-from jood.report.finetuning import pictures
+from jood.report.benchmark.network_view import Viewer
 from jood.report.finetuning import plots
 from jood.report.html import page
+from jood.report.pictures import Picture
 from jood.training.objectives.patches import Patches
 
-NORM = plots.NORM
+NORM = "Feature L2 norm"  # the row whose score is ‖h‖₂
 _WHEN = ("before", "after")
+# In the order of the page; drawn from `FinetuningResults`.
+PICTURES: list[Picture] = [
+    Picture(
+        "norms",
+        "Feature norms",
+        "Distributions of ‖h‖₂, the norm of the penultimate feature, of ID images and "
+        "of each OOD set, before and after (LFF's Fig. 5).",
+        lambda results: plots.norm_distributions(results.evaluations, NORM),
+    ),
+    Picture(
+        "heatmaps",
+        "Where the network responds",
+        "‖z_j‖₂ at each location of the last map, before and after (LFF's Fig. 7). "
+        "Each row has its own colour scale.",
+        lambda results: (
+            plots.norm_heatmaps(results.benchmark, results.networks)
+            if results.has_maps
+            else None
+        ),
+    ),
+    Picture(
+        "patches",
+        "Patches that are sampled",
+        "Locations that the network takes for the object (green) and for background "
+        "(red), before and after (SSOD's Fig. 2).",
+        lambda results: (
+            plots.patches(results.benchmark, results.networks, results.sample)
+            if results.has_maps
+            else None
+        ),
+    ),
+]
 
 
 class Pair(NamedTuple):
@@ -61,6 +94,11 @@ class FinetuningResults:
     benchmark: Benchmark
     detectors: Mapping[str, str]
     configuration: Mapping[str, Any]
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the networks have maps to draw."""
+        return Viewer.of(self.before, self.benchmark.image_size).last is not None
 
     @property
     def networks(self) -> dict[str, Detector]:
@@ -144,7 +182,7 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
             texts,
             run,
             [_ratios_grid(ratios)],
-            pictures_lib.save(partial, pictures.PICTURES, results),
+            pictures.save(partial, PICTURES, results),
         )
         (partial / page.FILE).write_text(shown, encoding="utf-8")
     return as_text("simple")

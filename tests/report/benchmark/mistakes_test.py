@@ -19,7 +19,6 @@ from jood.data.sources import Skipping
 from jood.data.sources.decoding import ImageError
 from jood.evaluation import benchmark_run
 from jood.report.benchmark import heatmaps
-from jood.report.benchmark import mistake_cards
 from jood.report.benchmark import mistakes
 from jood.report.benchmark.network_view import Viewer
 
@@ -103,7 +102,7 @@ def test_they_are_listed_and_shown(evaluated):
     assert len(rows) == 6
     assert [float(row["score"]) for row in rows[3:]] == [m.score for m in found["odd"]]
     assert rows[3]["name"] == f"{found['odd'][0].place}.png"
-    section = mistake_cards.section(found, "FS", Viewer.of(fitted, 16))
+    section = mistakes.section(found, "FS", Viewer.of(fitted, 16))
     text, inside, outside = section.blocks
     assert "Of FS" in text.text
     assert "Threshold Activation on C4 (k = 0.2), all on one" in text.text

@@ -3,7 +3,7 @@
 import numpy as np
 
 from jood.evaluation import benchmark_run
-from jood.report.benchmark import results_grid
+from jood.report.benchmark import page
 from jood.report.benchmark import tables
 
 
@@ -25,7 +25,7 @@ def built(results):
 
 def test_best_is_bold_second_underlined_and_equals_share_a_place():
     table = built([evaluated()])
-    grid = results_grid.grid(table)
+    grid = page.table_grid(table)
     assert [(c.group, c.title) for c in grid.columns] == [
         ("", "detector"),
         ("odd*", "AUROC"),
@@ -46,7 +46,7 @@ def test_best_is_bold_second_underlined_and_equals_share_a_place():
 
 def test_several_seeds_show_their_spread_and_a_lone_row_has_no_mark():
     results = [evaluated(), evaluated(-1)]
-    grid = results_grid.grid(built(results))
+    grid = page.table_grid(built(results))
     assert "±" in grid.rows[1][1].text
     lone = tables.build(results, ["a"], [])
-    assert {cell.mark for cell in results_grid.grid(lone).rows[0]} == {""}
+    assert {cell.mark for cell in page.table_grid(lone).rows[0]} == {""}
