@@ -7,8 +7,8 @@ r"""Fine-tunes a network with LFF or SSOD and compares it with what it was befor
         --workdir=runs/cifar10
 
 Without --checkpoint it first trains one network per seed, which all objectives in a
---workdir share. Writes tables and pictures to WORKDIR/OBJECTIVE/results. Interrupted,
-the same command goes on. The defaults are for the embedded benchmark;
+--workdir share. Writes tables and pictures to WORKDIR/OBJECTIVE/results. If
+interrupted, the same command resumes. The defaults are for the embedded benchmark;
 --objective=cross_entropy shows what the further epochs do alone.
 """
 

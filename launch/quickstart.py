@@ -3,7 +3,7 @@
     python launch/quickstart.py --workdir=runs/quickstart
 
 No download: real digits on real photographs. Writes tables and pictures to
-WORKDIR/results. Interrupted, the same command goes on from the last epoch.
+WORKDIR/results. If interrupted, the same command resumes at the last epoch.
 """
 
 from collections.abc import Mapping

@@ -124,7 +124,7 @@ def select(
       train: ID training batches, as for `Detector.fit`; can be iterated again.
       validation: ID batches that are neither in `train` nor in a test set. As many
         noise images of the same size are drawn. Can be iterated again.
-      seed: of the noise.
+      seed: seed of the noise.
 
     Returns:
       The curve, and the best candidate by AUROC, then FPR95, then separation.

@@ -26,7 +26,7 @@ class Mistake(NamedTuple):
 
     Attributes:
       place: in its set, counted from 0.
-      name: of the file, or '' for an array's row.
+      name: the file's, or '' for an array's row.
       image: uint8 [H, W, 3].
       score: the detector's.
       wrong: whether it is on the wrong side of the threshold that keeps 95 % of the
@@ -34,7 +34,7 @@ class Mistake(NamedTuple):
       prediction: the class that the network answers, '' without a classifier.
       label: the class that it is, '' where that is unknown, as of OOD images.
       plain: heatmap float32 [h, w], or None for a network without maps.
-      edited: with Threshold Activation.
+      edited: the same with Threshold Activation.
     """
 
     place: int

@@ -71,13 +71,14 @@ class Viewer:
             part = images[start : start + _AT_ONCE]
             missing = _AT_ONCE - len(part)
             padded = np.pad(part, [(0, missing), (0, 0), (0, 0), (0, 0)])
-            parts.append(jax.device_get(self._program(self.detector.variables, padded)))
+            parts.append(jax.device_get(self._program(padded)))
         joined = jax.tree.map(lambda *each: np.concatenate(each), *parts)
         return jax.tree.map(lambda rows: rows[: len(images)], joined)
 
     @functools.cached_property
-    def _program(self) -> Callable[[Any, Any], NetworkView]:
-        return jax.jit(self._view)
+    def _program(self) -> Callable[[np.ndarray], NetworkView]:
+        variables = jax.device_put(self.detector.variables)
+        return functools.partial(jax.jit(self._view), variables)
 
     def _view(self, variables: Any, images: jax.Array) -> NetworkView:
         edits = () if self.edited is None else ta(self.k, self.edited).edits

@@ -125,7 +125,7 @@ def heatmaps(
 
     Args:
       images: uint8 [n, H, W, 3] by set.
-      rows: of the same sets.
+      rows: heatmaps of the same sets.
     """
     columns = [(name, i) for name, batch in images.items() for i in range(len(batch))]
     size = (1.3 * len(columns), 0.5 + 1.3 * (1 + len(rows)))

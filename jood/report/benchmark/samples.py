@@ -43,6 +43,7 @@ def take(
       The sample of 'id_test' and of each OOD set, without images that cannot be read.
     """
     detector, last = viewer.detector, viewer.last
+    variables = jax.device_put(detector.variables)
 
     @jax.jit
     def look(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
@@ -57,7 +58,7 @@ def take(
         chosen = np.arange(count) * len(source) // count
         parts = []
         for batch in EvaluationBatches(Subset(source, chosen), batch_size):
-            features, intensities = look(detector.variables, batch.image)
+            features, intensities = look(variables, batch.image)
             rows = jax.device_get(Sample(features, batch.label, intensities))
             keep = np.asarray(batch.mask) > 0
             parts.append(jax.tree.map(lambda x, keep=keep: x[keep], rows))

@@ -31,7 +31,7 @@ def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
     """Reads the finished runs of an objective.
 
     Args:
-      workdir: as launch/finetune.py has it.
+      workdir: the folder as launch/finetune.py has it.
       objective: its name, 'lff'.
 
     Raises:
@@ -64,7 +64,7 @@ def per_value(runs: Sequence[Run], objective: str) -> list[Curve]:
     """Returns the curve of each value that two or more runs tell apart.
 
     Args:
-      runs: as `read` returns them.
+      runs: runs as `read` returns them.
       objective: its name.
 
     Returns:

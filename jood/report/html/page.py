@@ -83,7 +83,7 @@ class Grid:
 
     Attributes:
       columns: the first is that of the rows' names.
-      rows: as many cells each.
+      rows: rows of as many cells.
       caption: what it shows, in a sentence.
     """
 
@@ -218,7 +218,7 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
     """Returns a page as HTML, a single file.
 
     Args:
-      title: of the page and its window.
+      title: the title of the page and its window.
       lead: what stands below it, a line each.
       sections: those without blocks are left out.
     """

@@ -34,7 +34,7 @@ def write(
     Args:
       folder: a new folder.
       curves: in the order of the page.
-      name: of the benchmark.
+      name: the name of the benchmark.
       protocol: how its numbers are made.
       configuration: whatever is needed to run this again, JSON values.
     """
