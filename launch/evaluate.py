@@ -114,7 +114,7 @@ def main(argv: list[str]) -> None:
     for name, curve in curves.items():
         print(f"\n{name}: {curve.method}, on noise\n{curve.text()}")
     for name, images in result.skipped.items():
-        print(f"\nskipped in {name}:\n  " + "\n  ".join(images))
+        print(f"\nskipped in {name}:\n  " + "\n  ".join(images.values()))
     print(f"\n{printed}\nwaited for data {result.waiting:.1%} of the time")
     print(f"written to {_OUTPUT.value}")
 

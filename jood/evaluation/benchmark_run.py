@@ -31,18 +31,16 @@ class Evaluation:
         correctly; NaN if they carry no labels.
       id_scores: float32 [N] by detector.
       ood_scores: float32 [M] by OOD set and detector.
-      skipped: images that could not be read: which and why, by set ('id_train',
-        'id_test' or an OOD set).
+      skipped: images that could not be read and have no score: which and why, by set
+        ('id_train', 'id_test' or an OOD set) and place in the set.
       waiting: fraction of the time that was spent waiting for data.
-      skipped_at: places in their sets of the images in `skipped`, which have no score.
     """
 
     accuracy: float
     id_scores: dict[str, np.ndarray]
     ood_scores: dict[str, dict[str, np.ndarray]]
-    skipped: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    skipped: dict[str, dict[int, str]] = dataclasses.field(default_factory=dict)
     waiting: float = 0.0
-    skipped_at: dict[str, list[int]] = dataclasses.field(default_factory=dict)
 
     def scores(self, name: str, detector: str) -> np.ndarray:
         """Returns a detector's scores of 'id_test' or of an OOD set, float32 [N]."""
@@ -51,7 +49,7 @@ class Evaluation:
 
     def places(self, name: str) -> np.ndarray:
         """Returns where in its set each scored image is, int [N]; see `scores`."""
-        left_out = self.skipped_at.get(name, [])
+        left_out = list(self.skipped.get(name, ()))
         some = next(iter(self.id_scores))
         every = np.arange(len(self.scores(name, some)) + len(left_out))
         return np.delete(every, left_out)
@@ -143,7 +141,6 @@ def evaluate(
             lambda batch: fitted.run_named(batch.image), test
         )
     every = {"id_train": training, **tests}
-    skipped = {n: s for n, part in every.items() if (s := part.batches.skipped)}
     waited = sum(part.timed.waited for part in every.values())
     total = sum(part.timed.total for part in every.values())
     right = correct["id_test"]
@@ -151,7 +148,6 @@ def evaluate(
         accuracy=math.nan if right is None else float(right.mean()),
         id_scores=scores.pop("id_test"),
         ood_scores=scores,
-        skipped={name: list(reasons.values()) for name, reasons in skipped.items()},
+        skipped={n: s for n, part in every.items() if (s := part.batches.skipped)},
         waiting=waited / total if total else 0.0,
-        skipped_at={name: list(reasons) for name, reasons in skipped.items()},
     )

@@ -53,7 +53,7 @@ def test_scores_and_accuracy_are_those_of_the_plain_network(digits, result):
 
 def test_table_averages_and_marks_the_best(digits, result):
     _, found, *_ = result
-    table = tables.build([found], ["MSP", "FS"], digits.near)
+    table = tables.build([found], ["MSP", "FS"], digits)
     assert table.columns == [*digits.ood, tables.FAR, tables.ALL]
     each = [
         100 * metrics.auroc(found.id_scores["FS"], scores["FS"])
@@ -74,7 +74,7 @@ def test_several_seeds_give_mean_and_standard_deviation(digits, result):
         {name: scores + 0.01 for name, scores in found.id_scores.items()},
         found.ood_scores,
     )
-    table = tables.build([found, shifted], ["MSP"], digits.near)
+    table = tables.build([found, shifted], ["MSP"], digits)
     values = [
         100 * metrics.auroc(e.id_scores["MSP"], e.ood_scores["near"]["MSP"])
         for e in (found, shifted)
@@ -89,7 +89,7 @@ def test_several_seeds_give_mean_and_standard_deviation(digits, result):
 
 def test_csv_has_a_line_per_detector_and_column_with_all_metrics(digits, result):
     _, found, *_ = result
-    table = tables.build([found], ["MSP", "FS"], digits.near)
+    table = tables.build([found], ["MSP", "FS"], digits)
     text = tables.as_csv(table, {"MSP": "msp()", "FS": "feature_sim()"})
     lines = text.splitlines()
     assert len(lines) == 1 + 2 * len(table.columns)

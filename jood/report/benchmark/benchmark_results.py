@@ -51,9 +51,7 @@ class BenchmarkResults:
     @functools.cached_property
     def table(self) -> Table:
         """The numbers of all seeds."""
-        return tables.of_benchmark(
-            self.evaluations, list(self.detectors), self.benchmark
-        )
+        return tables.build(self.evaluations, list(self.detectors), self.benchmark)
 
     @property
     def examined(self) -> str:

@@ -12,7 +12,6 @@ that could not be read. The heading says which.
 
 from collections.abc import Mapping, Sequence, Set
 import dataclasses
-import types
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from jood.evaluation.benchmark_run import Evaluation
 from jood.metrics import Column
 
 PAPER, FAR, ALL = "mean paper", "mean far", "mean"
-_NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +43,9 @@ class Table:
 
     values: tuple[Mapping[str, Mapping[str, Mapping[str, float]]], ...]
     accuracies: tuple[float, ...]
-    absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    incomplete: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    skipped: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    absent: Mapping[str, str]
+    incomplete: Mapping[str, str]
+    skipped: Mapping[str, Sequence[str]]
 
     @property
     def detectors(self) -> list[str]:
@@ -73,28 +71,19 @@ class Table:
 
 
 def build(
-    evaluations: Sequence[Evaluation],
-    names: Sequence[str],
-    near: Sequence[str],
-    *,
-    paper: Sequence[str] = (),
-    absent: Mapping[str, str] = _NOTHING,
-    incomplete: Mapping[str, str] = _NOTHING,
-    skipped: Mapping[str, Sequence[str]] = _NOTHING,
+    evaluations: Sequence[Evaluation], names: Sequence[str], benchmark: Benchmark
 ) -> Table:
     """Returns the table of evaluations, one per seed.
 
     Args:
       evaluations: the same detectors' on the same benchmark.
       names: detectors in the order of the rows.
-      near: names of near OOD sets, which the far average skips.
-      paper: OOD sets that the benchmark's paper averages; () for all.
-      absent: OOD sets that should be there and are not, as `Benchmark.absent`.
-      incomplete: sets that are not whole, as `Benchmark.incomplete`.
-      skipped: by set, the images that could not be read.
+      benchmark: what was scored; says which sets are near, absent and incomplete and
+        which the paper averages.
     """
-    scored = list(evaluations[0].ood_scores)
-    averages = _averages(scored, absent, near, paper, _dented(incomplete, skipped))
+    skipped = {n: list(s.values()) for n, s in evaluations[0].skipped.items()}
+    dented = _dented(benchmark.incomplete, skipped)
+    averages = _averages(list(evaluations[0].ood_scores), benchmark, dented)
     values = []
     for evaluation in evaluations:
         sets = evaluation.metrics()
@@ -106,36 +95,23 @@ def build(
             }
             rows[name] = {**sets[name], **means}
         values.append(rows)
-    accuracies = tuple(e.accuracy for e in evaluations)
-    return Table(tuple(values), accuracies, absent, incomplete, skipped)
-
-
-def of_benchmark(
-    evaluations: Sequence[Evaluation], names: Sequence[str], benchmark: Benchmark
-) -> Table:
-    """Returns the table of evaluations on a benchmark, one per seed; see `build`."""
-    return build(
-        evaluations,
-        names,
-        benchmark.near,
-        paper=benchmark.paper,
-        absent=benchmark.absent,
-        incomplete=benchmark.incomplete,
-        skipped=evaluations[0].skipped,
+    return Table(
+        tuple(values),
+        tuple(evaluation.accuracy for evaluation in evaluations),
+        benchmark.absent,
+        benchmark.incomplete,
+        skipped,
     )
 
 
 def _averages(
-    scored: Sequence[str],
-    absent: Mapping[str, str],
-    near: Sequence[str],
-    paper: Sequence[str],
-    dented: Set[str],
+    scored: Sequence[str], benchmark: Benchmark, dented: Set[str]
 ) -> dict[str, list[str]]:
     """The columns of averages, and the sets that each is taken over."""
+    paper = benchmark.paper
     # What should have been scored: also what was neither found nor chosen.
-    every = list(dict.fromkeys([*scored, *absent, *paper]))
-    far = [name for name in every if name not in near]
+    every = list(dict.fromkeys([*scored, *benchmark.absent, *paper]))
+    far = [name for name in every if name not in benchmark.near]
     groups = {FAR: far, ALL: every}
     if set(paper) not in (set(), set(far), set(every)):
         groups = {PAPER: list(paper), **groups}

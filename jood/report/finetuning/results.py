@@ -155,7 +155,7 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
     """Writes a new results folder; returns the table as text."""
     label, pairs, benchmark = results.label, results.pairs, results.benchmark
     both = [joined(pair, label, list(results.detectors)) for pair in pairs]
-    table = tables.of_benchmark(both, list(both[0].id_scores), benchmark)
+    table = tables.build(both, list(both[0].id_scores), benchmark)
     texts = {
         name: results.detectors[name.removesuffix(f" + {label}")]
         for name in table.detectors
