@@ -1,12 +1,11 @@
-"""What the command-line jobs share: quiet logs, clear errors, flags for detectors."""
+"""What the command-line jobs share: flags, quiet logs, clear errors, --help."""
 
-from collections.abc import Callable, Mapping, Sequence
-import inspect
+import argparse
+from collections.abc import Callable, Collection, Mapping, Sequence
+import functools
+import importlib
 import logging
-import re
-import shutil
 import sys
-import textwrap
 from typing import Any
 
 from absl import app
@@ -14,18 +13,24 @@ from absl import flags
 from absl import logging as absl_logging
 from tqdm.contrib import logging as tqdm_logging
 
+from jood import models
+from jood._utils import flag_help
 from jood._utils import processes
+from jood._utils import unknown_name
 from jood.core import compose
+from jood.core.component import Component
 from jood.core.input_perturbation import NETWORK
 from jood.data import benchmarks
 from jood.methods import detector_text
 from jood.methods import presets
 from jood.training.preemption import StoppedError
+from jood.weights import run_checkpoint
 
 GROUPS = ("default", "all", "forward")  # of detectors, by what --detectors takes
-_WIDEST = 100  # columns of --help
 # What a user can mend; anything else keeps its traceback.
 _USER_ERRORS = (ValueError, FloatingPointError, OSError)
+
+flags.disclaim_key_flags()  # a flag that is defined here is one of the calling job
 
 
 def run(main: Callable[[list[str]], Any]) -> None:
@@ -54,19 +59,168 @@ def run(main: Callable[[list[str]], Any]) -> None:
         except KeyboardInterrupt:
             sys.exit("interrupted; nothing is half-written.")
 
+    flags.DEFINE_list(
+        "plugins",
+        [],
+        "Modules or .py files to import first, whose methods, benchmarks, models, ... "
+        "(jood.register) the other flags may then name.",
+    )
     if _asks_for_help(sys.argv[1:]):
         docstring = sys.modules[main.__module__].__doc__ or ""
-        print(job_help(docstring, sys.argv[0]))
+        print(flag_help.job_help(docstring, _flags()))
         return
+    _load_plugins(sys.argv[1:])
     app.run(wrapped)
 
 
-def define_dry_run() -> flags.FlagHolder[bool]:
-    """Defines --dry_run, with which a job checks its flags and writes nothing."""
-    # A flag of this module, so that it is no part of a job's configuration.
-    return flags.DEFINE_bool(
-        "dry_run", False, "Check the flags, tell what would be done, and stop."
+def _load_plugins(arguments: Sequence[str]) -> None:
+    """Imports --plugins before absl parses flags, whose validators ask for names."""
+    try:
+        arguments = flags.FLAGS.read_flags_from_files(list(arguments))
+    except flags.Error:
+        return  # absl says what is wrong with the file
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--plugins", "-plugins", default="")
+    names = parser.parse_known_args(arguments)[0].plugins
+    if names:
+        try:
+            importlib.import_module("jood.extensions").load(names.split(","))
+        except _USER_ERRORS as error:
+            sys.exit(f"error: --plugins={names}: {error}")
+
+
+def _shared(define: Any, name: str, default: Any, help: str, **options: Any) -> Any:
+    """Returns what defines a flag, for which a job may give another help or default."""
+    return functools.partial(define, name=name, default=default, help=help, **options)
+
+
+_string = functools.partial(_shared, flags.DEFINE_string)
+_integer = functools.partial(_shared, flags.DEFINE_integer)
+_enum = functools.partial(_shared, flags.DEFINE_enum)
+define_output = _string("output", None, "New folder for the results.", required=True)
+define_data_dir = _string(
+    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
+)
+define_checkpoint = _string(
+    "checkpoint",
+    None,
+    "Folder of a network: --output of launch/convert.py, or --workdir of "
+    "launch/train.py.",
+)
+define_cache = _string(
+    "cache",
+    None,
+    "Folder that keeps training features for later runs; else they are not kept.",
+)
+define_ood = _shared(
+    flags.DEFINE_list, "ood", None, "OOD sets to score; else all that are present."
+)
+define_which = _enum(
+    "which",
+    "last",
+    "Of a training run, the last checkpoint or the best on its validation.",
+    enum_values=run_checkpoint.WHICH,
+)
+define_corrupt = _enum(
+    "corrupt",
+    "raise",
+    "What to do with images that cannot be read: stop, or skip and count them.",
+    enum_values=("raise", "skip"),
+)
+define_workers = _integer(
+    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
+)
+define_batch_size = _integer(
+    "batch_size", 128, "Images per step, over all devices.", lower_bound=1
+)
+define_seed = _integer("seed", 0, "Seed of everything random.", lower_bound=0)
+define_dry_run = _shared(
+    flags.DEFINE_bool,
+    "dry_run",
+    False,
+    "Check the flags, tell what would be done, and stop.",
+)
+
+
+def define_benchmark(
+    default: str | None = None,
+    help: str = "What to score; else what the network was trained on.",
+    names: Callable[[], Sequence[str]] = benchmarks.names,
+) -> flags.FlagHolder[Any]:
+    """Defines --benchmark, one of `names()` at the time when flags are parsed."""
+    return _define_name("benchmark", default, help, names)
+
+
+def define_model(default: str | None, help: str) -> flags.FlagHolder[Any]:
+    """Defines --model, one of `models.names()` at the time when flags are parsed."""
+    return _define_name("model", default, help, models.names)
+
+
+def define_detectors() -> flags.FlagHolder[str]:
+    """Defines --detectors and checks its text as soon as flags are parsed."""
+    holder = flags.DEFINE_string(
+        "detectors",
+        "default",
+        "Detectors to compare, separated by commas: texts such as "
+        "'react(q=0.9)|energy()', presets such as fs_ta_ash, each perhaps named "
+        "(mine=ta(k=0.1)|msp()); 'default' for the table of the README; 'all' for "
+        "every method; 'forward' for those that need no gradient, nor other images "
+        "than the given ones, and so a fraction of the time.",
     )
+
+    def readable(text: str) -> bool:
+        try:
+            compose.bundle(**detectors(text, presets.DEFAULT)[0])
+        except ValueError as error:
+            raise flags.ValidationError(str(error)) from None
+        return True
+
+    flags.register_validator("detectors", readable)
+    return holder
+
+
+def _define_name(
+    flag: str, default: str | None, help: str, names: Callable[[], Sequence[str]]
+) -> flags.FlagHolder[Any]:
+    """Defines a flag whose value is a registered name, also of a plugin."""
+    holder = flags.DEFINE_string(flag, default, help)
+
+    def known(name: str | None) -> bool:
+        if name is not None and name not in names():
+            raise flags.ValidationError(str(unknown_name.unknown(flag, name, names())))
+        return True
+
+    flags.register_validator(flag, known)
+    return holder
+
+
+def detectors(
+    text: str, benchmark: str, backbone: str = ""
+) -> tuple[dict[str, Component], dict[str, str]]:
+    """Reads --detectors.
+
+    Args:
+      text: the flag's value.
+      benchmark: the name of the benchmark, whose values presets take.
+      backbone: the name of the network, for presets that have values for it.
+
+    Returns:
+      Components by row name, and the texts that they were read from.
+    """
+    if text == "default":
+        texts = presets.table(benchmark, backbone)
+    elif text in GROUPS:
+        texts = presets.everything(benchmark, backbone)
+    else:
+        texts = detector_text.split(text)
+    parts = detector_text.parse_each(texts, benchmark, backbone)
+    if text == "forward":  # looks at the given images only, and only forward
+        parts = {
+            name: part
+            for name, part in parts.items()
+            if all(NETWORK not in path for path in part.edits)
+        }
+    return parts, {name: texts[name] for name in parts}
 
 
 def would(*lines: str) -> None:
@@ -97,8 +251,8 @@ def benchmark_name(
 
     Args:
       asked: the flag's value.
-      source: of the network.
-      checkpoint: its folder, for the message.
+      source: where the network comes from, as `TrainedNetwork.source`.
+      checkpoint: the network's folder, for the message.
 
     Raises:
       ValueError: neither says one.
@@ -112,85 +266,17 @@ def benchmark_name(
     return name
 
 
-def flag_values() -> dict[str, Any]:
-    """Returns the values of the job's own flags by name."""
-    found = flags.FLAGS.get_key_flags_for_module(sys.argv[0])
-    return {flag.name: flag.value for flag in found}
+def flag_values(without: Collection[str] = ()) -> dict[str, Any]:
+    """Returns the values of the job's flags by name, without --dry_run and others."""
+    left_out = ("dry_run", *without)
+    return {flag.name: flag.value for flag in _flags() if flag.name not in left_out}
 
 
-def define_detectors() -> flags.FlagHolder[str]:
-    """Defines --detectors and checks its text as soon as flags are parsed."""
-    holder = flags.DEFINE_string(
-        "detectors",
-        "default",
-        "Detectors to compare, separated by commas: texts such as "
-        "'react(q=0.9)|energy()', presets such as fs_ta_ash, each perhaps named "
-        "(mine=ta(k=0.1)|msp()); 'default' for the table of the README; 'all' for "
-        "every method; 'forward' for those that need no gradient, nor other images "
-        "than the given ones, and so a fraction of the time.",
-    )
-
-    def readable(text: str) -> bool:
-        try:
-            parts = detectors(text, presets.DEFAULT)
-            compose.bundle(
-                **{name: detector_text.parse(part) for name, part in parts.items()}
-            )
-        except ValueError as error:
-            raise flags.ValidationError(str(error)) from None
-        return True
-
-    flags.register_validator("detectors", readable)
-    return holder
-
-
-def detectors(text: str, benchmark: str, backbone: str = "") -> dict[str, str]:
-    """Returns the texts of --detectors by row name."""
-    if text == "default":
-        return presets.table(benchmark, backbone)
-    if text not in ("all", "forward"):
-        return detector_text.split(text)
-    rows = presets.everything(benchmark, backbone)
-    return rows if text == "all" else {n: t for n, t in rows.items() if _forward(t)}
-
-
-def _forward(text: str) -> bool:
-    """Whether a detector looks at the given images only, and only forward."""
-    return all(NETWORK not in path for path in detector_text.parse(text).edits)
+def _flags() -> Sequence[Any]:
+    """The flags of the job itself, those that it defines with this module included."""
+    return flags.FLAGS.get_key_flags_for_module(sys.argv[0])
 
 
 def _asks_for_help(arguments: list[str]) -> bool:
     """Whether the arguments ask for help; `--helpfull` is absl's own, and long."""
     return any(one in ("--help", "-h", "-help", "--helpshort") for one in arguments)
-
-
-def job_help(docstring: str, module: str) -> str:
-    """Returns the help of a job.
-
-    Args:
-      docstring: of its module: what it does, and an example.
-      module: the module's name, as absl knows it.
-    """
-    width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
-    found = list(flags.FLAGS.get_key_flags_for_module(module))
-    if "dry_run" in flags.FLAGS:  # that of `jood.cli`
-        found.append(flags.FLAGS["dry_run"])
-    found.sort(key=lambda flag: flag.name)
-    lines = [_flag_line(flag, width) for flag in found]
-    return "\n".join(
-        [
-            inspect.cleandoc(docstring),
-            "",
-            "flags (--helpfull explains them at length; --flagfile=FILE reads them):",
-            *lines,
-        ]
-    )
-
-
-def _flag_line(flag: Any, width: int) -> str:
-    default = (flag.default_as_str or "").strip("'")
-    name = f"  --{flag.name}" + (f"={default}" if default else "")
-    first = " ".join((flag.help or "").split())
-    first = re.sub(r"^<[^>]{40,}>: ", "", first)  # absl lists an enum's values
-    space = width - max(len(name), 30) - 2
-    return f"{name:30}  {textwrap.shorten(first, max(space, 20), placeholder=' ...')}"

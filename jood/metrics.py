@@ -5,7 +5,8 @@ tables mix conventions: on equal scores FPR95 with ID positive and with OOD posi
 can be 42 % and 90 %. Every number here says which it is. All are fractions in [0, 1].
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -133,18 +134,56 @@ def aupr_out(id_scores: Any, ood_scores: Any) -> float:
     return aupr_in(*flipped)
 
 
-METRICS = {
-    "AUROC": auroc,
-    "FPR95": fpr_at_tpr,
-    "AUPR-in": aupr_in,
-    "AUPR-out": aupr_out,
-    "FPR95-OOD-positive": fpr95_ood_positive,
+class Column(NamedTuple):
+    """A metric of a benchmark's table.
+
+    Attributes:
+      name: its title.
+      metric: (scores of ID images, scores of OOD images) -> a fraction in [0, 1].
+      lower_is_better: whether 0 is the best value, else 1 is.
+      shown: whether every table shows it; else table.csv and results.json do.
+    """
+
+    name: str
+    metric: Callable[[Any, Any], float]
+    lower_is_better: bool = False
+    shown: bool = False
+
+
+# The columns of each OOD set, by name; `register` adds one.
+COLUMNS: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Column("AUROC", auroc, shown=True),
+        Column("FPR95", fpr_at_tpr, lower_is_better=True, shown=True),
+        Column("AUPR-in", aupr_in),
+        Column("AUPR-out", aupr_out),
+        Column("FPR95-OOD-positive", fpr95_ood_positive, lower_is_better=True),
+    )
 }
-LOWER_IS_BETTER = ("FPR95", "FPR95-OOD-positive")
+
+
+def register(column: Column) -> None:
+    """Adds a column to every table.
+
+    Raises:
+      ValueError: the name is taken.
+    """
+    if column.name in COLUMNS:
+        raise ValueError(
+            f"the name of the column {column.name!r} is taken; columns: "
+            f"{', '.join(COLUMNS)}. Choose another name."
+        )
+    COLUMNS[column.name] = column
+
+
+def shown() -> list[Column]:
+    """Returns the columns that every table shows."""
+    return [column for column in COLUMNS.values() if column.shown]
 
 
 def evaluate(id_scores: Any, ood_scores: Any) -> dict[str, float]:
-    """Returns every metric of `METRICS` by name, fractions in [0, 1].
+    """Returns every metric of `COLUMNS` by name, fractions in [0, 1].
 
     Args:
       id_scores: floating [N].
@@ -153,7 +192,9 @@ def evaluate(id_scores: Any, ood_scores: Any) -> dict[str, float]:
     Raises:
       ValueError: a side is empty or holds a NaN.
     """
-    return {name: metric(id_scores, ood_scores) for name, metric in METRICS.items()}
+    return {
+        column.name: column.metric(id_scores, ood_scores) for column in COLUMNS.values()
+    }
 
 
 def _checked(scores: Any, side: str) -> np.ndarray:

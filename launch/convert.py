@@ -42,7 +42,7 @@ _TO_TORCH = flags.DEFINE_string(
     None,
     "New .safetensors file for the network's tensors, PyTorch's names.",
 )
-_MODEL = flags.DEFINE_enum("model", None, models.names(), "The network.")
+_MODEL = cli.define_model(None, "The network.")
 _NUM_CLASSES = flags.DEFINE_integer(
     "num_classes",
     None,
@@ -60,11 +60,8 @@ _ENTRY = flags.DEFINE_string(
     None,
     "Key of the tensors in a checkpoint of several networks, such as state_dict_ema.",
 )
-_BENCHMARK = flags.DEFINE_enum(
-    "benchmark",
-    None,
-    benchmarks.names(),
-    "Whose ID set the network was trained on: its class names and preprocessing.",
+_BENCHMARK = cli.define_benchmark(
+    help="Whose ID set the network was trained on: its class names and preprocessing.",
 )
 _PREPROCESSING = flags.DEFINE_string(
     "preprocessing", None, "Name of one of the benchmark's; else its first."

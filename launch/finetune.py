@@ -7,8 +7,8 @@ r"""Fine-tunes a network with LFF or SSOD and compares it with what it was befor
         --workdir=runs/cifar10
 
 Without --checkpoint it first trains one network per seed, which all objectives in a
---workdir share. Writes tables and pictures to WORKDIR/OBJECTIVE/results. Interrupted,
-the same command goes on. The defaults are for the embedded benchmark;
+--workdir share. Writes tables and pictures to WORKDIR/OBJECTIVE/results. If
+interrupted, the same command resumes. The defaults are for the embedded benchmark;
 --objective=cross_entropy shows what the further epochs do alone.
 """
 
@@ -22,10 +22,13 @@ from absl import flags
 
 from jood import cli
 from jood import models
+from jood.core.component import Component
 from jood.data import benchmarks
 from jood.data.benchmarks import choose_preprocessing
+from jood.detector import Detector
 from jood.evaluation import benchmark_run
 from jood.evaluation import preflight
+from jood.methods import detector_text
 from jood.report.benchmark import results as results_lib
 from jood.report.finetuning import results
 from jood.training import augmentation
@@ -59,24 +62,18 @@ _OBJECTIVE = flags.DEFINE_string(
     "lff",
     f"Of {', '.join(objectives.__all__)}, perhaps with values of its own: lff(mu=2).",
 )
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Folder of a trained network; else one is trained."
+_CHECKPOINT = cli.define_checkpoint(
+    help="Folder of a trained network; else one is trained."
 )
-_BENCHMARK = flags.DEFINE_enum(
-    "benchmark", "digits", benchmarks.names(), "What to train and score on."
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
-)
-_OOD = flags.DEFINE_list("ood", None, "OOD sets to score; else all that are present.")
-_MODEL = flags.DEFINE_enum(
-    "model", "resnet_small_8x8", models.names(), "The network, without --checkpoint."
-)
+_BENCHMARK = cli.define_benchmark("digits", "What to train and score on.")
+_DATA_DIR = cli.define_data_dir()
+_OOD = cli.define_ood()
+_MODEL = cli.define_model("resnet_small_8x8", "The network, without --checkpoint.")
 _PRETRAIN_EPOCHS = flags.DEFINE_integer(
     "pretrain_epochs", _PRETRAIN.epochs, "Without --checkpoint.", 1
 )
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of fine-tuning.", 1)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per step.", 1)
+_BATCH_SIZE = cli.define_batch_size(help="Images per step.")
 _LEARNING_RATE = flags.DEFINE_float(
     "learning_rate", None, "Of fine-tuning; else 0.05, of SSOD 0.1.", 0.0
 )
@@ -96,10 +93,9 @@ _MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Of SGD.")
 _AUGMENT = flags.DEFINE_list(
     "augment", [], f"Of {', '.join(augmentation.NAMES)}, in fine-tuning."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "The first seed.", 0)
+_SEED = cli.define_seed(help="The first seed.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many; several give mean ± std.", 1)
 _DETECTORS = cli.define_detectors()
-flags.declare_key_flag("detectors")  # lists it in --help
 _DRY_RUN = cli.define_dry_run()
 
 
@@ -116,22 +112,22 @@ def main(argv: list[str]) -> None:
     del argv
     objective = objectives.parse(_OBJECTIVE.value)
     folder = pathlib.Path(_WORKDIR.value) / _slug(objective.spec)
-    detectors = DETECTORS
-    if _DETECTORS.value != "default":
+    if _DETECTORS.value == "default":
+        texts, detectors = DETECTORS, detector_text.parse_each(DETECTORS)
+    else:
         backbone = _MODEL.value
         if _CHECKPOINT.value is not None:
             backbone = checkpoint.open(_CHECKPOINT.value).name
-        detectors = {
-            **cli.detectors(_DETECTORS.value, _BENCHMARK.value, backbone),
-            results.NORM: DETECTORS[results.NORM],
-        }
+        detectors, texts = cli.detectors(_DETECTORS.value, _BENCHMARK.value, backbone)
+        norm = {results.NORM: DETECTORS[results.NORM]}
+        detectors, texts = detectors | detector_text.parse_each(norm), texts | norm
     described = benchmarks.describe(_BENCHMARK.value)
     if _OOD.value is not None:
         choose_preprocessing.check_ood(described, _OOD.value)
     # Bad values end the job here, not after the pre-training.
     _config(objective, described.image_size, _MODEL.value, "", _SEED.value)
-    configuration = {**cli.flag_values(), "objective": objective.spec}
-    del configuration["workdir"]
+    configuration = cli.flag_values(without=["workdir"])
+    configuration["objective"] = objective.spec
     if _DRY_RUN.value:
         start = _CHECKPOINT.value or f"{_MODEL.value}, pre-trained for it,"
         cli.would(
@@ -141,52 +137,51 @@ def main(argv: list[str]) -> None:
             f"write {folder / 'results'}",
         )
         return
-    printed = results_lib.finished(folder / "results", configuration, detectors)
+    printed = results_lib.finished(folder / "results", configuration, texts)
     if printed is None:
-        printed = _run(objective, folder, detectors, configuration)
+        printed = _run(objective, folder, detectors, texts, configuration)
     print(f"\n{printed}\nwritten to {folder / 'results'}")
 
 
 def _run(
     objective: objectives.Objective,
     folder: pathlib.Path,
-    detectors: Mapping[str, str],
+    detectors: Mapping[str, Component],
+    texts: Mapping[str, str],
     configuration: Mapping[str, Any],
 ) -> str:
-    pairs, pictured = [], None
+    pairs: list[results.Pair] = []
+    drawn: list[Detector] = []
     for seed in range(_SEED.value, _SEED.value + _SEEDS.value):
         start = _before(seed)
+        network = start.network
         benchmark = benchmarks.get(
             _BENCHMARK.value,
             data_dir=_DATA_DIR.value,
-            image_size=start.network.image_size,
-            preprocessing=start.network.preprocessing,
+            image_size=network.image_size,
+            preprocessing=network.preprocessing,
             ood=_OOD.value,
         )
-        preflight.check_classes(
-            start.network.model, start.network.class_names, benchmark
-        )
+        preflight.check_classes(network.model, network.class_names, benchmark)
         after = _after(start, objective, folder / f"seed{seed}", seed)
-        pair = results.Pair(
-            *(
-                _evaluated(start.network, variables, detectors, benchmark)
-                for variables in (start.network.variables, after)
-            )
-        )
-        pairs.append(pair)
-        if pictured is None:
-            pictured = results.Networks(
-                start.network.model, start.network.variables, after, objective.sample
-            )
-    assert pictured is not None
+        both = [
+            _evaluated(network, variables, detectors, benchmark)
+            for variables in (network.variables, after)
+        ]
+        pairs.append(results.Pair(*(result for _, result in both)))
+        drawn = drawn or [detector for detector, _ in both]
     return results.write(
         folder / "results",
-        pairs,
-        label=_name(objective.spec).replace("_", " ").upper(),
-        benchmark=benchmark,
-        detectors=detectors,
-        configuration=configuration,
-        networks=pictured,
+        results.FinetuningResults(
+            pairs,
+            before=drawn[0],
+            after=drawn[1],
+            sample=objective.sample,
+            label=_name(objective.spec).replace("_", " ").upper(),
+            benchmark=benchmark,
+            detectors=texts,
+            configuration=configuration,
+        ),
     )
 
 
@@ -265,18 +260,16 @@ def _config(
 def _evaluated(
     network: checkpoint.TrainedNetwork,
     variables: Mapping[str, Any],
-    detectors: Mapping[str, str],
+    detectors: Mapping[str, Component],
     benchmark: benchmarks.Benchmark,
-) -> benchmark_run.Evaluation:
-    kept, _ = preflight.possible(detectors, benchmark, network.model, variables)
-    preflight.check(kept, benchmark, network.model, network.name, variables)
+) -> tuple[Detector, benchmark_run.Evaluation]:
+    """A fitted detector on a network before or after, and what it gives."""
+    kept, _ = preflight.possible(detectors, network.model, variables)
+    preflight.check(kept, network.model, benchmark.image_size, variables)
     detector = benchmark_run.make_detector(
         kept, benchmark, network.model, variables, network.name
     )
-    _, result = benchmark_run.evaluate(
-        detector, benchmark, batch_size=_BATCH_SIZE.value
-    )
-    return result
+    return benchmark_run.evaluate(detector, benchmark, batch_size=_BATCH_SIZE.value)
 
 
 def _name(text: str) -> str:

@@ -23,9 +23,7 @@ _WORKDIR = flags.DEFINE_string(
 _OBJECTIVE = flags.DEFINE_enum(
     "objective", "lff", ("lff", "ssod"), "Whose values to draw."
 )
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "New folder for the results.", required=True
-)
+_OUTPUT = cli.define_output()
 _DRY_RUN = cli.define_dry_run()
 
 

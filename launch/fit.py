@@ -17,7 +17,6 @@ from absl import flags
 from jood import cli
 from jood import presets
 from jood._utils import atomic_files
-from jood.data import benchmarks
 from jood.data import id_splits
 from jood.deploy import fit_job
 from jood.detector import Detector
@@ -25,20 +24,10 @@ from jood.detector.calibration import images_needed
 from jood.evaluation import preflight
 from jood.methods import detector_text
 from jood.weights import checkpoint
-from jood.weights import run_checkpoint
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Folder of the network.", required=True
-)
-_WHICH = flags.DEFINE_enum(
-    "which",
-    "last",
-    run_checkpoint.WHICH,
-    "Of a training run, the last or best checkpoint.",
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "New folder for the detector.", required=True
-)
+_CHECKPOINT = cli.define_checkpoint(help="Folder of the network.", required=True)
+_WHICH = cli.define_which()
+_OUTPUT = cli.define_output(help="New folder for the detector.")
 _IMAGES = flags.DEFINE_string(
     "images",
     None,
@@ -51,16 +40,11 @@ _CALIBRATION = flags.DEFINE_string(
     "Folder of ID images to calibrate on, which the network was not trained on; else a "
     "random part of --images.",
 )
-_BENCHMARK = flags.DEFINE_enum(
-    "benchmark",
-    None,
-    benchmarks.names(),
-    "Instead of folders: fit on its training set, calibrate on a part of its test set, "
-    "check on the rest.",
+_BENCHMARK = cli.define_benchmark(
+    help="Instead of folders: fit on its training set, calibrate on a part of its test "
+    "set, check on the rest.",
 )
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the benchmark's data; else JOOD_DATA_DIR."
-)
+_DATA_DIR = cli.define_data_dir()
 _METHOD = flags.DEFINE_string(
     "method",
     "fdbd()",
@@ -73,19 +57,10 @@ _HOLD_OUT = flags.DEFINE_float(
     None,
     "Share of images to calibrate on: of --images (0.2) or of the test set (0.5).",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Of the random parts.")
-_CORRUPT = flags.DEFINE_enum(
-    "corrupt",
-    "raise",
-    ("raise", "skip"),
-    "What to do with images that cannot be read: stop, or leave out and list them.",
-)
-_WORKERS = flags.DEFINE_integer(
-    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
-)
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 128, "Images per step, all devices.", lower_bound=1
-)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the random parts.")
+_CORRUPT = cli.define_corrupt()
+_WORKERS = cli.define_workers()
+_BATCH_SIZE = cli.define_batch_size()
 _DRY_RUN = cli.define_dry_run()
 
 

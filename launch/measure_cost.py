@@ -24,7 +24,6 @@ import tabulate
 import jood
 from jood import cli
 from jood.core import ood_head
-from jood.methods import detector_text
 
 _MODEL = flags.DEFINE_enum("model", "resnet50", jood.models.names(), "The network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Side in pixels.", lower_bound=32)
@@ -43,10 +42,7 @@ def main(argv: list[str]) -> None:
     model = jood.models.create(_MODEL.value, classes)
     images = jax.random.normal(jax.random.key(0), (_BATCH_SIZE.value, size, size, 3))
     variables = _with_ood_head(jax.jit(model.init)(jax.random.key(1), images[:1]))
-    parts = {
-        name: detector_text.parse(text, "imagenet", _MODEL.value)
-        for name, text in cli.detectors("forward", "imagenet", _MODEL.value).items()
-    }
+    parts, _ = cli.detectors("forward", "imagenet", _MODEL.value)
     bundle = jood.bundle(**parts)
     observe = jax.jit(
         lambda v, x, y: jood.observe(model, v, x, edits=bundle.edits, labels=y)

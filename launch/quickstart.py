@@ -3,21 +3,24 @@
     python launch/quickstart.py --workdir=runs/quickstart
 
 No download: real digits on real photographs. Writes tables and pictures to
-WORKDIR/results. Interrupted, the same command goes on from the last epoch.
+WORKDIR/results. If interrupted, the same command resumes at the last epoch.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import pathlib
-from typing import Any
 
 from absl import flags
 
 from jood import cli
 from jood import models
+from jood.core.component import Component
 from jood.data import benchmarks
+from jood.detector import Detector
 from jood.evaluation import benchmark_run
 from jood.evaluation import preflight
 from jood.report.benchmark import results as results_lib
+from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.training import data as data_lib
 from jood.training import loop
 from jood.training.config import DTYPES
@@ -28,31 +31,27 @@ _DEFAULT = TrainConfig()
 _WORKDIR = flags.DEFINE_string(
     "workdir", "runs/quickstart", "Folder of the checkpoints and the results."
 )
-_BENCHMARK = flags.DEFINE_enum(
-    "benchmark",
+_BENCHMARK = cli.define_benchmark(
     _DEFAULT.benchmark,
-    [name for name in benchmarks.names() if benchmarks.is_embedded(name)],
     "What to train and score on.",
+    lambda: [name for name in benchmarks.names() if benchmarks.is_embedded(name)],
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", _DEFAULT.image_size, "Side in pixels.", lower_bound=32
 )
-_SEED = flags.DEFINE_integer("seed", 0, "The first training seed.", lower_bound=0)
+_SEED = cli.define_seed(help="The first training seed.")
 _SEEDS = flags.DEFINE_integer(
     "seeds", 1, "How many networks to train; several give mean ± std.", lower_bound=1
 )
-_MODEL = flags.DEFINE_enum("model", _DEFAULT.model, models.names(), "The network.")
+_MODEL = cli.define_model(_DEFAULT.model, "The network.")
 _EPOCHS = flags.DEFINE_integer(
     "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
 )
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", _DEFAULT.batch_size, "Images per step, all devices.", lower_bound=1
-)
+_BATCH_SIZE = cli.define_batch_size(default=_DEFAULT.batch_size)
 _DTYPE = flags.DEFINE_enum(
     "dtype", _DEFAULT.dtype, DTYPES, "Compute type; parameters are float32."
 )
 _DETECTORS = cli.define_detectors()
-flags.declare_key_flag("detectors")  # lists it in --help
 _DRY_RUN = cli.define_dry_run()
 
 
@@ -69,8 +68,8 @@ def main(argv: list[str]) -> None:
         seed=_SEED.value,
     )
     results = pathlib.Path(_WORKDIR.value) / "results"
-    configuration = {**config.as_json(), "seeds": _SEEDS.value}
-    detectors = cli.detectors(_DETECTORS.value, config.benchmark, config.model)
+    configuration = cli.flag_values(without=["workdir"]) | config.as_json()
+    detectors, texts = cli.detectors(_DETECTORS.value, config.benchmark, config.model)
     if _DRY_RUN.value:
         cli.would(
             f"train {config.model} on {config.benchmark}, {config.epochs} epochs, "
@@ -79,44 +78,41 @@ def main(argv: list[str]) -> None:
             f"write {results}",
         )
         return
-    printed = results_lib.finished(results, configuration, detectors)
+    printed = results_lib.finished(results, configuration, texts)
     if printed is None:
-        printed = run(config, detectors, configuration, results)
+        evaluations, detector, benchmark = _run(config, detectors, results.parent)
+        printed = results_lib.write(
+            results,
+            BenchmarkResults(evaluations, detector, benchmark, texts, configuration),
+        )
     print(f"\n{printed}\nwritten to {results}")
 
 
-def run(
-    config: TrainConfig,
-    detectors: dict[str, str],
-    configuration: dict[str, Any],
-    results: pathlib.Path,
-) -> str:
-    """Trains, evaluates and writes; returns the table as text."""
+def _run(
+    config: TrainConfig, detectors: Mapping[str, Component], workdir: pathlib.Path
+) -> tuple[list[benchmark_run.Evaluation], Detector, benchmarks.Benchmark]:
+    """Trains and scores a network per seed; returns the first fitted detector, too."""
     benchmark = benchmarks.get(config.benchmark, image_size=config.image_size)
     model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
-    preflight.check(detectors, benchmark, model, config.model)
-    evaluations, trained = [], []
-    for seed in range(config.seed, config.seed + configuration["seeds"]):
-        folder = results.parent / "checkpoints" / f"seed{seed}"
+    preflight.check(detectors, model, benchmark.image_size)
+    evaluations: list[benchmark_run.Evaluation] = []
+    first: Detector | None = None
+    for seed in range(config.seed, config.seed + _SEEDS.value):
         one = dataclasses.replace(config, seed=seed)
         data = data_lib.of_benchmark(benchmark)
-        trained.append(loop.train(one, data, model, folder))
-        detector = benchmark_run.make_detector(
-            detectors, benchmark, model, trained[-1], config.model
+        folder = workdir / "checkpoints" / f"seed{seed}"
+        variables = loop.train(one, data, model, folder)
+        detector, result = benchmark_run.evaluate(
+            benchmark_run.make_detector(
+                detectors, benchmark, model, variables, config.model
+            ),
+            benchmark,
+            batch_size=config.batch_size,
         )
-        _, result = benchmark_run.evaluate(
-            detector, benchmark, batch_size=config.batch_size
-        )
+        first = first or detector
         evaluations.append(result)
-    return results_lib.write(
-        results,
-        evaluations,
-        benchmark=benchmark,
-        detectors=detectors,
-        configuration=configuration,
-        model=model,
-        variables=trained[0],
-    )
+    assert first is not None
+    return evaluations, first, benchmark
 
 
 if __name__ == "__main__":

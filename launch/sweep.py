@@ -20,31 +20,13 @@ from jood.evaluation import hyperparameter_curves
 from jood.evaluation import preflight
 from jood.report.hyperparameters import results
 from jood.weights import checkpoint
-from jood.weights import run_checkpoint
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    None,
-    "Folder of a network: --output of launch/convert.py, or --workdir of "
-    "launch/train.py.",
-    required=True,
-)
-_WHICH = flags.DEFINE_enum(
-    "which",
-    "last",
-    run_checkpoint.WHICH,
-    "Of a training run, the last checkpoint or the best on its validation.",
-)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "New folder for the results.", required=True
-)
-_BENCHMARK = flags.DEFINE_enum(
-    "benchmark", None, benchmarks.names(), "What to score; else what it was trained on."
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
-)
-_OOD = flags.DEFINE_list("ood", None, "OOD sets to score; else all that are present.")
+_CHECKPOINT = cli.define_checkpoint(required=True)
+_WHICH = cli.define_which()
+_OUTPUT = cli.define_output()
+_BENCHMARK = cli.define_benchmark()
+_DATA_DIR = cli.define_data_dir()
+_OOD = cli.define_ood()
 _SWEEPS = flags.DEFINE_list(
     "sweeps",
     list(hyperparameter_curves.NAMES),
@@ -58,7 +40,7 @@ flags.register_validator(
 _IMAGES = flags.DEFINE_integer(
     "images", None, "Test images per set, at even distances; else all.", lower_bound=2
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per step.", lower_bound=1)
+_BATCH_SIZE = cli.define_batch_size(help="Images per step.")
 _DRY_RUN = cli.define_dry_run()
 
 
@@ -107,14 +89,9 @@ def main(argv: list[str]) -> None:
         curves,
         name=benchmark.name,
         protocol=benchmark.protocol,
-        configuration={
+        configuration=cli.flag_values(without=["output"])
+        | {
             "benchmark": benchmark.name,
-            "checkpoint": _CHECKPOINT.value,
-            "which": _WHICH.value,
-            "sweeps": _SWEEPS.value,
-            "images": _IMAGES.value,
-            "batch_size": _BATCH_SIZE.value,
-            "data_dir": _DATA_DIR.value,
             "ood": list(benchmark.ood),
             "model": network.name,
             "image_size": benchmark.image_size,

@@ -184,12 +184,12 @@ def test_tpr_must_be_a_fraction(tpr):
         metrics.fpr_at_tpr([1.0, 2.0], [0.0], tpr=tpr)
 
 
-each_metric = pytest.mark.parametrize("name", metrics.METRICS)
+each_metric = pytest.mark.parametrize("name", metrics.COLUMNS)
 
 
 @each_metric
 def test_bad_scores_name_the_side_and_the_index(name):
-    metric, good = metrics.METRICS[name], [1.0, 2.0, 3.0]
+    metric, good = metrics.COLUMNS[name].metric, [1.0, 2.0, 3.0]
     with pytest.raises(ValueError, match=r"^ID score at index 1 is NaN"):
         metric([1.0, np.nan, np.nan], good)
     with pytest.raises(ValueError, match=r"^OOD score at index 2 is NaN"):
@@ -205,7 +205,7 @@ def test_bad_scores_name_the_side_and_the_index(name):
 @each_metric
 def test_metrics_leave_their_arguments_alone(name):
     inside, outside = np.array([3.0, 1.0, 2.0]), np.array([1.5, 0.0, 5.0])
-    metrics.METRICS[name](inside, outside)
+    metrics.COLUMNS[name].metric(inside, outside)
     np.testing.assert_array_equal(inside, [3.0, 1.0, 2.0])
     np.testing.assert_array_equal(outside, [1.5, 0.0, 5.0])
 
@@ -213,4 +213,14 @@ def test_metrics_leave_their_arguments_alone(name):
 def test_lower_is_better_names_metrics_that_are_zero_when_perfect():
     perfect = metrics.evaluate([2.0, 3.0], [0.0, 1.0])
     zero = {name for name, value in perfect.items() if value == 0}
-    assert zero == set(metrics.LOWER_IS_BETTER)
+    assert zero == {c.name for c in metrics.COLUMNS.values() if c.lower_is_better}
+
+
+def test_a_registered_column_needs_a_name_of_its_own(monkeypatch):
+    monkeypatch.setattr(metrics, "COLUMNS", dict(metrics.COLUMNS))
+    gap = metrics.Column("Gap", lambda inside, outside: inside[0] - outside[0])
+    metrics.register(gap)
+    assert metrics.evaluate([1.0], [0.25])["Gap"] == 0.75
+    assert [column.name for column in metrics.shown()] == ["AUROC", "FPR95"]
+    with pytest.raises(ValueError, match="'Gap' is taken; columns: AUROC"):
+        metrics.register(gap)

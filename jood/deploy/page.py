@@ -71,9 +71,9 @@ def build(
     sections = [
         page.Section("Detectors", [_overview(summary, titles)] if detectors else []),
         *(
-            page.Section(title, [page.Picture.read(folder / f"{stem}.png", caption)])
+            page.Section(title, [page.PictureBlock.read(path, caption)])
             for stem, (title, caption) in _PICTURES.items()
-            if (folder / f"{stem}.png").exists()
+            if (path := folder / f"{stem}.png").exists()
         ),
         page.Section("Images", cards),
         page.Section("What could not be read", _failures(rows)),
@@ -127,11 +127,11 @@ def _answer(share: float, scored: int, upper: float) -> str:
 
 def _overview(summary: Mapping[str, Any], titles: Mapping[str, str]) -> page.Grid:
     columns = [
-        page.Column("detector"),
-        page.Column("threshold"),
-        page.Column("called OOD, %", descending=True),
-        page.Column("false alarms, at most, %"),
-        page.Column("windows drifted", descending=True),
+        page.GridColumn("detector"),
+        page.GridColumn("threshold"),
+        page.GridColumn("called OOD, %", descending=True),
+        page.GridColumn("false alarms, at most, %"),
+        page.GridColumn("windows drifted", descending=True),
     ]
     rows, few = [], ""
     for name, share in summary["called_ood"].items():
@@ -170,4 +170,4 @@ def _failures(rows: pa.Table) -> list[page.Block]:
         [page.Cell(row[table_lib.PATH]), page.Cell(row[table_lib.ERROR])]
         for row in failed[:LISTED].to_pylist()
     ]
-    return [page.Grid([page.Column("image"), page.Column("why")], cells, more)]
+    return [page.Grid([page.GridColumn("image"), page.GridColumn("why")], cells, more)]

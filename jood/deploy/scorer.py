@@ -26,7 +26,6 @@ from jood._utils import arguments
 from jood.core.preprocessing import Preprocessing
 from jood.data import prefetch
 from jood.data.sources import decoding
-from jood.detector import SINGLE
 from jood.detector import Detector
 from jood.detector import export_loader
 from jood.detector import saving
@@ -168,12 +167,11 @@ def _stamp(path: str) -> int:
 
 def _run(detector: Detector, images: np.ndarray) -> Columns:
     """Columns, as the loader of an exported detector gives them."""
-    output = detector.run(images)
-    single = not isinstance(output.scores, dict)
-    scores = {SINGLE: output.scores} if single else output.scores
+    output = detector.run_named(images)
+    scores = output.scores
     columns = {"prediction": output.prediction}
     for name, values in scores.items():
-        suffix = "" if single else f"_{name}"
+        suffix = f"_{name}" if detector.component.slot == "bundle" else ""
         columns[f"score{suffix}"] = values
         if detector.calibration is not None:
             threshold = detector.calibration.thresholds()[name]

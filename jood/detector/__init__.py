@@ -40,6 +40,7 @@ from jood.detector import exporting
 from jood.detector import feature_cache
 from jood.detector import program
 from jood.detector import saving
+from jood.detector import streaming
 from jood.detector.calibration import Calibration
 from jood.detector.calibration import images_needed
 from jood.detector.feature_cache import FeatureCache
@@ -198,6 +199,11 @@ class Detector:
 
     def run(self, images: Any) -> Output:
         """Scores and classifies images in one pass; see `__call__` for errors."""
+        output = self.run_named(images)
+        return output._replace(scores=self._like_scores(output.scores))
+
+    def run_named(self, images: Any) -> Output:
+        """Like `run`, with scores by name also of a single score: {'score': [B]}."""
         self._check_fitted()
         return self._run(self.read_batch(images))
 
@@ -214,7 +220,8 @@ class Detector:
             output, finite, violated = score(*self._on_device, batch.image)
         activations.check_rows(np.asarray(finite), "features or scores")
         assumptions.warn(violated)
-        return jax.device_get(output)
+        output = jax.device_get(output)
+        return output._replace(scores=named(output.scores))
 
     def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
         """Returns a detector with a threshold γ that keeps `tpr` of ID images.
@@ -230,20 +237,18 @@ class Detector:
           ValueError: no batch, tpr out of range, or too few images for it.
         """
         images_needed(tpr)  # refuses a bad tpr before images are scored
-        parts: dict[str, list[np.ndarray]] = {}
+        self._check_fitted()
         shape = self.image_shape
-        for batch in batches:
-            batch = self.read_batch(batch)
+
+        def run(batch: Batch) -> Output:
+            nonlocal shape
             shape = shape or batch.image.shape[1:]
-            keep = np.asarray(batch.mask) > 0
-            self._check_fitted()
-            for name, scores in named(self._run(batch).scores).items():
-                parts.setdefault(name, []).append(scores[keep])
-        if not parts:
+            return self._run(batch)
+
+        scores, _ = streaming.concatenated(run, map(self.read_batch, batches))
+        if not scores:
             raise component_lib.empty_data_set("calibrate")
-        calibration = Calibration(
-            tpr, {name: np.sort(np.concatenate(s)) for name, s in parts.items()}
-        )
+        calibration = Calibration(tpr, {n: np.sort(s) for n, s in scores.items()})
         calibration.thresholds()  # refuses too few images now, not at the first one
         return self._with(calibration=calibration, image_shape=shape)
 
@@ -258,7 +263,7 @@ class Detector:
     def is_ood(self, images: Any) -> Any:
         """Returns bool [B] (or {name: [B]}): score < γ. Raises NotFittedError."""
         thresholds = self._calibrated().thresholds()
-        scores = named(self(images))
+        scores = self.run_named(images).scores
         return self._like_scores({n: s < thresholds[n] for n, s in scores.items()})
 
     def p_values(self, images: Any) -> Any:
@@ -271,7 +276,7 @@ class Detector:
           NotFittedError: the detector is not calibrated.
         """
         calibration = self._calibrated()
-        return self._like_scores(calibration.p_values(named(self(images))))
+        return self._like_scores(calibration.p_values(self.run_named(images).scores))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the detector into a new folder; see `jood.detector.saving.save`."""

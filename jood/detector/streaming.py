@@ -1,20 +1,91 @@
-"""Scores the images of a source in order, one batch after another."""
+"""The one loop that scores: all batches at once, or a source batch by batch.
 
-from collections.abc import Iterator
-from typing import NamedTuple
+`Detector` stands above this module: here it is whatever can score images by name.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from jood.data.device_batches import sharded
+from jood.core.batch import Batch
 from jood.data.sources import ArraySource
 from jood.data.sources import Source
 from jood.data.sources.subset import Subset
-from jood.detector import SINGLE
-from jood.detector import Detector
+
+# Grain takes a while to import, so what reads images is imported where it is used.
+
+
+class NamedScores(Protocol):
+    """What scores images, as a `Detector` does."""
+
+    def run_named(self, images: Any) -> Any:
+        """Scores float32 [B] by detector name, and predictions; see `Detector`."""
+
+
+def concatenated(
+    run: Callable[[Batch], Any], batches: Iterable[Batch]
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Scores every batch.
+
+    Args:
+      run: a batch -> its scores by detector name, and predictions.
+      batches: images; rows with mask 0 are left out.
+
+    Returns:
+      Scores float32 [N] by detector name, {} if there is no batch; and whether each
+      image is classified correctly, bool [N], or None without labels.
+    """
+    scores: dict[str, list[np.ndarray]] = {}
+    correct = []
+    for batch in batches:
+        output = run(batch)
+        keep = np.asarray(batch.mask) > 0
+        for name, values in output.scores.items():
+            scores.setdefault(name, []).append(values[keep])
+        if batch.label is not None:
+            correct.append((np.asarray(batch.label) == output.prediction)[keep])
+    whole = {name: np.concatenate(values) for name, values in scores.items()}
+    return whole, np.concatenate(correct) if correct else None
+
+
+class Summary(NamedTuple):
+    """Everything that a detector gives for the readable images of a source.
+
+    Attributes:
+      scores: float32 [N] by detector name; 'score' for a single one.
+      accuracy: the fraction that the network classifies correctly; None without
+        labels.
+      skipped: which images could not be read, and why.
+    """
+
+    scores: dict[str, np.ndarray]
+    accuracy: float | None
+    skipped: list[str]
+
+
+def collect(
+    detector: NamedScores,
+    source: Source,
+    batch_size: int,
+    *,
+    workers: int = 0,
+    what: str = "",
+) -> Summary:
+    """Returns what a detector gives for a source that fits into memory as scores.
+
+    Args and errors are those of `scored`; a progress bar is drawn on a terminal.
+    """
+    from jood.data.device_batches import sharded
+
+    batches = sharded(source, batch_size, what=what, workers=workers)
+    scores, correct = concatenated(lambda b: detector.run_named(b.image), batches)
+    accuracy = None if correct is None else float(correct.mean())
+    return Summary(scores, accuracy, list(batches.batches.skipped.values()))
 
 
 class Scored(NamedTuple):
-    """What a detector gave for n images of a source.
+    """What a detector gives for n images of a source.
 
     Attributes:
       first: index of the first of them in the source; the others follow.
@@ -34,7 +105,7 @@ class Scored(NamedTuple):
 
 
 def scored(
-    detector: Detector,
+    detector: NamedScores,
     source: Source,
     batch_size: int,
     *,
@@ -47,29 +118,29 @@ def scored(
 
     Args:
       detector: fitted, if its component learns from data.
-      source: of the images; of one that skips unreadable ones, these are told.
+      source: images; of one that skips unreadable ones, these are told.
       batch_size: images per step, over all devices.
       start: index of the first image to score.
       workers: processes that read and decode images; 0 reads with threads.
-      what: to say in a progress bar.
+      what: text of the progress bar.
       disable: whether to draw none; None draws it on a terminal only.
 
     Raises:
       NotFittedError, ValueError: as `Detector.run` and `EvaluationBatches`.
     """
+    from jood.data.device_batches import sharded
+
     rest = _from(source, start)
     batches = sharded(rest, batch_size, what=what, workers=workers, disable=disable)
     done = 0
     for batch in batches:
-        output = detector.run(batch.image)
+        output = detector.run_named(batch.image)
         count = min(batch_size, len(rest) - done)
-        names = isinstance(output.scores, dict)
-        scores = output.scores if names else {SINGLE: output.scores}
         told = batches.batches.skipped  # also of batches that are read ahead
         yield Scored(
             first=start + done,
             readable=np.asarray(batch.mask)[:count] > 0,
-            scores={name: values[:count] for name, values in scores.items()},
+            scores={name: values[:count] for name, values in output.scores.items()},
             prediction=output.prediction[:count],
             labels=None if batch.label is None else np.asarray(batch.label)[:count],
             skipped={
@@ -77,48 +148,6 @@ def scored(
             },
         )
         done += count
-
-
-class Summary(NamedTuple):
-    """Everything that a detector gave for the readable images of a source.
-
-    Attributes:
-      scores: float32 [N] by detector name.
-      accuracy: the fraction that the network classifies rightly; None without labels.
-      skipped: which images could not be read, and why.
-    """
-
-    scores: dict[str, np.ndarray]
-    accuracy: float | None
-    skipped: list[str]
-
-
-def collect(
-    detector: Detector,
-    source: Source,
-    batch_size: int,
-    *,
-    workers: int = 0,
-    what: str = "",
-) -> Summary:
-    """Returns what a detector gives for a source that fits into memory as scores.
-
-    Args and errors are those of `scored`; a progress bar is drawn on a terminal.
-    """
-    scores: dict[str, list[np.ndarray]] = {}
-    right: list[np.ndarray] = []
-    skipped: list[str] = []
-    for part in scored(
-        detector, source, batch_size, workers=workers, what=what, disable=None
-    ):
-        for name, values in part.scores.items():
-            scores.setdefault(name, []).append(values[part.readable])
-        if part.labels is not None:
-            right.append((part.labels == part.prediction)[part.readable])
-        skipped += part.skipped.values()
-    accuracy = float(np.concatenate(right).mean()) if right else None
-    whole = {name: np.concatenate(values) for name, values in scores.items()}
-    return Summary(whole, accuracy, skipped)
 
 
 def _from(source: Source, start: int) -> Source:

@@ -11,12 +11,15 @@ import numpy as np
 
 from jood import metrics
 from jood.core import compose
+from jood.core.component import Component
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.device_batches import ShardedBatches
 from jood.data.device_batches import sharded
 from jood.data.sources import Source
 from jood.detector import Detector
+from jood.detector import streaming
 from jood.evaluation import preflight
+from jood.methods import detector_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,21 +28,19 @@ class Evaluation:
 
     Attributes:
       accuracy: fraction of ID test images that the unmodified network classifies
-        rightly; NaN if they carry no labels.
+        correctly; NaN if they carry no labels.
       id_scores: float32 [N] by detector.
       ood_scores: float32 [M] by OOD set and detector.
-      skipped: images that could not be read and were left out: which and why, by
-        set ('id_train', 'id_test' or an OOD set).
+      skipped: images that could not be read and have no score: which and why, by set
+        ('id_train', 'id_test' or an OOD set) and place in the set.
       waiting: fraction of the time that was spent waiting for data.
-      skipped_at: places in their sets of the images in `skipped`, which have no score.
     """
 
     accuracy: float
     id_scores: dict[str, np.ndarray]
     ood_scores: dict[str, dict[str, np.ndarray]]
-    skipped: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    skipped: dict[str, dict[int, str]] = dataclasses.field(default_factory=dict)
     waiting: float = 0.0
-    skipped_at: dict[str, list[int]] = dataclasses.field(default_factory=dict)
 
     def scores(self, name: str, detector: str) -> np.ndarray:
         """Returns a detector's scores of 'id_test' or of an OOD set, float32 [N]."""
@@ -48,7 +49,7 @@ class Evaluation:
 
     def places(self, name: str) -> np.ndarray:
         """Returns where in its set each scored image is, int [N]; see `scores`."""
-        left_out = self.skipped_at.get(name, [])
+        left_out = list(self.skipped.get(name, ()))
         some = next(iter(self.id_scores))
         every = np.arange(len(self.scores(name, some)) + len(left_out))
         return np.delete(every, left_out)
@@ -65,7 +66,7 @@ class Evaluation:
 
 
 def make_detector(
-    detectors: Mapping[str, str],
+    detectors: Mapping[str, Component | str],
     benchmark: Benchmark,
     model: nn.Module,
     variables: Mapping[str, Any],
@@ -74,16 +75,22 @@ def make_detector(
     """Returns one unfitted `Detector` that asks all of them at once.
 
     A score that saturates in float32 is replaced by its `Component.ranking`, which
-    gives every metric the same value, but for the ties.
+    gives every metric the same value, except for the ties.
 
     Args:
-      detectors: texts (`jood.parse`) by name; presets take the benchmark's values.
-      benchmark: gives preprocessing and class names.
+      detectors: components by name, or texts (`jood.parse`), in which presets take the
+        benchmark's values.
+      benchmark: the benchmark, which gives preprocessing and class names.
       model: the network.
       variables: its parameters and statistics.
       backbone: the network's name, for presets that have values for it.
     """
-    parts = preflight.parse(detectors, benchmark, backbone)
+    parts = {
+        name: detector_text.parse(part, benchmark.name, backbone)
+        if isinstance(part, str)
+        else part
+        for name, part in detectors.items()
+    }
     return Detector(
         compose.bundle(**{name: part.ranking or part for name, part in parts.items()}),
         model,
@@ -109,7 +116,7 @@ def evaluate(
     fitted or chosen on a test set.
 
     Args:
-      detector: of a bundle, as `make_detector` returns it.
+      detector: a bundle on a network, as `make_detector` returns it, or a user's own.
       benchmark: the sets.
       batch_size: images per step, over all devices.
       workers: processes that read and decode images; 0 reads with threads.
@@ -128,46 +135,19 @@ def evaluate(
     fitted = detector.fit(training, cache=cache)
     sets = {"id_test": benchmark.id_test, **benchmark.ood}
     tests = {name: batches(source, f"score {name}") for name, source in sets.items()}
-    scores, accuracy = {}, math.nan
+    scores, correct = {}, {}
     for name, test in tests.items():
-        scores[name], correct = _scores(fitted, test)
-        if name == "id_test" and correct is not None:
-            accuracy = float(correct.mean())
+        scores[name], correct[name] = streaming.concatenated(
+            lambda batch: fitted.run_named(batch.image), test
+        )
     every = {"id_train": training, **tests}
     waited = sum(part.timed.waited for part in every.values())
     total = sum(part.timed.total for part in every.values())
+    right = correct["id_test"]
     return fitted, Evaluation(
-        accuracy=accuracy,
+        accuracy=math.nan if right is None else float(right.mean()),
         id_scores=scores.pop("id_test"),
         ood_scores=scores,
-        skipped={
-            name: list(part.batches.skipped.values())
-            for name, part in every.items()
-            if part.batches.skipped
-        },
+        skipped={n: s for n, part in every.items() if (s := part.batches.skipped)},
         waiting=waited / total if total else 0.0,
-        skipped_at={
-            name: list(part.batches.skipped)
-            for name, part in every.items()
-            if part.batches.skipped
-        },
-    )
-
-
-def _scores(
-    detector: Detector, batches: Any
-) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Scores by detector, and which images are classified rightly, if they tell."""
-    scores: dict[str, list[np.ndarray]] = {}
-    correct = []
-    for batch in batches:
-        keep = np.asarray(batch.mask) > 0
-        output = detector.run(batch.image)
-        for name, values in output.scores.items():
-            scores.setdefault(name, []).append(values[keep])
-        if batch.label is not None:
-            correct.append((np.asarray(batch.label) == output.prediction)[keep])
-    return (
-        {name: np.concatenate(values) for name, values in scores.items()},
-        np.concatenate(correct) if correct else None,
     )

@@ -1,14 +1,12 @@
 """Curves of the papers' values on test sets: what they do to AUROC and ID accuracy.
 
 Feature Sim's Fig. 4 and 5 and Table 7 (λ, k), HIMPLoS's Fig. 6 and 7 (clip, masking
-fraction). They are there to be looked at: whoever chooses a value on them has chosen
-it on the test sets. `jood.select` chooses on Gaussian noise instead.
+fraction). They are there to be looked at: a value that is chosen on them is chosen on
+the test sets. `jood.select` chooses on Gaussian noise instead.
 """
 
 from collections.abc import Mapping, Sequence
-import csv
 import dataclasses
-import io
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood import metrics
+from jood._utils import csv_text
 from jood.core.activations import Activations
 from jood.core.fitting import Restartable
 from jood.data.benchmarks.spec import Benchmark
@@ -58,7 +57,7 @@ class Curve:
 
     Attributes:
       sweep: what was swept.
-      accuracy: fraction of ID test images classified rightly, by value; None where
+      accuracy: fraction of ID test images classified correctly, by value; None where
         the value does not touch the answer or the images carry no labels.
       auroc: fractions by row, OOD set and value: {row: {set: [n]}}.
       fpr95: likewise.
@@ -189,30 +188,29 @@ def run(
 
 def as_csv(curves: Sequence[Curve]) -> str:
     """Returns a line per value, row and OOD set."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     header = ["sweep", "value", "detector", "ood_set", "AUROC_percent"]
-    writer.writerow([*header, "FPR95_percent", "id_accuracy_percent"])
+    header += ["FPR95_percent", "id_accuracy_percent"]
+    rows = []
     for curve in curves:
+        none: list[float | None] = [None] * len(curve.sweep.values)
         for row, sets in curve.auroc.items():
             for name, aurocs in sets.items():
-                for i, value in enumerate(curve.sweep.values):
-                    accuracy = curve.accuracy[i] if curve.accuracy else None
-                    writer.writerow(
-                        [
-                            curve.sweep.name,
-                            value,
-                            row,
-                            name,
-                            f"{100 * aurocs[i]:.4f}",
-                            f"{100 * curve.fpr95[row][name][i]:.4f}",
-                            "" if accuracy is None else f"{100 * accuracy:.4f}",
-                        ]
-                    )
-    return stream.getvalue()
+                points = zip(
+                    curve.sweep.values,
+                    aurocs,
+                    curve.fpr95[row][name],
+                    curve.accuracy or none,
+                    strict=True,
+                )
+                for value, *fractions in points:
+                    percents = [
+                        "" if x is None else f"{100 * x:.4f}" for x in fractions
+                    ]
+                    rows.append([curve.sweep.name, value, row, name, *percents])
+    return csv_text.joined(header, rows)
 
 
 def _right(acts: Activations) -> jax.Array:
-    """Whether the rewritten logits answer rightly, float32 [B]."""
+    """Whether the rewritten logits answer correctly, float32 [B]."""
     labels: Any = acts.labels
     return (acts.logits.argmax(-1) == labels).astype(jnp.float32)

@@ -7,12 +7,11 @@ are held out from the training set; no test set is read.
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.pipeline import EvaluationBatches
 from jood.data.sources.subset import hold_out
 from jood.detector import Detector
+from jood.evaluation import preflight
 from jood.evaluation import selection
 from jood.evaluation.selection import Selection
 
@@ -25,6 +24,8 @@ LAMBDA = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 MASK = tuple(q / 10 for q in range(1, 10))
 CLIP = (0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
 
+# The rows of the table that the best candidates become.
+NAMES = ("FS+TA (selected)", "Energy+TA+FS (selected)", "HIMPLoS (selected)")
 HIMPLOS = "feature_mask(q=q)|react(q=clip)|prototype_smoothing()|energy()"
 
 
@@ -35,12 +36,13 @@ def run(
 
     Args:
       network: any detector with the network and its preprocessing.
-      benchmark: whose ID training set is split into training and validation.
+      benchmark: the benchmark, whose ID training set is split into training and
+        validation.
       batch_size: images per step.
-      seed: of the noise.
+      seed: seed of the noise.
 
     Returns:
-      The curves by the name of the table's row that the best candidate becomes.
+      The curves by `NAMES`.
     """
     kept, held = hold_out(benchmark.id_train)
     sets = (EvaluationBatches(kept, batch_size), EvaluationBatches(held, batch_size))
@@ -48,20 +50,11 @@ def run(
     def select(method: str, grid: Mapping[str, Any]) -> Selection:
         return selection.select(method, grid, network, *sets, seed=seed)
 
-    stages = _stages_before_last(network, benchmark.image_size)
+    stages = tuple(preflight.stage_shapes(network, benchmark.image_size))[:-1]
     ta = select("ta(k=k, stage=stage)|feature_sim()", {"k": K, "stage": stages})
     best = ta.best.values
     edit = f"ta(k={best['k']}, stage={best['stage']!r})"
     fused = f"{edit}|fuse(feature_sim(), energy(), weights=(1, lam))"
-    return {
-        "FS+TA (selected)": ta,
-        "Energy+TA+FS (selected)": select(fused, {"lam": LAMBDA}),
-        "HIMPLoS (selected)": select(HIMPLOS, {"q": MASK, "clip": CLIP}),
-    }
-
-
-def _stages_before_last(network: Detector, size: int) -> tuple[str, ...]:
-    images = jax.ShapeDtypeStruct((1, size, size, 3), "float32")
-    observe = network.backbone.observe_normalised
-    acts = jax.eval_shape(observe, network.variables, images)
-    return tuple(sorted(acts.stages))[:-1]
+    weighted = select(fused, {"lam": LAMBDA})
+    himplos = select(HIMPLOS, {"q": MASK, "clip": CLIP})
+    return dict(zip(NAMES, (ta, weighted, himplos), strict=True))

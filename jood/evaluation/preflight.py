@@ -1,6 +1,7 @@
 """Whether detectors, a network and a benchmark fit together, before hours of work."""
 
 from collections.abc import Mapping, Sequence
+import functools
 from typing import Any, Protocol
 
 from flax import linen as nn
@@ -9,12 +10,11 @@ import jax.numpy as jnp
 
 from jood.core import compose
 from jood.core import slot_rules
+from jood.core.backbones import Backbone
 from jood.core.backbones.linen import Taps
-from jood.core.backbones.linen import observe
 from jood.core.component import Component
 from jood.core.ood_head import COLLECTION as OOD_HEAD
-from jood.data.benchmarks.spec import Benchmark
-from jood.methods import detector_text
+from jood.detector import Detector
 
 
 class _Classes(Protocol):
@@ -33,9 +33,9 @@ def check_classes(
     """Finds out whether a network's classes are those of a benchmark, in its order.
 
     Args:
-      model: whose `num_classes` is compared, if it says.
-      class_names: of the network; None if unknown.
-      benchmark: or its training data; labels are places in its class names.
+      model: the network, whose `num_classes` is compared, if it says.
+      class_names: the network's own; None if unknown.
+      benchmark: a benchmark or its training data; labels are places in its class names.
 
     Raises:
       ValueError: another number of classes, or the same names in another order.
@@ -62,96 +62,74 @@ def head(model: nn.Module) -> str | None:
     return "head" if getattr(model, "num_classes", 1) else None
 
 
-def parse(
-    detectors: Mapping[str, str], benchmark: Benchmark, backbone: str = ""
-) -> dict[str, Component]:
-    """Returns the components of texts by name, with a benchmark's values."""
-    return {
-        name: detector_text.parse(text, benchmark.name, backbone)
-        for name, text in detectors.items()
-    }
+def stage_shapes(detector: Detector, image_size: int) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a network's stages for one square image, by sorted name."""
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    observe = detector.backbone.observe_normalised
+    stages = jax.eval_shape(observe, dict(detector.variables), images).stages
+    return {name: stages[name].shape for name in sorted(stages)}
 
 
 def possible(
-    detectors: Mapping[str, str],
-    benchmark: Benchmark,
-    model: nn.Module,
-    variables: Mapping[str, Any],
-) -> tuple[dict[str, str], dict[str, str]]:
+    detectors: Mapping[str, Component], model: nn.Module, variables: Mapping[str, Any]
+) -> tuple[dict[str, Component], dict[str, str]]:
     """Returns the detectors that a network can be asked, and why not the others.
 
-    All, but for what reads a classifier or an OOD head that the network has not.
+    Left out is what reads a classifier or an OOD head that the network lacks.
 
     Args:
-      detectors: texts by name.
-      benchmark: whose values presets take.
+      detectors: components by name.
       model: the network.
       variables: its parameters and statistics.
 
     Returns:
-      Texts by name, and reasons by name.
+      Components by name, and reasons by name.
     """
-    kept, out = dict(detectors), {}
-    for name, part in parse(detectors, benchmark).items():
+    out = {}
+    for name, part in detectors.items():
         if head(model) is None and slot_rules.reads_classifier(part):
             out[name] = "the network has no classifier"
         elif OOD_HEAD in part.reads and OOD_HEAD not in variables:
             out[name] = "the network has no OOD head, which --objective=ssod trains"
-    for name in out:
-        del kept[name]
-    return kept, out
+    return {name: part for name, part in detectors.items() if name not in out}, out
 
 
 def check(
-    detectors: Mapping[str, str],
-    benchmark: Benchmark,
+    detectors: Mapping[str, Component],
     model: nn.Module,
-    backbone: str = "",
+    image_size: int,
     variables: Mapping[str, Any] | None = None,
 ) -> None:
     """Finds out, before hours of training, whether detectors fit a network.
 
     Args:
-      detectors: texts by name.
-      benchmark: whose values presets take.
+      detectors: components by name.
       model: the network.
-      backbone: its name, for presets that have values for it.
-      variables: of the network, if it is trained already; None takes those that the
-        model begins with, which hold no OOD head.
+      image_size: side of its square images, in pixels.
+      variables: those of the network, if it is trained already; None takes those that
+        the model begins with, which hold no OOD head.
 
     Raises:
-      ValueError: a text cannot be read, does not end in a score, or reads what the
-        network lacks (a stage, an OOD head); the message says which.
+      ValueError: a detector does not end in a score, or reads what the network lacks
+        (a stage, an OOD head); the message says which.
     """
-    size = benchmark.image_size
-    images = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    images = jax.ShapeDtypeStruct((2, image_size, image_size, 3), jnp.float32)
     if variables is None:
         variables = jax.eval_shape(model.init, jax.random.key(0), images)
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)
-
-    parts = parse(detectors, benchmark, backbone)
-    compose.bundle(**parts)  # refuses what does not end in a score
-    taps = Taps(head=head(model))
-    for component in parts.values():
-        if taps.head is None:
+    compose.bundle(**detectors)  # refuses what does not end in a score
+    backbone = Backbone(model, None, Taps(head=head(model)))
+    if backbone.taps.head is None:
+        for component in detectors.values():
             slot_rules.check_without_head(component)
 
-    for component in parts.values():
+    def run(component: Component, variables: Any, images: Any, labels: Any) -> Any:
+        acts = backbone.observe(variables, images, component.edits, labels)
+        if not component.passes:
+            return component.apply((), acts)
+        statistic = component.passes[0](())
+        return statistic.update(statistic.init(acts), acts, jnp.ones(2))
 
-        def run(
-            variables: Any, images: Any, labels: Any, component: Component = component
-        ) -> Any:
-            acts = observe(
-                model,
-                variables,
-                images,
-                edits=component.edits,
-                labels=labels,
-                taps=taps,
-            )
-            if not component.passes:
-                return component.apply((), acts)
-            statistic = component.passes[0](())
-            return statistic.update(statistic.init(acts), acts, jnp.ones(2))
-
-        jax.eval_shape(run, dict(variables), images, labels)
+    for component in detectors.values():
+        one = functools.partial(run, component)
+        jax.eval_shape(one, dict(variables), images, labels)

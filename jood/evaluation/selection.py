@@ -16,10 +16,8 @@ for the whole grid.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
-import csv
 import dataclasses
 import functools
-import io
 import itertools
 from typing import Any, NamedTuple
 
@@ -28,6 +26,7 @@ import numpy as np
 import tabulate
 
 from jood import metrics
+from jood._utils import csv_text
 from jood.core import features
 from jood.core.activations import Activations
 from jood.core.activations import MissingStageError
@@ -50,7 +49,7 @@ class Candidate:
       auroc: fraction; ID validation images against noise.
       fpr95: fraction of noise accepted where 95 % of ID validation images are.
       separation: (mean_ID - mean_noise) / sqrt((var_ID + var_noise) / 2) of the
-        scores: tells candidates apart that rank all images rightly.
+        scores: tells candidates apart that rank all images correctly.
     """
 
     values: Mapping[str, Any]
@@ -98,15 +97,11 @@ class Selection:
 
     def as_csv(self) -> str:
         """Returns the curve as CSV, full precision, with each candidate's text."""
-        out = io.StringIO()
         rows = [
             {**row, "spec": candidate.spec}
             for row, candidate in zip(self.rows(), self.candidates, strict=True)
         ]
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return out.getvalue()
+        return csv_text.joined(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def select(
@@ -129,7 +124,7 @@ def select(
       train: ID training batches, as for `Detector.fit`; can be iterated again.
       validation: ID batches that are neither in `train` nor in a test set. As many
         noise images of the same size are drawn. Can be iterated again.
-      seed: of the noise.
+      seed: seed of the noise.
 
     Returns:
       The curve, and the best candidate by AUROC, then FPR95, then separation.

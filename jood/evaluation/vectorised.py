@@ -51,30 +51,27 @@ def scores(
       read: what of a candidate's result is kept, an array [B, ...].
 
     Returns:
-      Per candidate, per source: float32 [N], padded rows left out; [N, ...] as `read`
+      Per candidate, per source: float32 [N] without padded rows; [N, ...] as `read`
       gives it.
     """
+
+    def together(
+        chosen: Sequence[Values], traced: tuple[str, ...]
+    ) -> list[list[np.ndarray]]:
+        return _together(method, chosen, traced, look, variables, train, sources, read)
+
     found: list[list[np.ndarray]] = [[] for _ in points]
-    for names, group in _groups(
-        points, _at_once(method, points[0], look, variables, train)
-    ):
+    at_once = _at_once(method, points[0], look, variables, train)
+    for names, group in _groups(points, at_once):
         chosen = [points[i] for i in group]
         try:
-            results = _together(
-                method, chosen, names, look, variables, train, sources, read
-            )
+            results = together(chosen, names)
         except (
             jax.errors.ConcretizationTypeError,  # a value steers Python,
             jax.errors.TracerArrayConversionError,  # or NumPy,
             _DifferentShapesError,  # or what is learned has another size
         ):
-            results = [
-                result
-                for values in chosen
-                for result in _together(
-                    method, [values], (), look, variables, train, sources, read
-                )
-            ]
+            results = [result for one in chosen for result in together([one], ())]
         for index, result in zip(group, results, strict=True):
             found[index] = result
     return found

@@ -82,6 +82,13 @@ def parse(
         raise ValueError("cannot read a spec that is nested this deeply.") from None
 
 
+def parse_each(
+    texts: Mapping[str, str], benchmark: str = presets.DEFAULT, backbone: str = ""
+) -> dict[str, Component]:
+    """Returns the components of texts by name; see `parse`."""
+    return {name: parse(text, benchmark, backbone) for name, text in texts.items()}
+
+
 def free_names(text: str) -> set[str]:
     """Returns the names in a text that are neither a method's nor a preset's.
 

@@ -1,8 +1,9 @@
 """What all figures share: colours, line styles, grids of panels, how they are saved."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import itertools
 import pathlib
+from typing import Any
 
 from matplotlib import figure
 from matplotlib import layout_engine
@@ -10,13 +11,10 @@ import numpy as np
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-
-
 GREY = "#555555"
-
-
 # Every colour in every style before one comes again.
 STYLES = tuple(itertools.product(("-", "--", ":"), COLOURS))
+DOTS_PER_INCH = 150
 
 
 def grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]:
@@ -36,14 +34,17 @@ def grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]
     return fig, axes[:panels]
 
 
+def styled(things: Iterable[Any]) -> Iterable[tuple[Any, dict[str, str]]]:
+    """Pairs each thing with the colour and style of its line."""
+    styles = [{"linestyle": style, "color": colour} for style, colour in STYLES]
+    return zip(things, itertools.cycle(styles), strict=False)
+
+
 def bare(axes: np.ndarray) -> None:
     """Takes ticks and frames off axes that show pictures."""
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-
-
-DOTS_PER_INCH = 150
 
 
 def save_pictures(folder: pathlib.Path, pictures: Mapping[str, figure.Figure]) -> None:

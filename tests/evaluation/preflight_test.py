@@ -5,9 +5,11 @@ import types
 from helpers import tiny_network
 import pytest
 
+import jood
 from jood import models
 from jood.data import benchmarks
 from jood.evaluation import preflight
+from jood.methods import detector_text
 from jood.testing import toy
 
 CLASSES = ("cat", "dog", "frog")
@@ -23,7 +25,7 @@ def digits():
 def test_scores_of_the_classifier_are_refused_for_a_backbone(digits):
     model = models.create("resnet18", 0, width=4)
     with pytest.raises(ValueError, match="reads the classifier"):
-        preflight.check({"MSP": "msp()"}, digits, model)
+        preflight.check({"MSP": jood.scores.msp()}, model, digits.image_size)
 
 
 def test_other_classes_than_the_benchmarks_are_refused():
@@ -38,18 +40,19 @@ def test_other_classes_than_the_benchmarks_are_refused():
         preflight.check_classes(types.SimpleNamespace(num_classes=4), None, benchmark)
 
 
-def test_what_a_network_lacks_is_left_out_with_the_reason(digits):
+def test_what_a_network_lacks_is_left_out_with_the_reason():
     backbone = models.create("resnet18", 0, width=4)
     texts = {"MSP": "msp()", "FS": "feature_sim()", "SSOD": "ood_factor()"}
-    kept, out = preflight.possible(texts, digits, backbone, VARIABLES)
+    parts = detector_text.parse_each(texts)
+    kept, out = preflight.possible(parts, backbone, VARIABLES)
     assert list(kept) == ["FS"]
     assert "no classifier" in out["MSP"]
     assert "no OOD head" in out["SSOD"]
     whole = {**VARIABLES, "ood_head": OOD_HEAD}
-    assert preflight.possible(texts, digits, tiny_network.MODEL, whole) == (texts, {})
+    assert preflight.possible(parts, tiny_network.MODEL, whole) == (parts, {})
 
 
 def test_a_score_of_the_ood_head_needs_variables_with_one(digits):
-    texts = {"SSOD": "ood_factor()"}
+    parts = {"SSOD": jood.scores.ood_factor()}
     with pytest.raises(ValueError, match=r"OOD head.*--objective=ssod"):
-        preflight.check(texts, digits, models.create("resnet_small", 8))
+        preflight.check(parts, models.create("resnet_small", 8), digits.image_size)

@@ -3,8 +3,13 @@
 import subprocess
 import sys
 
+from helpers import tiny_network
 from helpers.jobs import ROOT
 import pytest
+
+from jood import models
+from jood.data import benchmarks
+from jood.weights import checkpoint
 
 # The jobs with the most flags; each takes seconds to start.
 JOBS = ("convert", "evaluate", "finetune", "fit", "score", "score_ray", "train")
@@ -48,3 +53,47 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, job, says):
     assert "dry run, nothing is written" in shown
     assert says in shown
     assert not target.exists()
+
+
+NOTHING_RUNS = """
+import runpy, sys
+from jood.evaluation import benchmark_run, paper_grids
+
+def refuse(*args, **kwargs):
+    raise SystemExit("fitted or scored")
+
+benchmark_run.evaluate = paper_grids.run = refuse
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_dry_run_of_a_selection_fits_and_scores_nothing(tmp_path):
+    model = models.create("resnet_small", 8, width=4)
+    digits = benchmarks.describe("digits_tiny")
+    network = checkpoint.TrainedNetwork(
+        model=model,
+        variables=tiny_network.random_variables(model),
+        name="resnet_small",
+        class_names=None,
+        preprocessing=next(iter(digits.preprocessing.values())),
+        image_size=digits.image_size,
+        source={},
+    )
+    checkpoint.save(tmp_path / "net", network)
+    arguments = (
+        f"--checkpoint={tmp_path / 'net'}",
+        "--benchmark=digits_tiny",
+        f"--output={tmp_path / 'results'}",
+        "--detectors=msp",
+        "--select",
+        "--dry_run",
+    )
+    job = str(ROOT / "launch" / "evaluate.py")
+    code = f"import sys; sys.argv = {[job, *arguments]!r}\n{NOTHING_RUNS}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = "msp, FS+TA (selected), Energy+TA+FS (selected), HIMPLoS (selected)"
+    assert f"compare 4 detectors: {rows}" in done.stdout
+    assert not (tmp_path / "results").exists()

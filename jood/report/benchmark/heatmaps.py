@@ -6,14 +6,14 @@ import numpy as np
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.sources import Source
 from jood.report.benchmark import plots
-from jood.report.benchmark.network_view import Look
+from jood.report.benchmark.network_view import Viewer
 
 ID_SHOWN = 4
 OOD_SHOWN = (0, 7)
 OOD_SETS_SHOWN = 5
 
 
-def draw(benchmark: Benchmark, look: Look, k: float) -> figure.Figure:
+def draw(benchmark: Benchmark, viewer: Viewer) -> figure.Figure | None:
     """Draws Feature Sim's Fig. 1 on a benchmark's own images.
 
     A heatmap is the last map summed over channels (App. C.1). All share one colour
@@ -21,29 +21,30 @@ def draw(benchmark: Benchmark, look: Look, k: float) -> figure.Figure:
 
     Args:
       benchmark: where images come from.
-      look: `looking.reader` of a network that `looking.has_maps`.
-      k: TA's threshold, as `look` has it.
+      viewer: the network, its maps and TA's threshold.
+
+    Returns:
+      The figure; None for a network without maps.
     """
+    if viewer.last is None:
+        return None
     shown = images_shown(benchmark)
-    seen = {name: look(images) for name, images in shown.items()}
-    maps = [
-        {name: np.asarray(getattr(one, field)) for name, one in seen.items()}
-        for field in ("plain", "edited", "plain_score", "edited_score")
-    ]
-    top = max(float(heatmap.max()) for heatmap in maps[0].values())
-    labels = ("without TA", f"with TA, k = {k:g}")
-    return plots.heatmaps(
-        shown,
-        [
-            plots.HeatmapRow(
-                label,
-                maps[i],
-                {name: [f"FS {x:.2f}" for x in s] for name, s in maps[2 + i].items()},
-                top,
-            )
-            for i, label in enumerate(labels)
-        ],
-    )
+    views = {name: viewer(images) for name, images in shown.items()}
+    top = max(float(view.plain.max()) for view in views.values())
+
+    def row(label: str, field: str) -> plots.HeatmapRow:
+        scores = {n: getattr(view, f"{field}_score") for n, view in views.items()}
+        return plots.HeatmapRow(
+            label,
+            {name: getattr(view, field) for name, view in views.items()},
+            {name: [f"FS {score:.2f}" for score in s] for name, s in scores.items()},
+            top,
+        )
+
+    if viewer.edited is None:
+        return plots.heatmaps(shown, [row("last map", "plain")])
+    with_ta = f"with TA, k = {viewer.k:g}"
+    return plots.heatmaps(shown, [row("without TA", "plain"), row(with_ta, "edited")])
 
 
 def images_shown(benchmark: Benchmark) -> dict[str, np.ndarray]:
@@ -52,7 +53,7 @@ def images_shown(benchmark: Benchmark) -> dict[str, np.ndarray]:
     They are the first ID test images of different classes and the images 0 and 7 of
     the first OOD sets that are no noise: none is picked by its score.
     """
-    shown = {"ID": _first_of_classes(benchmark.id_test)}
+    shown = {"ID": first_of_classes(benchmark.id_test, ID_SHOWN)[0]}
     natural = [name for name in benchmark.ood if name not in ("gaussian", "uniform")]
     for name in natural[:OOD_SETS_SHOWN]:
         source = benchmark.ood[name]
@@ -60,15 +61,20 @@ def images_shown(benchmark: Benchmark) -> dict[str, np.ndarray]:
     return shown
 
 
-def _first_of_classes(source: Source) -> np.ndarray:
-    """The first image of each of the first few classes met, uint8 [n, H, W, 3].
+def first_of_classes(source: Source, count: int) -> tuple[np.ndarray, list[int]]:
+    """Returns the first image of each of the first classes met, and their labels.
 
-    Without labels, the first images.
+    Args:
+      source: images; of those without labels, the first are taken.
+      count: how many at most.
+
+    Returns:
+      uint8 [n, H, W, 3] and n labels.
     """
     found: dict[int, np.ndarray] = {}
     for index in range(len(source)):
         example = source[index]
         found.setdefault(int(example.get("label", index)), example["image"])
-        if len(found) == ID_SHOWN:
+        if len(found) == count:
             break
-    return np.stack(list(found.values()))
+    return np.stack(list(found.values())), list(found)

@@ -5,16 +5,17 @@ again, so memory does not grow with the data set.
 """
 
 from collections.abc import Mapping, Sequence
-import csv
-import io
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jood import metrics
+from jood._utils import csv_text
 from jood.data.benchmarks.spec import Benchmark
 from jood.evaluation.benchmark_run import Evaluation
-from jood.report.benchmark.network_view import Look
+from jood.report.benchmark.network_view import Viewer
+from jood.report.html import page
+from jood.report.html import thumbnails
 
 ID = "id_test"
 COUNT = 6  # images per set
@@ -25,7 +26,7 @@ class Mistake(NamedTuple):
 
     Attributes:
       place: in its set, counted from 0.
-      name: of the file, or '' for an array's row.
+      name: the file's, or '' for an array's row.
       image: uint8 [H, W, 3].
       score: the detector's.
       wrong: whether it is on the wrong side of the threshold that keeps 95 % of the
@@ -33,7 +34,7 @@ class Mistake(NamedTuple):
       prediction: the class that the network answers, '' without a classifier.
       label: the class that it is, '' where that is unknown, as of OOD images.
       plain: heatmap float32 [h, w], or None for a network without maps.
-      edited: with Threshold Activation.
+      edited: the same with Threshold Activation.
     """
 
     place: int
@@ -63,16 +64,16 @@ def find(
     evaluation: Evaluation,
     detector: str,
     benchmark: Benchmark,
-    look: Look,
+    viewer: Viewer,
     count: int = COUNT,
 ) -> dict[str, list[Mistake]]:
     """Reads the images again that a detector is most mistaken about.
 
     Args:
-      evaluation: of the network.
+      evaluation: the network's scores.
       detector: name of a row.
       benchmark: what was evaluated.
-      look: `looking.reader` of the network.
+      viewer: looks at the images with the network.
       count: images per set.
 
     Returns:
@@ -95,7 +96,7 @@ def find(
         places = evaluation.places(name)[order]
         examples = [source[int(place)] for place in places]
         images = np.stack([np.asarray(e["image"]) for e in examples])
-        seen = look(images)
+        view = viewer(images)
         found[name] = [
             Mistake(
                 place=int(places[i]),
@@ -103,10 +104,10 @@ def find(
                 image=images[i],
                 score=float(scores[order[i]]),
                 wrong=bool((scores[order[i]] >= threshold) == (name != ID)),
-                prediction=_class(benchmark, _row(seen.prediction, i)),
+                prediction=_class(benchmark, _row(view.prediction, i)),
                 label=_class(benchmark, example.get("label") if name == ID else None),
-                plain=_row(seen.plain, i),
-                edited=_row(seen.edited, i),
+                plain=_row(view.plain, i),
+                edited=_row(view.edited, i),
             )
             for i, example in enumerate(examples)
         ]
@@ -115,25 +116,54 @@ def find(
 
 def as_csv(found: Mapping[str, Sequence[Mistake]]) -> str:
     """Returns a line per image: which it is, its score and what it is taken for."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        ["set", "place", "name", "score", "wrong_side", "prediction", "label"]
+    header = ["set", "place", "name", "score", "wrong_side", "prediction", "label"]
+    rows = [
+        [name, m.place, m.name, repr(m.score), int(m.wrong), m.prediction, m.label]
+        for name, mistakes in found.items()
+        for m in mistakes
+    ]
+    return csv_text.joined(header, rows)
+
+
+def section(
+    found: Mapping[str, Sequence[Mistake]], detector: str, viewer: Viewer
+) -> page.Section:
+    """Returns the section.
+
+    Args:
+      found: by set, as `find` returns it.
+      detector: name of the row.
+      viewer: what drew the heatmaps.
+    """
+    maps = [m.plain for every in found.values() for m in every if m.plain is not None]
+    text = (
+        f"Of {detector}, the ID images with the lowest scores and the images of each "
+        "OOD set with the highest. 'wrong side' are those that the threshold which "
+        "keeps 95 % of the ID images misjudges. mistakes.csv lists them."
     )
+    if maps:
+        text += f" The heatmaps are {viewer.caption}, all on one colour scale."
+    top = max((float(heatmap.max()) for heatmap in maps), default=0.0)
+    blocks: list[page.Block] = [page.Text(text)]
     for name, mistakes in found.items():
-        for one in mistakes:
-            writer.writerow(
-                [
-                    name,
-                    one.place,
-                    one.name,
-                    repr(one.score),
-                    int(one.wrong),
-                    one.prediction,
-                    one.label,
-                ]
-            )
-    return stream.getvalue()
+        what = "ID test set, lowest scores" if name == ID else f"{name}, highest scores"
+        blocks.append(page.Cards(what, [_card(one, top) for one in mistakes]))
+    return page.Section("What it gets wrong", blocks)
+
+
+def _card(one: Mistake, top: float) -> page.Card:
+    pictures = [(thumbnails.of_image(one.image), "image")]
+    for heatmap, what in ((one.plain, "without TA"), (one.edited, "with TA")):
+        if heatmap is not None:
+            pictures.append((thumbnails.of_map(heatmap, top), what))
+    side = ", wrong side" if one.wrong else ""
+    lines = [f"score {one.score:.4g}{side}"]
+    if one.prediction:
+        lines.append(f"predicted: {one.prediction}")
+    if one.label:
+        lines.append(f"label: {one.label}")
+    lines.append(one.name or f"image {one.place}")
+    return page.Card(pictures, lines)
 
 
 def _row(array: np.ndarray | None, index: int) -> Any:

@@ -1,20 +1,20 @@
-"""A network's answer and last map for a few images, for the pictures of a report."""
+"""A network's answer and last map for a few images, for the pictures of a report.
 
-from collections.abc import Callable, Mapping
+What runs is the backbone of the detector that was evaluated, with its own stages and
+head. The last map is the last stage by name that is a map; Threshold Activation
+stands after C4, where the paper has it, else after the stage before the last map.
+"""
+
+from collections.abc import Callable
+import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from flax import linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jood.core import compose
-from jood.core.backbones.linen import Taps
-from jood.core.backbones.linen import observe
-from jood.data.benchmarks.spec import Benchmark
+from jood.detector import Detector
 from jood.evaluation import preflight
-from jood.methods.scores.feature_map import feature_sim
 from jood.methods.scores.feature_map import mean_absolute_deviation
 from jood.methods.transforms.ta import ta
 
@@ -22,7 +22,7 @@ _AT_ONCE = 8  # images per step: one compilation serves any number
 
 
 class NetworkView(NamedTuple):
-    """What a network makes of n images; None is what it has not.
+    """What a network makes of n images; None is what it lacks.
 
     Attributes:
       prediction: int32 [n], the class; None without a classifier.
@@ -30,7 +30,7 @@ class NetworkView(NamedTuple):
         App. C.1).
       edited: the same with Threshold Activation.
       plain_score: float32 [n], Feature Sim of the plain pass.
-      edited_score: of the pass with Threshold Activation.
+      edited_score: Feature Sim of the pass with Threshold Activation.
     """
 
     prediction: Any
@@ -40,60 +40,68 @@ class NetworkView(NamedTuple):
     edited_score: Any = None
 
 
-Look = Callable[[np.ndarray], NetworkView]  # images, uint8 [n, H, W, C] -> what is seen
+@dataclasses.dataclass(frozen=True, eq=False)
+class Viewer:
+    """Looks at a network: uint8 images [n, H, W, C] -> `NetworkView`.
 
-
-def has_maps(model: nn.Module, benchmark: Benchmark) -> bool:
-    """Whether a model has maps [B, H, W, C] at C4 and C5 (a transformer has tokens)."""
-    size = benchmark.image_size
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    taps = Taps(head=preflight.head(model))
-    look = functools.partial(observe, model, taps=taps)
-    stages = jax.eval_shape(look, variables, images).stages
-    return all(name in stages and stages[name].ndim == 4 for name in ("C4", "C5"))
-
-
-def reader(
-    benchmark: Benchmark, model: nn.Module, variables: Mapping[str, Any], k: float
-) -> Look:
-    """Returns a function from images to what the network makes of them.
-
-    Args:
-      benchmark: gives the preprocessing.
-      model: the network.
-      variables: its parameters and statistics.
+    Attributes:
+      detector: any detector with the network.
       k: TA's threshold.
+      last: name of the last map; None for a network without maps.
+      edited: name of the stage after which TA stands; None if no map is before `last`.
     """
-    component = compose.chain(ta(k=k), feature_sim())
-    (edit,) = component.edits[0]
-    edits = component.edits if has_maps(model, benchmark) else ()
-    head = preflight.head(model)
 
-    @jax.jit
-    def look(images: jax.Array) -> NetworkView:
-        inputs = benchmark.preprocessing(images)
-        acts = observe(model, variables, inputs, edits=edits, taps=Taps(head=head))
-        prediction = None if head is None else acts.prediction
-        if not edits:
-            return NetworkView(prediction)
-        plain, edited = acts.stage("C5"), acts.edit(edit.spec).stage("C5")
-        return NetworkView(
-            prediction,
-            plain.sum(-1),
-            edited.sum(-1),
-            mean_absolute_deviation(plain),
-            mean_absolute_deviation(edited),
-        )
+    detector: Detector
+    k: float
+    last: str | None
+    edited: str | None
 
-    def whole(images: np.ndarray) -> NetworkView:
+    @classmethod
+    def of(cls, detector: Detector, image_size: int, k: float = 0.2) -> Self:
+        """Finds the maps [B, H, W, C] of a network (a transformer has tokens)."""
+        shapes = preflight.stage_shapes(detector, image_size)
+        *before, last = [None, *(n for n, shape in shapes.items() if len(shape) == 4)]
+        edited = "C4" if "C4" in before else before[-1] if before else None
+        return cls(detector, k, last, edited)
+
+    def __call__(self, images: np.ndarray) -> NetworkView:
+        """Returns what the network makes of the images."""
         parts = []
         for start in range(0, len(images), _AT_ONCE):
             part = images[start : start + _AT_ONCE]
             missing = _AT_ONCE - len(part)
             padded = np.pad(part, [(0, missing), (0, 0), (0, 0), (0, 0)])
-            parts.append(jax.device_get(look(padded)))
+            parts.append(jax.device_get(self._program(padded)))
         joined = jax.tree.map(lambda *each: np.concatenate(each), *parts)
         return jax.tree.map(lambda rows: rows[: len(images)], joined)
 
-    return whole
+    @functools.cached_property
+    def _program(self) -> Callable[[np.ndarray], NetworkView]:
+        variables = jax.device_put(self.detector.variables)
+        return functools.partial(jax.jit(self._view), variables)
+
+    def _view(self, variables: Any, images: jax.Array) -> NetworkView:
+        edits = () if self.edited is None else ta(self.k, self.edited).edits
+        acts = self.detector.backbone.observe(variables, images, edits)
+        prediction = None if self.detector.head is None else acts.prediction
+        if self.last is None:
+            return NetworkView(prediction)
+        plain = acts.stage(self.last)
+        view = NetworkView(prediction, plain.sum(-1))
+        view = view._replace(plain_score=mean_absolute_deviation(plain))
+        for (edit,) in edits:
+            edited = acts.edit(edit.spec).stage(self.last)
+            score = mean_absolute_deviation(edited)
+            view = view._replace(edited=edited.sum(-1), edited_score=score)
+        return view
+
+    @property
+    def caption(self) -> str:
+        """The words for the two heatmaps."""
+        text = f"the last feature map, {self.last}, summed over channels"
+        if self.edited is None:
+            return text
+        return (
+            f"{text}: without and with Threshold Activation on {self.edited} "
+            f"(k = {self.k:g})"
+        )

@@ -1,131 +1,113 @@
 """The page of a results folder: what was measured, how it looks, how it was run."""
 
 from collections.abc import Mapping, Sequence
-import pathlib
 from typing import Any
 
+from jood import metrics
 from jood.evaluation.selection import Selection
-from jood.report.benchmark import results_grid
+from jood.metrics import Column
+from jood.report.benchmark import tables
 from jood.report.benchmark.tables import Table
 from jood.report.html import page
 
-# Section and caption of a picture, by the stem of its file.
-_PICTURES: dict[str, tuple[str, str]] = {
-    "histograms": (
-        "Score distributions",
-        "Scores of the ID test set (grey) and of each OOD set (lines), a panel per "
-        "detector, each drawn to the same height. The dashed line is the threshold "
-        "that keeps 95 % of the ID images: what lies right of it is taken for ID.",
-    ),
-    "distributions": (
-        "Score distributions",
-        "One detector's scores of ID images and of those of each OOD set, as shares. "
-        "Where the two overlap, no threshold tells them apart; the dashed line is the "
-        "one that keeps 95 % of the ID images.",
-    ),
-    "roc": (
-        "ROC curves",
-        "The share of ID images that are accepted against the share of OOD images "
-        "that are, for every threshold, a panel per OOD set. The dashed line is where "
-        "FPR95 is read; the further a curve is to the upper left, the better.",
-    ),
-    "heatmaps": (
-        "What the network looks at",
-        "The last feature map, summed over channels, of images that were not picked "
-        "by their score: without and with Threshold Activation, all on one colour "
-        "scale. FS is the Feature Sim score: how much the map stands out from its "
-        "mean.",
-    ),
-    "tsne": (
-        "Where features lie",
-        "t-SNE of the penultimate features of up to 600 ID test images (dots, one "
-        "colour a class where there are at most ten) and 200 images of each OOD set "
-        "(black crosses), embedded together. It keeps who is near whom, not distances: "
-        "crosses among the dots are images that resemble ID images to the network.",
-    ),
-    "intensities": (
-        "Intensities of the last map",
-        "How strong the last feature map is, averaged over channels, at each location "
-        "of the same images (grey), and the mixture of a background and a foreground "
-        "that is fitted to it. 'apart' is the distance of their means: Feature Sim "
-        "rests on it being larger in ID images.",
-    ),
-}
-
 
 def build(
-    folder: pathlib.Path,
-    *,
-    name: str,
-    table: Table,
+    title: str,
     heading: str,
-    detectors: Mapping[str, str],
-    configuration: Mapping[str, Any],
-    versions: Mapping[str, str],
-    curves: Mapping[str, Selection],
-    sections: Sequence[page.Section] = (),
+    table: Table,
+    texts: Mapping[str, str],
+    run: Mapping[str, Any],
+    blocks: Sequence[page.Block],
+    sections: Sequence[page.Section],
 ) -> str:
-    """Returns the page of a folder that holds all but the page already.
+    """Returns the page.
 
     Args:
-      folder: with the pictures.
-      name: of the benchmark.
+      title: what was measured.
+      heading: how the numbers were made.
       table: the numbers.
-      heading: how they were made.
-      detectors: texts by row name.
-      configuration: what is needed to run this again, JSON values.
-      versions: of the packages.
-      curves: selections by row name.
-      sections: what else is to be shown, after the pictures.
+      texts: the detectors' texts by row name.
+      run: the 'configuration' of the run and the 'versions' of the packages.
+      blocks: what stands below the table.
+      sections: what follows the results.
     """
-    about = [
-        page.Facts("Configuration", configuration),
-        page.Facts("Versions", versions),
-    ]
-    if table.absent:
-        about.append(page.Facts("Sets that are absent", table.absent))
-    if table.incomplete:
-        about.append(page.Facts("Sets that are not whole", table.incomplete))
     skipped = {name: "; ".join(images) for name, images in table.skipped.items()}
-    if skipped:
-        about.append(page.Facts("Images that cannot be read", skipped))
-    results: list[page.Block] = [results_grid.grid(table)]
-    if len(table.values) > 1:
-        several = f"Pictures are of the first of {len(table.values)} networks."
-        results.append(page.Text(several))
+    about = {
+        "Configuration": run["configuration"],
+        "Versions": run["versions"],
+        "Sets that are absent": table.absent,
+        "Sets that are not whole": table.incomplete,
+        "Images that cannot be read": skipped,
+    }
+    always = ("Configuration", "Versions")
+    facts = [page.Facts(k, v) for k, v in about.items() if v or k in always]
     every = [
-        page.Section("Results", results),
-        *_picture_sections(folder),
+        page.Section("Results", [table_grid(table), *blocks]),
         *sections,
-        page.Section("Chosen on noise", [_selection(n, c) for n, c in curves.items()]),
-        page.Section("Detectors", [results_grid.texts_grid(detectors)]),
-        page.Section("How it was run", about),
+        page.Section("Detectors", [texts_grid(texts)]),
+        page.Section("How it was run", facts),
     ]
-    title = f"Out-of-distribution detection on {name}"
     return page.render(title, heading, every)
 
 
-def _picture_sections(folder: pathlib.Path) -> list[page.Section]:
-    """The sections of the pictures that were drawn."""
-    sections: dict[str, list[page.Block]] = {}
-    for stem, (title, caption) in _PICTURES.items():
-        if (folder / f"{stem}.png").exists():
-            picture = page.Picture.read(folder / f"{stem}.png", caption)
-            sections.setdefault(title, []).append(picture)
-    return [page.Section(title, pictures) for title, pictures in sections.items()]
+def selections(curves: Mapping[str, Selection]) -> page.Section:
+    """Returns the section of the curves that were chosen on, by row name."""
+    grids = []
+    for name, curve in curves.items():
+        rows = curve.rows()
+        columns = [page.GridColumn(title) for title in rows[0]]
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        grids.append(page.Grid(columns, cells, f"{name}: {curve.method}"))
+    return page.Section("Chosen on noise", grids)
 
 
-def _selection(name: str, curve: Selection) -> page.Grid:
-    """The curve of a selection as a grid."""
-    rows = curve.rows()
-    columns = [page.Column(title) for title in rows[0]]
-    return page.Grid(columns, [_cells(row) for row in rows], f"{name}: {curve.method}")
+def _cell(value: Any) -> page.Cell:
+    if isinstance(value, float):
+        return page.Cell(f"{value:.5g}", value)
+    return page.Cell(str(value))
 
 
-def _cells(row: Mapping[str, Any]) -> Sequence[page.Cell]:
-    return [
-        page.Cell(f"{value:.5g}", value)
-        if isinstance(value, float)
-        else page.Cell(str(value))
-        for value in row.values()
-    ]
+def table_grid(table: Table) -> page.Grid:
+    """Returns detectors x (OOD sets and averages), best and second best marked.
+
+    Values that are shown as the same text share a place.
+    """
+    shown = metrics.shown()
+    columns = [page.GridColumn("detector")]
+    cells = [[page.Cell(name)] for name in table.detectors]
+    for column, title in tables.column_titles(table).items():
+        for metric in shown:
+            first = not metric.lower_is_better
+            columns.append(page.GridColumn(metric.name, title, descending=first))
+            for row, cell in zip(
+                cells, _metric_cells(table, column, metric), strict=True
+            ):
+                row.append(cell)
+    return page.Grid(
+        columns,
+        cells,
+        f"{' and '.join(metric.name for metric in shown)} in %, ID positive. The best "
+        "of a column is bold, the second underlined.",
+    )
+
+
+def texts_grid(detectors: Mapping[str, str]) -> page.Grid:
+    """Returns the detectors' texts by name, as `jood.parse` reads them."""
+    return page.Grid(
+        [page.GridColumn("detector"), page.GridColumn("text")],
+        [[page.Cell(name), page.Cell(text)] for name, text in detectors.items()],
+        "What each row of the table is, as jood.parse and --detectors read it.",
+    )
+
+
+def _metric_cells(table: Table, column: str, metric: Column) -> list[page.Cell]:
+    """A metric of all detectors; a lone value is not marked."""
+    places = tables.ranking(table, column, metric)
+    words = dict(zip(places, ("best", "second"), strict=False))
+    cells = []
+    for name in table.detectors:
+        value = table.mean(name, column, metric.name)
+        mark = words.get(round(value, 1), "") if len(places) > 1 else ""
+        text = tables.value_text(table, name, column, metric.name)
+        cells.append(page.Cell(text, value, mark))
+    return cells

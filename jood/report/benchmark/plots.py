@@ -1,7 +1,6 @@
 """Pictures: score histograms, ROC curves and heatmaps."""
 
 from collections.abc import Mapping, Sequence
-import itertools
 from typing import NamedTuple
 
 from matplotlib import figure
@@ -23,19 +22,13 @@ def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     for axis, name in zip(axes, names, strict=True):
         inside = evaluation.id_scores[name]
         sets = {ood: s[name] for ood, s in evaluation.ood_scores.items()}
-        everything = np.concatenate([inside, *sets.values()])
-        low, high = np.quantile(everything, [0.002, 0.998])
-        edges = np.linspace(low, high if high > low else low + 1, 51)
+        edges = _edges(inside, *sets.values())
         axis.stairs(
             _heights(inside, edges), edges, fill=True, color="#C8C8C8", label="ID test"
         )
-        for (ood, scores), (style, colour) in zip(
-            sets.items(), itertools.cycle(figures.STYLES), strict=False
-        ):
+        for (ood, scores), line in figures.styled(sets.items()):
             heights = _heights(scores, edges)
-            axis.stairs(
-                heights, edges, color=colour, linestyle=style, linewidth=1.6, label=ood
-            )
+            axis.stairs(heights, edges, linewidth=1.6, label=ood, **line)
         threshold = metrics.threshold_at_tpr(inside)
         axis.axvline(threshold, color=figures.GREY, linestyle="--", linewidth=1)
         axis.set(ylim=(0, 1.08), yticks=[], title=name)
@@ -58,8 +51,7 @@ def distributions(evaluation: Evaluation, name: str) -> figure.Figure:
     fig, axes = figures.grid(len(evaluation.ood_scores), 3.8, 2.6)
     for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
         outside = scores[name]
-        low, high = np.quantile(np.concatenate([inside, outside]), [0.002, 0.998])
-        edges = np.linspace(low, high if high > low else low + 1, 51)
+        edges = _edges(inside, outside)
         for values, colour, what in (
             (inside, figures.COLOURS[0], "ID"),
             (outside, figures.COLOURS[1], "OOD"),
@@ -76,6 +68,12 @@ def distributions(evaluation: Evaluation, name: str) -> figure.Figure:
     return fig
 
 
+def _edges(*scores: np.ndarray) -> np.ndarray:
+    """Fifty bins over nearly all of the scores."""
+    low, high = np.quantile(np.concatenate(scores), [0.002, 0.998])
+    return np.linspace(low, high if high > low else low + 1, 51)
+
+
 def _heights(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """A histogram whose highest bin is 1; what lies outside counts at the ends."""
     counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
@@ -88,15 +86,12 @@ def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
 
     fig, axes = figures.grid(len(evaluation.ood_scores), 3.8, 3.8)
     for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
-        for name, (style, colour) in zip(
-            names, itertools.cycle(figures.STYLES), strict=False
-        ):
+        for name, line in figures.styled(names):
             inside, outside = evaluation.id_scores[name], scores[name]
             labels = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
             fpr, tpr, _ = sklearn_metrics.roc_curve(labels, np.r_[inside, outside])
             value = 100 * metrics.auroc(inside, outside)
-            label = f"{name}  {value:.1f}"
-            axis.plot(fpr, tpr, color=colour, linestyle=style, label=label)
+            axis.plot(fpr, tpr, label=f"{name}  {value:.1f}", **line)
         axis.plot([0, 1], [0, 1], color="#CCCCCC", linewidth=1, zorder=0)
         axis.axhline(0.95, color=figures.GREY, linestyle="--", linewidth=0.8, zorder=0)
         axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", title=f"ID vs {ood}")
@@ -130,7 +125,7 @@ def heatmaps(
 
     Args:
       images: uint8 [n, H, W, 3] by set.
-      rows: of the same sets.
+      rows: heatmaps of the same sets.
     """
     columns = [(name, i) for name, batch in images.items() for i in range(len(batch))]
     size = (1.3 * len(columns), 0.5 + 1.3 * (1 + len(rows)))

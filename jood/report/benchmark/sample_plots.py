@@ -13,21 +13,7 @@ from jood.report.benchmark.samples import ID
 from jood.report.benchmark.samples import Sample
 
 _CLASS_COLOURS = 10  # classes that can be told apart by colour
-
-
-def draw(samples: Mapping[str, Sample], seed: int = 0) -> dict[str, figure.Figure]:
-    """Returns the pictures that can be drawn of a sample by the stems of their files.
-
-    Args:
-      samples: by set, the ID test set first, as `sampling.take` returns them.
-      seed: of t-SNE.
-    """
-    points = embedding(samples, seed)
-    pictures = {
-        "tsne": None if points is None else tsne(samples, points),
-        "intensities": intensities(samples),
-    }
-    return {stem: drawn for stem, drawn in pictures.items() if drawn is not None}
+_NARROWEST = 1e-12  # standard deviation of a Gaussian
 
 
 def embedding(samples: Mapping[str, Sample], seed: int = 0) -> np.ndarray | None:
@@ -52,13 +38,19 @@ def embedding(samples: Mapping[str, Sample], seed: int = 0) -> np.ndarray | None
     ).fit_transform(features)
 
 
-def tsne(samples: Mapping[str, Sample], points: np.ndarray) -> figure.Figure:
+def tsne(samples: Mapping[str, Sample], seed: int = 0) -> figure.Figure | None:
     """Draws HIMPLoS's Fig. 3: one embedding, a panel per OOD set over the ID images.
 
     Args:
-      samples: by set, the ID test set first.
-      points: float [N, 2], as `embedding` returns them.
+      samples: by set, the ID test set first, as `samples.take` returns them.
+      seed: seed of t-SNE.
+
+    Returns:
+      The figure, or None where there is no embedding.
     """
+    points = embedding(samples, seed)
+    if points is None:
+        return None
     ends = np.cumsum([len(sample.features) for sample in samples.values()])
     parts = dict(zip(samples, np.split(points, ends[:-1]), strict=True))
     inside, labels = parts.pop(ID), samples[ID].labels
@@ -84,6 +76,8 @@ def intensities(samples: Mapping[str, Sample]) -> figure.Figure | None:
     Returns:
       The figure, or None for a network without maps.
     """
+    from scipy import stats  # takes a while to import
+
     values = {
         name: sample.intensities.ravel()
         for name, sample in samples.items()
@@ -106,8 +100,8 @@ def intensities(samples: Mapping[str, Sample]) -> figure.Figure | None:
             for v in fit_mixture(jnp.asarray(part[None, :, None]), iterations=100)
         ]
         w, mu1, mu2, sigma1, sigma2 = mixture
-        background = (1 - w) * _normal(x, mu2, sigma2)
-        foreground = w * _normal(x, mu1, sigma1)
+        background = (1 - w) * stats.norm.pdf(x, mu2, max(sigma2, _NARROWEST))
+        foreground = w * stats.norm.pdf(x, mu1, max(sigma1, _NARROWEST))
         axis.plot(x, background, color=figures.COLOURS[0], label="background")
         axis.plot(x, foreground, color=figures.COLOURS[1], label="foreground")
         axis.plot(
@@ -121,10 +115,3 @@ def intensities(samples: Mapping[str, Sample]) -> figure.Figure | None:
         axis.set_xlabel("intensity of the last map")
     axes[0].legend(frameon=False, fontsize=8)
     return fig
-
-
-def _normal(x: np.ndarray, mean: float, deviation: float) -> np.ndarray:
-    deviation = max(deviation, 1e-12)
-    return np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (
-        deviation * np.sqrt(2 * np.pi)
-    )

@@ -1,18 +1,14 @@
 """A bounded sample of a benchmark's test images, as the network sees them."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flax import linen as nn
 import jax
 import numpy as np
 
-from jood.core.backbones.linen import Taps
-from jood.core.backbones.linen import observe
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.pipeline import EvaluationBatches
 from jood.data.sources.subset import Subset
-from jood.evaluation import preflight
+from jood.report.benchmark.network_view import Viewer
 
 ID = "id_test"
 ID_COUNT, OOD_COUNT = 600, 200  # images of the ID test set and of each OOD set
@@ -34,50 +30,37 @@ class Sample(NamedTuple):
 
 
 def take(
-    benchmark: Benchmark,
-    model: nn.Module,
-    variables: Mapping[str, Any],
-    batch_size: int = 64,
+    benchmark: Benchmark, viewer: Viewer, batch_size: int = 64
 ) -> dict[str, Sample]:
     """Runs the network on images at even distances in each test set.
 
     Args:
       benchmark: the sets.
-      model: the network.
-      variables: its parameters and statistics.
+      viewer: the network, and which of its maps is the last.
       batch_size: images per step.
 
     Returns:
-      The sample of 'id_test' and of each OOD set; images that cannot be read are
-      left out.
+      The sample of 'id_test' and of each OOD set, without images that cannot be read.
     """
-    taps = Taps(head=preflight.head(model))
+    detector, last = viewer.detector, viewer.last
+    variables = jax.device_put(detector.variables)
 
     @jax.jit
-    def look(images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        acts = observe(model, variables, benchmark.preprocessing(images), taps=taps)
-        last = acts.stages.get("C5")
-        if last is None or last.ndim != 4:
+    def look(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        acts = detector.backbone.observe(variables, images)
+        if last is None:
             return acts.penultimate, None
-        return acts.penultimate, acts.stage("C5").mean(-1).reshape(len(images), -1)
+        return acts.penultimate, acts.stage(last).mean(-1).reshape(len(images), -1)
 
     found = {}
     for name, source in {ID: benchmark.id_test, **benchmark.ood}.items():
         count = min(ID_COUNT if name == ID else OOD_COUNT, len(source))
         chosen = np.arange(count) * len(source) // count
-        parts: list[Sample] = []
+        parts = []
         for batch in EvaluationBatches(Subset(source, chosen), batch_size):
-            features, intensities = jax.device_get(look(batch.image))
+            features, intensities = look(variables, batch.image)
+            rows = jax.device_get(Sample(features, batch.label, intensities))
             keep = np.asarray(batch.mask) > 0
-            every = (features, batch.label, intensities)
-            parts.append(Sample(*[_kept(x, keep) for x in every]))
-        found[name] = Sample(*map(_joined, zip(*parts, strict=True)))
+            parts.append(jax.tree.map(lambda x, keep=keep: x[keep], rows))
+        found[name] = jax.tree.map(lambda *each: np.concatenate(each), *parts)
     return found
-
-
-def _kept(rows: Any, keep: np.ndarray) -> Any:
-    return None if rows is None else rows[keep]
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    return None if parts[0] is None else np.concatenate(parts)

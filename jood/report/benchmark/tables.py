@@ -1,8 +1,9 @@
 """The benchmark table: detectors x OOD sets, as text, Markdown, LaTeX and CSV.
 
-Cells are AUROC / FPR95 in percent (ID positive; see `jood.metrics`), over several
-seeds mean ± standard deviation. Average columns close it: over the sets that the paper
-averages, where others are scored beside them, over the far OOD sets, and over all.
+Cells are what `jood.metrics` shows, AUROC / FPR95, in percent (ID positive), over
+several seeds mean ± standard deviation. Average columns close it: over the sets that
+the paper averages, where others are scored beside them, over the far OOD sets, and over
+all.
 
 An average over a part says so in its name, which every format shows: 'mean (7 of 13)'
 where six sets are absent, 'mean*' where a set within it is incomplete or lost images
@@ -10,21 +11,19 @@ that could not be read. The heading says which.
 """
 
 from collections.abc import Mapping, Sequence, Set
-import csv
 import dataclasses
-import io
-import types
 from typing import Any
 
 import numpy as np
 import tabulate
 
 from jood import metrics
+from jood._utils import csv_text
+from jood.data.benchmarks.spec import Benchmark
 from jood.evaluation.benchmark_run import Evaluation
+from jood.metrics import Column
 
 PAPER, FAR, ALL = "mean paper", "mean far", "mean"
-_CELLS = "Cells: AUROC / FPR95 in %, ID positive; higher / lower is better."
-_NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +43,9 @@ class Table:
 
     values: tuple[Mapping[str, Mapping[str, Mapping[str, float]]], ...]
     accuracies: tuple[float, ...]
-    absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    incomplete: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    skipped: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    absent: Mapping[str, str]
+    incomplete: Mapping[str, str]
+    skipped: Mapping[str, Sequence[str]]
 
     @property
     def detectors(self) -> list[str]:
@@ -72,28 +71,19 @@ class Table:
 
 
 def build(
-    evaluations: Sequence[Evaluation],
-    names: Sequence[str],
-    near: Sequence[str],
-    *,
-    paper: Sequence[str] = (),
-    absent: Mapping[str, str] = _NOTHING,
-    incomplete: Mapping[str, str] = _NOTHING,
-    skipped: Mapping[str, Sequence[str]] = _NOTHING,
+    evaluations: Sequence[Evaluation], names: Sequence[str], benchmark: Benchmark
 ) -> Table:
     """Returns the table of evaluations, one per seed.
 
     Args:
-      evaluations: of the same detectors on the same benchmark.
+      evaluations: the same detectors' on the same benchmark.
       names: detectors in the order of the rows.
-      near: names of near OOD sets, left out of the far average.
-      paper: OOD sets that the benchmark's paper averages; () for all.
-      absent: OOD sets that should be there and are not, as `Benchmark.absent`.
-      incomplete: sets that are not whole, as `Benchmark.incomplete`.
-      skipped: by set, the images that could not be read.
+      benchmark: what was scored; says which sets are near, absent and incomplete and
+        which the paper averages.
     """
-    scored = list(evaluations[0].ood_scores)
-    averages = _averages(scored, absent, near, paper, _dented(incomplete, skipped))
+    skipped = {n: list(s.values()) for n, s in evaluations[0].skipped.items()}
+    dented = _dented(benchmark.incomplete, skipped)
+    averages = _averages(list(evaluations[0].ood_scores), benchmark, dented)
     values = []
     for evaluation in evaluations:
         sets = evaluation.metrics()
@@ -105,21 +95,23 @@ def build(
             }
             rows[name] = {**sets[name], **means}
         values.append(rows)
-    accuracies = tuple(e.accuracy for e in evaluations)
-    return Table(tuple(values), accuracies, absent, incomplete, skipped)
+    return Table(
+        tuple(values),
+        tuple(evaluation.accuracy for evaluation in evaluations),
+        benchmark.absent,
+        benchmark.incomplete,
+        skipped,
+    )
 
 
 def _averages(
-    scored: Sequence[str],
-    absent: Mapping[str, str],
-    near: Sequence[str],
-    paper: Sequence[str],
-    dented: Set[str],
+    scored: Sequence[str], benchmark: Benchmark, dented: Set[str]
 ) -> dict[str, list[str]]:
     """The columns of averages, and the sets that each is taken over."""
+    paper = benchmark.paper
     # What should have been scored: also what was neither found nor chosen.
-    every = list(dict.fromkeys([*scored, *absent, *paper]))
-    far = [name for name in every if name not in near]
+    every = list(dict.fromkeys([*scored, *benchmark.absent, *paper]))
+    far = [name for name in every if name not in benchmark.near]
     groups = {FAR: far, ALL: every}
     if set(paper) not in (set(), set(far), set(every)):
         groups = {PAPER: list(paper), **groups}
@@ -148,7 +140,7 @@ def _marked(
 
 
 def _average(sets: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([m[name] for m in sets])) for name in metrics.METRICS}
+    return {name: float(np.mean([m[name] for m in sets])) for name in metrics.COLUMNS}
 
 
 def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
@@ -170,7 +162,11 @@ def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
         parts = [f"{name} {count}" for name, count in lost.items()]
         lines.append(f"SKIPPED (*), images that cannot be read: {', '.join(parts)}.")
     told = _accuracy(table) if accuracy is None else accuracy
-    return "\n".join([*lines, told + _CELLS])
+    columns = metrics.shown()
+    cells = " / ".join(column.name for column in columns)
+    better = " / ".join("lower" if c.lower_is_better else "higher" for c in columns)
+    told += f"Cells: {cells} in %, ID positive; {better} is better."
+    return "\n".join([*lines, told])
 
 
 def _accuracy(table: Table) -> str:
@@ -231,15 +227,19 @@ def value_text(
     return shown
 
 
+def ranking(table: Table, column: str, metric: Column) -> list[float]:
+    """Returns the different values of a column as they are shown, the best first."""
+    values = {round(table.mean(n, column, metric.name), 1) for n in table.detectors}
+    return sorted(values, reverse=not metric.lower_is_better)
+
+
 def _cell(table: Table, name: str, column: str, mark: str, style: str) -> str:
     plus_minus = r"$\pm$" if style == "latex_booktabs" else "±"
     cells = []
-    for metric in ("AUROC", "FPR95"):
-        value = f"{table.mean(name, column, metric):.1f}"
-        everyone = [f"{table.mean(n, column, metric):.1f}" for n in table.detectors]
-        best = min if metric in metrics.LOWER_IS_BETTER else max
-        shown = value_text(table, name, column, metric, plus_minus)
-        is_best = float(value) == best(float(v) for v in everyone)
+    for metric in metrics.shown():
+        best = ranking(table, column, metric)[0]
+        shown = value_text(table, name, column, metric.name, plus_minus)
+        is_best = round(table.mean(name, column, metric.name), 1) == best
         cells.append(mark.format(shown) if is_best else shown)
     return " / ".join(cells)
 
@@ -257,18 +257,16 @@ def as_csv(table: Table, specs: Mapping[str, str]) -> str:
       table: what to write.
       specs: the full text of every detector.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     header = ["detector", "spec", "ood_set", "seeds", "id_accuracy_percent"]
-    for metric in metrics.METRICS:
+    for metric in metrics.COLUMNS:
         header += [f"{metric}_percent", f"{metric}_std"]
-    writer.writerow(header)
     accuracy = f"{100 * np.mean(table.accuracies):.2f}"
+    rows = []
     for name in table.detectors:
         for column in table.columns:
             row: list[Any] = [name, specs[name], column, len(table.values), accuracy]
-            for metric in metrics.METRICS:
+            for metric in metrics.COLUMNS:
                 row.append(f"{table.mean(name, column, metric):.2f}")
                 row.append(f"{table.std(name, column, metric):.2f}")
-            writer.writerow(row)
-    return stream.getvalue()
+            rows.append(row)
+    return csv_text.joined(header, rows)

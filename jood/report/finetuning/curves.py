@@ -31,7 +31,7 @@ def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
     """Reads the finished runs of an objective.
 
     Args:
-      workdir: as launch/finetune.py has it.
+      workdir: the folder as launch/finetune.py has it.
       objective: its name, 'lff'.
 
     Raises:
@@ -64,7 +64,7 @@ def per_value(runs: Sequence[Run], objective: str) -> list[Curve]:
     """Returns the curve of each value that two or more runs tell apart.
 
     Args:
-      runs: as `read` returns them.
+      runs: runs as `read` returns them.
       objective: its name.
 
     Returns:
@@ -87,9 +87,13 @@ def _curve(name: str, usual: float, runs: Sequence[Run], objective: str) -> Curv
     rows = [row for row in first["metrics_by_seed"][0] if row.endswith(label)]
     sets = list(first["norm_ratios"]["after"][0])
 
-    def metric(which: str) -> dict[str, dict[str, list[float]]]:
+    def mean(run: Run, row: str, ood: str, metric: str) -> float:
+        seeds = run.summary["metrics_by_seed"]
+        return float(np.mean([seed[row][ood][metric] for seed in seeds]))
+
+    def curve(metric: str) -> dict[str, dict[str, list[float]]]:
         return {
-            row: {ood: [_mean(run, row, ood, which) for run in runs] for ood in sets}
+            row: {ood: [mean(run, row, ood, metric) for run in runs] for ood in sets}
             for row in rows
         }
 
@@ -102,13 +106,7 @@ def _curve(name: str, usual: float, runs: Sequence[Run], objective: str) -> Curv
         usual=usual,
     )
     accuracy = [float(np.mean(run.summary["id_accuracy"]["after"])) for run in runs]
-    return Curve(sweep, accuracy, metric("AUROC"), metric("FPR95"))
-
-
-def _mean(run: Run, row: str, ood: str, which: str) -> float:
-    """A metric averaged over the seeds of a run."""
-    seeds = run.summary["metrics_by_seed"]
-    return float(np.mean([seed[row][ood][which] for seed in seeds]))
+    return Curve(sweep, accuracy, curve("AUROC"), curve("FPR95"))
 
 
 def _values(text: str) -> dict[str, float]:

@@ -1,9 +1,8 @@
 """Pictures of what fine-tuning did: norms, heatmaps and patches, before and after."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from matplotlib import colors
@@ -12,6 +11,7 @@ from matplotlib import patches as shapes
 import numpy as np
 
 from jood.data.benchmarks.spec import Benchmark
+from jood.detector import Detector
 from jood.evaluation.benchmark_run import Evaluation
 from jood.report import figures
 from jood.report.benchmark import heatmaps
@@ -22,7 +22,7 @@ from jood.training.objectives.true_class_probability import probability
 
 IMAGES_SHOWN = 8  # of patches
 _INSIDE, _OUTSIDE = "#2CA02C", "#D62728"  # green and red, as in SSOD's Fig. 2
-Networks = Mapping[str, Mapping[str, Any]]  # variables by label
+Networks = Mapping[str, Detector]  # by label
 
 
 def norm_distributions(
@@ -66,9 +66,7 @@ def norm_distributions(
     return fig
 
 
-def norm_heatmaps(
-    benchmark: Benchmark, model: nn.Module, networks: Networks
-) -> figure.Figure:
+def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure:
     """Draws LFF's Fig. 7: ‖z_j‖₂ at each location, a row per network.
 
     Each row has its own colour scale, up to its largest norm, so that ID can be
@@ -76,20 +74,22 @@ def norm_heatmaps(
 
     Args:
       benchmark: where images come from.
-      model: the network.
-      networks: variables by label, in the order of the rows.
+      networks: detectors with networks of one architecture, by label, in the order of
+        the rows.
     """
+    one = next(iter(networks.values()))
     shown = heatmaps.images_shown(benchmark)
 
     @jax.jit
     def norms(variables: Any, images: jax.Array) -> jax.Array:
-        seen, side = _look(model, benchmark, variables, images)
+        seen, side = _look(one, variables, images)
         return jnp.linalg.norm(seen.local, axis=-1).reshape(side)
 
     rows = []
-    for label, variables in networks.items():
+    for label, network in networks.items():
         maps = {
-            name: np.asarray(norms(variables, images)) for name, images in shown.items()
+            name: np.asarray(norms(network.variables, images))
+            for name, images in shown.items()
         }
         captions = {
             name: [f"mean {x.mean():.2g}" for x in found]
@@ -101,10 +101,7 @@ def norm_heatmaps(
 
 
 def patches(
-    benchmark: Benchmark,
-    model: nn.Module,
-    networks: Networks,
-    sample: Callable[[jax.Array], Patches],
+    benchmark: Benchmark, networks: Networks, sample: Callable[[jax.Array], Patches]
 ) -> figure.Figure:
     """Draws SSOD's Fig. 2 (c) and (d): the patches that a network samples.
 
@@ -113,15 +110,16 @@ def patches(
 
     Args:
       benchmark: where images come from.
-      model: the network.
-      networks: variables by label, in the order of the rows.
+      networks: as for `norm_heatmaps`.
       sample: probabilities of the true class [B, HW] -> patches.
     """
-    images, labels = _some_of_each_class(benchmark)
+    one = next(iter(networks.values()))
+    classes = min(IMAGES_SHOWN, len(benchmark.class_names))
+    images, labels = heatmaps.first_of_classes(benchmark.id_test, classes)
 
     @jax.jit
     def sampled(variables: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-        seen, side = _look(model, benchmark, variables, images, labels)
+        seen, side = _look(one, variables, images, labels)
         p = probability(seen)
         found = sample(p)
         return found.inside.reshape(side), found.outside.reshape(side), p.reshape(side)
@@ -131,8 +129,8 @@ def patches(
         figsize=(1.5 * count, 1.6 * len(networks) + 0.5), layout="constrained"
     )
     axes = fig.subplots(len(networks), count, squeeze=False)
-    for row, (label, variables) in zip(axes, networks.items(), strict=True):
-        inside, outside, p = jax.device_get(sampled(variables))
+    for row, (label, network) in zip(axes, networks.items(), strict=True):
+        inside, outside, p = jax.device_get(sampled(network.variables))
         for column, axis in enumerate(row):
             axis.imshow(images[column], extent=(0, 1, 1, 0), interpolation="nearest")
             _tint(axis, inside[column], _INSIDE)
@@ -160,27 +158,13 @@ def _tint(axis: Any, mask: np.ndarray, colour: str) -> None:
 
 
 def _look(
-    model: nn.Module,
-    benchmark: Benchmark,
-    variables: Any,
-    images: Any,
-    labels: Any = None,
+    network: Detector, variables: Any, images: Any, labels: Any = None
 ) -> tuple[Any, tuple[int, ...]]:
     """A pass in evaluation mode, and the shape [B, h, w] of its last map."""
-    images = benchmark.preprocessing(jnp.asarray(images))
+    images = jnp.asarray(images)
+    if network.preprocessing is not None:
+        images = network.preprocessing(images)
     labels = jnp.zeros(len(images), jnp.int32) if labels is None else labels
-    seen, _ = look(model, variables, images, jnp.asarray(labels), train=False)
+    seen, _ = look(network.model, variables, images, jnp.asarray(labels), train=False)
     last = seen.acts.stages[max(seen.acts.stages)]
     return seen, last.shape[:3]
-
-
-def _some_of_each_class(benchmark: Benchmark) -> tuple[np.ndarray, Sequence[int]]:
-    """The first ID test images of different classes, and their labels."""
-    found: dict[int, np.ndarray] = {}
-    source = benchmark.id_test
-    for index in range(len(source)):
-        example = source[index]
-        found.setdefault(int(example["label"]), example["image"])
-        if len(found) == min(IMAGES_SHOWN, len(benchmark.class_names)):
-            break
-    return np.stack(list(found.values())), list(found)

@@ -4,29 +4,63 @@ Rows come in pairs, a detector on the network before and after, as in LFF's Tabl
 with them go the ID accuracy and how large OOD features are, relative to ID ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import json
 import os
 from typing import Any, NamedTuple
 
-from flax import linen as nn
+import jax
 import numpy as np
 import tabulate
 
 from jood._utils import atomic_files
-from jood._utils import provenance
 from jood.data.benchmarks.spec import Benchmark
+from jood.detector import Detector
 from jood.evaluation.benchmark_run import Evaluation
-from jood.report import figures
-from jood.report.benchmark import network_view
-from jood.report.benchmark import results
+from jood.report import pictures
+from jood.report.benchmark import page as page_lib
+from jood.report.benchmark import results as folder_lib
 from jood.report.benchmark import tables
-from jood.report.finetuning import page as page_lib
+from jood.report.benchmark.network_view import Viewer
 from jood.report.finetuning import plots
 from jood.report.html import page
+from jood.report.pictures import Picture
+from jood.training.objectives.patches import Patches
 
 NORM = "Feature L2 norm"  # the row whose score is ‖h‖₂
+_WHEN = ("before", "after")
+# In the order of the page; drawn from `FinetuningResults`.
+PICTURES: list[Picture] = [
+    Picture(
+        "norms",
+        "Feature norms",
+        "Distributions of ‖h‖₂, the norm of the penultimate feature, of ID images and "
+        "of each OOD set, before and after (LFF's Fig. 5).",
+        lambda results: plots.norm_distributions(results.evaluations, NORM),
+    ),
+    Picture(
+        "heatmaps",
+        "Where the network responds",
+        "‖z_j‖₂ at each location of the last map, before and after (LFF's Fig. 7). "
+        "Each row has its own colour scale.",
+        lambda results: (
+            plots.norm_heatmaps(results.benchmark, results.networks)
+            if results.has_maps
+            else None
+        ),
+    ),
+    Picture(
+        "patches",
+        "Patches that are sampled",
+        "Locations that the network takes for the object (green) and for background "
+        "(red), before and after (SSOD's Fig. 2).",
+        lambda results: (
+            plots.patches(results.benchmark, results.networks, results.sample)
+            if results.has_maps
+            else None
+        ),
+    ),
+]
 
 
 class Pair(NamedTuple):
@@ -36,29 +70,54 @@ class Pair(NamedTuple):
     after: Evaluation
 
 
-class Networks(NamedTuple):
-    """One seed's network before and after, for the pictures.
+@dataclasses.dataclass(frozen=True, eq=False)
+class FinetuningResults:
+    """What fine-tuning did.
 
     Attributes:
-      model: of both.
-      before: variables.
-      after: variables.
+      pairs: one per seed.
+      before: a detector with the first seed's network before.
+      after: a detector with the first seed's network after.
       sample: probabilities of the true class [B, HW] -> the patches to show.
+      label: the objective's name, for the rows: 'LFF'.
+      benchmark: what was scored.
+      detectors: texts by row name; those that only the network after can be asked
+        have one row.
+      configuration: whatever is needed to run this again, JSON values.
     """
 
-    model: nn.Module
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-    sample: Any
+    pairs: Sequence[Pair]
+    before: Detector
+    after: Detector
+    sample: Callable[[jax.Array], Patches]
+    label: str
+    benchmark: Benchmark
+    detectors: Mapping[str, str]
+    configuration: Mapping[str, Any]
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the networks have maps to draw."""
+        return Viewer.of(self.before, self.benchmark.image_size).last is not None
+
+    @property
+    def networks(self) -> dict[str, Detector]:
+        """The networks of the pictures by label."""
+        return {"before": self.before, f"after {self.label}": self.after}
+
+    @property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """The evaluations of these networks."""
+        return dict(zip(self.networks, self.pairs[0], strict=True))
 
 
 def joined(pair: Pair, label: str, names: Sequence[str]) -> Evaluation:
     """Returns both evaluations as one, whose rows 'MSP' and 'MSP + LFF' alternate.
 
     Args:
-      pair: of evaluations.
+      pair: the evaluations.
       label: what is added to the names of the rows after.
-      names: of the detectors in the order of the rows; not each is in both.
+      names: detectors in the order of the rows; not each is in both.
     """
 
     def rows(
@@ -92,95 +151,51 @@ def norm_ratios(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-def write(
-    folder: str | os.PathLike[str],
-    pairs: Sequence[Pair],
-    *,
-    label: str,
-    benchmark: Benchmark,
-    detectors: Mapping[str, str],
-    configuration: Mapping[str, Any],
-    networks: Networks,
-) -> str:
-    """Writes a results folder; returns the table as text.
-
-    Args:
-      folder: a new folder.
-      pairs: one per seed.
-      label: the objective's name, for the rows: 'LFF'.
-      benchmark: what was scored.
-      detectors: texts by row name; those that only the network after can be asked
-        have one row.
-      configuration: whatever is needed to run this again, JSON values.
-      networks: of the first seed.
-    """
-    both = [joined(pair, label, list(detectors)) for pair in pairs]
-    table = tables.build(
-        both,
-        list(both[0].id_scores),
-        benchmark.near,
-        paper=benchmark.paper,
-        absent=benchmark.absent,
-        incomplete=benchmark.incomplete,
-        skipped=pairs[0].after.skipped,
-    )
+def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
+    """Writes a new results folder; returns the table as text."""
+    label, pairs, benchmark = results.label, results.pairs, results.benchmark
+    both = [joined(pair, label, list(results.detectors)) for pair in pairs]
+    table = tables.build(both, list(both[0].id_scores), benchmark)
     texts = {
-        name: detectors[name.removesuffix(f" + {label}")] for name in table.detectors
+        name: results.detectors[name.removesuffix(f" + {label}")]
+        for name in table.detectors
     }
-    accuracies = [[p.before.accuracy for p in pairs], [p.after.accuracy for p in pairs]]
-    told = f"ID accuracy {_spread(accuracies[0])} % before, "
-    told += f"{_spread(accuracies[1])} % after {label}. "
+    accuracies = {w: [getattr(pair, w).accuracy for pair in pairs] for w in _WHEN}
+    ratios = {w: [norm_ratios(getattr(pair, w)) for pair in pairs] for w in _WHEN}
+    told = f"ID accuracy {_spread(accuracies['before'])} % before, "
+    told += f"{_spread(accuracies['after'])} % after {label}. "
     heading = tables.heading(table, benchmark.protocol, told)
-    ratios = {
-        "before": [norm_ratios(pair.before) for pair in pairs],
-        "after": [norm_ratios(pair.after) for pair in pairs],
-    }
-    drawn = {"before": networks.before, f"after {label}": networks.after}
-    seen = {"before": pairs[0].before, f"after {label}": pairs[0].after}
-    pictures = {"norms": plots.norm_distributions(seen, NORM)}
-    if network_view.has_maps(networks.model, benchmark):
-        pictures["heatmaps"] = plots.norm_heatmaps(benchmark, networks.model, drawn)
-        pictures["patches"] = plots.patches(
-            benchmark, networks.model, drawn, networks.sample
+    run = folder_lib.summary(results, table, id_accuracy=accuracies, norm_ratios=ratios)
+
+    def as_text(style: str) -> str:
+        return (
+            f"{heading}\n\n{tables.text(table, style)}\n\n"
+            f"Mean ‖h‖₂ of OOD over ID, in %:\n\n{_ratios_text(ratios, style)}\n"
         )
-    summary: dict[str, Any] = {
-        "configuration": configuration,
-        "versions": provenance.versions(),
-        "detectors": dict(detectors),
-        "id_accuracy": dict(zip(("before", "after"), accuracies, strict=True)),
-        "norm_ratios": ratios,
-        "absent": dict(benchmark.absent),
-        "incomplete": dict(benchmark.incomplete),
-        "metrics_by_seed": list(table.values),
-    }
-    printed = _page(heading, tables.text(table), _ratios_text(ratios, "simple"))
+
     with atomic_files.atomic_folder(folder) as partial:
-        (partial / results.TABLE).write_text(printed)
-        markdown = _page(
-            heading, tables.text(table, "github"), _ratios_text(ratios, "github")
-        )
-        (partial / "table.md").write_text(markdown)
-        (partial / "table.tex").write_text(tables.text(table, "latex_booktabs") + "\n")
-        (partial / "table.csv").write_text(tables.as_csv(table, texts))
-        (partial / results.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
-        figures.save_pictures(partial, pictures)
+        folder_lib.write_tables(partial, table, texts, as_text, run)
         shown = page_lib.build(
-            partial,
-            label=label,
-            name=benchmark.name,
-            table=table,
-            heading=heading,
-            ratios=ratios,
-            texts=texts,
-            configuration=configuration,
-            versions=summary["versions"],
+            f"{label} on {benchmark.name}: before and after",
+            heading,
+            table,
+            texts,
+            run,
+            [_ratios_grid(ratios)],
+            pictures.save(partial, PICTURES, results),
         )
         (partial / page.FILE).write_text(shown, encoding="utf-8")
-    return printed
+    return as_text("simple")
 
 
-def _page(heading: str, table: str, ratios: str) -> str:
-    return f"{heading}\n\n{table}\n\nMean ‖h‖₂ of OOD over ID, in %:\n\n{ratios}\n"
+def _ratios_grid(ratios: Mapping[str, Sequence[Mapping[str, float]]]) -> page.Grid:
+    sets = list(ratios["before"][0])
+    rows = []
+    for when, seeds in ratios.items():
+        values = [100 * float(np.mean([one[name] for one in seeds])) for name in sets]
+        rows.append([page.Cell(when), *(page.Cell(f"{v:.0f}", v) for v in values)])
+    columns = [page.GridColumn(title) for title in ("network", *sets)]
+    return page.Grid(columns, rows, "Mean ‖h‖₂ of OOD images over ID images, in %.")
 
 
 def _ratios_text(

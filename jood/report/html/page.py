@@ -29,7 +29,7 @@ import jinja2
 FILE = "report.html"  # of a page beside the files that it shows
 
 
-class Column(NamedTuple):
+class GridColumn(NamedTuple):
     """A column of a grid.
 
     Attributes:
@@ -83,12 +83,12 @@ class Grid:
 
     Attributes:
       columns: the first is that of the rows' names.
-      rows: as many cells each.
+      rows: rows of as many cells.
       caption: what it shows, in a sentence.
     """
 
     template: ClassVar[str] = "grid.html"
-    columns: Sequence[Column]
+    columns: Sequence[GridColumn]
     rows: Sequence[Sequence[Cell]]
     caption: str = ""
 
@@ -113,7 +113,7 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class PictureBlock:
     """A picture with a caption.
 
     Attributes:
@@ -130,7 +130,7 @@ class Picture:
     width: int = 900
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], caption: str) -> "Picture":
+    def read(cls, path: str | os.PathLike[str], caption: str) -> "PictureBlock":
         """Reads a PNG that lies beside the page; half of its pixels is its width."""
         path = pathlib.Path(path)
         png = path.read_bytes()
@@ -188,7 +188,7 @@ class Facts:
         ]
 
 
-Block = Text | Grid | Picture | Cards | Facts
+Block = Text | Grid | PictureBlock | Cards | Facts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +218,7 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
     """Returns a page as HTML, a single file.
 
     Args:
-      title: of the page and its window.
+      title: the title of the page and its window.
       lead: what stands below it, a line each.
       sections: those without blocks are left out.
     """

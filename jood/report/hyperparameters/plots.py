@@ -1,6 +1,5 @@
 """Pictures of sweeps: AUROC and ID accuracy against a value."""
 
-import itertools
 from typing import Any
 
 from matplotlib import figure
@@ -18,22 +17,16 @@ def draw(curve: Curve) -> figure.Figure:
     sweep = curve.sweep
     panels = 2 + (curve.accuracy is not None)
     fig, axes = figures.grid(panels, 4.2, 3.2)
-    for row, (style, colour) in zip(
-        curve.auroc, itertools.cycle(figures.STYLES), strict=False
-    ):
-        shown = 100 * curve.mean("auroc", row)
-        _line(axes[0], curve, shown, row, color=colour, linestyle=style)
+    for row, line in figures.styled(curve.auroc):
+        _line(axes[0], curve, 100 * curve.mean("auroc", row), row, **line)
     axes[0].set(title="mean over the OOD sets", ylabel="AUROC in %")
     first = next(iter(curve.auroc))
-    for (name, values), (style, colour) in zip(
-        curve.auroc[first].items(), itertools.cycle(figures.STYLES), strict=False
-    ):
-        shown = 100 * np.array(values)
-        _line(axes[1], curve, shown, name, color=colour, linestyle=style)
+    for (name, values), line in figures.styled(curve.auroc[first].items()):
+        _line(axes[1], curve, 100 * np.array(values), name, **line)
     axes[1].set(title=f"{first}, each OOD set", ylabel="AUROC in %")
     if curve.accuracy is not None:
-        shown = 100 * np.array(curve.accuracy)
-        _line(axes[2], curve, shown, "", color="black", linestyle="-")
+        accuracy = 100 * np.array(curve.accuracy)
+        _line(axes[2], curve, accuracy, "", color="black", linestyle="-")
         axes[2].set(title="ID task", ylabel="accuracy in %")
     for axis in axes:
         axis.set_xlabel(sweep.name)

@@ -9,10 +9,11 @@ from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.evaluation import hyperparameter_curves
 from jood.evaluation.hyperparameter_curves import Curve
-from jood.report import figures
+from jood.report import pictures
 from jood.report.benchmark import results
 from jood.report.html import page
 from jood.report.hyperparameters import plots
+from jood.report.pictures import Picture
 
 WARNING = (
     "These curves are of the test sets: they show what a value does, and no value may "
@@ -33,13 +34,11 @@ def write(
     Args:
       folder: a new folder.
       curves: in the order of the page.
-      name: of the benchmark.
+      name: the name of the benchmark.
       protocol: how its numbers are made.
       configuration: whatever is needed to run this again, JSON values.
     """
     run_with = provenance.versions()
-    stems = {f"sweep_{curve.sweep.name}": curve for curve in curves}
-    drawn = {stem: plots.draw(curve) for stem, curve in stems.items()}
     summary = {
         "configuration": configuration,
         "versions": run_with,
@@ -48,32 +47,32 @@ def write(
     with atomic_files.atomic_folder(folder) as partial:
         (partial / "sweeps.csv").write_text(hyperparameter_curves.as_csv(curves))
         (partial / results.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
-        figures.save_pictures(partial, drawn)
         sections = []
-        for stem, curve in stems.items():
-            picture = page.Picture.read(partial / f"{stem}.png", _caption(curve))
-            sections.append(page.Section(curve.sweep.title, [picture, grid(curve)]))
-        about: list[page.Block] = [
+        for curve in curves:
+            sweep = curve.sweep
+            drawn = Picture(f"sweep_{sweep.name}", sweep.title, _caption, plots.draw)
+            (section,) = pictures.save(partial, [drawn], curve)
+            sections.append(page.Section(sweep.title, [*section.blocks, grid(curve)]))
+        about = [
             page.Facts("Configuration", configuration),
             page.Facts("Versions", run_with),
         ]
-        sections.append(page.Section("How it was run", about))
         text = page.render(
             f"What the papers' values do on {name}",
             f"{protocol}\n{WARNING}",
-            sections,
+            [*sections, page.Section("How it was run", about)],
         )
         (partial / page.FILE).write_text(text, encoding="utf-8")
 
 
 def grid(curve: Curve) -> page.Grid:
     """Returns a row per value: means over the OOD sets, and the ID accuracy."""
-    columns = [page.Column(curve.sweep.name)]
+    columns = [page.GridColumn(curve.sweep.name)]
     for row in curve.auroc:
-        columns.append(page.Column("AUROC", row, descending=True))
-        columns.append(page.Column("FPR95", row))
+        columns.append(page.GridColumn("AUROC", row, descending=True))
+        columns.append(page.GridColumn("FPR95", row))
     if curve.accuracy is not None:
-        columns.append(page.Column("ID accuracy", descending=True))
+        columns.append(page.GridColumn("ID accuracy", descending=True))
     rows = []
     for i, value in enumerate(curve.sweep.values):
         cells = [page.Cell(f"{value:g}", value)]
@@ -98,7 +97,7 @@ def _caption(curve: Curve) -> str:
     if curve.accuracy is not None:
         text = curve.sweep.rewrite
         who = f"the rewritten network ({text})" if text else "the network"
-        parts.append(f"On the right how many ID images {who} classifies rightly.")
+        parts.append(f"On the right how many ID images {who} classifies correctly.")
     if curve.sweep.usual is not None:
         parts.append(f"The dotted line is the usual value, {curve.sweep.usual:g}.")
     return " ".join(parts)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jood
 from jood import models
 from jood.core import preprocessing
 from jood.data.benchmarks.spec import Benchmark
@@ -17,9 +18,9 @@ from jood.data.sources import ArraySource
 from jood.data.sources import Skipping
 from jood.data.sources.decoding import ImageError
 from jood.evaluation import benchmark_run
-from jood.report.benchmark import mistake_cards
+from jood.report.benchmark import heatmaps
 from jood.report.benchmark import mistakes
-from jood.report.benchmark import network_view
+from jood.report.benchmark.network_view import Viewer
 
 PREPROCESSING = preprocessing.Preprocessing((0.5,) * 3, (0.25,) * 3)
 CLASSES = ("cat", "dog", "frog")
@@ -59,8 +60,8 @@ def evaluated():
         {"FS": "feature_sim()"}, benchmark, model, variables
     )
     fitted, result = benchmark_run.evaluate(detector, benchmark, batch_size=4)
-    look = network_view.reader(benchmark, model, variables, k=0.2)
-    found = mistakes.find(result, "FS", benchmark, look, count=3)
+    viewer = Viewer.of(fitted, benchmark.image_size)
+    found = mistakes.find(result, "FS", benchmark, viewer, count=3)
     return fitted, result, found, benchmark
 
 
@@ -96,14 +97,15 @@ def test_prediction_label_side_and_maps(evaluated):
 
 
 def test_they_are_listed_and_shown(evaluated):
-    *_, found, _ = evaluated
+    fitted, _, found, _ = evaluated
     rows = list(csv.DictReader(io.StringIO(mistakes.as_csv(found))))
     assert len(rows) == 6
     assert [float(row["score"]) for row in rows[3:]] == [m.score for m in found["odd"]]
     assert rows[3]["name"] == f"{found['odd'][0].place}.png"
-    section = mistake_cards.section(found, "FS", 0.2)
+    section = mistakes.section(found, "FS", Viewer.of(fitted, 16))
     text, inside, outside = section.blocks
     assert "Of FS" in text.text
+    assert "Threshold Activation on C4 (k = 0.2), all on one" in text.text
     assert (len(inside.cards), len(outside.cards)) == (3, 3)
     assert [what for _, what in inside.cards[0].pictures] == [
         "image",
@@ -122,7 +124,7 @@ def test_of_equal_scores_the_first_come_first():
 def test_an_unknown_row_is_refused(evaluated):
     _, result, _, benchmark = evaluated
     with pytest.raises(ValueError, match="there are: FS"):
-        mistakes.find(result, "MSP", benchmark, look=None)
+        mistakes.find(result, "MSP", benchmark, viewer=None)
 
 
 class Plain(nn.Module):
@@ -139,8 +141,10 @@ def test_a_network_without_maps_still_answers(evaluated):
     *_, benchmark = evaluated
     model = Plain()
     variables = model.init(jax.random.key(0), jnp.zeros([1, 16, 16, 3]))
-    assert not network_view.has_maps(model, benchmark)
-    seen = network_view.reader(benchmark, model, variables, k=0.2)(IMAGES[:11])
+    viewer = Viewer.of(jood.Detector("msp()", model, variables, PREPROCESSING), 16)
+    assert (viewer.last, viewer.edited) == (None, None)
+    assert heatmaps.draw(benchmark, viewer) is None
+    view = viewer(IMAGES[:11])
     logits = model.apply(variables, PREPROCESSING(IMAGES[:11]))
-    np.testing.assert_array_equal(seen.prediction, np.asarray(logits).argmax(-1))
-    assert seen.plain is None
+    np.testing.assert_array_equal(view.prediction, np.asarray(logits).argmax(-1))
+    assert view.plain is None

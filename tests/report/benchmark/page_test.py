@@ -14,6 +14,8 @@ from jood.evaluation import selection
 from jood.report.benchmark import results
 from jood.report.benchmark import sample_plots
 from jood.report.benchmark import samples
+from jood.report.benchmark.benchmark_results import BenchmarkResults
+from jood.report.benchmark.network_view import Viewer
 
 TEXTS = {
     "FS": "feature_sim()",
@@ -28,7 +30,7 @@ VARIABLES = tiny_benchmark.variables()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     detector = benchmark_run.make_detector(TEXTS, BENCHMARK, MODEL, VARIABLES)
-    _, result = benchmark_run.evaluate(detector, BENCHMARK, batch_size=8)
+    fitted, result = benchmark_run.evaluate(detector, BENCHMARK, batch_size=8)
     path = tmp_path_factory.mktemp("page") / "results"
     candidates = [
         selection.Candidate({"k": k}, f"ta(k={k})|feature_sim()", auroc, 0.25, 1.0)
@@ -37,14 +39,15 @@ def folder(tmp_path_factory):
     curve = selection.Selection("ta(k=k)|feature_sim()", tuple(candidates))
     results.write(
         path,
-        [result, result],
-        benchmark=BENCHMARK,
-        detectors=TEXTS,
-        configuration={"model": "tiny", "seed": 0},
-        model=MODEL,
-        variables=VARIABLES,
-        curves={"FS+TA (selected)": curve},
-        examine="Energy",
+        BenchmarkResults(
+            [result, result],
+            fitted,
+            BENCHMARK,
+            TEXTS,
+            configuration={"model": "tiny", "seed": 0},
+            curves={"FS+TA (selected)": curve},
+            examine="Energy",
+        ),
     )
     return path
 
@@ -98,7 +101,9 @@ def test_the_mistakes_are_those_of_the_row_that_is_asked_for(folder):
 def test_a_sample_is_bounded_and_spread_over_the_set(monkeypatch):
     monkeypatch.setattr(samples, "ID_COUNT", 11)
     monkeypatch.setattr(samples, "OOD_COUNT", 8)
-    found = samples.take(BENCHMARK, MODEL, VARIABLES, batch_size=4)
+    detector = benchmark_run.make_detector(TEXTS, BENCHMARK, MODEL, VARIABLES)
+    viewer = Viewer.of(detector, BENCHMARK.image_size)
+    found = samples.take(BENCHMARK, viewer, batch_size=4)
     assert [len(one.features) for one in found.values()] == [11, 8, 7]
     labels = BENCHMARK.id_test.labels
     np.testing.assert_array_equal(found["id_test"].labels, labels[::2])
@@ -113,7 +118,8 @@ def test_a_sample_is_bounded_and_spread_over_the_set(monkeypatch):
 def test_without_enough_or_different_features_there_is_no_embedding(features):
     sample = samples.Sample(features.astype(np.float32), None, None)
     assert sample_plots.embedding({"id_test": sample}) is None
-    assert sample_plots.draw({"id_test": sample}) == {}
+    assert sample_plots.tsne({"id_test": sample}) is None
+    assert sample_plots.intensities({"id_test": sample}) is None
 
 
 @pytest.mark.slow

@@ -18,7 +18,9 @@ from jood.data.sources import Skipping
 from jood.data.sources.image_folder import ImageFolder
 from jood.evaluation import benchmark_run
 from jood.evaluation import preflight
+from jood.methods import detector_text
 from jood.report.benchmark import results
+from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.weights import checkpoint
 
 CLASSES = ("cat", "dog", "frog")
@@ -76,7 +78,7 @@ def test_unreadable_images_are_left_out_named_and_counted(tmp_path):
         "id_test": 1,
         "odd": 1,
     }
-    assert "3.png" in found.skipped["odd"][0]
+    assert "3.png" in found.skipped["odd"][3]
     for name in TEXTS:
         kept = np.delete(whole.ood_scores["odd"][name], 3)
         np.testing.assert_allclose(found.ood_scores["odd"][name], kept, rtol=1e-5)
@@ -105,15 +107,10 @@ def test_results_say_what_is_absent_incomplete_and_skipped(tmp_path):
     model = models.create("resnet_small", 3, width=4)
     variables = tiny_network.random_variables(model)
     detector = benchmark_run.make_detector(TEXTS, benchmark, model, variables)
-    _, result = benchmark_run.evaluate(detector, benchmark, batch_size=4)
+    fitted, result = benchmark_run.evaluate(detector, benchmark, batch_size=4)
     printed = results.write(
         tmp_path / "results",
-        [result],
-        benchmark=benchmark,
-        detectors=TEXTS,
-        configuration={},
-        model=model,
-        variables=variables,
+        BenchmarkResults([result], fitted, benchmark, TEXTS, configuration={}),
     )
     assert "ABSENT, not scored: sun." in printed
     assert "INCOMPLETE (*): id_test found 9 of 10." in printed
@@ -133,18 +130,13 @@ def test_without_labels_there_is_no_accuracy_and_json_stays_json(tmp_path):
     variables = tiny_network.random_variables(model)
     benchmark = Benchmark(**fields)
     texts = {"FS": "feature_sim()", "FS+TA": "fs_ta"}
-    preflight.check(texts, benchmark, model)
+    preflight.check(detector_text.parse_each(texts), model, benchmark.image_size)
     detector = benchmark_run.make_detector(texts, benchmark, model, variables)
-    _, result = benchmark_run.evaluate(detector, benchmark, batch_size=4)
+    fitted, result = benchmark_run.evaluate(detector, benchmark, batch_size=4)
     assert np.isnan(result.accuracy)
     printed = results.write(
         tmp_path / "results",
-        [result],
-        benchmark=benchmark,
-        detectors=texts,
-        configuration={},
-        model=model,
-        variables=variables,
+        BenchmarkResults([result], fitted, benchmark, texts, configuration={}),
     )
     assert "No ID accuracy" in printed
     text = (tmp_path / "results" / "results.json").read_text()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import types
 
 import numpy as np
 import pytest
@@ -12,17 +13,20 @@ from jood.report.benchmark import tables
 SETS = ("svhn", "isun", "near_set", "extra")
 
 
-def evaluated(sets=SETS, accuracy=0.9):
+def evaluated(sets=SETS, accuracy=0.9, skipped=None):
     rng = np.random.default_rng(0)
     return benchmark_run.Evaluation(
         accuracy,
         {"MSP": rng.normal(size=50) + 1},
         {name: {"MSP": rng.normal(size=40) - i} for i, name in enumerate(sets)},
+        skipped or {},
     )
 
 
-def built(sets=SETS, **options):
-    return tables.build([evaluated(sets)], ["MSP"], ["near_set"], **options)
+def built(sets=SETS, accuracy=0.9, skipped=None, **fields):
+    usual = {"near": ("near_set",), "paper": (), "absent": {}, "incomplete": {}}
+    benchmark = types.SimpleNamespace(**{**usual, **fields})
+    return tables.build([evaluated(sets, accuracy, skipped)], ["MSP"], benchmark)
 
 
 def averages(table, sets=SETS):
@@ -57,11 +61,8 @@ def test_absent_sets_are_counted_in_each_average_that_they_belong_to():
 
 
 def test_absent_near_sets_do_not_dent_the_far_average():
-    table = tables.build(
-        [evaluated(("svhn", "near_set"))],
-        ["MSP"],
-        ["near_set", "near_too"],
-        absent={"near_too": ""},
+    table = built(
+        ("svhn", "near_set"), near=["near_set", "near_too"], absent={"near_too": ""}
     )
     assert table.columns[2:] == ["mean far", "mean (2 of 3)"]
 
@@ -70,7 +71,7 @@ def test_incomplete_and_skipping_sets_are_starred():
     table = built(
         paper=["isun"],
         incomplete={"id_train": "found 5 of 9", "svhn": "found 3 of 4"},
-        skipped={"extra": ["a.png: truncated", "b.png: empty"], "isun": []},
+        skipped={"extra": {0: "a.png: truncated", 1: "b.png: empty"}, "isun": {}},
     )
     assert averages(table) == ["mean paper", "mean far*", "mean*"]
     heading = tables.heading(table, "P.")
@@ -100,7 +101,7 @@ def test_csv_and_json_show_the_marks():
 
 
 def test_no_labels_no_accuracy():
-    table = tables.build([evaluated(accuracy=float("nan"))], ["MSP"], [])
+    table = built(accuracy=float("nan"))
     assert "No ID accuracy: the ID images carry no labels." in tables.heading(table, "")
 
 

@@ -13,8 +13,10 @@ import numpy as np
 from PIL import Image
 import pytest
 
+import jood
 from jood import models
 from jood.evaluation import benchmark_run
+from jood.report.benchmark import heatmaps
 from jood.report.finetuning import plots
 from jood.report.finetuning import results
 from jood.training import data as data_lib
@@ -89,21 +91,26 @@ def networks():
         )
         for seed in (0, 1)
     ]
-    return benchmark, model, made
+    return benchmark, [
+        jood.Detector("msp()", model, variables, benchmark.preprocessing)
+        for variables in made
+    ]
 
 
 @pytest.mark.slow
 def test_a_results_folder_is_whole(networks, tmp_path):
-    benchmark, model, (before, after) = networks
+    benchmark, (before, after) = networks
     printed = results.write(
         tmp_path / "results",
-        [PAIR, PAIR],
-        label="SSOD",
-        benchmark=benchmark,
-        detectors=TEXTS,
-        configuration={"seeds": 2},
-        networks=results.Networks(
-            model, before, after, lambda p: sample_patches(p, 0.6)
+        results.FinetuningResults(
+            [PAIR, PAIR],
+            before,
+            after,
+            lambda p: sample_patches(p, 0.6),
+            label="SSOD",
+            benchmark=benchmark,
+            detectors=TEXTS,
+            configuration={"seeds": 2},
         ),
     )
     folder = tmp_path / "results"
@@ -124,12 +131,16 @@ def test_a_results_folder_is_whole(networks, tmp_path):
 
 def test_patches_are_drawn_where_they_are_sampled(networks):
     """The tints are the sampler's masks, green for ID and red for background."""
-    benchmark, model, (before, _) = networks
-    images, labels = plots._some_of_each_class(benchmark)
+    benchmark, (before, _) = networks
+    images, labels = heatmaps.first_of_classes(benchmark.id_test, 8)
     assert len(images) == 8
     assert sorted(labels) == list(range(8))
     seen, _ = look(
-        model, before, benchmark.preprocessing(images), np.array(labels), train=False
+        before.model,
+        before.variables,
+        benchmark.preprocessing(images),
+        np.array(labels),
+        train=False,
     )
     p = np.asarray(probability(seen))
     low, high = np.quantile(p, [0.3, 0.7])
@@ -137,7 +148,7 @@ def test_patches_are_drawn_where_they_are_sampled(networks):
     def sample(p):
         return Patches(inside=p >= high, outside=p < low)
 
-    drawn = plots.patches(benchmark, model, {"net": before}, sample)
+    drawn = plots.patches(benchmark, {"net": before}, sample)
     masks = (p >= high, p < low)
     assert all(mask.any() for mask in masks)
     for number, axis in enumerate(drawn.axes):

@@ -16,10 +16,10 @@ LONG = "fuse(feature_sim(),energy(),weights=(1,0.016))|" * 4
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """A page with a wide table, a wide picture and words that do not break."""
-    columns = [page.Column("detector")]
+    columns = [page.GridColumn("detector")]
     for name in SETS:
-        columns.append(page.Column("AUROC", name, descending=True))
-        columns.append(page.Column("FPR95", name))
+        columns.append(page.GridColumn("AUROC", name, descending=True))
+        columns.append(page.GridColumn("FPR95", name))
     rows = [
         [page.Cell(name)] + [page.Cell(f"{x:.1f}", x), page.Cell("5.0", 5.0)] * 5
         for name, x in zip(NAMES, AUROCS, strict=True)
@@ -30,7 +30,7 @@ def address(tmp_path_factory):
     blocks = [
         page.Text(f"A paragraph about {LONG}"),
         page.Grid(columns, rows, f"Caption {LONG}"),
-        page.Picture(tiny_picture.png(1200, 300), f"Picture {LONG}", "stem", 1200),
+        page.PictureBlock(tiny_picture.png(1200, 300), f"Picture {LONG}", "stem", 1200),
         page.Cards(f"Cards {LONG}", [card] * 5),
         page.Facts("Configuration", {"detector": LONG}),
     ]

@@ -39,7 +39,10 @@ def read(text):
 
 
 def everything():
-    columns = [page.Column("name"), page.Column("AUROC", "near", descending=True)]
+    columns = [
+        page.GridColumn("name"),
+        page.GridColumn("AUROC", "near", descending=True),
+    ]
     rows = [
         [page.Cell("a"), page.Cell("91.5", 91.53, "best")],
         [page.Cell("b<i>"), page.Cell("90.0", 90.0, "second")],
@@ -51,7 +54,7 @@ def everything():
     blocks = [
         page.Text("One.\n\nTwo & three."),
         page.Grid(columns, rows, "Caption."),
-        page.Picture(tiny_picture.png(), 'A "picture".', "stem", 40),
+        page.PictureBlock(tiny_picture.png(), 'A "picture".', "stem", 40),
         page.Cards("near, highest", [card]),
         page.Facts("Configuration", {"seed": 0, "model": "m", "ood": ["x"]}),
     ]
@@ -104,17 +107,21 @@ def test_cells_carry_the_value_they_are_sorted_by_and_their_mark():
 
 
 def test_columns_of_one_group_share_a_heading():
-    columns = [page.Column("a"), page.Column("b", "g"), page.Column("c", "g")]
+    columns = [
+        page.GridColumn("a"),
+        page.GridColumn("b", "g"),
+        page.GridColumn("c", "g"),
+    ]
     assert page.Grid(columns, []).groups == [("", 1), ("g", 2)]
 
 
 def test_rows_of_another_length_are_refused():
     with pytest.raises(ValueError, match="needs 2 cells"):
-        page.Grid([page.Column("a"), page.Column("b")], [[page.Cell("x")]])
+        page.Grid([page.GridColumn("a"), page.GridColumn("b")], [[page.Cell("x")]])
 
 
 def test_a_picture_is_read_with_half_of_its_pixels(tmp_path):
     (tmp_path / "roc.png").write_bytes(tiny_picture.png(300, 100))
-    picture = page.Picture.read(tmp_path / "roc.png", "ROC.")
+    picture = page.PictureBlock.read(tmp_path / "roc.png", "ROC.")
     assert (picture.width, picture.stem) == (150, "roc")
     assert picture.source.startswith("data:image/png;base64,")

@@ -1,10 +1,14 @@
 """The table of the page: values, marks and stars are those of the other tables."""
 
+import types
+
 import numpy as np
 
 from jood.evaluation import benchmark_run
-from jood.report.benchmark import results_grid
+from jood.report.benchmark import page
 from jood.report.benchmark import tables
+
+BENCHMARK = types.SimpleNamespace(near=(), paper=(), absent={}, incomplete={})
 
 
 def evaluated(shift=0.0):
@@ -14,18 +18,18 @@ def evaluated(shift=0.0):
     outside = rng.normal(size=100)
     inside = {"a": bad, "b": good, "c": good, "d": -good}
     return benchmark_run.Evaluation(
-        0.9, inside, {"odd": dict.fromkeys(inside, outside)}, {"odd": ["x.png: bad"]}
+        0.9, inside, {"odd": dict.fromkeys(inside, outside)}, {"odd": {3: "x.png: bad"}}
     )
 
 
 def built(results):
     names = list(results[0].id_scores)
-    return tables.build(results, names, [], skipped=results[0].skipped)
+    return tables.build(results, names, BENCHMARK)
 
 
 def test_best_is_bold_second_underlined_and_equals_share_a_place():
     table = built([evaluated()])
-    grid = results_grid.grid(table)
+    grid = page.table_grid(table)
     assert [(c.group, c.title) for c in grid.columns] == [
         ("", "detector"),
         ("odd*", "AUROC"),
@@ -46,7 +50,7 @@ def test_best_is_bold_second_underlined_and_equals_share_a_place():
 
 def test_several_seeds_show_their_spread_and_a_lone_row_has_no_mark():
     results = [evaluated(), evaluated(-1)]
-    grid = results_grid.grid(built(results))
+    grid = page.table_grid(built(results))
     assert "±" in grid.rows[1][1].text
-    lone = tables.build(results, ["a"], [])
-    assert {cell.mark for cell in results_grid.grid(lone).rows[0]} == {""}
+    lone = tables.build(results, ["a"], BENCHMARK)
+    assert {cell.mark for cell in page.table_grid(lone).rows[0]} == {""}

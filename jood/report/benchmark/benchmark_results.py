@@ -1,0 +1,81 @@
+"""What a results folder shows: the numbers, the network behind them, what was run."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+from typing import Any
+
+from jood.data.benchmarks.spec import Benchmark
+from jood.detector import Detector
+from jood.evaluation.benchmark_run import Evaluation
+from jood.evaluation.selection import Selection
+from jood.methods import preset_values
+from jood.methods import presets
+from jood.report.benchmark import mistakes
+from jood.report.benchmark import samples
+from jood.report.benchmark import tables
+from jood.report.benchmark.mistakes import Mistake
+from jood.report.benchmark.network_view import Viewer
+from jood.report.benchmark.samples import Sample
+from jood.report.benchmark.tables import Table
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BenchmarkResults:
+    """Detectors on a benchmark; what is derived is computed once, when it is read.
+
+    Attributes:
+      evaluations: one per seed; pictures show the first.
+      detector: the fitted detector of the first seed; pictures look at its network.
+      benchmark: what was scored.
+      detectors: texts by row name, in the order of the rows.
+      configuration: whatever is needed to run this again, JSON values.
+      curves: selections whose best candidates are rows of the table.
+      examine: the row whose mistakes are shown; None for the one with the highest
+        mean AUROC.
+    """
+
+    evaluations: Sequence[Evaluation]
+    detector: Detector
+    benchmark: Benchmark
+    detectors: Mapping[str, str]
+    configuration: Mapping[str, Any]
+    curves: Mapping[str, Selection] = dataclasses.field(default_factory=dict)
+    examine: str | None = None
+
+    @property
+    def first(self) -> Evaluation:
+        """The evaluation that the pictures show."""
+        return self.evaluations[0]
+
+    @functools.cached_property
+    def table(self) -> Table:
+        """The numbers of all seeds."""
+        return tables.build(self.evaluations, list(self.detectors), self.benchmark)
+
+    @property
+    def examined(self) -> str:
+        """The row that is looked at closely."""
+        return self.examine or tables.leader(self.table)
+
+    @property
+    def shown(self) -> list[str]:
+        """The rows that pictures of several show."""
+        shown = [name for name in presets.SHOWN if name in self.detectors]
+        return shown or list(self.detectors)[:6]
+
+    @functools.cached_property
+    def viewer(self) -> Viewer:
+        """What looks at the network."""
+        k = float(preset_values.values(self.benchmark.name)["k"])
+        return Viewer.of(self.detector, self.benchmark.image_size, k)
+
+    @functools.cached_property
+    def samples(self) -> dict[str, Sample]:
+        """Features of some images of each test set."""
+        return samples.take(self.benchmark, self.viewer)
+
+    @functools.cached_property
+    def mistakes(self) -> dict[str, list[Mistake]]:
+        """What the examined row gets wrong, by set."""
+        return mistakes.find(self.first, self.examined, self.benchmark, self.viewer)

@@ -1,0 +1,79 @@
+"""The pictures of a benchmark's results, in the order of the page; `register` adds one.
+
+Each is drawn from `BenchmarkResults`.
+"""
+
+from jood.report.benchmark import heatmaps
+from jood.report.benchmark import plots
+from jood.report.benchmark import sample_plots
+from jood.report.pictures import Picture
+
+PICTURES: list[Picture] = [
+    Picture(
+        "histograms",
+        "Score distributions",
+        "Scores of the ID test set (grey) and of each OOD set (lines), a panel per "
+        "detector, each drawn to the same height. The dashed line is the threshold "
+        "that keeps 95 % of the ID images: what lies right of it is taken for ID.",
+        lambda results: plots.histograms(results.first, results.shown),
+    ),
+    Picture(
+        "distributions",
+        "Score distributions",
+        "One detector's scores of ID images and of those of each OOD set, as shares. "
+        "Where the two overlap, no threshold tells them apart; the dashed line is the "
+        "one that keeps 95 % of the ID images.",
+        lambda results: plots.distributions(results.first, results.examined),
+    ),
+    Picture(
+        "roc",
+        "ROC curves",
+        "The share of ID images that are accepted against the share of OOD images "
+        "that are, for every threshold, a panel per OOD set. The dashed line is where "
+        "FPR95 is read; the further a curve is to the upper left, the better.",
+        lambda results: plots.roc_curves(results.first, results.shown),
+    ),
+    Picture(
+        "heatmaps",
+        "What the network looks at",
+        lambda results: (
+            "Images that were not picked by their score, and "
+            f"{results.viewer.caption}, all on one colour scale. FS is the Feature Sim "
+            "score: how much the map stands out from its mean."
+        ),
+        lambda results: heatmaps.draw(results.benchmark, results.viewer),
+    ),
+    Picture(
+        "tsne",
+        "Where features lie",
+        "t-SNE of the penultimate features of up to 600 ID test images (dots, one "
+        "colour a class where there are at most ten) and 200 images of each OOD set "
+        "(black crosses), embedded together. It keeps who is near whom, not distances: "
+        "crosses among the dots are images that resemble ID images to the network.",
+        lambda results: sample_plots.tsne(results.samples),
+    ),
+    Picture(
+        "intensities",
+        "Intensities of the last map",
+        "How strong the last feature map is, averaged over channels, at each location "
+        "of the same images (grey), and the mixture of a background and a foreground "
+        "that is fitted to it. 'apart' is the distance of their means: Feature Sim "
+        "rests on it being larger in ID images.",
+        lambda results: sample_plots.intensities(results.samples),
+    ),
+]
+
+
+def register(picture: Picture) -> None:
+    """Adds a picture to the results of every benchmark.
+
+    Raises:
+      ValueError: a picture has this stem.
+    """
+    stems = [other.stem for other in PICTURES]
+    if picture.stem in stems:
+        raise ValueError(
+            f"the stem of the picture {picture.stem!r} is taken; pictures: "
+            f"{', '.join(stems)}. Choose another stem."
+        )
+    PICTURES.append(picture)

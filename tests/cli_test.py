@@ -1,0 +1,68 @@
+"""What jobs share on the command line: plugins first, names when flags are parsed."""
+
+import sys
+import types
+
+from absl import flags
+import pytest
+
+from jood import cli
+from jood.methods import detector_text
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The names that are given to jood.extensions.load."""
+    names = []
+    fake = types.ModuleType("jood.extensions")
+    fake.load = names.extend
+    monkeypatch.setitem(sys.modules, "jood.extensions", fake)
+    return names
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--plugins=mine,theirs.py", "--epochs=2"],
+        ["--epochs", "2", "--plugins", "mine,theirs.py"],
+        ["-plugins=mine,theirs.py"],
+    ],
+)
+def test_plugins_are_loaded_before_flags_are_parsed(loaded, arguments):
+    cli._load_plugins(arguments)
+    assert loaded == ["mine", "theirs.py"]
+
+
+def test_plugins_of_a_flagfile_are_loaded_and_none_are_without(loaded, tmp_path):
+    cli._load_plugins(["--plugin_like=x", "--detectors=msp"])
+    assert loaded == []
+    (tmp_path / "a.cfg").write_text("--epochs=1\n--plugins=mine\n")
+    cli._load_plugins([f"--flagfile={tmp_path / 'a.cfg'}"])
+    assert loaded == ["mine"]
+
+
+def test_a_plugin_that_cannot_be_loaded_ends_the_job_with_the_reason(loaded):
+    def load(names):
+        raise ValueError(f"no module {names[0]}")
+
+    sys.modules["jood.extensions"].load = load
+    with pytest.raises(SystemExit, match=r"--plugins=mine: no module mine"):
+        cli._load_plugins(["--plugins=mine"])
+
+
+def test_a_name_that_is_registered_late_is_a_valid_value():
+    names = ["first"]
+    cli._define_name("cli_test_name", None, "A name.", lambda: names)
+    try:
+        names.append("later")
+        flags.FLAGS.cli_test_name = "later"
+        with pytest.raises(flags.IllegalFlagValueError, match="near: later"):
+            flags.FLAGS.cli_test_name = "latter"
+    finally:
+        delattr(flags.FLAGS, "cli_test_name")
+
+
+def test_detectors_are_read_once_and_keep_their_texts():
+    parts, texts = cli.detectors("msp, mine=fs_ta", "cifar10")
+    assert texts == {"msp": "msp", "mine": "fs_ta"}
+    assert parts["mine"].spec == detector_text.parse("fs_ta", "cifar10").spec
