@@ -6,11 +6,11 @@ r"""Trains a network on a benchmark's ID training set, or trains one further.
     python launch/train.py --flagfile=launch/recipes/lff_cifar10_resnet34.cfg \
         --data_dir=data --workdir=runs/lff
 
-The same command goes on where a run stopped; SIGTERM saves and ends it. Several
+The same command resumes a run that stopped; SIGTERM saves and ends it. Several
 hosts: docs/training.md.
 """
 
-from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 from absl import flags
@@ -21,14 +21,12 @@ from jood import models
 from jood._utils import processes
 from jood._utils import sharding
 from jood.data import benchmarks
-from jood.evaluation import preflight
 from jood.training import augmentation
 from jood.training import config as config_lib
 from jood.training import data as data_lib
 from jood.training import loop
 from jood.training import objectives
 from jood.training import periodic
-from jood.training import state
 from jood.training import validation
 from jood.weights import checkpoint
 
@@ -55,80 +53,68 @@ _INIT_FROM = flags.DEFINE_string(
     "Folder of a trained network to begin with: --output of launch/convert.py, or "
     "--workdir of another run; else random weights.",
 )
-_NEW_HEAD = flags.DEFINE_bool(
+flags.DEFINE_bool(
     "new_head", False, "Give it a new classifier: it was trained on other classes."
 )
-_OBJECTIVE = flags.DEFINE_string(
+flags.DEFINE_string(
     "objective",
     _DEFAULT.objective,
-    f"What is minimised: {', '.join(objectives.__all__)}, or with values of its own: "
+    f"What is minimised: {', '.join(objectives.names())}, or with values of its own: "
     "lff(delta=0.01, mu=2), ssod(gamma=0.9, balance='dr').",
 )
-_AUGMENT = flags.DEFINE_list(
-    "augment", [], f"Of {', '.join(augmentation.NAMES)}, in their order."
-)
-_HOLD_OUT = flags.DEFINE_integer(
+flags.DEFINE_list("augment", [], f"Of {', '.join(augmentation.NAMES)}, in their order.")
+flags.DEFINE_integer(
     "hold_out",
     0,
     "Hold one image in so many out for validation; 0 trains on all, and validates on "
     "some of them.",
     0,
 )
-_EPOCHS = flags.DEFINE_integer(
-    "epochs", _DEFAULT.epochs, "Passes over the training set.", 1
-)
-_BATCH_SIZE = flags.DEFINE_integer(
+flags.DEFINE_integer("epochs", _DEFAULT.epochs, "Passes over the training set.", 1)
+flags.DEFINE_integer(
     "batch_size", _DEFAULT.batch_size, "Images per step, over all devices.", 1
 )
-_ACCUMULATE = flags.DEFINE_integer(
+flags.DEFINE_integer(
     "accumulate", 1, "Parts of a batch, whose gradients are averaged.", 1
 )
-_OPTIMIZER = flags.DEFINE_enum(
+flags.DEFINE_enum(
     "optimizer", _DEFAULT.optimizer, config_lib.OPTIMIZERS, "SGD's forms, or AdamW."
 )
-_LEARNING_RATE = flags.DEFINE_float(
-    "learning_rate", _DEFAULT.learning_rate, "Peak, after warm-up.", 0.0
-)
-_SCHEDULE = flags.DEFINE_enum(
+flags.DEFINE_float("learning_rate", _DEFAULT.learning_rate, "Peak, after warm-up.", 0.0)
+flags.DEFINE_enum(
     "schedule",
     _DEFAULT.schedule,
     config_lib.SCHEDULES,
     "Of the learning rate: cosine to 0, times --decay_factor at each of "
     "--decay_epochs, or constant.",
 )
-_WARMUP_EPOCHS = flags.DEFINE_float(
-    "warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", 0.0
-)
-_DECAY_EPOCHS = flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
-_DECAY_FACTOR = flags.DEFINE_float(
-    "decay_factor", _DEFAULT.decay_factor, "For --schedule=step."
-)
-_WEIGHT_DECAY = flags.DEFINE_float(
-    "weight_decay", _DEFAULT.weight_decay, "Of kernels.", 0.0
-)
-_MOMENTUM = flags.DEFINE_float("momentum", _DEFAULT.momentum, "Of SGD.")
-_DTYPE = flags.DEFINE_enum(
+flags.DEFINE_float("warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", 0.0)
+flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
+flags.DEFINE_float("decay_factor", _DEFAULT.decay_factor, "For --schedule=step.")
+flags.DEFINE_float("weight_decay", _DEFAULT.weight_decay, "Of kernels.", 0.0)
+flags.DEFINE_float("momentum", _DEFAULT.momentum, "Of SGD.")
+flags.DEFINE_enum(
     "dtype", _DEFAULT.dtype, config_lib.DTYPES, "Compute type; parameters are float32."
 )
-_SEED = flags.DEFINE_integer("seed", _DEFAULT.seed, "Of all that is random.", 0)
+flags.DEFINE_integer("seed", _DEFAULT.seed, "Of all that is random.", 0)
 
-_LOG_EVERY = flags.DEFINE_integer(
+flags.DEFINE_integer(
     "log_every", 0, "Steps between rows of the log; 0 logs at the end of epochs.", 0
 )
 _VALIDATE_EVERY = flags.DEFINE_integer(
     "validate_every", 1, "Epochs between validations; 0 for never.", 0
 )
-_CHECKPOINT_EVERY = flags.DEFINE_integer(
+flags.DEFINE_integer(
     "checkpoint_every", 0, "Steps between checkpoints; 0 saves at the end of epochs.", 0
 )
-_KEEP = flags.DEFINE_integer("keep", 2, "Newest checkpoints that are kept.", 1)
+flags.DEFINE_integer("keep", 2, "Newest checkpoints that are kept.", 1)
 _BEST = flags.DEFINE_string(
     "best",
     None,
     "Metric of the validation by which the best checkpoint is kept; else the FPR95 "
     "against noise of Energy, or of SSOD's OOD factor.",
 )
-_SPLIT_STATE = flags.DEFINE_bool(
+flags.DEFINE_bool(
     "split_state", False, "Split parameters and optimiser state over the devices."
 )
 _WORKERS = flags.DEFINE_integer(
@@ -179,19 +165,9 @@ def main(argv: list[str]) -> None:
             f"as {config}",
         )
         return
+    objective = objectives.parse(config.objective)
+    detectors = {**validation.DETECTORS, **objective.validation}
     model = models.create(config.model, len(data.class_names), dtype=config.dtype)
-    variables: Mapping[str, Any] | None = None
-    if network is not None:
-        variables = network.variables
-        if config.new_head:
-            variables = state.with_new_head(
-                model, variables, config.image_size, config.seed
-            )
-        else:
-            preflight.check_classes(network.model, network.class_names, data)
-    detectors = dict(validation.DETECTORS)
-    if config.objective.startswith("ssod"):
-        detectors.update(validation.OOD_FACTOR)
     validate = validation.Validation(
         model,
         data.preprocessing,
@@ -206,9 +182,8 @@ def main(argv: list[str]) -> None:
         data,
         model,
         _WORKDIR.value,
-        variables=variables,
         validate=validate,
-        keeping=_keeping(validate, list(detectors)[-1]),
+        keeping=_keeping(validate, ["energy", *objective.validation][-1]),
     )
     if processes.is_first():
         print(f"trained; checkpoints and log are in {_WORKDIR.value}")
@@ -223,29 +198,14 @@ def _config(network: checkpoint.TrainedNetwork | None) -> config_lib.TrainConfig
                 f"--model={model}. Leave --model out."
             )
         model, size = network.name, size or network.image_size
-    return config_lib.TrainConfig(
-        benchmark=_BENCHMARK.value,
-        image_size=size or benchmarks.describe(_BENCHMARK.value).image_size,
-        model=model or _DEFAULT.model,
-        objective=_OBJECTIVE.value,
-        init_from=_INIT_FROM.value,
-        new_head=_NEW_HEAD.value,
-        hold_out=_HOLD_OUT.value,
-        augment=tuple(_AUGMENT.value),
-        epochs=_EPOCHS.value,
-        batch_size=_BATCH_SIZE.value,
-        accumulate=_ACCUMULATE.value,
-        optimizer=_OPTIMIZER.value,
-        learning_rate=_LEARNING_RATE.value,
-        schedule=_SCHEDULE.value,
-        warmup_epochs=_WARMUP_EPOCHS.value,
-        decay_epochs=cli.numbers("decay_epochs", _DECAY_EPOCHS.value),
-        decay_factor=_DECAY_FACTOR.value,
-        momentum=_MOMENTUM.value,
-        weight_decay=_WEIGHT_DECAY.value,
-        dtype=_DTYPE.value,
-        seed=_SEED.value,
-    )
+    values = _values_of(config_lib.TrainConfig)
+    values |= {
+        "image_size": size or benchmarks.describe(_BENCHMARK.value).image_size,
+        "model": model or _DEFAULT.model,
+        "augment": tuple(values["augment"]),
+        "decay_epochs": cli.numbers("decay_epochs", values["decay_epochs"]),
+    }
+    return config_lib.TrainConfig(**values)
 
 
 def _keeping(
@@ -253,8 +213,7 @@ def _keeping(
 ) -> periodic.LoopOptions:
     best = _BEST.value
     if best is None:
-        default = "ood_factor" if main_detector == "ood_factor" else "energy"
-        best = f"noise_fpr95_{default}"
+        best = f"noise_fpr95_{main_detector}"
     elif not _VALIDATE_EVERY.value:
         raise ValueError(f"--best={best} needs --validate_every above 0.")
     elif best not in validate.names:
@@ -262,15 +221,13 @@ def _keeping(
             f"--best must be a metric of the validation, one of "
             f"{', '.join(validate.names)}; got {best!r}."
         )
-    return periodic.LoopOptions(
-        log_every=_LOG_EVERY.value,
-        validate_every=_VALIDATE_EVERY.value,
-        checkpoint_every=_CHECKPOINT_EVERY.value,
-        keep=_KEEP.value,
-        best=best,
-        split_state=_SPLIT_STATE.value,
-        workers=_WORKERS.value,
-    )
+    return periodic.LoopOptions(**{**_values_of(periodic.LoopOptions), "best": best})
+
+
+def _values_of(record: type) -> dict[str, Any]:
+    """The flags that are named after the fields of a record."""
+    names = [field.name for field in dataclasses.fields(record)]
+    return {name: flags.FLAGS[name].value for name in names if name in flags.FLAGS}
 
 
 if __name__ == "__main__":

@@ -2,18 +2,19 @@
 
 A checkpoint is a folder named by its step, with two parts:
 
-    state       parameters, batch statistics, optimiser, step, random key
+    state       the network's variables, optimiser, step, random key
     position    the place in the data, what decides the batches after it, and the
                 validation's metrics at this step
 
-It is written while training goes on and appears complete or not at all, so a killed
-run goes on from the last whole one. One that was damaged afterwards is put aside, and
-the newest whole one before it is taken. Kept are the last ones, and the best on a
+It is written in the background and appears complete or not at all, so a killed run
+resumes from the last whole one. One that was damaged afterwards is put aside, and the
+newest whole one before it is taken. The last ones are kept, and the best one by a
 metric of the validation.
 """
 
 from collections.abc import Iterator, Mapping
 import contextlib
+import itertools
 import logging
 import os
 import pathlib
@@ -27,8 +28,8 @@ import orbax.checkpoint as ocp
 
 from jood._utils import processes
 from jood.models import check
+from jood.training import preservation
 from jood.training import run_folder
-from jood.training.preservation import LastAndBest
 from jood.training.state import TrainState
 from jood.weights import run_checkpoint
 
@@ -51,17 +52,18 @@ class Checkpoints:
         """Opens or creates a run's folder.
 
         Args:
-          folder: of the run; of several processes, one that all of them see.
-          config: of the run, JSON values; the folder belongs to it from now on.
-          position: what decides the batches, JSON values; each checkpoint says it.
-          keep: number of checkpoints that are kept, the newest ones.
-          best: metric of the validation by which the best one is kept besides; ''
-            keeps the newest ones only.
+          folder: The run's folder, which all its processes see.
+          config: The run's configuration, JSON values; the folder belongs to it from
+            now on.
+          position: What decides the batches, JSON values; each checkpoint holds it.
+          keep: Number of newest checkpoints that are kept.
+          best: Metric of the validation by which the best one is kept, too; '' keeps
+            the newest ones only.
 
         Raises:
-          ValueError: the folder belongs to a run with another configuration; all
+          ValueError: The folder belongs to a run with another configuration; all
             differences are listed.
-          OSError: the folder cannot be written, or another process trains in it.
+          OSError: The folder cannot be written, or another process trains in it.
         """
         self._folder = pathlib.Path(folder).resolve()
         self._position, self._best = dict(position), best
@@ -76,7 +78,8 @@ class Checkpoints:
         except Exception:
             self._lock.release()
             raise
-        self._policy = LastAndBest(keep, {})
+        self._ratings: dict[int, float | None] = {}
+        self._policy = preservation.last_and_best(keep, self._ratings)
         self._manager = self._opened()
 
     def __enter__(self) -> "Checkpoints":
@@ -93,20 +96,20 @@ class Checkpoints:
             self._lock.release()
 
     def save(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Starts to write a checkpoint; training may go on meanwhile.
+        """Starts to write a checkpoint; training may continue meanwhile.
 
         Args:
-          state: of the run.
-          metrics: of the validation at this step; {} if there was none.
+          state: The run's state.
+          metrics: The validation's at this step; {} if there was none.
 
         Raises:
-          OSError: this checkpoint, or the one before, could not be written; those
+          OSError: This checkpoint, or the one before, could not be written; those
             that were complete stay.
         """
         step = int(state.step)
         if step == self._manager.latest_step():
             return
-        self._policy.ratings[step] = run_checkpoint.rating(self._best, metrics)
+        self._ratings[step] = run_checkpoint.rating(self._best, metrics)
         position = {
             **self._position,
             "next_batch": step,
@@ -117,7 +120,7 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state),
+                    state=ocp.args.StandardSave(state.as_saved()),
                     position=ocp.args.JsonSave(position),
                 ),
             )
@@ -134,10 +137,10 @@ class Checkpoints:
         return self._folder / str(max(steps)) if steps else None
 
     def last_good(self) -> pathlib.Path | None:
-        """Returns what is the latest once the one being written is complete.
+        """Returns the latest checkpoint once the one being written is complete.
 
-        If that cannot be written, it is the one before: whoever asks has another
-        error to tell.
+        If that one cannot be written, the one before is returned: the caller has
+        another error to report.
         """
         with contextlib.suppress(OSError):
             self.wait()
@@ -151,9 +154,9 @@ class Checkpoints:
         holds no checkpoint.
 
         Raises:
-          ValueError: the newest checkpoint is of another architecture (all differences
+          ValueError: The newest checkpoint is of another architecture (all differences
             are listed) or of other data; or there are checkpoints, none of them whole.
-          OSError: one may not be read, or memory or the file system failed meanwhile.
+          OSError: One may not be read, or memory or the file system failed meanwhile.
         """
         damaged: list[int] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -180,28 +183,31 @@ class Checkpoints:
         for step in manager.all_steps():
             with contextlib.suppress(Exception):  # a damaged one is not the best
                 metrics = run_checkpoint.position(manager, step)["validation"]
-                self._policy.ratings[step] = run_checkpoint.rating(self._best, metrics)
+                self._ratings[step] = run_checkpoint.rating(self._best, metrics)
         return manager
 
     def _read(
         self, step: int, state: TrainState
     ) -> tuple[TrainState, dict[str, Any]] | None:
         """A checkpoint's state and position, or None if it is damaged."""
+        wanted = state.as_saved()
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(target))
         try:
             tree = self._manager.item_metadata(step)["state"].tree
+            problems = check.differences(_shapes(wanted), _shapes(tree))
+            if not any(problems.values()):
+                restored = self._manager.restore(step, args=arguments)["state"]
+                jax.block_until_ready(restored)
+                position = run_checkpoint.position(self._manager, step)
+                return state.from_saved(restored), position
         except Exception as error:  # Orbax and TensorStore raise many kinds
             self._check_damage(step, error)
             return None
-        _check_shapes(self._folder / str(step), state, tree)
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        try:
-            restored = self._manager.restore(step, args=arguments)["state"]
-            jax.block_until_ready(restored)
-            return restored, run_checkpoint.position(self._manager, step)
-        except Exception as error:
-            self._check_damage(step, error)
-            return None
+        raise ValueError(
+            f"{self._folder / str(step)} is of another architecture, optimiser or "
+            f"objective than this run:\n{check.listed(problems)}"
+        )
 
     def _check_damage(self, step: int, error: Exception) -> None:
         """Warns of damage; raises OSError if it is the machine that failed."""
@@ -224,25 +230,19 @@ class Checkpoints:
         aside = self._folder / f"{step}.damaged"
         self._manager.close()
         if processes.is_first():
-            number = 1
+            numbers = itertools.count(2)
             while aside.exists():
-                number += 1
-                aside = self._folder / f"{step}.damaged{number}"
+                aside = self._folder / f"{step}.damaged{next(numbers)}"
             (self._folder / str(step)).rename(aside)
         processes.wait(f"step {step} is put aside")
-        self._policy.ratings.pop(step, None)
+        self._ratings.pop(step, None)
         self._manager = self._opened()
 
     def _check_position(self, found: Mapping[str, Any], step: int) -> None:
-        differ = [
-            f"{key}: then {found.get(key)!r}, now {value!r}"
-            for key, value in self._position.items()
-            if found.get(key) != value
-        ]
-        if differ:
+        if differ := run_folder.changes(found, self._position, "then"):
             raise ValueError(
                 f"the data are not those that {self._folder / str(step)} was trained "
-                f"on ({'; '.join(differ)}), so the run cannot go on as it began. Bring "
+                f"on ({differ}), so the run cannot go on as it began. Bring "
                 f"the data back, or begin another run: --init_from={self._folder} and "
                 "another --workdir."
             )
@@ -275,16 +275,6 @@ def _lock(lock: filelock.BaseFileLock, folder: pathlib.Path) -> None:
         raise run_folder.not_writable(folder, error) from error
 
 
-def _check_shapes(path: pathlib.Path, state: TrainState, tree: Any) -> None:
-    """Raises ValueError if a checkpoint's arrays are not those of this run's state."""
-
-    def shapes(nested: Any) -> dict[str, tuple[int, ...]]:
-        flat = traverse_util.flatten_dict(serialization.to_state_dict(nested), sep="/")
-        return {k: tuple(v.shape) for k, v in flat.items() if hasattr(v, "shape")}
-
-    problems = check.differences(shapes(state), shapes(tree))
-    if any(problems.values()):
-        raise ValueError(
-            f"{path} is of another architecture, optimiser or objective than this "
-            f"run:\n{check.listed(problems)}"
-        )
+def _shapes(nested: Any) -> dict[str, tuple[int, ...]]:
+    flat = traverse_util.flatten_dict(serialization.to_state_dict(nested), sep="/")
+    return {k: tuple(v.shape) for k, v in flat.items() if hasattr(v, "shape")}

@@ -19,22 +19,26 @@ from jood.core.backbones.linen import Taps
 from jood.core.backbones.linen import forward
 from jood.methods.scores.feature_map import flat
 
+NETWORK_COLLECTIONS = ("params", "batch_stats")  # others belong to an objective
+
 
 class TrainingPass(struct.PyTreeNode):
-    """What a pass over a batch gave.
+    """What an objective reads of a pass over a batch.
 
     Attributes:
-      acts: the record.
+      acts: The record.
       labels: y, int32 [B].
       local: z, float32 [B, HW, D]; None where the head cannot be applied to a
         location.
-      why_not: the reason, for the error.
+      why_not: The reason, for the error.
+      added: The collections beside the network's own, by name; see `Objective.init`.
     """
 
     acts: Activations
     labels: jax.Array
     local: jax.Array | None
     why_not: str = struct.field(pytree_node=False, default="")
+    added: Mapping[str, Any] = struct.field(default_factory=dict)
 
     def locations(self) -> jax.Array:
         """Returns z; raises ValueError where there are no local features."""
@@ -54,22 +58,24 @@ def look(
     """Runs the network once. Pure and differentiable; use it under `jit`.
 
     Args:
-      model: of `jood.models`: stages C2..C5 and a head, and in training mode
+      model: One of `jood.models`: stages C2..C5 and a head, and in training mode
         `model.apply(variables, images, train=True)`.
-      variables: its parameters and statistics, and perhaps an OOD head.
-      images: floating [B, H, W, C], preprocessed.
+      variables: Its parameters and statistics, and what an objective added to them.
+      images: Floating [B, H, W, C], preprocessed.
       labels: int32 [B].
-      train: whether the batch's statistics are used, and the running ones updated.
+      train: Whether the batch's statistics are used, and the running ones updated.
 
     Returns:
-      What the pass gave, and the batch statistics after it ({} where there are none).
+      The pass, and the batch statistics after it ({} where there are none).
 
     Raises:
-      ValueError: the model has no such stages or head.
+      ValueError: The model has no such stages or head.
     """
     acts, changed = forward(model, variables, images, (), Taps(), train=train)
     stats = changed.get("batch_stats", variables.get("batch_stats", {}))
-    return TrainingPass(acts, labels, *_local_features(model, variables, acts)), stats
+    added = {k: v for k, v in variables.items() if k not in NETWORK_COLLECTIONS}
+    local, why_not = _local_features(model, variables, acts)
+    return TrainingPass(acts, labels, local, why_not, added), stats
 
 
 def _local_features(

@@ -23,6 +23,8 @@ from jood.core import activations
 from jood.core.batch import Batch
 from jood.data import pipeline
 from jood.data.prefetch import prefetched
+from jood.evaluation import preflight
+from jood.models import check
 from jood.training import augmentation
 from jood.training import metric_logs
 from jood.training import objectives
@@ -37,10 +39,12 @@ from jood.training.periodic import LoopOptions
 from jood.training.periodic import Plan
 from jood.training.state import TrainState
 from jood.training.state import create_state
+from jood.training.state import with_new_head
 from jood.training.step import Step
 from jood.training.step import compile_step
 from jood.training.step import make_step
 from jood.training.step_metrics import Window
+from jood.weights import checkpoint
 
 _LOGGER = logging.getLogger(__name__)
 _AGREE_EVERY = 50  # steps after which processes ask each other for a SIGTERM
@@ -58,36 +62,40 @@ def train(
     validate: Validate | None = None,
     keeping: LoopOptions | None = None,
 ) -> dict[str, Any]:
-    """Trains a model, or goes on where the run in the folder stopped.
+    """Trains a model, or resumes the run in the folder where it stopped.
 
     Args:
-      config: the run.
-      data: what to train on.
-      model: the network.
-      folder: of the run; if it holds checkpoints of the same configuration, the run
-        continues from the newest whole one.
-      variables: of a trained network to begin with; None begins with random ones.
+      config: The run's configuration.
+      data: What to train on.
+      model: The network.
+      folder: The run's folder; if it holds checkpoints of the same configuration, the
+        run resumes from the newest whole one.
+      variables: Those of the network that `config.init_from` names, or of one that is
+        at hand; None reads that folder, or begins with random ones if it names none.
       validate: (variables on the mesh) -> metrics, as
         `jood.training.validation.Validation`.
-      keeping: how often to log, validate and save; by default each epoch.
+      keeping: How often to log, validate and save; by default each epoch.
 
     Returns:
       The trained variables as NumPy arrays: 'params', 'batch_stats', and what the
-      objective adds ('ood_head').
+      objective adds.
 
     Raises:
       StoppedError: SIGTERM came; the state after the current step is saved.
-      ValueError: the folder belongs to another configuration, architecture or data
-        set, or the batch size does not fit the data or the devices.
-      FloatingPointError: the loss, its gradient or a parameter is NaN or infinite; the
+      FileNotFoundError: There is no network in `config.init_from`.
+      ValueError: The folder belongs to another configuration, architecture or data
+        set, the network to begin with does not fit the model or the data, or the
+        batch size does not fit the data or the devices.
+      FloatingPointError: The loss, its gradient or a parameter is NaN or infinite; the
         message names the step, the learning rate and the last checkpoint before it.
         No such state is ever saved.
-      OSError: the folder cannot be written.
+      OSError: The folder cannot be written.
     """
     keeping = keeping or LoopOptions()
     per_epoch = max(len(data.train) // config.batch_size, 1)
     plan = Plan(per_epoch, config.epochs * per_epoch, keeping)
     mesh = sharding.data_mesh()
+    variables = _initial_variables(config, data, model, variables)
     state, step = _begin(config, data, model, variables, plan, mesh)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(preemption.on_sigterm())
@@ -95,11 +103,7 @@ def train(
             Checkpoints(
                 folder,
                 {**config.as_json(), **data.of_network()},
-                {
-                    **data.counts(),
-                    "batch_size": config.batch_size,
-                    "seed": config.seed,
-                },
+                {**data.counts(), "batch_size": config.batch_size, "seed": config.seed},
                 keeping.keep,
                 keeping.best,
             )
@@ -147,6 +151,27 @@ def train(
                     f"saved in {checkpoints.latest()}; the same command goes on there."
                 )
     return sharding.gathered(state.variables, mesh)
+
+
+def _initial_variables(
+    config: TrainConfig,
+    data: TrainingData,
+    model: nn.Module,
+    variables: Mapping[str, Any] | None,
+) -> Mapping[str, Any] | None:
+    """What the configuration says to begin with; None for random weights."""
+    if config.init_from and variables is None:
+        network = checkpoint.open(config.init_from)
+        if not config.new_head:
+            preflight.check_classes(network.model, network.class_names, data)
+        variables = network.variables
+    if variables is not None and config.new_head:
+        variables = with_new_head(model, variables, data.image_size, config.seed)
+    if variables is not None:
+        shape = (data.image_size, data.image_size, len(data.preprocessing.mean))
+        where = config.init_from or "the network to begin with"
+        check.check_variables(model, variables, shape, where)
+    return variables
 
 
 def _begin(

@@ -1,7 +1,7 @@
 """What a run tells while it trains: CSV files, TensorBoard events, and the log.
 
 `train.csv` has a row every few steps, `validation.csv` one per validation; a run that
-goes on from a checkpoint continues both from there, without a row twice. The same
+resumes from a checkpoint continues both from there, without a row twice. The same
 values are in event files: tensorboard --logdir FOLDER.
 """
 
@@ -21,9 +21,9 @@ class Log:
         """Opens the log and forgets what was logged after the step `start`.
 
         Args:
-          folder: of the run.
-          start: the step that the run goes on from.
-          writes: whether to write at all; of several processes the first one does.
+          folder: The run's folder.
+          start: The step that the run resumes from.
+          writes: Whether to write at all; of several processes the first one does.
         """
         self._folder = pathlib.Path(folder)
         self._start = start
@@ -49,32 +49,28 @@ class Log:
 
         Args:
           kind: `TRAIN` or `VALIDATION`; all rows of a kind have the same columns.
-          step: number of steps done.
-          values: by column.
+          step: Number of steps done.
+          values: Values by column.
 
         Raises:
-          OSError: the folder cannot be written; the message names it.
+          OSError: The folder cannot be written; the message names it.
         """
         if self._events is None:
             return
         try:
-            self._write(kind, step, values)
+            if kind not in self._files:
+                self._files[kind] = self._opened(kind, ["step", *values])
+            file, writer = self._files[kind]
+            writer.writerow({"step": step, **values})
+            file.flush()
+            for name, value in values.items():
+                self._events.add_scalar(f"{kind}/{name}", value, step)
+            self._events.flush()  # else a killed process takes two minutes with it
         except OSError as error:
             raise OSError(
                 f"cannot write the log in {self._folder}: {error.strerror or error}. "
                 "Free space or make it writable; the same command goes on."
             ) from error
-
-    def _write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        columns = ["step", *values]
-        if kind not in self._files:
-            self._files[kind] = self._opened(kind, columns)
-        file, writer = self._files[kind]
-        writer.writerow({"step": step, **values})
-        file.flush()
-        for name, value in values.items():
-            self._events.add_scalar(f"{kind}/{name}", value, step)
-        self._events.flush()  # else a killed process takes two minutes with it
 
     def _opened(self, kind: str, columns: list[str]) -> tuple[Any, Any]:
         """Opens a file with the rows up to the start, which were complete."""

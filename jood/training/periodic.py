@@ -8,19 +8,19 @@ from jood._utils import arguments
 
 @dataclasses.dataclass(frozen=True)
 class LoopOptions:
-    """What may change when a run goes on: it decides no parameter.
+    """What may change when a run resumes: it decides no parameter.
 
     Attributes:
-      log_every: steps between two rows of the log; 0 logs at the end of epochs.
-      validate_every: epochs between two validations; 0 validates never.
-      checkpoint_every: steps between two checkpoints; 0 saves at the end of epochs.
-      keep: number of checkpoints that are kept, the newest ones.
-      best: metric of the validation by which the best checkpoint is kept besides; ''
+      log_every: Steps between two rows of the log; 0 logs at the end of epochs.
+      validate_every: Epochs between two validations; 0 never validates.
+      checkpoint_every: Steps between two checkpoints; 0 saves at the end of epochs.
+      keep: Number of newest checkpoints that are kept.
+      best: Metric of the validation by which the best checkpoint is kept, too; ''
         keeps the newest ones only.
-      split_state: whether large parameters and their optimiser state are split over
+      split_state: Whether large parameters and their optimiser state are split over
         the devices, instead of each holding all.
-      workers: processes that read and decode images; 0 reads with threads.
-      progress: whether to draw a progress bar; None draws it on a terminal only.
+      workers: Processes that read and decode images; 0 reads with threads.
+      progress: Whether to draw a progress bar; None draws it on a terminal only.
     """
 
     log_every: int = 0
@@ -52,10 +52,10 @@ class Plan:
     """The steps of a run.
 
     Attributes:
-      steps_per_epoch: of which the last images of an epoch, fewer than a batch, are
-        none; they are seen in the next.
-      total: number of steps of the whole run.
-      keeping: what is done how often.
+      steps_per_epoch: Whole batches of an epoch; the images left over are seen in the
+        next one.
+      total: Number of steps of the whole run.
+      keeping: How often what is done.
     """
 
     steps_per_epoch: int
@@ -63,7 +63,7 @@ class Plan:
     keeping: LoopOptions
 
     def due(self, step: int) -> Due:
-        """Returns what is done after `step` steps; before a save the log is written."""
+        """Returns what is due after `step` steps; with a save the log always is."""
         keeping, last = self.keeping, step == self.total
         ends_epoch = step % self.steps_per_epoch == 0 or last
         epochs = keeping.validate_every

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import datetime
 import json
 import pathlib
+import tempfile
 from typing import Any
 
 import jax
@@ -25,18 +26,23 @@ STARTS = "starts.jsonl"
 def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
     """Claims a folder for a run, or checks that it already belongs to it.
 
-    A run that has no checkpoint yet has nothing to lose, so that another takes its
-    place: a command with a mistake in it can be mended and given again.
+    A run without a checkpoint has nothing to lose, so another one takes its place: a
+    command with a mistake in it can be corrected and given again.
+
+    Args:
+      folder: The run's folder, which exists.
+      config: The run's configuration, JSON values.
 
     Raises:
-      ValueError: it belongs to a run with another configuration; all differences are
+      ValueError: It belongs to a run with another configuration; all differences are
         listed. Or it holds checkpoints, and nothing says of which run.
-      OSError: it cannot be written.
+      OSError: It cannot be written.
     """
     path = folder / run_checkpoint.CONFIG
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not any(entry.name[:1].isdigit() for entry in folder.iterdir()):
+        if any(entry.name[:1].isdigit() for entry in folder.iterdir()):
+            tempfile.TemporaryFile(dir=folder).close()  # tries to write
+        else:
             with atomic_files.atomic_file(path) as partial:
                 partial.write_text(json.dumps(config, indent=2) + "\n")
     except OSError as error:
@@ -47,19 +53,29 @@ def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
             "is unknown which run they belong to. Restore the file, or "
             "choose another --workdir."
         )
-    # What an older jood did not know of has the value that it has by default.
+    # A field that an older jood did not have has its default value.
     found = {**TrainConfig().as_json(), **run_checkpoint.read_config(folder)}
-    config = json.loads(json.dumps(config))
-    differ = [
-        f"{k}: there {found.get(k)!r}, now {config.get(k)!r}"
-        for k in sorted(found.keys() | config.keys())
-        if found.get(k) != config.get(k)
-    ]
-    if differ:
+    config = dict.fromkeys(sorted(found)) | json.loads(json.dumps(config))
+    if differ := changes(found, config, "there"):
         raise ValueError(
-            f"{folder} belongs to a run with another configuration "
-            f"({'; '.join(differ)}). Choose another --workdir or delete that folder."
+            f"{folder} belongs to a run with another configuration ({differ}). Choose "
+            "another --workdir or delete that folder."
         )
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> str:
+    """Returns the values that are others now, in one line; '' if none is.
+
+    Args:
+      before: Values by name; those that `now` does not name are ignored.
+      now: The values to compare them with.
+      where: What the text calls the values of `before`: 'then', 'there'.
+    """
+    return "; ".join(
+        f"{name}: {where} {before.get(name)!r}, now {value!r}"
+        for name, value in now.items()
+        if before.get(name) != value
+    )
 
 
 def note_start(folder: pathlib.Path, step: int) -> None:

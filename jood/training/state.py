@@ -1,4 +1,4 @@
-"""What a training step changes."""
+"""What a training step changes, and how a run begins."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,34 +9,46 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jood.core.ood_head import COLLECTION as OOD_HEAD
+from jood.training.forward import NETWORK_COLLECTIONS
 from jood.training.forward import look
 from jood.training.objectives.objective import Objective
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything that a run needs to go on, beside its place in the data.
+    """Everything that a run needs to resume, except its place in the data.
 
     Attributes:
-      step: int32 [], number of steps done.
-      trained: the collections that the optimiser changes, float32: 'params', and
-        what the objective adds ('ood_head').
-      batch_stats: BatchNorm's running means and variances, float32.
-      opt_state: the optimiser's.
-      rng: uint32 [2], data of the key that, with the step, decides augmentation and
-        what the objective draws.
+      step: Number of steps done, int32 [].
+      trained: The collections that the optimiser changes, float32: 'params', and
+        what the objective adds.
+      model_state: The other collections: 'batch_stats', BatchNorm's running means and
+        variances, and what the objective adds and updates itself.
+      opt_state: The optimiser's state.
+      rng: Data of the key that, with the step, decides augmentation and what the
+        objective draws, uint32 [2].
     """
 
     step: jax.Array
-    trained: Any
-    batch_stats: Any
+    trained: dict[str, Any]
+    model_state: dict[str, Any]
     opt_state: optax.OptState
     rng: jax.Array
 
     @property
     def variables(self) -> dict[str, Any]:
         """Returns what `model.apply` and `jood.observe` take."""
-        return {**self.trained, "batch_stats": self.batch_stats}
+        return {**self.trained, **self.model_state}
+
+    def as_saved(self) -> dict[str, Any]:
+        """Returns the tree that a checkpoint holds; `from_saved` is the inverse."""
+        own = ("step", "trained", "opt_state", "rng")
+        return {**{name: getattr(self, name) for name in own}, **self.model_state}
+
+    def from_saved(self, tree: Mapping[str, Any]) -> "TrainState":
+        """Returns a state like this one, with the values of a checkpoint's tree."""
+        model_state = {name: tree[name] for name in self.model_state}
+        rest = {name: tree[name] for name in tree.keys() - model_state.keys()}
+        return self.replace(model_state=model_state, **rest)
 
     def is_finite(self) -> bool:
         """Whether the network and the optimiser hold no NaN and no infinity."""
@@ -54,15 +66,17 @@ def with_new_head(
 ) -> dict[str, Any]:
     """Returns a trained network's variables with a classifier of random weights.
 
+    What an objective added is dropped: the old classifier's classes taught it.
+
     Args:
-      model: with the new number of classes.
-      variables: of the same network, perhaps with another; an OOD head is dropped.
-      image_size: side of the network's images, in pixels.
-      seed: of the weights.
+      model: The network with the new number of classes.
+      variables: Those of the same network, perhaps with another number.
+      image_size: Side of the network's images, in pixels.
+      seed: Decides the weights.
     """
     images = jnp.zeros([1, image_size, image_size, 3])
     begun = jax.jit(model.init)(jax.random.key(seed), images)["params"]["head"]
-    kept = {name: variables[name] for name in variables if name != OOD_HEAD}
+    kept = {k: variables[k] for k in NETWORK_COLLECTIONS if k in variables}
     return {**kept, "params": {**variables["params"], "head": begun}}
 
 
@@ -77,13 +91,16 @@ def create_state(
     """Initialises a run from one seed.
 
     Args:
-      model: takes images float32 [1, *image_shape].
-      objective: may train more than the model.
-      optimizer: an optax transformation.
+      model: Takes images float32 [1, *image_shape].
+      objective: May add collections to the model's.
+      optimizer: An optax transformation.
       image_shape: (H, W, C).
-      seed: of the initial parameters, and of what is drawn later.
-      variables: of a trained network to begin with; None begins with random ones. An
-        OOD head that the objective trains and these lack is begun anew.
+      seed: Decides the initial parameters, and what is drawn later.
+      variables: Those of a trained network to begin with; None begins with random
+        ones. Collections that the objective adds and these lack are begun anew.
+
+    Raises:
+      ValueError: The objective adds a collection under a name that is taken.
     """
     images = jnp.zeros([1, *image_shape])
     key = jax.random.key(seed)
@@ -96,14 +113,21 @@ def create_state(
         images,
     ).kernel.shape[0]
     added = objective.init(jax.random.fold_in(key, 1), width)
-    trained = {
-        "params": variables["params"],
-        **{name: variables.get(name, new) for name, new in added.items()},
-    }
+    taken = {*NETWORK_COLLECTIONS, *TrainState.__dataclass_fields__}
+    if taken & added.keys() or not set(objective.state) <= added.keys():
+        raise ValueError(
+            f"{objective.spec} adds {', '.join(added) or 'nothing'}, of which it keeps "
+            f"{', '.join(objective.state) or 'nothing'} from the optimiser. What it "
+            "keeps must be among what it adds, and no name may be one of "
+            f"{', '.join(sorted(taken))}."
+        )
+    added = {name: variables.get(name, new) for name, new in added.items()}
+    model_state = {name: added.pop(name) for name in objective.state}
+    trained = {"params": variables["params"], **added}
     return TrainState(
         step=jnp.zeros([], jnp.int32),
         trained=trained,
-        batch_stats=variables.get("batch_stats", {}),
+        model_state={"batch_stats": variables.get("batch_stats", {}), **model_state},
         opt_state=optimizer.init(trained),
         rng=jax.random.key_data(jax.random.fold_in(key, 2)),
     )

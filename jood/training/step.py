@@ -36,13 +36,14 @@ def make_step(
     """Returns (state, batch) -> (state, metrics), to be compiled by `compile_step`.
 
     Args:
-      model: the network.
-      objective: what is minimised.
-      optimizer: an optax transformation.
-      preprocessing: of the augmented images.
-      augment: of uint8 images; None changes nothing.
-      accumulate: the batch is split into so many parts, whose gradients are averaged.
-        Part i holds rows i, i + accumulate, ..., so each device keeps its own rows.
+      model: The network.
+      objective: What is minimised.
+      optimizer: An optax transformation.
+      preprocessing: Normalises the augmented images.
+      augment: Changes uint8 images; None leaves them as they are.
+      accumulate: The number of parts that a batch is split into, whose gradients are
+        averaged. Part i holds rows i, i + accumulate, ..., so each device keeps its
+        own rows.
 
     Returns:
       The step. Its metrics are sums and counts that stay on the device: 'loss',
@@ -50,11 +51,11 @@ def make_step(
     """
 
     def loss_of(
-        trained: Any, batch_stats: Any, batch: Batch, key: jax.Array
+        trained: Any, model_state: Any, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         first, second = jax.random.split(key)
         images = batch.image if augment is None else augment(first, batch.image)
-        variables = {**trained, "batch_stats": batch_stats}
+        variables = {**trained, **model_state}
         seen, stats = look(model, variables, preprocessing(images), batch.label)
         loss, parts = objective.loss(seen, second)
         size = jnp.float32(len(images))
@@ -64,18 +65,21 @@ def make_step(
             "accuracy": Part(correct, size),
             **parts,
         }
-        return loss, (parts, stats)
+        return loss, (
+            parts,
+            {**model_state, "batch_stats": stats, **objective.update(seen)},
+        )
 
     gradient = jax.grad(loss_of, has_aux=True)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         if accumulate == 1:
-            grads, (metrics, stats) = gradient(
-                state.trained, state.batch_stats, batch, key
+            grads, (metrics, model_state) = gradient(
+                state.trained, state.model_state, batch, key
             )
         else:
-            grads, metrics, stats = _accumulated(
+            grads, metrics, model_state = _accumulated(
                 gradient, state, batch, key, accumulate
             )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.trained)
@@ -83,7 +87,7 @@ def make_step(
         return state.replace(
             step=state.step + 1,
             trained=optax.apply_updates(state.trained, updates),
-            batch_stats=stats,
+            model_state=model_state,
             opt_state=opt_state,
         ), {**metrics, "gradient_norm": norm}
 
@@ -97,7 +101,7 @@ def _accumulated(
     key: jax.Array,
     count: int,
 ) -> tuple[Any, Metrics, Any]:
-    """The mean of the parts' gradients, the sums of their metrics, and the stats."""
+    """The mean of the parts' gradients, the sums of their metrics, the last state."""
 
     def parts(array: jax.Array) -> jax.Array:
         # [B] -> [B / count, count]: the first axis is sharded as before.
@@ -105,25 +109,25 @@ def _accumulated(
         return jnp.moveaxis(split, 1, 0)
 
     def one(carry: Any, part: tuple[Batch, jax.Array]) -> tuple[Any, Metrics]:
-        total, stats = carry
-        grads, (metrics, stats) = gradient(state.trained, stats, *part)
-        return (jax.tree.map(jnp.add, total, grads), stats), metrics
+        total, model_state = carry
+        grads, (metrics, model_state) = gradient(state.trained, model_state, *part)
+        return (jax.tree.map(jnp.add, total, grads), model_state), metrics
 
     zeros = jax.tree.map(jnp.zeros_like, state.trained)
-    (total, stats), metrics = jax.lax.scan(
+    (total, model_state), metrics = jax.lax.scan(
         one,
-        (zeros, state.batch_stats),
+        (zeros, state.model_state),
         (jax.tree.map(parts, batch), jax.random.split(key, count)),
     )
     grads = jax.tree.map(lambda g: g / count, total)
-    return grads, jax.tree.map(lambda m: m.sum(0), metrics), stats
+    return grads, jax.tree.map(lambda m: m.sum(0), metrics), model_state
 
 
 def compile_step(step: Step, shardings: TrainState) -> jax.stages.Wrapped:
     """Returns the compiled step, which reuses the state's memory.
 
     Args:
-      step: of `make_step`.
-      shardings: of the state's arrays, before and after the step.
+      step: What `make_step` returns.
+      shardings: Those of the state's arrays, before and after the step.
     """
     return compiling.jit(step, donate_argnums=0, out_shardings=(shardings, None))

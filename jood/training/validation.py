@@ -20,17 +20,17 @@ from jood.core import compose
 from jood.core.backbones import Backbone
 from jood.core.backbones.linen import Taps
 from jood.core.batch import Batch
+from jood.core.component import Component
 from jood.core.preprocessing import Preprocessing
 from jood.data.pipeline import EvaluationBatches
 from jood.data.sources import Source
 from jood.methods import detector_text
 
-DETECTORS: Mapping[str, str] = {
+DETECTORS: Mapping[str, str | Component] = {
     "msp": "msp()",
     "energy": "energy()",
     "feature_sim": "feature_sim()",
 }
-OOD_FACTOR: Mapping[str, str] = {"ood_factor": "ood_factor()"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,14 +38,14 @@ class Validation:
     """Measures variables of one model; call it with them.
 
     Attributes:
-      model: the network.
-      preprocessing: of the images.
-      source: labelled ID images, not those of a test set.
-      mesh: over whose devices each batch is spread.
-      batch_size: images per step, over all devices.
-      detectors: texts by name, of scores that fit nothing.
-      workers: processes that read images; 0 reads with threads.
-      seed: of the noise.
+      model: The network.
+      preprocessing: Normalises the images.
+      source: Labelled ID images, not those of a test set.
+      mesh: The devices over which each batch is spread.
+      batch_size: Images per step, over all devices.
+      detectors: Scores that fit nothing, by name: texts or components.
+      workers: Processes that read images; 0 reads with threads.
+      seed: Decides the noise.
     """
 
     model: nn.Module
@@ -53,13 +53,14 @@ class Validation:
     source: Source
     mesh: jax.sharding.Mesh
     batch_size: int
-    detectors: Mapping[str, str] = dataclasses.field(default_factory=lambda: DETECTORS)
+    detectors: Mapping[str, str | Component] = dataclasses.field(
+        default_factory=lambda: DETECTORS
+    )
     workers: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, text in self.detectors.items():
-            part = detector_text.parse(text)
+        for name, part in self._scores.items():
             if part.passes or part.slot != "score":
                 raise ValueError(
                     "while training, detectors must be scores that fit nothing, got "
@@ -96,12 +97,17 @@ class Validation:
         return values
 
     @functools.cached_property
+    def _scores(self) -> dict[str, Component]:
+        return {
+            name: detector_text.parse(score) if isinstance(score, str) else score
+            for name, score in self.detectors.items()
+        }
+
+    @functools.cached_property
     def _look(self) -> Callable[..., Any]:
         """(variables, batch, key) -> scores of ID and of noise, rightness, mask."""
-        parts = {
-            name: detector_text.parse(text) for name, text in self.detectors.items()
-        }
-        bundle = compose.bundle(**{n: p.ranking or p for n, p in parts.items()})
+        scores = {name: score.ranking or score for name, score in self._scores.items()}
+        bundle = compose.bundle(**scores)
         backbone = Backbone(self.model, None, Taps())
 
         def look(variables: Any, batch: Batch, key: jax.Array) -> tuple[Any, ...]:

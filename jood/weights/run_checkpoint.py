@@ -107,7 +107,8 @@ def load_variables(
                 f"{where} is truncated or damaged ({summary(error)}). Run the command "
                 "that trained it again: it goes on from the checkpoint before."
             ) from error
-    variables = {**state["trained"], "batch_stats": state["batch_stats"]}
+    others = state.keys() - {"step", "trained", "opt_state", "rng"}
+    variables = {**state["trained"], **{name: state[name] for name in others}}
     check.check_variables(model, variables, image_shape, str(where))
     return jax.device_get(variables)
 

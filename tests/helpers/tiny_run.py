@@ -7,11 +7,16 @@ from jood.data import benchmarks
 from jood.training import config
 from jood.training import data as data_lib
 
+# A constant rate: a step is the same program however many epochs a run has.
 CONFIG = config.TrainConfig(
-    benchmark="digits_tiny", epochs=2, batch_size=64, warmup_epochs=0.5
+    benchmark="digits_tiny",
+    epochs=2,
+    batch_size=64,
+    warmup_epochs=0.5,
+    schedule="constant",
 )
 STEPS = 4  # of an epoch
-MODEL = models.create("resnet_small", 8, width=4)
+MODEL = models.create("resnet_small", 8, width=8, stage_sizes=(1, 1))
 
 
 def few(examples=256):

@@ -9,6 +9,7 @@ import jood
 from jood import metrics
 from jood._utils import sharding
 from jood.data.sources import ArraySource
+from jood.training import objectives
 from jood.training import validation
 
 RNG = np.random.default_rng(0)
@@ -29,7 +30,7 @@ def measure(devices=1, batch_size=8, detectors=None, variables=VARIABLES):
         SOURCE,
         mesh,
         batch_size,
-        detectors or {**validation.DETECTORS, **validation.OOD_FACTOR},
+        detectors or {**validation.DETECTORS, **objectives.ssod().validation},
     )
     return validate, validate(sharding.replicate(variables, mesh))
 

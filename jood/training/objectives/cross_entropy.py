@@ -9,7 +9,6 @@ from jood.core import component
 from jood.training.forward import TrainingPass
 from jood.training.objectives.objective import Objective
 from jood.training.objectives.objective import Part
-from jood.training.objectives.objective import nothing_more
 
 
 def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -47,4 +46,4 @@ def cross_entropy() -> Objective:
         del key
         return classification_loss(seen), {}
 
-    return Objective(component.call_spec("cross_entropy"), nothing_more, loss)
+    return Objective(component.call_spec("cross_entropy"), loss)

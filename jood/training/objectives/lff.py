@@ -16,7 +16,6 @@ from jood.training.forward import TrainingPass
 from jood.training.objectives.cross_entropy import classification_loss
 from jood.training.objectives.objective import Objective
 from jood.training.objectives.objective import Part
-from jood.training.objectives.objective import nothing_more
 from jood.training.objectives.patches import Patches
 from jood.training.objectives.true_class_probability import probability
 
@@ -85,4 +84,4 @@ def lff(delta: float = 0.1, mu: float = 1.0, lam: float = 1.0) -> Objective:
         return total, {"background_excess": excess, "background_share": share}
 
     spec = component.call_spec("lff", delta=delta, mu=mu, lam=lam)
-    return Objective(spec, nothing_more, loss, sample)
+    return Objective(spec, loss, sample=sample)

@@ -6,25 +6,29 @@
 An objective reads the record that detectors read (`jood.Activations`), so what a
 loss shapes and what a score reads have the same names. It is also a text, for flags
 and files: `lff(delta=0.1, mu=1.0, lam=1.0)`, which `jood.training.objectives.parse`
-reads.
+reads. All that the jobs need to know of one stands in the record below.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+import types
 from typing import Any, NamedTuple
 
 import jax
 
+from jood.core.component import Component
 from jood.training.forward import TrainingPass
 from jood.training.objectives.patches import Patches
 from jood.training.objectives.patches import sample_patches
+
+_NONE: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class Part(NamedTuple):
     """A mean that is still a sum, so that those of several batches can be joined.
 
     Attributes:
-      total: float32 [], the sum.
-      count: float32 [], of how many.
+      total: The sum, float32 [].
+      count: The number of summands, float32 [].
     """
 
     total: Any
@@ -32,26 +36,33 @@ class Part(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """A loss, with what it trains beside the network.
+    """A loss, and what it adds to a network, to its validation and to its tables.
 
     Attributes:
-      spec: its own text; `losses.parse(objective.spec)` gives it back.
-      init: (key, D) -> further collections of trainable variables, such as
-        {'ood_head': {'kernel': [D, 1], 'bias': [1]}}; {} for most. They travel with
-        the network's variables.
-      loss: (what the pass gave, key) -> the loss, float32 [], and what it consists
-        of, by name, for the log. The key is another one in every step.
+      spec: Its own text; `objectives.parse(objective.spec)` gives it back.
+      loss: (pass over a batch, key) -> the loss, float32 [], and what it consists of,
+        by name, for the log. The key is another one in every step.
+      init: (key, D) -> collections beside the network's own, by name, such as
+        {'ood_head': {'kernel': [D, 1], 'bias': [1]}}. They travel with the network's
+        variables; `loss` finds them in `seen.added`.
+      state: Names of the collections among them that the optimiser leaves alone.
+      update: (pass over a batch) -> the next values of these, by name.
       sample: p_j(y) [B, HW] -> the locations that it takes for ID and for background,
         for pictures; by default those of SSOD with the paper's γ.
+      validation: Scores that are measured while training, beside the usual ones, by
+        name: texts, or components that fit nothing. By default the best checkpoint is
+        the best on the last of them.
+      rows: Texts of detectors that only its networks can be asked, by name.
+      fine_tuning_rate: Its usual learning rate for fine-tuning; None if it has none of
+        its own.
     """
 
     spec: str
-    init: Callable[[jax.Array, int], dict[str, Any]]
     loss: Callable[[TrainingPass, jax.Array], tuple[jax.Array, dict[str, Part]]]
+    init: Callable[[jax.Array, int], Mapping[str, Any]] = lambda key, width: {}
+    state: tuple[str, ...] = ()
+    update: Callable[[TrainingPass], Mapping[str, Any]] = lambda seen: {}
     sample: Callable[[jax.Array], Patches] = lambda p: sample_patches(p, 0.95)
-
-
-def nothing_more(key: jax.Array, width: int) -> dict[str, Any]:
-    """The `init` of an objective that trains nothing beside the network."""
-    del key, width
-    return {}
+    validation: Mapping[str, str | Component] = _NONE
+    rows: Mapping[str, str] = _NONE
+    fine_tuning_rate: float | None = None

@@ -155,4 +155,12 @@ def ssod(
         }
 
     spec = component.call_spec("ssod", gamma=gamma, alpha=alpha, balance=balance)
-    return Objective(spec, _init, loss, sample)
+    return Objective(
+        spec,
+        loss,
+        init=_init,
+        sample=sample,
+        validation={"ood_factor": "ood_factor()"},
+        rows={"OOD factor": "ood_factor()", "Joint posterior": "joint_posterior()"},
+        fine_tuning_rate=0.1,
+    )

@@ -11,6 +11,8 @@ import pytest
 from reference import objectives as reference
 
 from jood.core import activations
+from jood.methods import detector_text
+from jood.training import config
 from jood.training import objectives
 from jood.training.forward import TrainingPass
 from jood.training.objectives import patches as patches_lib
@@ -354,3 +356,55 @@ def test_the_logits_of_all_locations_are_held_at_most_once(name):
     assert held < 2 * logits, f"{held / logits:.1f} times the logits of all locations"
     made = re.findall(rf"f32\[{batch},{locations},{classes}\]", compiled.as_text())
     assert made, "the shape to look for has changed"
+
+
+# From outside
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """A registry that forgets what a test adds."""
+    monkeypatch.setattr(objectives, "_FACTORIES", dict(objectives._FACTORIES))
+
+
+def halved(share: float = 0.5) -> objectives.Objective:
+    whole = objectives.cross_entropy()
+
+    def loss(seen, key):
+        return share * whole.loss(seen, key)[0], {}
+
+    return objectives.Objective(f"halved(share={share})", loss)
+
+
+@pytest.mark.usefixtures("registry")
+def test_an_objective_from_outside_is_known_by_its_name():
+    with pytest.raises(ValueError, match="unknown objective 'halved'"):
+        objectives.parse("halved")
+    assert objectives.register(halved) is halved
+    assert objectives.register(halved) is halved  # a cell that runs again
+    assert objectives.parse("halved(share=0.25)").spec == "halved(share=0.25)"
+    assert objectives.names() == (*objectives.__all__, "halved")
+    assert config.TrainConfig(objective="halved").objective == "halved(share=0.5)"
+    with pytest.raises(ValueError, match=r"near: halved.*all: cross_entropy, lff, ss"):
+        objectives.parse("halve")
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_name_that_is_taken_is_refused():
+    def lff():
+        return halved()
+
+    message = r"'lff' exists already, in jood\.training\.objectives\.lff.*another name"
+    with pytest.raises(ValueError, match=message):
+        objectives.register(lff)
+    with pytest.raises(ValueError, match="needs a name for its text, got '<lambda>'"):
+        objectives.register(lambda: halved())
+
+
+@pytest.mark.parametrize("name", objectives.__all__)
+def test_what_an_objective_adds_to_validation_and_tables_are_scores(name):
+    objective = objectives.parse(name)
+    for text in (*objective.validation.values(), *objective.rows.values()):
+        part = detector_text.parse(text)
+        assert part.slot == "score"
+        assert set(part.reads) & objective.init(KEY, 4).keys()
