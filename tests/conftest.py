@@ -14,9 +14,9 @@ import tempfile
 
 from helpers import cpu_devices
 
-# Before JAX starts: tests of sharding need more than one device. The emitters of fusions
-# build an MLIR context for each program, a third of its compilation. Later versions of
-# XLA have no flag for them, and a flag that XLA does not know ends the process.
+# Before JAX starts: tests of sharding need more than one device. The emitters of
+# fusions build an MLIR context for each program, a third of its compilation. Later
+# versions of XLA have no flag for them, and an unknown flag ends the process.
 _FLAGS = f"{cpu_devices.flags(2)} --xla_backend_optimization_level=1"
 if metadata.version("jaxlib").startswith("0.10."):
     _FLAGS += " --xla_cpu_use_fusion_emitters=false"
