@@ -13,7 +13,6 @@ import sys
 
 from jood import presets
 from jood.core.component import Component
-from jood.core.input_perturbation import NETWORK
 from jood.methods import detector_text
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -85,7 +84,7 @@ def _fits(part: Component, document: str) -> str:
 
 def _cost(part: Component) -> str:
     """The stage edits and the gradients that it asks of the network."""
-    if any(NETWORK in path for path in part.edits):
+    if part.needs_network:
         return "looks at changed images"
     stages = sorted({path[0].stage for path in part.edits})
     return " and ".join(f"layers after {stage}" for stage in stages) or "–"

@@ -19,7 +19,6 @@ from jood._utils import processes
 from jood._utils import unknown_name
 from jood.core import compose
 from jood.core.component import Component
-from jood.core.input_perturbation import NETWORK
 from jood.data import benchmarks
 from jood.methods import detector_text
 from jood.methods import presets
@@ -215,11 +214,7 @@ def detectors(
         texts = detector_text.split(text)
     parts = detector_text.parse_each(texts, benchmark, backbone)
     if text == "forward":  # looks at the given images only, and only forward
-        parts = {
-            name: part
-            for name, part in parts.items()
-            if all(NETWORK not in path for path in part.edits)
-        }
+        parts = {name: part for name, part in parts.items() if not part.needs_network}
     return parts, {name: texts[name] for name in parts}
 
 

@@ -219,12 +219,12 @@ class Activations(struct.PyTreeNode):
 
         Raises:
           MissingStageError: the record is of features only, or was observed
-            without `component.edits`.
+            without `needs_network`.
         """
         if self.network is None:
             raise MissingStageError(
                 "this method runs the network again on changed images, but these "
-                "activations have none behind them. Pass edits=component.edits to "
+                "activations have none behind them. Pass needs_network=True to "
                 "jood.observe, or use a jood.Detector."
             )
         return self.network

@@ -74,6 +74,8 @@ class Component(NamedTuple):
       ranking: for a score that saturates, a component whose score is a strictly
         increasing function of it that does not: metrics, which depend on the order
         alone, are taken on it. None for most.
+      needs_network: whether it runs the network again on other images (ODIN's step
+        along a gradient); `observe` then puts the network behind the record.
     """
 
     spec: str
@@ -84,6 +86,7 @@ class Component(NamedTuple):
     entry: str = ""
     reads: tuple[str, ...] = ()
     ranking: "Component | None" = None
+    needs_network: bool = False
 
 
 def format_value(value: Any) -> str:
@@ -116,6 +119,7 @@ def build(
     edits: tuple[tuple[StageEdit, ...], ...] = (),
     entry: str = "",
     reads: tuple[str, ...] = (),
+    needs_network: bool = False,
 ) -> Component:
     """Returns a `Component` whose `apply` refuses missing fitted values.
 
@@ -134,7 +138,16 @@ def build(
             )
         return apply(fitted, acts)
 
-    return Component(spec, slot, checked, passes, edits, entry or slot, reads)
+    return Component(
+        spec,
+        slot,
+        checked,
+        passes,
+        edits,
+        entry or slot,
+        reads,
+        needs_network=needs_network,
+    )
 
 
 def row(title: str, text: str = "") -> Callable[[F], F]:
@@ -160,9 +173,17 @@ def stateless(
     function: Callable[[Activations], Any],
     edits: tuple[tuple[StageEdit, ...], ...] = (),
     reads: tuple[str, ...] = (),
+    needs_network: bool = False,
 ) -> Component:
     """Returns a component that fits nothing: `function(activations)`."""
-    return build(spec, slot, lambda _, acts: function(acts), edits=edits, reads=reads)
+    return build(
+        spec,
+        slot,
+        lambda _, acts: function(acts),
+        edits=edits,
+        reads=reads,
+        needs_network=needs_network,
+    )
 
 
 def score(

@@ -106,6 +106,7 @@ def chain(*parts: Component) -> Component:
         edits=tuple(dict.fromkeys(edits)),
         entry=min((slot_rules.entry(part) for part in parts), key=SLOTS.index),
         reads=parts[-1].reads,
+        needs_network=any(part.needs_network for part in parts),
     )
     return whole._replace(ranking=ranking and chain(*parts[:-1], ranking))
 
@@ -176,6 +177,7 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
         edits=_union(parts),
         entry=min((slot_rules.entry(part) for part in parts), key=SLOTS.index),
         reads=slot_rules.reads(parts),
+        needs_network=any(part.needs_network for part in parts),
     )
 
 
@@ -227,6 +229,7 @@ def bundle(**parts: Component) -> Component:
         edits=_union(branches),
         entry=min((slot_rules.entry(part) for part in branches), key=SLOTS.index),
         reads=slot_rules.reads(branches),
+        needs_network=any(part.needs_network for part in branches),
     )
 
 

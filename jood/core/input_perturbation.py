@@ -2,7 +2,7 @@
 
 ODIN and the original Mahalanobis detector add a small step to the image, along the
 gradient of their own score, before they score it. A component asks for that with
-`edits=(LOOK_AGAIN,)`; `observe` then hangs the network behind the record, and
+`needs_network=True`; `observe` then hangs the network behind the record, and
 `chain` keeps it in step with what the parts before rewrite.
 """
 
@@ -14,11 +14,6 @@ import jax.numpy as jnp
 
 from jood.core import assumptions
 from jood.core.activations import Activations
-from jood.core.activations import StageEdit
-
-# Not a rewrite but a wish: an element of an edit path, where others name a stage.
-NETWORK = StageEdit("network", "", lambda x: x)
-LOOK_AGAIN = (NETWORK,)
 
 
 def perturbed(

@@ -349,7 +349,11 @@ class Detector:
 
     def _observer(self, variables: Any, batch: Batch) -> tuple[Activations, jax.Array]:
         acts = self.backbone.observe(
-            variables, batch.image, self.component.edits, batch.label
+            variables,
+            batch.image,
+            self.component.edits,
+            batch.label,
+            self.component.needs_network,
         )
         return acts, batch.mask
 

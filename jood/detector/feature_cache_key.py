@@ -25,7 +25,6 @@ from jood.core.backbones.edited_runs import EditPath
 from jood.core.backbones.linen import Taps
 from jood.core.batch import Batch
 from jood.core.features import Run
-from jood.core.input_perturbation import NETWORK
 from jood.core.preprocessing import Preprocessing
 
 FORMAT = 2  # of the cache; raise it when the layout or the meaning changes
@@ -37,13 +36,11 @@ Observe = Callable[[Any, jax.Array, Sequence[EditPath]], Activations]
 def runs(edits: Sequence[EditPath]) -> tuple[EditPath, ...]:
     """Returns the runs whose features can be kept: the plain one and edited ones.
 
-    A path that wishes for the network itself is kept up to that wish; a path of two
-    edits is two runs, one with the first and one with both.
+    A path of two edits is two runs, one with the first and one with both.
     """
     found: dict[EditPath, None] = {(): None}
     for path in edits:
-        kept = path[: path.index(NETWORK)] if NETWORK in path else path
-        found.update((kept[:n], None) for n in range(1, len(kept) + 1))
+        found.update((path[:n], None) for n in range(1, len(path) + 1))
     return tuple(found)
 
 

@@ -45,7 +45,12 @@ def build(backbone: Backbone, component: Component) -> Programs:
     def score(
         variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
     ) -> tuple[Output, jax.Array, dict[str, jax.Array]]:
-        acts = backbone.observe(variables, images, component.edits)
+        acts = backbone.observe(
+            variables,
+            images,
+            component.edits,
+            needs_network=component.needs_network,
+        )
         finite = jnp.isfinite(acts.penultimate).all(-1)
         with assumptions.collected() as violated:
             scores = component.apply(fitted, acts)

@@ -124,7 +124,9 @@ def check(
             slot_rules.check_without_head(component)
 
     def run(component: Component, variables: Any, images: Any, labels: Any) -> Any:
-        acts = backbone.observe(variables, images, component.edits, labels)
+        acts = backbone.observe(
+            variables, images, component.edits, labels, component.needs_network
+        )
         if not component.passes:
             return component.apply((), acts)
         statistic = component.passes[0](())

@@ -191,13 +191,18 @@ def candidates(
         backbone = detector.backbone
         noise = isinstance(batch, _NoiseBatch)  # which is normalised already
         run = backbone.observe_normalised if noise else backbone.observe
-        edits = component.edits if component else ()
-        acts = run(variables, batch.image, edits, getattr(batch, "label", None))
+        acts = run(
+            variables,
+            batch.image,
+            component.edits if component else (),
+            getattr(batch, "label", None),
+            component.needs_network if component else False,
+        )
         return acts, batch.mask
 
     variables = detector.variables
     first = detector_text.parse(method, variables=points[0])
-    if not first.edits:
+    if not first.edits and not first.needs_network:
         with contextlib.ExitStack() as stack:
             readers = [
                 features.Reader(

@@ -89,5 +89,6 @@ def toy_activations(component: Component, images: Any, labels: Any = None) -> An
         toy_variables(),
         jnp.asarray(images),
         edits=component.edits,
+        needs_network=component.needs_network,
         labels=labels,
     )

@@ -114,7 +114,10 @@ class Validation:
             images = self.preprocessing(batch.image)
             noise = jax.random.normal(key, images.shape)
             real, other = (
-                backbone.observe(variables, x, bundle.edits) for x in (images, noise)
+                backbone.observe(
+                    variables, x, bundle.edits, needs_network=bundle.needs_network
+                )
+                for x in (images, noise)
             )
             return (
                 bundle.apply((), real),

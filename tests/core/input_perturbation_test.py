@@ -16,9 +16,13 @@ from jood.methods.transforms import ta
 IMAGES = jnp.asarray(testing.toy_images(4, 0)[0])
 
 
-def _observed(edits=(input_perturbation.LOOK_AGAIN,), **options):
+def _observed(**options):
     return jood.observe(
-        testing.ToyNet(), testing.toy_variables(), IMAGES, edits=edits, **options
+        testing.ToyNet(),
+        testing.toy_variables(),
+        IMAGES,
+        needs_network=True,
+        **options,
     )
 
 
@@ -72,7 +76,7 @@ def test_an_image_moves_by_its_own_loss_alone():
         testing.ToyNet(),
         testing.toy_variables(),
         IMAGES[1:2],
-        edits=(input_perturbation.LOOK_AGAIN,),
+        needs_network=True,
     )
     single = input_perturbation.perturbed(alone, _first_logit, 0.1)
     np.testing.assert_allclose(single.logits, whole.logits[1:2], rtol=1e-6)
@@ -94,7 +98,7 @@ def test_the_second_look_sees_what_the_chain_rewrites():
         "spy()",
         "score",
         lambda acts: moved(acts).logits[:, 0],
-        edits=(input_perturbation.LOOK_AGAIN,),
+        needs_network=True,
     )
     chained = jood.chain(ta(k=0.3), react(clip=0.8), spy)
     acts = testing.toy_activations(chained, IMAGES)

@@ -26,7 +26,6 @@ from jood._utils import fingerprinting
 from jood._utils import sharding
 from jood._utils.fingerprinting import Fingerprinted
 from jood.core import component as component_lib
-from jood.core import input_perturbation
 from jood.core.features import Features
 from jood.core.features import stream
 from jood.data.benchmarks.spec import Benchmark
@@ -201,14 +200,9 @@ def test_a_folder_with_another_key_is_refused(filled):
         fit(cache=folder)
 
 
-def test_runs_are_the_prefixes_of_edit_paths_up_to_the_wish_for_the_network():
+def test_runs_are_the_prefixes_of_edit_paths():
     a, b = (jood.StageEdit(name, "C5", lambda x: x) for name in "ab")
-    paths = [
-        (a, b),
-        (b, input_perturbation.NETWORK),
-        (input_perturbation.NETWORK,),
-        (a,),
-    ]
+    paths = [(a, b), (b,), (a,)]
     assert [
         feature_cache_key.names(path) for path in feature_cache_key.runs(paths)
     ] == [
@@ -304,7 +298,7 @@ def _reads(read):
         "score",
         lambda fitted, acts: acts.logits.max(-1),
         passes=(lambda fitted: total,),
-        edits=(input_perturbation.LOOK_AGAIN,),
+        needs_network=True,
     )
 
 

@@ -17,7 +17,6 @@ import pytest
 import jood
 from jood import testing
 from jood.core import ood_head
-from jood.core.input_perturbation import NETWORK
 from jood.core.stats import reservoir
 from jood.methods import detector_text
 
@@ -34,7 +33,7 @@ SHAPES = {
 FACTORIES = {
     name: factory
     for name, factory in detector_text.factories().items()
-    if not any(NETWORK in path for path in factory().edits)
+    if not factory().needs_network
 }
 
 
@@ -127,8 +126,7 @@ _GROW = """
 import resource, sys, warnings
 import numpy as np
 import jood
-from jood import presets, spec
-from jood.perturbation import NETWORK
+from jood import presets
 
 warnings.simplefilter("ignore")
 N, B, D, K = int(sys.argv[1]), 256, 512, 100
@@ -146,10 +144,10 @@ class Stream:
             )
 
 rows = presets.everything("cifar100")
-parts = {n: spec.parse(t, "cifar100") for n, t in rows.items()}
-parts = {n: p for n, p in parts.items() if not p.edits}
-parts["KNN"] = spec.parse("knn(k=50, capacity=1000)")
-parts["NNGuide"] = spec.parse("nnguide(k=10, capacity=1000)")
+parts = {n: jood.parse(t, "cifar100") for n, t in rows.items()}
+parts = {n: p for n, p in parts.items() if not p.edits and not p.needs_network}
+parts["KNN"] = jood.parse("knn(k=50, capacity=1000)")
+parts["NNGuide"] = jood.parse("nnguide(k=10, capacity=1000)")
 jood.fit(jood.bundle(**parts), Stream())
 print(len(parts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -63,11 +63,12 @@ class Backbone:
         images: jax.Array,
         edits: Sequence[EditPath] = (),
         labels: Any = None,
+        needs_network: bool = False,
     ) -> Activations:
         """Preprocesses images [B, H, W, C] and runs the network; see `jood.observe`."""
         if self.preprocessing is not None:
             images = self.preprocessing(images)
-        return self.observe_normalised(variables, images, edits, labels)
+        return self.observe_normalised(variables, images, edits, labels, needs_network)
 
     def observe_normalised(
         self,
@@ -75,6 +76,7 @@ class Backbone:
         images: jax.Array,
         edits: Sequence[EditPath] = (),
         labels: Any = None,
+        needs_network: bool = False,
     ) -> Activations:
         """Runs the network on floating images that are normalised already."""
         std = None
@@ -88,6 +90,7 @@ class Backbone:
             labels=labels,
             taps=self.taps,
             std=std,
+            needs_network=needs_network,
         )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from jood.core.activations import Activations
 from jood.core.activations import Network
 from jood.core.activations import StageEdit
-from jood.core.input_perturbation import NETWORK
 
 EditPath = tuple[StageEdit, ...]
 
@@ -18,14 +17,23 @@ def with_edits(
     prefix: EditPath,
     paths: Sequence[EditPath],
     run: Callable[[EditPath], Activations],
-    network: Callable[[EditPath], Network],
+    network: Callable[[EditPath], Network] | None,
 ) -> Activations:
-    """Hangs the records of all edit paths below `prefix` into `record`."""
+    """Hangs the records of all edit paths below `prefix` into `record`.
+
+    Args:
+      record: The record of the run with the edits of `prefix`.
+      prefix: The edits that were made.
+      paths: The edits to make after them.
+      run: All edits of a run -> its record.
+      network: All edits of a run -> the network with them, for components that run it
+        on other images; None if there are none.
+    """
     below: dict[StageEdit, list[EditPath]] = {}
     for path in paths:
         if path:
             below.setdefault(path[0], []).append(path[1:])
-    if below.pop(NETWORK, None) is not None:
+    if network is not None:
         record = record.replace(network=network(prefix))
     edited = {}
     for edit, rest in below.items():

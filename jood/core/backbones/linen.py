@@ -46,6 +46,7 @@ def observe(
     labels: jax.Array | None = None,
     taps: Taps | None = None,
     std: jax.Array | None = None,
+    needs_network: bool = False,
 ) -> Activations:
     """Runs the network and returns what detectors read. Pure; use it under `jit`.
 
@@ -60,6 +61,8 @@ def observe(
       taps: where the stages and the head are; by default modules C2..C5 and head.
       std: float [C], what the preprocessing divided by; methods that perturb the
         images (ODIN) divide their step by it.
+      needs_network: whether a component runs the network again on other images, as
+        `component.needs_network` says.
 
     Returns:
       The record of the plain pass; `record.edited[edit.spec]` are those of the
@@ -96,7 +99,8 @@ def observe(
     def run(path: EditPath) -> Activations:
         return forward(model, variables, images, path, taps)[0]
 
-    return with_edits(plain, (), edits, run, network)
+    behind = network if needs_network else None
+    return with_edits(plain, (), edits, run, behind)
 
 
 def forward(

@@ -13,7 +13,6 @@ import numpy as np
 
 from jood.core import assumptions
 from jood.core import component
-from jood.core import input_perturbation
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.activations import MissingStageError
@@ -154,6 +153,6 @@ def feature_norm_selected() -> Component:
         "score",
         apply,
         passes=(lambda _: statistic._replace(finalize=finalize),),
-        edits=(input_perturbation.LOOK_AGAIN,),
+        needs_network=True,
         reads=("stage",),
     )

@@ -84,7 +84,7 @@ def mahalanobis_ensemble(eps: float = 0.0014) -> Component:
         "score",
         apply,
         passes=(means, scatter, lambda fitted: _logistic(fitted[1], eps)),
-        edits=(input_perturbation.LOOK_AGAIN,),
+        needs_network=True,
         reads=("stage",),
     )
 

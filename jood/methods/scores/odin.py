@@ -36,7 +36,7 @@ def moved(acts: Activations, T: Any, eps: Any) -> Activations:
     """Returns the record at x' = x - ε · s(∇_x CE(f(x) / T, c)) / std.
 
     Args:
-      acts: a record with the network behind it (`observe` with `LOOK_AGAIN`).
+      acts: a record with the network behind it (`observe` with `needs_network`).
       T: temperature above 0; may be traced.
       eps: step ε >= 0; may be traced.
 
@@ -89,5 +89,4 @@ def odin(T: float = 1000.0, eps: float = 0.0014) -> Component:
         seen = acts if still else moved(acts, T, eps)
         return max_probability(seen.logits, T)
 
-    edits = () if still else (input_perturbation.LOOK_AGAIN,)
-    return component.stateless(spec, "score", score, edits=edits)
+    return component.stateless(spec, "score", score, needs_network=not still)

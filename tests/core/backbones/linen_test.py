@@ -13,7 +13,6 @@ import pytest
 from jood import models
 from jood import testing
 from jood.core import compose
-from jood.core import input_perturbation
 from jood.core.backbones import linen
 from jood.core.fitting import fit
 from jood.methods import detector_text
@@ -314,9 +313,7 @@ def test_all_methods_together_cost_one_pass_and_their_distinct_edits():
         for name, make in detector_text.factories().items()
     }
     # Those that need the gradient cost what they cost.
-    parts = {
-        n: p for n, p in every.items() if input_perturbation.LOOK_AGAIN not in p.edits
-    }
+    parts = {n: p for n, p in every.items() if not p.needs_network}
     assert len(parts) >= len(every) - 4
     together = compose.bundle(**parts)
     variables = dict(_variables(RESNET18))

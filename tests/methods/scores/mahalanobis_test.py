@@ -16,7 +16,6 @@ from sklearn import linear_model
 import jood
 from jood import testing
 from jood import transforms
-from jood.core import input_perturbation
 from jood.core.fitting import fit
 from jood.core.stats import class_gaussians
 from jood.core.stats import reservoir
@@ -188,14 +187,14 @@ def golden_inputs(folder):
     return weights, train, images["train_labels"].astype(np.int32), test
 
 
-def golden_observe(variables, images, labels=None, std=None, edits=()):
+def golden_observe(variables, images, labels=None, std=None, needs_network=False):
     taps = jood.Taps(stages={"C4": "layer3", "C5": "layer4"}, head="fc")
     return jood.observe(
         golden_network.TinyCNN(),
         variables,
         images,
-        edits=edits,
         labels=labels,
+        needs_network=needs_network,
         taps=taps,
         std=std,
     )
@@ -237,8 +236,7 @@ def test_confidences_of_stages_on_moved_images(
 
     @jax.jit
     def run(images):
-        edits = (input_perturbation.LOOK_AGAIN,)
-        acts = golden_observe(variables, images, std=std, edits=edits)
+        acts = golden_observe(variables, images, std=std, needs_network=True)
         return ensemble.confidences(fitted, acts, eps)[:, 0]
 
     golden = load(golden_dir / "scores_cnn.npz")[key].astype(np.float64)

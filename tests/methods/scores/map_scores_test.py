@@ -56,7 +56,14 @@ def _golden_scores(folder, component):
     @jax.jit
     def score(images):
         net = golden_network.TinyCNN()
-        acts = jood.observe(net, variables, images, edits=component.edits, taps=TAPS)
+        acts = jood.observe(
+            net,
+            variables,
+            images,
+            edits=component.edits,
+            needs_network=component.needs_network,
+            taps=TAPS,
+        )
         return component.apply((), acts)
 
     return np.asarray(score(images), np.float64)
@@ -229,9 +236,7 @@ def test_the_stage_with_the_largest_norm_ratio_is_read(widths, best):
 def test_norm_ratios_are_means_of_ratios_of_images():
     component = feature_norm_selected()
     images = _blobs(5)
-    acts = jood.observe(
-        _Blurred((1, 5)), HEAD, jnp.asarray(images), edits=component.edits
-    )
+    acts = jood.observe(_Blurred((1, 5)), HEAD, jnp.asarray(images), needs_network=True)
     puzzle = jood.observe(_Blurred((1, 5)), HEAD, jigsaw(jnp.asarray(images)))
     ratios = norm_ratios(acts)
     for column, stage in enumerate(("C2", "C3")):

@@ -15,7 +15,6 @@ from reference import maps as reference_maps
 
 import jood
 from jood import testing
-from jood.core import input_perturbation
 from jood.methods.scores import energy
 from jood.methods.scores import feature_sim
 from jood.methods.scores import msp
@@ -92,7 +91,7 @@ def _compiled(folder, T, still):
             golden_network.TinyCNN(),
             variables,
             images,
-            edits=() if still else (input_perturbation.LOOK_AGAIN,),
+            needs_network=not still,
             taps=TAPS,
             std=std,
         )
@@ -144,7 +143,7 @@ def test_the_moved_images_of_a_peer(golden_dir):
         golden_network.TinyCNN(),
         variables,
         jnp.asarray(images[:32]),
-        edits=(input_perturbation.LOOK_AGAIN,),
+        needs_network=True,
         taps=TAPS,
         std=STD[""],
     )
@@ -186,7 +185,14 @@ def test_the_gradient_goes_through_what_stands_before(golden_dir, key, spec, eps
     @jax.jit
     def score(images):
         net = golden_network.TinyCNN()
-        acts = jood.observe(net, variables, images, edits=component.edits, taps=TAPS)
+        acts = jood.observe(
+            net,
+            variables,
+            images,
+            edits=component.edits,
+            needs_network=component.needs_network,
+            taps=TAPS,
+        )
         return component.apply(fitted, acts)
 
     got = np.asarray(score(images), np.float64)
@@ -217,7 +223,7 @@ def _linear_case(channels=3):
 def test_odin_of_a_linear_network(T, eps, std):
     variables, images = _linear_case()
     component = odin(T=T, eps=eps)
-    acts = jood.observe(_Linear(), variables, images, edits=component.edits, std=std)
+    acts = jood.observe(_Linear(), variables, images, needs_network=True, std=std)
     head = variables["params"]["head"]
     expected = reference_maps.odin_of_a_linear_network(
         images, head["kernel"], head["bias"], T, eps, np.array(std)
@@ -227,7 +233,7 @@ def test_odin_of_a_linear_network(T, eps, std):
 
 def test_without_a_step_it_is_temperature_scaling_in_one_pass():
     component = odin(T=5.0, eps=0.0)
-    assert component.edits == ()
+    assert not component.needs_network
     acts = testing.toy_activations(component, testing.toy_images(6, 0)[0])
     expected = jax.nn.softmax(acts.logits / 5).max(-1)
     np.testing.assert_allclose(component.apply((), acts), expected, rtol=1e-6)
@@ -308,6 +314,7 @@ def test_fusion_with_feature_sim_in_a_detector_with_preprocessing():
         variables,
         preprocessing(jnp.asarray(pixels)),
         edits=component.edits,
+        needs_network=component.needs_network,
         std=std,
     )
     edited = acts.edit(ta(k=0.2).spec)
