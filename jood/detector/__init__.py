@@ -10,7 +10,6 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-import contextlib
 import dataclasses
 import functools
 import os
@@ -20,33 +19,25 @@ from flax import linen as nn
 import jax
 import numpy as np
 
-from jood._utils import compiling
-from jood.core import activations
-from jood.core import assumptions
 from jood.core import component as component_lib
-from jood.core import features as features_lib
 from jood.core import slot_rules
 from jood.core.activations import Activations
 from jood.core.backbones import Backbone
-from jood.core.backbones import channel_errors
 from jood.core.backbones.linen import Taps
 from jood.core.batch import Batch
 from jood.core.component import Component
 from jood.core.component import NotFittedError
 from jood.core.fitting import Restartable
-from jood.core.fitting import fit
 from jood.core.preprocessing import Preprocessing
 from jood.detector import exporting
-from jood.detector import feature_cache
+from jood.detector import learning
 from jood.detector import program
 from jood.detector import saving
 from jood.detector import streaming
 from jood.detector.calibration import Calibration
 from jood.detector.calibration import images_needed
-from jood.detector.feature_cache import FeatureCache
 from jood.detector.program import SINGLE as SINGLE
 from jood.detector.program import Output as Output
-from jood.detector.program import named
 from jood.methods import detector_text
 
 
@@ -106,9 +97,8 @@ class Detector:
     def __repr__(self) -> str:
         """What it is, without its arrays."""
         calibration = self.calibration
-        state = "fitted" if self.fitted is not None else "not fitted"
-        if not self.component.passes:
-            state = "nothing to fit"
+        state = "not fitted" if self.fitted is None else "fitted"
+        state = state if self.component.passes else "nothing to fit"
         if calibration is not None:
             count = len(next(iter(calibration.scores.values())))
             state += f", calibrated on {count:,} images, TPR {calibration.tpr:.4g}"
@@ -121,42 +111,23 @@ class Detector:
         """Returns a detector fitted on ID training data.
 
         Args:
-          batches: an iterable that can be iterated again (a list, a pipeline) of
-            batches: {'image', 'label', 'mask'}, (images, labels) or images [B, H,
-            W, C]. Labels are needed by methods with class statistics only.
-          cache: folder that keeps penultimate features, for fits to come: of this
-            or other detectors, on the same data with the same network. A fit that
-            was interrupted goes on there. The batches must have a fingerprint (as
-            `EvaluationBatches` of an `ArraySource`, or `jood.Fingerprinted`).
+          batches: An iterable that can be iterated again (a list, a pipeline), of
+            {'image', 'label', 'mask'}, (images, labels) or images [B, H, W, C].
+            Labels are needed by methods with class statistics only.
+          cache: Folder that keeps penultimate features for later fits of any detector
+            on the same data with the same network; an interrupted fit resumes there.
+            The batches must have a fingerprint (as `EvaluationBatches` of an
+            `ArraySource`, or `jood.Fingerprinted`).
 
         Raises:
           ValueError: no batch, images or labels that do not fit, NaNs; batches
             without a fingerprint, to be cached.
           OSError: the cache cannot be used.
         """
-        shape = self.image_shape
-
-        def read(batch: Any) -> Batch:
-            nonlocal shape
-            batch = self.read_batch(batch)
-            shape = shape or batch.image.shape[1:]
-            return batch
-
-        source, component = Restartable(batches, read), self.component
-        with channel_errors(), contextlib.ExitStack() as stack:
-            store = None
-            if cache is not None and component.passes:
-                store = self._opened(cache, source)
-            elif len(component.passes) > 1:
-                temporary = feature_cache.temporary(component.edits)
-                store = stack.enter_context(temporary)
-            fitted = fit(
-                component,
-                source,
-                observer=self._observer,
-                variables=self.variables,
-                cache=store,
-            )
+        source, shape = Restartable(batches, self.read_batch), self.image_shape
+        if self.component.passes:
+            shape = shape or source.first().image.shape[1:]
+        fitted = learning.fitted_values(*self._parts, source, cache)
         return self._with(fitted=fitted, image_shape=shape)
 
     def features(
@@ -165,8 +136,8 @@ class Detector:
         """Yields records of penultimate features, without maps, batch by batch.
 
         Args:
-          batches: as for `fit`.
-          cache: as for `fit`: the network runs on what is missing there only.
+          batches: Batches as for `fit`.
+          cache: As for `fit`; the network runs on what is missing there only.
 
         Yields:
           Activations with labels and the runs that `component.edits` names, and the
@@ -176,20 +147,13 @@ class Detector:
           ValueError, OSError: as `fit`.
         """
         source = Restartable(batches, self.read_batch)
-        with channel_errors():
-            store = None if cache is None else self._opened(cache, source)
-            reader = features_lib.Reader(
-                self._observer, self.variables, source, source.first(), store
-            )
-            record = jax.jit(features_lib.kept)
-            for batch in reader:
-                yield record(reader.head, batch)
+        return learning.feature_records(*self._parts, source, cache)
 
     def __call__(self, images: Any) -> Any:
         """Scores images [B, H, W, C]: float32 [B], or {name: [B]} for a bundle.
 
-        With a preprocessing that resizes or crops, they may be of another size, and a
-        list of uint8 [H, W, C] of different ones; see `jood.core.batch.as_batch`.
+        A preprocessing that resizes or crops takes images of any size, also a list of
+        uint8 [H, W, C]; see `jood.core.batch.as_batch`.
 
         Raises:
           NotFittedError: the component learns from data and `fit` was not called.
@@ -215,13 +179,7 @@ class Detector:
             )
 
     def _run(self, batch: Batch) -> Output:
-        with channel_errors():
-            score = self._programs[compiling.holds_large(self.fitted)]
-            output, finite, violated = score(*self._on_device, batch.image)
-        activations.check_rows(np.asarray(finite), "features or scores")
-        assumptions.warn(violated)
-        output = jax.device_get(output)
-        return output._replace(scores=named(output.scores))
+        return program.run(self._programs, *self._on_device, batch.image)
 
     def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
         """Returns a detector with a threshold γ that keeps `tpr` of ID images.
@@ -254,10 +212,7 @@ class Detector:
 
     @property
     def threshold(self) -> Any:
-        """γ, or {name: γ} for a bundle; an image is OOD if its score is below it.
-
-        At most 1 - tpr of exchangeable ID images are, on average.
-        """
+        """γ, or {name: γ} for a bundle: at most 1 - tpr of ID images score below it."""
         return self._like_scores(self._calibrated().thresholds())
 
     def is_ood(self, images: Any) -> Any:
@@ -288,14 +243,9 @@ class Detector:
         path: str | os.PathLike[str],
         image_shape: tuple[int, int, int] | None = None,
     ) -> None:
-        """Writes one file that scores images without jood.
+        """Writes one file that scores images without jood: `exporting.export`.
 
-        See `jood.detector.exporting.export`.
-
-        Args:
-          path: a new file, usually '.zip'.
-          image_shape: (H, W, C) of the network's images; by default those it was
-            fitted or calibrated on.
+        The network's images are (H, W, C), by default as it was fitted or calibrated.
         """
         self._check_fitted()
         exporting.export(
@@ -339,23 +289,9 @@ class Detector:
         taps = Taps(stages=self.stages, head=self.head)
         return Backbone(self.model, self.preprocessing, taps)
 
-    def _opened(
-        self, folder: str | os.PathLike[str], source: Restartable
-    ) -> FeatureCache:
-        edits = self.component.edits
-        return feature_cache.open_store(
-            folder, self.backbone, self.variables, edits, source
-        )
-
-    def _observer(self, variables: Any, batch: Batch) -> tuple[Activations, jax.Array]:
-        acts = self.backbone.observe(
-            variables,
-            batch.image,
-            self.component.edits,
-            batch.label,
-            self.component.needs_network,
-        )
-        return acts, batch.mask
+    @property
+    def _parts(self) -> tuple[Component, Backbone, Mapping[str, Any]]:
+        return self.component, self.backbone, self.variables
 
     @functools.cached_property
     def _on_device(self) -> tuple[Any, Any]:
@@ -375,4 +311,4 @@ class Detector:
         return self.calibration
 
     def _like_scores(self, values: dict[str, Any]) -> Any:
-        return program.like_scores(self.component, values)
+        return values if self.component.slot == "bundle" else values[SINGLE]

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood._utils import compiling
+from jood.core import activations
 from jood.core import assumptions
 from jood.core.backbones import Backbone
+from jood.core.backbones import channel_errors
 from jood.core.component import Component
 
 SINGLE = "score"  # the name of the score of a detector that has only one
@@ -45,12 +47,7 @@ def build(backbone: Backbone, component: Component) -> Programs:
     def score(
         variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
     ) -> tuple[Output, jax.Array, dict[str, jax.Array]]:
-        acts = backbone.observe(
-            variables,
-            images,
-            component.edits,
-            needs_network=component.needs_network,
-        )
+        acts = backbone.asked_by(component, variables, images)
         finite = jnp.isfinite(acts.penultimate).all(-1)
         with assumptions.collected() as violated:
             scores = component.apply(fitted, acts)
@@ -61,11 +58,18 @@ def build(backbone: Backbone, component: Component) -> Programs:
     return {False: compiling.jit(score), True: jax.jit(score)}
 
 
-def named(scores: Any) -> dict[str, np.ndarray]:
-    """Returns scores by detector name; a single one is named `SINGLE`."""
-    return scores if isinstance(scores, dict) else {SINGLE: scores}
+def run(programs: Programs, variables: Any, fitted: Any, images: jax.Array) -> Output:
+    """Scores images on the device; returns scores on the host, always by name.
 
-
-def like_scores(component: Component, values: dict[str, Any]) -> Any:
-    """Returns values by name as a component gives scores: a dict only for a bundle."""
-    return values if component.slot == "bundle" else values[SINGLE]
+    Raises:
+      ValueError: features or scores of an image are NaN or infinite.
+    """
+    with channel_errors():
+        score = programs[compiling.holds_large(fitted)]
+        output, finite, violated = score(variables, fitted, images)
+    activations.check_rows(np.asarray(finite), "features or scores")
+    assumptions.warn(violated)
+    output = jax.device_get(output)
+    if not isinstance(output.scores, dict):
+        output = output._replace(scores={SINGLE: output.scores})
+    return output

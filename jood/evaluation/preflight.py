@@ -124,9 +124,7 @@ def check(
             slot_rules.check_without_head(component)
 
     def run(component: Component, variables: Any, images: Any, labels: Any) -> Any:
-        acts = backbone.observe(
-            variables, images, component.edits, labels, component.needs_network
-        )
+        acts = backbone.asked_by(component, variables, images, labels)
         if not component.passes:
             return component.apply((), acts)
         statistic = component.passes[0](())

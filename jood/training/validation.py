@@ -114,10 +114,7 @@ class Validation:
             images = self.preprocessing(batch.image)
             noise = jax.random.normal(key, images.shape)
             real, other = (
-                backbone.observe(
-                    variables, x, bundle.edits, needs_network=bundle.needs_network
-                )
-                for x in (images, noise)
+                backbone.asked_by(bundle, variables, x) for x in (images, noise)
             )
             return (
                 bundle.apply((), real),

@@ -17,6 +17,7 @@ from jood.core.backbones.linen import descend
 from jood.core.backbones.linen import observe
 from jood.core.batch import Batch
 from jood.core.batch import as_batch
+from jood.core.component import Component
 from jood.core.preprocessing import Preprocessing
 
 
@@ -69,6 +70,18 @@ class Backbone:
         if self.preprocessing is not None:
             images = self.preprocessing(images)
         return self.observe_normalised(variables, images, edits, labels, needs_network)
+
+    def asked_by(
+        self,
+        component: Component,
+        variables: Mapping[str, Any],
+        images: jax.Array,
+        labels: Any = None,
+    ) -> Activations:
+        """Observes images with all that a component asks for."""
+        return self.observe(
+            variables, images, component.edits, labels, component.needs_network
+        )
 
     def observe_normalised(
         self,
