@@ -48,10 +48,8 @@ DETECTORS = {
     "FeatureNorm": "feature_norm()",
     "FS": "feature_sim()",
     results.NORM: "penultimate_norm()",
-    "OOD factor": "ood_factor()",
-    "Joint posterior": "joint_posterior()",
 }
-LEARNING_RATES = {"ssod": 0.1}  # for the embedded benchmark; 0.05 for others
+LEARNING_RATE = 0.05  # for the embedded benchmark, unless the objective has its own
 _PRETRAIN = config_lib.TrainConfig(epochs=5)
 
 _WORKDIR = flags.DEFINE_string(
@@ -60,7 +58,7 @@ _WORKDIR = flags.DEFINE_string(
 _OBJECTIVE = flags.DEFINE_string(
     "objective",
     "lff",
-    f"Of {', '.join(objectives.__all__)}, perhaps with values of its own: lff(mu=2).",
+    f"Of {', '.join(objectives.names())}, perhaps with values of its own: lff(mu=2).",
 )
 _CHECKPOINT = cli.define_checkpoint(
     help="Folder of a trained network; else one is trained."
@@ -75,7 +73,7 @@ _PRETRAIN_EPOCHS = flags.DEFINE_integer(
 _EPOCHS = flags.DEFINE_integer("epochs", 10, "Of fine-tuning.", 1)
 _BATCH_SIZE = cli.define_batch_size(help="Images per step.")
 _LEARNING_RATE = flags.DEFINE_float(
-    "learning_rate", None, "Of fine-tuning; else 0.05, of SSOD 0.1.", 0.0
+    "learning_rate", None, "Of fine-tuning; else the objective's, or 0.05.", 0.0
 )
 _SCHEDULE = flags.DEFINE_enum(
     "schedule", "cosine", config_lib.SCHEDULES, "Of the learning rate."
@@ -113,7 +111,8 @@ def main(argv: list[str]) -> None:
     objective = objectives.parse(_OBJECTIVE.value)
     folder = pathlib.Path(_WORKDIR.value) / _slug(objective.spec)
     if _DETECTORS.value == "default":
-        texts, detectors = DETECTORS, detector_text.parse_each(DETECTORS)
+        texts = {**DETECTORS, **objective.rows}
+        detectors = detector_text.parse_each(texts)
     else:
         backbone = _MODEL.value
         if _CHECKPOINT.value is not None:
@@ -235,7 +234,7 @@ def _config(
     """The run that fine-tunes."""
     rate = _LEARNING_RATE.value
     if rate is None:
-        rate = LEARNING_RATES.get(_name(objective.spec), 0.05)
+        rate = objective.fine_tuning_rate or LEARNING_RATE
     return config_lib.TrainConfig(
         benchmark=_BENCHMARK.value,
         image_size=image_size,

@@ -25,7 +25,7 @@ import jood
 from jood import cli
 from jood.core import ood_head
 
-_MODEL = flags.DEFINE_enum("model", "resnet50", jood.models.names(), "The network.")
+_MODEL = cli.define_model("resnet50", "The network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Side in pixels.", lower_bound=32)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images a batch.", lower_bound=1)
 _CLASSES = flags.DEFINE_integer("classes", 1000, "K.", lower_bound=2)

@@ -30,7 +30,7 @@ from jood.data.sources import file_lists
 _FOLDER = flags.DEFINE_string(
     "folder", None, "Of image files, at any depth; by default $JOOD_DATA_DIR/images."
 )
-_MODEL = flags.DEFINE_enum("model", "resnet50", jood.models.names(), "The network.")
+_MODEL = cli.define_model("resnet50", "The network.")
 _METHOD = flags.DEFINE_string("method", "fs_ta_energy", "What scores.")
 _IMAGES = flags.DEFINE_integer("images", 256, "Images per run.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Images per batch.", lower_bound=1)

@@ -26,12 +26,9 @@ from jood.data.benchmarks import download
 from jood.data.benchmarks import on_disk
 from jood.data.benchmarks.spec import BenchmarkSpec
 
-_BENCHMARK = flags.DEFINE_enum(
-    "benchmark", None, benchmarks.names(), "Whose data.", required=True
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the data sets; else the variable JOOD_DATA_DIR."
-)
+_BENCHMARK = cli.define_benchmark(None, "Whose data.")
+flags.mark_flag_as_required("benchmark")
+_DATA_DIR = cli.define_data_dir()
 _CHECK = flags.DEFINE_bool("check", False, "Only say what is there; change nothing.")
 _SETS = flags.DEFINE_list(
     "sets", None, "Only prepare these (id_train, svhn, ...), not all; with commas."

@@ -35,18 +35,12 @@ _DEFAULT = config_lib.TrainConfig()
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run: checkpoints and log.", required=True
 )
-_BENCHMARK = flags.DEFINE_enum(
-    "benchmark", _DEFAULT.benchmark, benchmarks.names(), "Whose ID set to train on."
-)
-_DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
-)
+_BENCHMARK = cli.define_benchmark(_DEFAULT.benchmark, "Whose ID set to train on.")
+_DATA_DIR = cli.define_data_dir()
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", None, "Side in pixels; else the network's, or the benchmark's.", 8
 )
-_MODEL = flags.DEFINE_enum(
-    "model", None, models.names(), "The network; else that of --init_from."
-)
+_MODEL = cli.define_model(None, "The network; else that of --init_from.")
 _INIT_FROM = flags.DEFINE_string(
     "init_from",
     "",
@@ -71,9 +65,7 @@ flags.DEFINE_integer(
     0,
 )
 flags.DEFINE_integer("epochs", _DEFAULT.epochs, "Passes over the training set.", 1)
-flags.DEFINE_integer(
-    "batch_size", _DEFAULT.batch_size, "Images per step, over all devices.", 1
-)
+cli.define_batch_size(default=_DEFAULT.batch_size)
 flags.DEFINE_integer(
     "accumulate", 1, "Parts of a batch, whose gradients are averaged.", 1
 )
@@ -96,7 +88,7 @@ flags.DEFINE_float("momentum", _DEFAULT.momentum, "Of SGD.")
 flags.DEFINE_enum(
     "dtype", _DEFAULT.dtype, config_lib.DTYPES, "Compute type; parameters are float32."
 )
-flags.DEFINE_integer("seed", _DEFAULT.seed, "Of all that is random.", 0)
+cli.define_seed()
 
 flags.DEFINE_integer(
     "log_every", 0, "Steps between rows of the log; 0 logs at the end of epochs.", 0
@@ -117,14 +109,9 @@ _BEST = flags.DEFINE_string(
 flags.DEFINE_bool(
     "split_state", False, "Split parameters and optimiser state over the devices."
 )
-_WORKERS = flags.DEFINE_integer(
-    "workers", 0, "Processes that read images; 0 reads with threads.", 0
-)
-_CORRUPT = flags.DEFINE_enum(
-    "corrupt",
-    "raise",
-    ("raise", "skip"),
-    "What to do with images that cannot be read: stop, or train on others instead.",
+_WORKERS = cli.define_workers()
+_CORRUPT = cli.define_corrupt(
+    help="What to do with images that cannot be read: stop, or train on others.",
 )
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, for a run of several processes."

@@ -6,10 +6,12 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import threading
 import time
 
+from helpers import tiny_network
 from helpers import tiny_run
 import jax
 import numpy as np
@@ -25,11 +27,24 @@ from jood.training import loop
 from jood.training import metric_logs
 from jood.training import periodic
 from jood.training import preemption
+from jood.weights import checkpoint
 from jood.weights import run_checkpoint
 
 
 def train(folder, config=tiny_run.CONFIG, model=tiny_run.MODEL, data=None, **options):
     return loop.train(config, data or tiny_run.data(), model, folder, **options)
+
+
+def measure(variables):
+    return {"accuracy": 0.5, "noise_fpr95_energy": 0.25}
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """The folder of a whole run that logs every step, and its network."""
+    folder = tmp_path_factory.mktemp("logged") / "run"
+    keeping = periodic.LoopOptions(log_every=1)
+    return folder, train(folder, validate=measure, keeping=keeping)
 
 
 @pytest.mark.slow
@@ -44,39 +59,37 @@ def test_training_learns(tmp_path):
     assert accuracy > 0.3  # chance is 0.125
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        pytest.param(
-            {
-                "objective": "ssod(gamma=0.6, balance='dr')",
-                "augment": ("crop", "flip", "jitter"),
-                "optimizer": "adamw",
-                "accumulate": 2,
-            },
-            marks=pytest.mark.slow,
-        ),
-    ],
-)
-def test_a_stopped_run_goes_on_to_the_same_parameters(tmp_path, caplog, changes):
-    config = dataclasses.replace(tiny_run.CONFIG, **changes)
-    whole = train(tmp_path / "whole", config)
-
+def stops_and_goes_on(folder, config, whole):
     def stop(variables):
         os.kill(os.getpid(), signal.SIGTERM)
         return {}
 
-    keeping = periodic.LoopOptions(validate_every=1)
     with pytest.raises(preemption.StoppedError, match="step 5 of 8"):
-        train(tmp_path / "stopped", config, validate=stop, keeping=keeping)
-    with caplog.at_level(logging.INFO, "jood"):
-        resumed = train(tmp_path / "stopped", config)
-    assert "continuing at step 5 of 8" in caplog.text
-    starts = (tmp_path / "stopped" / "starts.jsonl").read_text().splitlines()
+        train(folder, config, validate=stop)
+    resumed = train(folder, config)
+    starts = (folder / "starts.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in starts] == [0, 5]
     assert json.loads(starts[0])["versions"]["jax"] == jax.__version__
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+
+
+def test_a_stopped_run_goes_on_to_the_same_parameters(logged, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "jood"):
+        stops_and_goes_on(tmp_path, tiny_run.CONFIG, logged[1])
+    assert "continuing at step 5 of 8" in caplog.text
+
+
+@pytest.mark.slow
+def test_so_does_one_of_many_random_draws(tmp_path):
+    config = dataclasses.replace(
+        tiny_run.CONFIG,
+        objective="ssod(gamma=0.6, balance='dr')",
+        augment=("crop", "flip", "jitter"),
+        optimizer="adamw",
+        schedule="cosine",
+        accumulate=2,
+    )
+    stops_and_goes_on(tmp_path / "stopped", config, train(tmp_path / "whole", config))
 
 
 def test_sigterm_in_mid_epoch_saves_the_step_and_leaves_the_handler(tmp_path):
@@ -107,13 +120,65 @@ def test_a_run_in_a_thread_trains_without_a_handler(tmp_path):
     assert "params" in found[0]
 
 
-@pytest.mark.slow
-def test_a_finished_run_returns_its_network_again(tmp_path):
-    config = dataclasses.replace(tiny_run.CONFIG, epochs=1)
-    first = train(tmp_path, config)
-    rows = (tmp_path / "train.csv").read_text()
-    jax.tree.map(np.testing.assert_array_equal, train(tmp_path, config), first)
-    assert (tmp_path / "train.csv").read_text() == rows
+def test_a_finished_run_returns_its_network_again(logged):
+    folder, network = logged
+    rows = (folder / "train.csv").read_text()
+    jax.tree.map(np.testing.assert_array_equal, train(folder), network)
+    assert (folder / "train.csv").read_text() == rows
+
+
+# Where a run begins
+
+
+@pytest.fixture(scope="module")
+def other_network(tmp_path_factory):
+    """A saved network of two classes; `train` has eight."""
+    model = models.create("resnet_small", 2)
+    folder = tmp_path_factory.mktemp("network") / "saved"
+    checkpoint.save(
+        folder,
+        checkpoint.TrainedNetwork(
+            model=model,
+            variables=tiny_network.random_variables(model),
+            name="resnet_small",
+            class_names=("cat", "dog"),
+            preprocessing=tiny_run.data().preprocessing,
+            image_size=32,
+            source={},
+        ),
+    )
+    return str(folder)
+
+
+def initial(config, model=tiny_run.MODEL, variables=None):
+    return loop._initial_variables(config, tiny_run.data(), model, variables)
+
+
+def test_a_run_begins_with_the_network_that_its_configuration_names(logged, tmp_path):
+    _, network = logged
+    config = dataclasses.replace(tiny_run.CONFIG, init_from=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint folder"):
+        train(tmp_path / "run", config)
+    # The same network as an argument is begun with, without reading the folder.
+    given = initial(config, variables=network)
+    jax.tree.map(np.testing.assert_array_equal, given, network)
+    assert initial(tiny_run.CONFIG) is None
+
+
+def test_a_configuration_that_asks_for_a_new_head_gets_one(other_network):
+    config = dataclasses.replace(tiny_run.CONFIG, init_from=other_network)
+    model = models.create("resnet_small", 8)
+    with pytest.raises(ValueError, match=r"2 classes, but .* has 8.*--new_head"):
+        initial(config, model)
+    begun = initial(dataclasses.replace(config, new_head=True), model)
+    saved = checkpoint.open(other_network).variables
+    for name in ("conv1", "C5"):
+        jax.tree.map(
+            np.testing.assert_array_equal, begun["params"][name], saved["params"][name]
+        )
+    assert begun["params"]["head"]["kernel"].shape == (64, 8)
+    with pytest.raises(ValueError, match="made for another architecture"):
+        initial(dataclasses.replace(config, new_head=True), tiny_run.MODEL)
 
 
 @pytest.fixture
@@ -161,49 +226,40 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.slow
-def test_the_log_has_a_row_a_step_and_goes_on_without_a_row_twice(tmp_path):
-    def validate(variables):
-        return {"accuracy": 0.5, "noise_fpr95_energy": 0.25}
-
-    keeping = periodic.LoopOptions(log_every=1)
-    train(tmp_path / "whole", validate=validate, keeping=keeping)
-    half = dataclasses.replace(tiny_run.CONFIG, schedule="constant")
-    folder = tmp_path / "parts"
-    keep = periodic.LoopOptions(log_every=1, checkpoint_every=3, validate_every=0)
-    train(folder, half, keeping=keep)
+def test_the_log_has_a_row_a_step(logged):
+    folder, _ = logged
     found = rows(folder / "train.csv")
     assert [int(row["step"]) for row in found] == list(range(1, 9))
     assert {"loss", "accuracy", "learning_rate", "gradient_norm"} <= set(found[0])
-    # As if the process had died in step 8, in the middle of a row.
-    for name in ("8", "7"):
-        if (folder / name).exists():
-            (folder / name).rename(tmp_path / f"gone{name}")
-    text = (folder / "train.csv").read_text()
-    (folder / "train.csv").write_text(text[:-9])
-    train(folder, half, keeping=keep)
-    again = rows(folder / "train.csv")
-    fields = [k for k in found[0] if k != "images_per_second"]
-    assert [[r[k] for k in fields] for r in again] == [
-        [r[k] for k in fields] for r in found
-    ]
-    measured = rows(tmp_path / "whole" / "validation.csv")
+    measured = rows(folder / "validation.csv")
     assert [row["step"] for row in measured] == ["4", "8"]
     assert measured[0]["noise_fpr95_energy"] == "0.25"
 
 
-def test_tensorboard_reads_the_events(tmp_path):
-    train(
-        tmp_path,
-        validate=lambda variables: {"accuracy": 0.5},
-        keeping=periodic.LoopOptions(log_every=2),
-    )
-    events = event_accumulator.EventAccumulator(str(tmp_path))
+def test_the_log_goes_on_without_a_row_twice(tmp_path):
+    keep = periodic.LoopOptions(log_every=1, checkpoint_every=3, validate_every=0)
+    train(tmp_path, keeping=keep)
+    found = rows(tmp_path / "train.csv")
+    # As if the process had died in step 8, in the middle of a row.
+    shutil.rmtree(tmp_path / "8")
+    text = (tmp_path / "train.csv").read_text()
+    (tmp_path / "train.csv").write_text(text[:-9])
+    train(tmp_path, keeping=keep)
+    again = rows(tmp_path / "train.csv")
+    fields = [k for k in found[0] if k != "images_per_second"]
+    assert [[r[k] for k in fields] for r in again] == [
+        [r[k] for k in fields] for r in found
+    ]
+
+
+def test_tensorboard_reads_the_events(logged):
+    folder, _ = logged
+    events = event_accumulator.EventAccumulator(str(folder))
     events.Reload()
     found = events.Scalars("train/loss")
-    assert [event.step for event in found] == [2, 4, 6, 8]
-    logged = [float(row["loss"]) for row in rows(tmp_path / "train.csv")]
-    np.testing.assert_allclose([event.value for event in found], logged, rtol=1e-5)
+    assert [event.step for event in found] == list(range(1, 9))
+    losses = [float(row["loss"]) for row in rows(folder / "train.csv")]
+    np.testing.assert_allclose([event.value for event in found], losses, rtol=1e-5)
     assert [e.value for e in events.Scalars("validation/accuracy")] == [0.5, 0.5]
 
 
@@ -285,8 +341,7 @@ def test_a_missing_training_set_is_named(tmp_path):
         data_lib.open_data(config, data_dir=tmp_path)
 
 
-def test_the_run_folder_says_which_network_it_holds(tmp_path):
-    train(tmp_path, dataclasses.replace(tiny_run.CONFIG, epochs=1))
-    config = run_checkpoint.read_config(tmp_path)
+def test_the_run_folder_says_which_network_it_holds(logged):
+    config = run_checkpoint.read_config(logged[0])
     assert config["class_names"] == list("01234567")
     assert config["preprocessing"]["mean"] == [0.5, 0.5, 0.5]
