@@ -34,7 +34,7 @@ _WHICH = flags.DEFINE_enum(
     "which",
     "last",
     run_checkpoint.WHICH,
-    "Of a training run, the last or best checkpoint.",
+    "Which checkpoint of a training run.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "New folder for the detector.", required=True
@@ -73,12 +73,12 @@ _HOLD_OUT = flags.DEFINE_float(
     None,
     "Share of images to calibrate on: of --images (0.2) or of the test set (0.5).",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Of the random parts.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the random parts.")
 _CORRUPT = flags.DEFINE_enum(
     "corrupt",
     "raise",
     ("raise", "skip"),
-    "What to do with images that cannot be read: stop, or leave out and list them.",
+    "What to do with images that cannot be read: stop, or skip and list them.",
 )
 _WORKERS = flags.DEFINE_integer(
     "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
