@@ -49,17 +49,22 @@ _BATCH_SIZE = flags.DEFINE_integer(
 )
 _WORKERS = flags.DEFINE_integer("workers", 1, "Worker processes.", lower_bound=1)
 _CPUS = flags.DEFINE_integer(
-    "cpus_per_worker", 1, "CPU cores of each, for decoding images.", lower_bound=1
+    "cpus_per_worker",
+    1,
+    "CPU cores of each worker, for decoding images.",
+    lower_bound=1,
 )
-_GPUS = flags.DEFINE_float("gpus_per_worker", 0, "GPUs of each.", lower_bound=0)
+_GPUS = flags.DEFINE_float("gpus_per_worker", 0, "GPUs of each worker.", lower_bound=0)
 _ADDRESS = flags.DEFINE_string(
-    "address", None, "Of a Ray cluster, or 'auto'; else Ray starts on this machine."
+    "address",
+    None,
+    "Address of a Ray cluster, or 'auto'; else Ray starts on this machine.",
 )
 _CSV = flags.DEFINE_bool("csv", False, "Also write all scores into scores.csv.")
 _PRICE = flags.DEFINE_float(
     "price_per_hour",
     None,
-    "Of all workers together, to print what a million images cost.",
+    "Price of all workers together, to print what a million images cost.",
     lower_bound=0,
 )
 _DRY_RUN = cli.define_dry_run()

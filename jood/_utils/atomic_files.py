@@ -22,7 +22,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary folder that becomes `path` when the block succeeds.
 
     Raises:
-      FileExistsError: the path exists already.
+      FileExistsError: The path exists already.
     """
     path = pathlib.Path(path).resolve()
     check_new(path)

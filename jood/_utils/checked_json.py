@@ -15,10 +15,10 @@ def write(path: pathlib.Path, kind: str, number: int, content: dict[str, Any]) -
     """Writes JSON values with a checksum.
 
     Args:
-      path: of the file.
-      kind: name of the format.
-      number: its version.
-      content: values that JSON knows; tuples become lists.
+      path: The file.
+      kind: The name of the format.
+      number: The format's version.
+      content: Values that JSON knows; tuples become lists.
     """
     plain = json.loads(json.dumps({"format": kind, "version": number, **content}))
     plain["sha256"] = _checksum(plain)
@@ -36,15 +36,15 @@ def read(
     """Reads what `write` wrote.
 
     Args:
-      path: of the file.
-      kind: name of the format.
-      number: its version.
-      what: the file describes, for errors; else the format's name.
-      advice: how to get such a file anew, for the error of a changed one.
+      path: The file.
+      kind: The name of the format.
+      number: The format's version.
+      what: What the file describes, for errors; else the format's name.
+      advice: How to get such a file anew, for the error of a changed one.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is truncated, was changed, or has another format or version.
+      FileNotFoundError: There is no such file.
+      ValueError: The file is truncated, was changed, or has another format or version.
     """
     try:
         content = json.loads(path.read_text())

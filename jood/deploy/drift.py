@@ -24,14 +24,14 @@ class Drift(NamedTuple):
     """How a window's scores differ from the calibration scores.
 
     Attributes:
-      first: place of the window's first score.
-      images: number of scores.
-      low, median, high: their quantiles at 5, 50 and 95 %.
-      below: the fraction of them below the threshold.
-      distance: Kolmogorov-Smirnov: the largest difference of the two distribution
+      first: The place of the window's first score.
+      images: The number of scores.
+      low, median, high: Their quantiles at 5, 50 and 95 %.
+      below: The fraction of them below the threshold.
+      distance: Kolmogorov-Smirnov's: the largest difference of the two distribution
         functions, in [0, 1].
-      p_value: of such a distance, if nothing drifted.
-      drifted: whether p_value <= alpha / W.
+      p_value: The probability of such a distance if nothing drifted.
+      drifted: Whether p_value <= alpha / W.
     """
 
     first: int
@@ -96,15 +96,15 @@ def timeline(
       scores: floating [n], in the order of time.
       calibration: floating [N], of held-out ID images.
       threshold: γ.
-      window: scores in a window; the last holds the rest as well, so that none is
-        short. Fewer scores than that make one window.
-      alpha: probability that any window is flagged if nothing drifts, in (0, 1).
+      window: The scores in a window; the last holds the rest as well, so that none
+        is short. Fewer scores than that make one window.
+      alpha: Probability that any window is flagged if nothing drifts, in (0, 1).
 
     Returns:
       A `Drift` per window.
 
     Raises:
-      ValueError: as `compare`, or window is below 1.
+      ValueError: As in `compare`, or window is below 1.
     """
     arguments.check_count("window", window)
     arguments.check_fraction("alpha", alpha)

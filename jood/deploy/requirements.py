@@ -26,7 +26,7 @@ def with_tpr(detector: Detector, tpr: float) -> Detector:
     """Returns a detector that keeps another share of ID images.
 
     Raises:
-      ValueError: it is not calibrated, or on too few images for that.
+      ValueError: It is not calibrated, or on too few images for that.
     """
     calibration = check_calibrated(detector)._replace(tpr=tpr)
     calibration.thresholds()
@@ -37,7 +37,7 @@ def preprocessing_of(detector: Detector) -> Preprocessing:
     """Returns the preprocessing that brings images to what a detector was made for.
 
     Raises:
-      ValueError: it has none, or one that makes other images than the detector was
+      ValueError: It has none, or one that makes other images than the detector was
         fitted or calibrated on.
     """
     found, shape = detector.preprocessing, detector.image_shape

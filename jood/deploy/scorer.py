@@ -1,4 +1,4 @@
-"""`Scorer`: adds scores to batches of images, in whatever process it lands.
+"""`Scorer`: adds scores to batches of images, in whatever process it runs.
 
 It holds a path, not a network, so that pickling it is cheap; each process reads the
 detector once, when the first batch comes. A batch is a dict of columns, which is what
@@ -31,7 +31,7 @@ from jood.detector import export_loader
 from jood.detector import saving
 
 Columns = dict[str, np.ndarray]
-# Of an image that cannot be read: prediction, is_ood, score and p-value.
+# Values of an image that cannot be read: prediction, is_ood, score and p-value.
 _UNREAD = {"i": -1, "b": True, "f": np.nan}
 
 
@@ -40,14 +40,14 @@ class Scorer:
     """Maps a batch, columns of equal length, to the same batch with scores.
 
     Attributes:
-      path: of a detector: a folder of `Detector.save`, or a file of `Detector.export`
-        (which also does for networks that are not of `jood.models`).
-      column: of the images. Each is the path of an image file, its content as bytes,
-        a Pillow image, {'bytes', 'path'} as Hugging Face stores them, or an array
-        [H, W, C]: uint8, or floating for a detector without preprocessing.
-      batch_size: images that the network sees at once. Batches may be of any size;
+      path: A detector: a folder of `Detector.save`, or a file of `Detector.export`
+        (which also serves networks that are not of `jood.models`).
+      column: The column of the images. Each is the path of an image file, its content
+        as bytes, a Pillow image, {'bytes', 'path'} as Hugging Face stores them, or an
+        array [H, W, C]: uint8, or floating for a detector without preprocessing.
+      batch_size: Images that the network sees at once. Batches may be of any size;
         multiples of this one waste nothing.
-      threads: that read and decode images while the network works on those before.
+      threads: Threads that read and decode images while the network scores others.
     """
 
     path: str | os.PathLike[str]
@@ -64,21 +64,21 @@ class Scorer:
         """Scores a batch of B images.
 
         Args:
-          batch: columns by name.
+          batch: Columns by name.
 
         Returns:
           Its columns and, as arrays [B]:
             score: float32, higher = more in-distribution.
-            is_ood: bool, score < γ; if the detector is calibrated, as the next.
+            is_ood: bool, score < γ; like p_value only if the detector is calibrated.
             p_value: float64, conformal.
             prediction: int32, the class that the network answers.
-            error: text; what is wrong with an image that cannot be read. It has
-              score and p_value NaN, is_ood True and prediction -1. Else ''.
-          Of a bundle score, is_ood and p_value are those of each NAME: 'score_NAME'.
+            error: Text; what is wrong with an image that cannot be read, else ''. Such
+              an image has score and p_value NaN, is_ood True and prediction -1.
+          A bundle has score, is_ood and p_value once per detector: 'score_NAME'.
 
         Raises:
-          FileNotFoundError, ValueError: the path holds no detector, or a damaged one;
-            the batch lacks the column, or has one of a name above.
+          FileNotFoundError, ValueError: The path holds no detector, or a damaged one;
+            the batch lacks the column, or has one of the names above.
         """
         if self.column not in batch:
             raise ValueError(
@@ -98,10 +98,10 @@ class Scorer:
         """Scores pandas frames, as Spark's `mapInPandas` passes them.
 
         Args:
-          frames: with the column of images.
+          frames: Frames with the column of images.
 
         Yields:
-          Each with the columns that `__call__` adds.
+          Each frame with the columns that `__call__` adds.
         """
         for frame in frames:
             columns = {name: frame[name].to_numpy() for name in frame.columns}
@@ -130,7 +130,7 @@ class Scorer:
 
 
 class _Opened(NamedTuple):
-    """A detector, wherever it comes from."""
+    """A detector, from a folder or from an exported file."""
 
     score: Callable[[np.ndarray], Columns]
     preprocessing: Preprocessing | None
@@ -139,7 +139,7 @@ class _Opened(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def _open(path: str, stamp: int) -> _Opened:
-    """Opens a detector, once for each process."""
+    """Opens a detector once per process."""
     del stamp  # another one is another detector under the same path
     if os.path.isfile(path):
         about, score = export_loader.load(path)
@@ -183,7 +183,7 @@ def _run(detector: Detector, images: np.ndarray) -> Columns:
 def _pixels(
     image: Any, name: str, preprocessing: Preprocessing | None
 ) -> np.ndarray | str:
-    """An image's pixels, fitted; or what is wrong with it."""
+    """An image's pixels, resized and cropped; or what is wrong with it."""
     try:
         if isinstance(image, Mapping):
             image = image.get("path") if image.get("bytes") is None else image["bytes"]
@@ -226,7 +226,7 @@ def _mismatch(pixels: np.ndarray, opened: _Opened) -> str:
     """Why the detector cannot take an image; '' if it can.
 
     Raises:
-      ValueError: no image will do.
+      ValueError: The detector can take no such image at all.
     """
     if opened.preprocessing is None and pixels.dtype.kind != "f":
         raise ValueError(

@@ -98,7 +98,9 @@ PLUGIN = textwrap.dedent(
             near=(),
             class_names=("a", "b", "c"),
             num_classes=3,
-            preprocessing={"own": jood.Preprocessing((0.5,) * 3, (0.25,) * 3)},
+            preprocessing={
+                "own": jood.Preprocessing((0.5,) * 3, (0.25,) * 3, crop=16)
+            },
             image_size=16,
             protocol="Noise.",
             paper="none",
