@@ -119,18 +119,15 @@ def _split(line: str) -> tuple[str, int | None]:
     return line, None
 
 
-def stamps(
-    paths: Sequence[str], folder: str | os.PathLike[str] = "", *, missing: bool = False
-) -> Any:
+def stamps(paths: Sequence[str], folder: str | os.PathLike[str] = "") -> Any:
     """Returns a SHA-256, to be continued, of files' names, sizes and times of change.
 
     Their content is not read, which for ImageNet would take as long as an evaluation:
-    a copied set counts as another one, a changed file is noticed.
+    a copied set counts as another one, a changed or missing file is noticed.
 
     Args:
       paths: The files.
       folder: The start of relative paths.
-      missing: Whether files may be missing; else OSError is raised.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -138,8 +135,6 @@ def stamps(
             status = os.stat(os.path.join(folder, path))
             text = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
         except OSError:
-            if not missing:
-                raise
             text = f"{path}\0missing\n"
         digest.update(text.encode("utf-8", "surrogateescape"))
     return digest

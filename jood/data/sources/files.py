@@ -44,7 +44,7 @@ class Files:
 
     def fingerprint(self) -> str:
         """Returns a digest of names, labels, sizes and times; files may be missing."""
-        digest = file_lists.stamps(self.paths, self.folder, missing=True)
+        digest = file_lists.stamps(self.paths, self.folder)
         if self.labels is not None:
             digest.update(self.labels.tobytes())
         return f"files:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"

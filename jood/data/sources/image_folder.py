@@ -9,6 +9,7 @@ The files are listed when the source is made and decoded when an example is read
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
@@ -18,7 +19,6 @@ import numpy as np
 
 from jood.core.preprocessing import Preprocessing
 from jood.data.sources import Source
-from jood.data.sources import decoding
 from jood.data.sources import file_lists
 from jood.data.sources import files
 from jood.data.sources import source_kind
@@ -101,21 +101,15 @@ class ImageFolder:
         return len(self.paths)
 
     def __getitem__(self, index: Any) -> dict[str, Any]:
-        path = os.path.join(self.folder, self.paths[index])
-        example: dict[str, Any] = {
-            "image": decoding.decode(path, preprocessing=self.preprocessing),
-            "name": path,
-        }
-        if self.labels is not None:
-            example["label"] = self.labels[index]
-        return example
+        return self._files[index]
 
     def fingerprint(self) -> str:
         """Returns a digest of names, labels, sizes and times of change of the files."""
-        digest = file_lists.stamps(self.paths, self.folder)
-        if self.labels is not None:
-            digest.update(self.labels.tobytes())
-        return f"files:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
+        return self._files.fingerprint()
+
+    @functools.cached_property
+    def _files(self) -> files.Files:
+        return files.Files(self.paths, self.preprocessing, self.folder, self.labels)
 
 
 def _in_folders(root: pathlib.Path, paths: Sequence[str]) -> bool:
