@@ -30,21 +30,14 @@ def draw(benchmark: Benchmark, viewer: Viewer) -> figure.Figure | None:
         return None
     shown = images_shown(benchmark)
     views = {name: viewer(images) for name, images in shown.items()}
-    top = max(float(view.plain.max()) for view in views.values())
-
-    def row(label: str, field: str) -> plots.HeatmapRow:
-        scores = {n: getattr(view, f"{field}_score") for n, view in views.items()}
-        return plots.HeatmapRow(
-            label,
-            {name: getattr(view, field) for name, view in views.items()},
-            {name: [f"FS {score:.2f}" for score in s] for name, s in scores.items()},
-            top,
-        )
-
-    if viewer.edited is None:
-        return plots.heatmaps(shown, [row("last map", "plain")])
-    with_ta = f"with TA, k = {viewer.k:g}"
-    return plots.heatmaps(shown, [row("without TA", "plain"), row(with_ta, "edited")])
+    top = max(float(view.maps[0].max()) for view in views.values())
+    rows = []
+    for i, label in enumerate(viewer.labels):
+        captions = {n: [f"FS {s:.2f}" for s in v.scores[i]] for n, v in views.items()}
+        maps = {name: view.maps[i] for name, view in views.items()}
+        label = f"{label}, k = {viewer.k:g}" if i else label
+        rows.append(plots.HeatmapRow(label, maps, captions, top))
+    return plots.heatmaps(shown, rows)
 
 
 def images_shown(benchmark: Benchmark) -> dict[str, np.ndarray]:

@@ -33,8 +33,7 @@ class Mistake(NamedTuple):
         ID images.
       prediction: the class that the network answers, '' without a classifier.
       label: the class that it is, '' where that is unknown, as of OOD images.
-      plain: heatmap float32 [h, w], or None for a network without maps.
-      edited: the same with Threshold Activation.
+      maps: heatmaps float32 [h, w], in the order of `Viewer.labels`.
     """
 
     place: int
@@ -44,8 +43,7 @@ class Mistake(NamedTuple):
     wrong: bool
     prediction: str
     label: str
-    plain: np.ndarray | None
-    edited: np.ndarray | None
+    maps: tuple[np.ndarray, ...]
 
 
 def extreme(scores: np.ndarray, count: int, *, highest: bool) -> np.ndarray:
@@ -104,10 +102,11 @@ def find(
                 image=images[i],
                 score=float(scores[order[i]]),
                 wrong=bool((scores[order[i]] >= threshold) == (name != ID)),
-                prediction=_class(benchmark, _row(view.prediction, i)),
+                prediction=_class(
+                    benchmark, None if view.prediction is None else view.prediction[i]
+                ),
                 label=_class(benchmark, example.get("label") if name == ID else None),
-                plain=_row(view.plain, i),
-                edited=_row(view.edited, i),
+                maps=tuple(heatmaps[i] for heatmaps in view.maps),
             )
             for i, example in enumerate(examples)
         ]
@@ -135,27 +134,27 @@ def section(
       detector: name of the row.
       viewer: what drew the heatmaps.
     """
-    maps = [m.plain for every in found.values() for m in every if m.plain is not None]
     text = (
         f"Of {detector}, the ID images with the lowest scores and the images of each "
         "OOD set with the highest. 'wrong side' are those that the threshold which "
         "keeps 95 % of the ID images misjudges. mistakes.csv lists them."
     )
-    if maps:
+    if viewer.labels:
         text += f" The heatmaps are {viewer.caption}, all on one colour scale."
-    top = max((float(heatmap.max()) for heatmap in maps), default=0.0)
+    plain = [m.maps[0] for every in found.values() for m in every if m.maps]
+    top = max((float(heatmap.max()) for heatmap in plain), default=0.0)
     blocks: list[page.Block] = [page.Text(text)]
     for name, mistakes in found.items():
         what = "ID test set, lowest scores" if name == ID else f"{name}, highest scores"
-        blocks.append(page.Cards(what, [_card(one, top) for one in mistakes]))
+        cards = [_card(one, viewer.labels, top) for one in mistakes]
+        blocks.append(page.Cards(what, cards))
     return page.Section("What it gets wrong", blocks)
 
 
-def _card(one: Mistake, top: float) -> page.Card:
+def _card(one: Mistake, labels: Sequence[str], top: float) -> page.Card:
     pictures = [(thumbnails.of_image(one.image), "image")]
-    for heatmap, what in ((one.plain, "without TA"), (one.edited, "with TA")):
-        if heatmap is not None:
-            pictures.append((thumbnails.of_map(heatmap, top), what))
+    for heatmap, what in zip(one.maps, labels, strict=True):
+        pictures.append((thumbnails.of_map(heatmap, top), what))
     side = ", wrong side" if one.wrong else ""
     lines = [f"score {one.score:.4g}{side}"]
     if one.prediction:
@@ -164,10 +163,6 @@ def _card(one: Mistake, top: float) -> page.Card:
         lines.append(f"label: {one.label}")
     lines.append(one.name or f"image {one.place}")
     return page.Card(pictures, lines)
-
-
-def _row(array: np.ndarray | None, index: int) -> Any:
-    return None if array is None else array[index]
 
 
 def _class(benchmark: Benchmark, label: Any) -> str:

@@ -22,22 +22,18 @@ _AT_ONCE = 8  # images per step: one compilation serves any number
 
 
 class NetworkView(NamedTuple):
-    """What a network makes of n images; None is what it lacks.
+    """What a network makes of n images.
 
     Attributes:
       prediction: int32 [n], the class; None without a classifier.
-      plain: float32 [n, h, w], the last map summed over channels (Feature Sim,
-        App. C.1).
-      edited: the same with Threshold Activation.
-      plain_score: float32 [n], Feature Sim of the plain pass.
-      edited_score: Feature Sim of the pass with Threshold Activation.
+      maps: float32 [n, h, w] each, the last map summed over channels (Feature Sim,
+        App. C.1), in the order of `Viewer.labels`.
+      scores: float32 [n] each, Feature Sim of these maps.
     """
 
     prediction: Any
-    plain: Any = None
-    edited: Any = None
-    plain_score: Any = None
-    edited_score: Any = None
+    maps: tuple[Any, ...]
+    scores: tuple[Any, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,15 +81,21 @@ class Viewer:
         acts = self.detector.backbone.observe(variables, images, edits)
         prediction = None if self.detector.head is None else acts.prediction
         if self.last is None:
-            return NetworkView(prediction)
-        plain = acts.stage(self.last)
-        view = NetworkView(prediction, plain.sum(-1))
-        view = view._replace(plain_score=mean_absolute_deviation(plain))
-        for (edit,) in edits:
-            edited = acts.edit(edit.spec).stage(self.last)
-            score = mean_absolute_deviation(edited)
-            view = view._replace(edited=edited.sum(-1), edited_score=score)
-        return view
+            return NetworkView(prediction, (), ())
+        records = [acts, *(acts.edit(edit.spec) for (edit,) in edits)]
+        maps = [record.stage(self.last) for record in records]
+        return NetworkView(
+            prediction,
+            tuple(feature_map.sum(-1) for feature_map in maps),
+            tuple(mean_absolute_deviation(feature_map) for feature_map in maps),
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each of the maps is."""
+        if self.last is None:
+            return ()
+        return ("last map",) if self.edited is None else ("without TA", "with TA")
 
     @property
     def caption(self) -> str:

@@ -88,8 +88,9 @@ def test_prediction_label_side_and_maps(evaluated):
             assert one.prediction == CLASSES[prediction]
             expected = one.score < threshold
             assert one.wrong == (expected if name == "id_test" else not expected)
-            assert one.plain.shape == one.edited.shape
-            assert (one.edited < one.plain).any()
+            plain, edited = one.maps
+            assert plain.shape == edited.shape
+            assert (edited < plain).any()
     assert [one.label for one in found["id_test"]] == [
         CLASSES[one.place % 3] for one in found["id_test"]
     ]
@@ -147,4 +148,4 @@ def test_a_network_without_maps_still_answers(evaluated):
     view = viewer(IMAGES[:11])
     logits = model.apply(variables, PREPROCESSING(IMAGES[:11]))
     np.testing.assert_array_equal(view.prediction, np.asarray(logits).argmax(-1))
-    assert view.plain is None
+    assert view.maps == view.scores == viewer.labels == ()

@@ -61,9 +61,9 @@ def test_the_last_map_and_the_stage_before_it_are_looked_at():
         "bundle(a=feature_sim(stage='late'), "
         "b=ta(k=0.05, stage='early')|feature_sim(stage='late'))"
     )(images)
-    np.testing.assert_allclose(view.plain_score, scores["a"], rtol=1e-5)
-    np.testing.assert_allclose(view.edited_score, scores["b"], rtol=1e-5)
-    assert view.plain.shape == view.edited.shape == (11, 4, 4)
+    np.testing.assert_allclose(view.scores[0], scores["a"], rtol=1e-5)
+    np.testing.assert_allclose(view.scores[1], scores["b"], rtol=1e-5)
+    assert [heatmap.shape for heatmap in view.maps] == 2 * [(11, 4, 4)]
 
 
 def test_a_lone_map_is_shown_without_an_edit():
@@ -73,8 +73,8 @@ def test_a_lone_map_is_shown_without_an_edit():
     viewer = Viewer.of(alone, BENCHMARK.image_size)
     assert (viewer.last, viewer.edited) == ("only", None)
     view = viewer(np.zeros([2, 16, 16, 3], np.float32))
-    assert view.plain.shape == (2, 4, 4)
-    assert view.edited is None
+    assert [heatmap.shape for heatmap in view.maps] == [(2, 4, 4)]
+    assert viewer.labels == ("last map",)
 
 
 def test_the_stem_of_a_registered_picture_must_be_free(monkeypatch):
