@@ -27,7 +27,7 @@ _REGISTRIES = {
     "jood.training.objectives.objective.Objective": "jood.training.objectives",
     "jood.data.benchmarks.spec.BenchmarkSpec": "jood.data.benchmarks",
     "jood.data.sources.source_kind.SourceKind": "jood.data.sources.kinds",
-    "jood.models.family.Family": "jood.models",
+    "jood.models.family.Family": "jood.weights",
     "jood.metrics.Column": "jood.metrics",
     "jood.report.pictures.Picture": "jood.report.benchmark.pictures",
 }

@@ -43,12 +43,6 @@ def random_crop(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
     return pix.random_crop(key, image, (size, size, image.shape[-1]))
 
 
-def random_flip(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
-    """Mirrors one image [H, W, C] with probability 1/2."""
-    del size
-    return pix.random_flip_left_right(key, image)
-
-
 def blend(image: jax.Array, other: jax.Array, factor: jax.Array) -> jax.Array:
     """clip(factor · x + (1 - factor) · other), of images in [0, 1]."""
     return jnp.clip(factor * image + (1 - factor) * other, 0.0, 1.0)
@@ -69,14 +63,13 @@ def shift_hue(image: jax.Array, turn: jax.Array) -> jax.Array:
     return pix.hsv_to_rgb(hsv.at[..., 0].set((hsv[..., 0] + turn) % 1.0))
 
 
-def colour_jitter(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
+def colour_jitter(key: jax.Array, image: jax.Array) -> jax.Array:
     """Changes brightness, contrast, saturation and hue of one image uint8 [H, W, 3].
 
     The first three blend with black, with the mean grey and with the image in grey, by
     a factor in [1 - s, 1 + s]; the hue turns by up to HUE of the circle either way.
     As torchvision's ColorJitter, but always in this order.
     """
-    del size
     keys = jax.random.split(key, 4)
 
     def factor(index: int, strength: float) -> jax.Array:
@@ -94,8 +87,8 @@ def colour_jitter(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
 
 _STEPS: dict[str, Callable[[jax.Array, jax.Array, int], jax.Array]] = {
     "crop": random_crop,
-    "flip": random_flip,
-    "jitter": colour_jitter,
+    "flip": lambda key, image, _: pix.random_flip_left_right(key, image),
+    "jitter": lambda key, image, _: colour_jitter(key, image),
 }
 NAMES = tuple(_STEPS)
 
@@ -104,8 +97,9 @@ def build(names: Sequence[str], size: int) -> Augment:
     """Returns the chain of augmentations of a batch.
 
     Args:
-      names: of `NAMES`, in the order in which they are applied; () changes nothing.
-      size: side of the square images that the network takes, in pixels.
+      names: Some of `NAMES`, in the order in which they are applied; () changes
+        nothing.
+      size: Side of the square images that the network takes, in pixels.
 
     Returns:
       (key, images uint8 [B, H, W, 3]) -> uint8 [B, size, size, 3] if 'crop' is among

@@ -68,13 +68,10 @@ class Checkpoints:
         self._folder = pathlib.Path(folder).resolve()
         self._position, self._best = dict(position), best
         self._lock = filelock.FileLock(self._folder / ".lock", blocking=False)
-
-        def claim() -> None:
-            _lock(self._lock, self._folder)
-            run_folder.claim(self._folder, config)
-
         try:
-            processes.first_does(claim)
+            processes.first_does(
+                lambda: run_folder.claim(self._folder, config, self._lock)
+            )
         except Exception:
             self._lock.release()
             raise
@@ -259,20 +256,6 @@ class Checkpoints:
                 + (f"The last whole one is {latest}. " if latest else "There is none. ")
                 + "Free space or make the folder writable; the same command goes on."
             ) from error
-
-
-def _lock(lock: filelock.BaseFileLock, folder: pathlib.Path) -> None:
-    """Locks a run's folder, until the process ends however it does."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout:
-        raise OSError(
-            f"another process is training in {folder}. Wait for it, or choose another "
-            "--workdir."
-        ) from None
-    except OSError as error:
-        raise run_folder.not_writable(folder, error) from error
 
 
 def _shapes(nested: Any) -> dict[str, tuple[int, ...]]:

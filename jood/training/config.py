@@ -85,30 +85,27 @@ class TrainConfig:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
     def _out_of_range(self) -> list[str]:
-        problems = []
-        for name in ("epochs", "batch_size", "accumulate", "learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                problems.append(f"{name} must be above 0, got {getattr(self, name)!r}")
-        for name in ("warmup_epochs", "weight_decay", "seed", "hold_out"):
-            if not 0 <= getattr(self, name) < math.inf:
-                problems.append(f"{name} must be >= 0, got {getattr(self, name)!r}")
-        if not 0 <= self.momentum < 1:
-            problems.append(f"momentum must be in [0, 1), got {self.momentum!r}")
-        if not 0 < self.decay_factor < 1:
-            problems.append(f"decay_factor must be in (0, 1), got {self.decay_factor}")
-        if self.hold_out == 1:
-            problems.append("hold_out must be 0 or at least 2, got 1")
-        return problems
+        positive = ("epochs", "batch_size", "accumulate", "learning_rate")
+        at_least_0 = ("warmup_epochs", "weight_decay", "seed", "hold_out")
+        ranges = (
+            *((name, "above 0", lambda x: 0 < x < math.inf) for name in positive),
+            *((name, ">= 0", lambda x: 0 <= x < math.inf) for name in at_least_0),
+            ("momentum", "in [0, 1)", lambda x: 0 <= x < 1),
+            ("decay_factor", "in (0, 1)", lambda x: 0 < x < 1),
+            ("hold_out", "0 or at least 2", lambda x: x != 1),
+        )
+        return [
+            f"{name} must be {wanted}, got {getattr(self, name)!r}"
+            for name, wanted, fits in ranges
+            if not fits(getattr(self, name))
+        ]
 
     def _unknown(self) -> list[str]:
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "dtype": DTYPES}
         problems = [
-            f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
-            for name, choices in (
-                ("optimizer", OPTIMIZERS),
-                ("schedule", SCHEDULES),
-                ("dtype", DTYPES),
-            )
-            if getattr(self, name) not in choices
+            f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+            for name, known in choices.items()
+            if getattr(self, name) not in known
         ]
         for check in (
             lambda: augmentation.check(self.augment),
@@ -121,28 +118,32 @@ class TrainConfig:
         return problems
 
     def _contradictory(self) -> list[str]:
-        problems = []
-        if (self.schedule == "step") != bool(self.decay_epochs):
-            problems.append(
-                "decay_epochs go with schedule='step', which needs at least one; got "
-                f"{self.schedule!r} and {self.decay_epochs}"
-            )
         ends = [0.0, *self.decay_epochs, self.epochs]
-        if self.decay_epochs and not all(a < b for a, b in itertools.pairwise(ends)):
-            problems.append(
-                "decay_epochs must rise from above 0 to below epochs = "
-                f"{self.epochs}, got {self.decay_epochs}"
+        rising = all(a < b for a, b in itertools.pairwise(ends))
+        return [
+            text
+            for wrong, text in (
+                (
+                    (self.schedule == "step") != bool(self.decay_epochs),
+                    "decay_epochs go with schedule='step', which needs at least one; "
+                    f"got {self.schedule!r} and {self.decay_epochs}",
+                ),
+                (
+                    self.decay_epochs and not rising,
+                    "decay_epochs must rise from above 0 to below epochs = "
+                    f"{self.epochs}, got {self.decay_epochs}",
+                ),
+                (self.new_head and not self.init_from, "new_head goes with init_from"),
+                (
+                    self.warmup_epochs > self.epochs,
+                    f"warmup_epochs must be <= epochs = {self.epochs}, got "
+                    f"{self.warmup_epochs}",
+                ),
+                (
+                    self.accumulate > 0 and self.batch_size % self.accumulate,
+                    "batch_size must be divisible by accumulate = "
+                    f"{self.accumulate}, got {self.batch_size}",
+                ),
             )
-        if self.new_head and not self.init_from:
-            problems.append("new_head goes with init_from")
-        if self.warmup_epochs > self.epochs:
-            problems.append(
-                f"warmup_epochs must be <= epochs = {self.epochs}, "
-                f"got {self.warmup_epochs}"
-            )
-        if self.accumulate > 0 and self.batch_size % self.accumulate:
-            problems.append(
-                f"batch_size must be divisible by accumulate = {self.accumulate}, "
-                f"got {self.batch_size}"
-            )
-        return problems
+            if wrong
+        ]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from typing import Any
 
 import numpy as np
 
@@ -26,14 +25,14 @@ class TrainingData:
     """What a network is trained and validated on.
 
     Attributes:
-      name: of the benchmark.
-      train: labelled images uint8. Where the augmentation crops, those of a paper's
+      name: Name of the benchmark.
+      train: Labelled images uint8. Where the augmentation crops, those of a paper's
         benchmark are larger than the network's.
-      validation: labelled images of the network's size: held out or, if `hold_out`
+      validation: Labelled images of the network's size: held out or, if `hold_out`
         is 0, some of those that are trained on.
-      preprocessing: normalises images on the device.
-      class_names: one per class.
-      image_size: side of the network's images, in pixels.
+      preprocessing: Normalises images on the device.
+      class_names: One per class.
+      image_size: Side of the network's images, in pixels.
     """
 
     name: str
@@ -43,16 +42,10 @@ class TrainingData:
     class_names: tuple[str, ...]
     image_size: int
 
-    def counts(self) -> dict[str, int]:
-        """Returns what tells these training images from others, as JSON values."""
-        return {"examples": len(self.train), "classes": len(self.class_names)}
-
-    def of_network(self) -> dict[str, Any]:
-        """Returns what must travel with a network that is trained on them."""
-        return {
-            "preprocessing": dataclasses.asdict(self.preprocessing),
-            "class_names": self.class_names,
-        }
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The network's images, (H, W, C)."""
+        return self.image_size, self.image_size, len(self.preprocessing.mean)
 
 
 def open_data(
@@ -65,15 +58,16 @@ def open_data(
     """Opens the training set of a run.
 
     Args:
-      config: of the run: benchmark, image size, augmentation, held-out part.
-      data_dir: folder of the data sets; None for JOOD_DATA_DIR.
-      preprocessing: of the network that is trained further; None for the benchmark's.
-      skip_corrupt: whether another image stands for one that cannot be read; else it
+      config: The run's benchmark, image size, augmentation and held-out part.
+      data_dir: Folder of the data sets; None for JOOD_DATA_DIR.
+      preprocessing: That of the network that is trained further; None for the
+        benchmark's.
+      skip_corrupt: Whether another image stands for one that cannot be read; else it
         raises.
 
     Raises:
-      FileNotFoundError: the training set is not there.
-      ValueError: its images have no labels, or an option does not fit.
+      FileNotFoundError: The training set is not there.
+      ValueError: Its images have no labels, or an option does not fit.
     """
     spec = benchmarks.describe(config.benchmark)
     if benchmarks.is_embedded(config.benchmark):

@@ -8,9 +8,11 @@ for batch in batches[state.step:]:
 
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
+import dataclasses
 import logging
 import os
 import pathlib
+import threading
 from typing import Any
 
 from flax import linen as nn
@@ -102,8 +104,17 @@ def train(
         checkpoints = stack.enter_context(
             Checkpoints(
                 folder,
-                {**config.as_json(), **data.of_network()},
-                {**data.counts(), "batch_size": config.batch_size, "seed": config.seed},
+                {
+                    **config.as_json(),
+                    "preprocessing": dataclasses.asdict(data.preprocessing),
+                    "class_names": data.class_names,
+                },
+                {
+                    "examples": len(data.train),
+                    "classes": len(data.class_names),
+                    "batch_size": config.batch_size,
+                    "seed": config.seed,
+                },
                 keeping.keep,
                 keeping.best,
             )
@@ -165,12 +176,12 @@ def _initial_variables(
         if not config.new_head:
             preflight.check_classes(network.model, network.class_names, data)
         variables = network.variables
-    if variables is not None and config.new_head:
+    if variables is None:
+        return None
+    if config.new_head:
         variables = with_new_head(model, variables, data.image_size, config.seed)
-    if variables is not None:
-        shape = (data.image_size, data.image_size, len(data.preprocessing.mean))
-        where = config.init_from or "the network to begin with"
-        check.check_variables(model, variables, shape, where)
+    where = config.init_from or "the network to begin with"
+    check.check_variables(model, variables, data.image_shape, where)
     return variables
 
 
@@ -185,19 +196,18 @@ def _begin(
     """The state before the first step, on the mesh, and the compiled step."""
     objective = objectives.parse(config.objective)
     optimizer = make_optimizer(config, plan.steps_per_epoch)
-    size = data.image_size
-    shape = (size, size, len(data.preprocessing.mean))
-    state = create_state(model, objective, optimizer, shape, config.seed, variables)
+    state = create_state(
+        model, objective, optimizer, data.image_shape, config.seed, variables
+    )
+    shardings = jax.tree.map(lambda _: sharding.replicated(mesh), state)
     if plan.keeping.split_state:
         shardings = sharding.split(state, mesh)
-    else:
-        shardings = jax.tree.map(lambda _: sharding.replicated(mesh), state)
     step = make_step(
         model,
         objective,
         optimizer,
         data.preprocessing,
-        augmentation.build(config.augment, size) if config.augment else None,
+        augmentation.build(config.augment, data.image_size),
         config.accumulate,
     )
     return jax.device_put(state, shardings), compile_step(step, shardings)
@@ -228,11 +238,11 @@ def _batches(
     return prefetched(read, put)
 
 
-def _asked(stop: preemption.Stop, together: bool) -> bool:
+def _asked(stop: threading.Event, together: bool) -> bool:
     """Whether to stop now; several processes settle it together."""
     if jax.process_count() == 1:
-        return stop.asked
-    return together and processes.any_agree(stop.asked)
+        return stop.is_set()
+    return together and processes.any_agree(stop.is_set())
 
 
 def _progress_bar(config: TrainConfig, plan: Plan, start: int) -> Any:

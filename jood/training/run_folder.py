@@ -13,6 +13,7 @@ import pathlib
 import tempfile
 from typing import Any
 
+import filelock
 import jax
 
 from jood._utils import atomic_files
@@ -23,28 +24,38 @@ from jood.weights import run_checkpoint
 STARTS = "starts.jsonl"
 
 
-def claim(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
+def claim(
+    folder: pathlib.Path, config: Mapping[str, Any], lock: filelock.BaseFileLock
+) -> None:
     """Claims a folder for a run, or checks that it already belongs to it.
 
     A run without a checkpoint has nothing to lose, so another one takes its place: a
     command with a mistake in it can be corrected and given again.
 
     Args:
-      folder: The run's folder, which exists.
+      folder: The run's folder.
       config: The run's configuration, JSON values.
+      lock: The folder's, to be held until the process ends however it does.
 
     Raises:
       ValueError: It belongs to a run with another configuration; all differences are
         listed. Or it holds checkpoints, and nothing says of which run.
-      OSError: It cannot be written.
+      OSError: It cannot be written, or another process trains in it.
     """
     path = folder / run_checkpoint.CONFIG
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
         if any(entry.name[:1].isdigit() for entry in folder.iterdir()):
             tempfile.TemporaryFile(dir=folder).close()  # tries to write
         else:
             with atomic_files.atomic_file(path) as partial:
                 partial.write_text(json.dumps(config, indent=2) + "\n")
+    except filelock.Timeout:
+        raise OSError(
+            f"another process is training in {folder}. Wait for it, or choose another "
+            "--workdir."
+        ) from None
     except OSError as error:
         raise not_writable(folder, error) from error
     if not path.exists():

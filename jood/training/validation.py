@@ -75,23 +75,17 @@ class Validation:
 
     def __call__(self, variables: Mapping[str, Any]) -> dict[str, float]:
         """Returns the metrics, fractions, by name; `variables` are on the mesh."""
-        inside: dict[str, list[np.ndarray]] = {}
-        outside: dict[str, list[np.ndarray]] = {}
-        right = []
-        batches = EvaluationBatches(self.source, self.batch_size, workers=self.workers)
-        for index, batch in enumerate(batches):
+        batches = []
+        reader = EvaluationBatches(self.source, self.batch_size, workers=self.workers)
+        for index, batch in enumerate(reader):
             key = jax.random.fold_in(jax.random.key(self.seed), index)
             batch = sharding.shard_batch(batch, self.mesh)
-            scores, noise, correct, mask = jax.device_get(
-                self._look(variables, batch, key)
-            )
-            right.append(correct[mask > 0])
-            for name in self.detectors:
-                inside.setdefault(name, []).append(scores[name][mask > 0])
-                outside.setdefault(name, []).append(noise[name][mask > 0])
-        values = {"accuracy": float(np.concatenate(right).mean())}
+            *found, mask = jax.device_get(self._look(variables, batch, key))
+            batches.append(jax.tree.map(lambda x, rows=mask > 0: x[rows], found))
+        inside, outside, correct = jax.tree.map(lambda *x: np.concatenate(x), *batches)
+        values = {"accuracy": float(correct.mean())}
         for name in self.detectors:
-            pair = np.concatenate(inside[name]), np.concatenate(outside[name])
+            pair = inside[name], outside[name]
             values[f"noise_auroc_{name}"] = metrics.auroc(*pair)
             values[f"noise_fpr95_{name}"] = metrics.fpr_at_tpr(*pair)
         return values
@@ -116,12 +110,8 @@ class Validation:
             real, other = (
                 backbone.asked_by(bundle, variables, x) for x in (images, noise)
             )
-            return (
-                bundle.apply((), real),
-                bundle.apply((), other),
-                real.prediction == batch.label,
-                batch.mask,
-            )
+            correct = real.prediction == batch.label
+            return bundle.apply((), real), bundle.apply((), other), correct, batch.mask
 
         # Replicated: every process gets the scores of all images.
         return jax.jit(look, out_shardings=sharding.replicated(self.mesh))

@@ -78,8 +78,7 @@ def lff(delta: float = 0.1, mu: float = 1.0, lam: float = 1.0) -> Objective:
         del key
         chosen = sample(probability(seen)).outside
         excess = local_feature_loss(seen.locations(), chosen, mu)
-        total = classification_loss(seen)
-        total += lam * excess.total / jnp.maximum(excess.count, 1.0)
+        total = classification_loss(seen) + lam * excess.mean
         share = Part(excess.count, jnp.float32(chosen.size))
         return total, {"background_excess": excess, "background_share": share}
 

@@ -14,6 +14,7 @@ import types
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jood.core.component import Component
 from jood.training.forward import TrainingPass
@@ -33,6 +34,11 @@ class Part(NamedTuple):
 
     total: Any
     count: Any
+
+    @property
+    def mean(self) -> Any:
+        """The mean; 0 if there is nothing to average."""
+        return self.total / jnp.maximum(self.count, 1.0)
 
 
 class Objective(NamedTuple):

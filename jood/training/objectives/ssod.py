@@ -29,11 +29,6 @@ from jood.training.objectives.true_class_probability import probability
 Balance = Literal["lwb", "lw", "dr"]
 
 
-def _mean(part: Part) -> jax.Array:
-    """A mean; of nothing 0."""
-    return part.total / jnp.maximum(part.count, 1.0)
-
-
 def _masked(values: jax.Array, mask: jax.Array) -> Part:
     return Part(jnp.where(mask, values, 0.0).sum(), mask.sum(dtype=jnp.float32))
 
@@ -50,9 +45,9 @@ def loss_wise(logit: jax.Array, patches: Patches, key: jax.Array) -> jax.Array:
       CE(ŷ_ood, y_ood) of Eq. 14 in nats, float32 [].
     """
     del key
-    inside = _mean(_masked(jax.nn.softplus(-logit), patches.inside))
-    outside = _mean(_masked(jax.nn.softplus(logit), patches.outside))
-    return (inside + outside) / 2
+    inside = _masked(jax.nn.softplus(-logit), patches.inside)
+    outside = _masked(jax.nn.softplus(logit), patches.outside)
+    return (inside.mean + outside.mean) / 2
 
 
 def loss_weighting(logit: jax.Array, patches: Patches, key: jax.Array) -> jax.Array:
@@ -69,7 +64,7 @@ def loss_weighting(logit: jax.Array, patches: Patches, key: jax.Array) -> jax.Ar
     outside = _masked(jax.nn.softplus(logit), patches.outside)
     factor = inside.count / jnp.maximum(outside.count, 1.0)
     labelled = inside.count + outside.count
-    return _mean(Part(inside.total + factor * outside.total, labelled))
+    return Part(inside.total + factor * outside.total, labelled).mean
 
 
 def data_resampling(logit: jax.Array, patches: Patches, key: jax.Array) -> jax.Array:
@@ -80,7 +75,7 @@ def data_resampling(logit: jax.Array, patches: Patches, key: jax.Array) -> jax.A
     drawn = resample(patches, key)
     labels = drawn.inside.astype(jnp.float32)
     values = optax.sigmoid_binary_cross_entropy(logit, labels)
-    return _mean(_masked(values, drawn.inside | drawn.outside))
+    return _masked(values, drawn.inside | drawn.outside).mean
 
 
 _BALANCES: dict[str, Callable[[jax.Array, Patches, jax.Array], jax.Array]] = {

@@ -116,7 +116,7 @@ def test_without_background_lff_is_cross_entropy_with_finite_gradients():
         seen = seen_of(local, kernel, bias, labels)
         return objectives.lff(delta=1e-9, mu=1.0).loss(seen, KEY)[0]
 
-    value, gradient = jax.value_and_grad(loss)(jnp.float32(local))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.float32(local))
     plain = cross_entropy_of(local, kernel, bias, labels)
     np.testing.assert_allclose(value, plain, rtol=1e-5)
     chex.assert_tree_all_finite(gradient)
@@ -254,7 +254,7 @@ def test_without_patches_ssod_is_cross_entropy_with_finite_gradients(balance):
         seen = seen_of(local, kernel, 0 * bias, labels, head)
         return objectives.ssod(gamma=0.95, balance=balance).loss(seen, KEY)[0]
 
-    value, gradient = jax.value_and_grad(loss)(jnp.float32(local))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.float32(local))
     plain = cross_entropy_of(local, kernel, 0 * bias, labels)
     np.testing.assert_allclose(value, plain, rtol=1e-5)
     chex.assert_tree_all_finite(gradient)
