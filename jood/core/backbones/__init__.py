@@ -77,9 +77,8 @@ class Backbone:
         labels: Any = None,
     ) -> Activations:
         """Runs the network on floating images that are normalised already."""
-        std = None
-        if self.preprocessing is not None:
-            std = jnp.asarray(self.preprocessing.std)
+        preprocessing = self.preprocessing
+        std = None if preprocessing is None else jnp.asarray(preprocessing.std)
         return observe(
             self.model,
             variables,
