@@ -1,14 +1,9 @@
-"""The record of one forward pass, and how it is taken from any Linen model.
+"""The record of one forward pass: maps of stages, feature, head and logits.
 
-`observe` runs a network once and returns `Activations`: the maps of its named
-stages, the penultimate feature, the classifier head and the logits. A stage edit
-(Threshold Activation, for one) rewrites a map in mid-network; the record of the
-edited run hangs in the plain record's `edited`. Plain and edited runs are traced
-into one program, so XLA's common-subexpression elimination runs the layers before
-the edit once and only those after it again.
-
-Nothing is asked of the model but names: stages are found by module path, the
-penultimate feature is the input of the head, a Dense module.
+A stage edit (Threshold Activation, for one) rewrites a map in mid-network; the record
+of the edited run hangs in the plain record's `edited`. Plain and edited runs are
+traced into one program, so XLA's common-subexpression elimination runs the layers
+before the edit once and only those after it again.
 """
 
 from collections.abc import Callable, Mapping
@@ -103,7 +98,7 @@ class Activations(struct.PyTreeNode):
         Args:
           penultimate: floating [B, D].
           kernel: floating [D, K] (PyTorch's `fc.weight` is [K, D]: transpose it).
-          bias: floating [K]; zeros if left out.
+          bias: floating [K]; zeros by default.
           stages: maps [B, H, W, C] by stage name, for scores that read them.
           labels: integer [B], each in [0, K).
           ood_head: (kernel [D, 1], bias [1]) of SSOD, for scores that read it.
@@ -138,19 +133,25 @@ class Activations(struct.PyTreeNode):
         bias = jnp.zeros([classes]) if bias is None else _as_float32(bias)
         if bias.shape != (classes,):
             raise ValueError(f"bias must be [K] = ({classes},), got {bias.shape}.")
-        check_finite(penultimate, "penultimate features")
+        if not isinstance(penultimate, jax.core.Tracer):
+            finite = np.isfinite(penultimate).all(axis=-1)
+            check_rows(finite, "penultimate features")
         if ood_head is not None:
             ood_head = ood_head_lib.checked(ood_head, penultimate.shape[1])
         if labels is not None:
             labels = check_labels(labels, len(penultimate), classes)
         logits = linear(penultimate, kernel, bias)
+        if classes:
+            prediction = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        else:  # a backbone without classifier answers nothing
+            prediction = jnp.zeros(len(logits), jnp.int32)
         return cls(
             stages={k: jnp.asarray(v) for k, v in (stages or {}).items()},
             penultimate=penultimate,
             kernel=kernel,
             bias=bias,
             logits=logits,
-            prediction=_predicted(logits),
+            prediction=prediction,
             original=penultimate,
             labels=labels,
             ood_head=ood_head,
@@ -174,11 +175,7 @@ class Activations(struct.PyTreeNode):
         return self.replace(logits=logits)
 
     def stage(self, name: str) -> jax.Array:
-        """Returns the map [B, H, W, C] of a stage, in float32.
-
-        Raises:
-          MissingStageError: the record has no such stage; lists those it has.
-        """
+        """Returns a stage's map, float32 [B, H, W, C], or raises MissingStageError."""
         if name not in self.stages:
             raise MissingStageError(
                 f"no map of stage {name!r} in these activations; there are: "
@@ -187,11 +184,7 @@ class Activations(struct.PyTreeNode):
         return self.stages[name].astype(jnp.float32)
 
     def edit(self, spec: str) -> "Activations":
-        """Returns the record of the run with a stage edit.
-
-        Raises:
-          MissingStageError: these activations were observed without that edit.
-        """
+        """Returns the record of an edited run, or raises MissingStageError."""
         if spec not in self.edited:
             raise MissingStageError(
                 f"these activations hold no run with the edit {spec}; there are: "
@@ -201,14 +194,10 @@ class Activations(struct.PyTreeNode):
         return self.edited[spec]
 
     def ood_logit(self) -> jax.Array:
-        """Returns f_ood of the penultimate feature as rewritten so far, float32 [B].
-
-        Raises:
-          ValueError: the network has no OOD head.
-        """
+        """Returns f_ood(penultimate), float32 [B], or raises ValueError."""
         if self.ood_head is None:
             raise ValueError(
-                "this score reads an OOD head, which the network has not. Train one: "
+                "this score reads an OOD head, which the network lacks. Train one: "
                 "python launch/train.py --objective=ssod; of features from elsewhere "
                 "pass ood_head=(kernel [D, 1], bias [1]) to jood.Activations.of."
             )
@@ -234,12 +223,6 @@ class MissingStageError(ValueError):
     """A component reads a stage, or a run with an edit, that was not observed."""
 
 
-def _predicted(logits: jax.Array) -> jax.Array:
-    if not logits.shape[-1]:  # a backbone without classifier answers nothing
-        return jnp.zeros(logits.shape[0], jnp.int32)
-    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
-
-
 def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """Returns x · kernel + bias, float32 [B, K], at full float32 precision."""
     product = jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
@@ -257,27 +240,17 @@ def check_labels(labels: Any, size: int, classes: int) -> jax.Array:
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
         raise ValueError(
-            f"labels must lie in [0, {classes}), one per class of the head; "
-            f"label {labels[wrong[0]]} at index {wrong[0]} does not "
-            f"({wrong.size} of {size} are out of range)."
+            f"labels must lie in [0, {classes}), one per class of the head; label "
+            f"{labels[wrong[0]]} at index {wrong[0]} does not ({wrong.size} of {size})."
         )
     return jnp.asarray(labels, jnp.int32)
-
-
-def check_finite(array: Any, what: str) -> None:
-    """Raises ValueError naming the rows of `array` that hold NaN or infinity."""
-    if isinstance(array, jax.core.Tracer):
-        return
-    array = np.asarray(array)
-    finite = np.isfinite(array.reshape(len(array), -1)).all(axis=-1)
-    check_rows(finite, what)
 
 
 def check_rows(finite: np.ndarray, what: str, first: int = 0) -> None:
     """Raises ValueError where `finite` (bool [B]) is False, naming the rows.
 
     Args:
-      finite: which rows are fine.
+      finite: whether each row is fine.
       what: what the rows hold, for the message.
       first: index of row 0 in the data set.
     """

@@ -1,11 +1,11 @@
 """Features: what is kept of a pass over a batch, and the passes over a data set.
 
 Many statistics read the penultimate features only. A record is rebuilt from them and
-the classifier head alone, without the network; `stream` takes them from a cache and
+the classifier head alone, without the network; `Reader` takes them from a cache and
 runs the network on the batches that it lacks.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import itertools
 from typing import Any, NamedTuple, Protocol
 
@@ -45,7 +45,7 @@ class Features(NamedTuple):
         def runs(record: Activations, run: Run) -> dict[Run, Any]:
             found = {run: record.penultimate}
             for spec, edited in record.edited.items():
-                found.update(runs(edited, (*run, spec)))
+                found |= runs(edited, (*run, spec))
             return found
 
         labels = None if acts.labels is None else acts.labels.astype(jnp.int32)
@@ -56,24 +56,19 @@ class Features(NamedTuple):
     ) -> Activations:
         """Returns the record, without maps, that they were taken out of."""
 
-        def of(features: Any) -> Activations:
-            return Activations.of(features, kernel, bias, ood_head=ood_head)
+        def build(run: Run, plain: Mapping[str, Any]) -> Activations:
+            record = Activations.of(self.runs[run], kernel, bias, ood_head=ood_head)
+            plain = plain or {  # its answer and its features stay with edited runs
+                "labels": self.labels,
+                "prediction": record.prediction,
+                "original": record.original,
+            }
+            below = [r for r in self.runs if r and r[:-1] == run]
+            return record.replace(
+                edited={r[-1]: build(r, plain) for r in below}, **plain
+            )
 
-        plain = of(self.runs[()])
-        plain = plain.replace(labels=self.labels)
-
-        def build(run: Run) -> Activations:
-            record = plain
-            if run:  # the plain run's answer and its features stay with the record
-                record = of(self.runs[run]).replace(
-                    labels=plain.labels,
-                    prediction=plain.prediction,
-                    original=plain.original,
-                )
-            below = [r for r in self.runs if r[:-1] == run and r]
-            return record.replace(edited={r[-1]: build(r) for r in below})
-
-        return build(())
+        return build((), {})
 
 
 class Cache(Protocol):
@@ -81,7 +76,7 @@ class Cache(Protocol):
 
     @property
     def count(self) -> int | None:
-        """How many batches the data set has, once that is known."""
+        """Number of batches of the data set, once that is known."""
 
     def done(self, index: int) -> bool:
         """Whether a batch is there."""
@@ -94,49 +89,6 @@ class Cache(Protocol):
 
     def finish(self, count: int) -> None:
         """Notes the number of batches."""
-
-
-def stream(
-    cache: Cache | None,
-    source: Iterable[Any],
-    run: Callable[[Any], tuple[Features, Any]],
-) -> Iterator[Features]:
-    """Yields the features of every batch; the network runs on those missing only.
-
-    Args:
-      cache: read, and filled with what it lacks. None runs the network on all.
-      source: the batches; not touched if the cache is complete.
-      run: the network: batch -> features, and which rows are finite, bool [B].
-
-    Raises:
-      ValueError: a feature is NaN or infinite (the message names the rows), or the
-        source is not the one that the cache was filled from.
-      OSError: the cache cannot be written.
-    """
-    batches: Iterator[Any] | None = None
-    position, seen = 0, 0  # of the batch that comes next; rows before this batch
-    count = cache.count if cache else None
-    for index in itertools.count():
-        if index == count:
-            return
-        features = cache.read(index) if cache else None
-        if features is None:
-            batches = iter(source) if batches is None else batches
-            skipped = sum(1 for _ in itertools.islice(batches, index - position))
-            position += skipped
-            batch = next(batches, None) if position == index else None
-            if batch is None:
-                if cache:
-                    cache.finish(position)  # refuses a source that is too short
-                return
-            position += 1
-            features, finite = run(batch)
-            activations.check_rows(np.asarray(finite), "penultimate features", seen)
-            if cache:
-                cache.write(index, features)
-                features = jax.device_get(features)
-        seen += len(features.mask)
-        yield features
 
 
 def kept(head: Any, features: Features) -> tuple[Activations, jax.Array]:
@@ -165,36 +117,55 @@ class Reader:
           cache: read and filled; None runs the network in every iteration.
         """
         self._variables, self._source, self._first = variables, source, first
-        self._observer, self._cache = observer, cache
-        self._head: Any = None
+        self._cache, self._head = cache, None
 
-        def run(variables: Any, batch: Any) -> tuple[Features, jax.Array, Any]:
+        def observe(variables: Any, batch: Any) -> tuple[Features, jax.Array, Any]:
             acts, mask = observer(variables, batch)
-            return Features.of(acts, mask), finite(acts, mask), _head(acts)
+            head = acts.kernel, acts.bias, acts.ood_head
+            return Features.of(acts, mask), finite(acts, mask), head
 
-        self._run = compiling.jit(run)
+        self._observe, self._run = observe, compiling.jit(observe)
 
     def __iter__(self) -> Iterator[Features]:
-        """Yields the features of each batch; see `stream` for errors."""
+        """Yields the features of each batch; the network runs on missing ones only.
 
-        def run(batch: Any) -> tuple[Features, jax.Array]:
-            features, rows, head = self._run(self._variables, batch)
-            self._keep_head(head)
-            return features, rows
-
-        return stream(self._cache, self._source, run)
+        Raises:
+          ValueError: a feature is NaN or infinite (the message names the rows), or the
+            source is not the one that the cache was filled from.
+          OSError: the cache cannot be written.
+        """
+        cache = self._cache
+        batches: Iterator[Any] | None = None  # not begun where the cache is complete
+        position, seen = 0, 0  # of the batch that comes next; rows before this batch
+        count = cache.count if cache else None
+        for index in itertools.count():
+            if index == count:
+                return
+            features = cache.read(index) if cache else None
+            if features is None:
+                batches = iter(self._source) if batches is None else batches
+                position += sum(1 for _ in itertools.islice(batches, index - position))
+                batch = next(batches, None) if position == index else None
+                if batch is None:
+                    if cache:
+                        cache.finish(position)  # refuses a source that is too short
+                    return
+                position += 1
+                features, rows, head = self._run(self._variables, batch)
+                self._keep_head(head)
+                activations.check_rows(np.asarray(rows), "penultimate features", seen)
+                if cache:
+                    cache.write(index, features)
+                    features = jax.device_get(features)
+            seen += len(features.mask)
+            yield features
 
     @property
     def head(self) -> Any:
         """The heads: kernel [D, K], bias [K], and the OOD head, if there is one."""
-        if self._head is None:  # the network did not run; no layer is needed for it
-            # Of the network nothing is left once this is compiled.
-
-            def read(variables: Any, batch: Any) -> Any:
-                acts, _ = self._observer(variables, batch)
-                return _head(acts)
-
-            self._keep_head(jax.jit(read)(self._variables, self._first))
+        if self._head is None:  # the network did not run, and compiles to nothing here
+            read = jax.jit(lambda *inputs: self._observe(*inputs)[2])
+            self._keep_head(read(self._variables, self._first))
         return self._head
 
     def _keep_head(self, head: Any) -> None:
@@ -210,10 +181,6 @@ class Reader:
         except activations.MissingStageError:
             return False
         return True
-
-
-def _head(acts: Activations) -> tuple[jax.Array, jax.Array, OodHead | None]:
-    return acts.kernel, acts.bias, acts.ood_head
 
 
 def finite(acts: Activations, mask: jax.Array) -> jax.Array:

@@ -33,24 +33,8 @@ from jood.core.features import Observer
 
 def _given(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
     """The observer of activations that were computed elsewhere."""
-    del variables
     acts, mask = batch if isinstance(batch, tuple) else (batch, None)
     return acts, jnp.ones(acts.penultimate.shape[0]) if mask is None else mask
-
-
-def _kept(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
-    """The observer of pairs (head, features)."""
-    del variables
-    return features.kept(*batch)
-
-
-def _check_given(batch: Any) -> None:
-    acts = batch[0] if isinstance(batch, tuple) and len(batch) == 2 else batch
-    if not isinstance(acts, Activations):
-        raise ValueError(
-            "without a network, fit() takes jood.Activations (jood.Activations.of) or "
-            f"pairs of them and a mask [B], got {type(batch).__name__}."
-        )
 
 
 def fit(
@@ -78,8 +62,8 @@ def fit(
       that learns nothing, in which case `source` is not read.
 
     Raises:
-      ValueError: the source is empty, holds NaNs, or can be iterated only once and
-        would be needed again; a cache without an observer.
+      ValueError: the source is empty, holds NaNs, or can be iterated only once but
+        is needed again; a cache without an observer.
       OSError: the cache cannot be used.
 
     Example:
@@ -106,7 +90,7 @@ def fit(
         statistic = build(fitted)
         if reader and reader.suffices(_once(statistic)):
             pairs = ((reader.head, kept) for kept in reader)
-            state = _sweep(statistic, pairs, _kept, ())
+            state = _sweep(statistic, pairs, lambda _, pair: features.kept(*pair), ())
         else:
             state = _sweep(statistic, source, observer, variables, cache)
         fitted += (statistic.finalize(jax.device_get(state)),)
@@ -134,16 +118,18 @@ def _sweep(
     update = compiling.jit(step, donate_argnums=0)
     state, seen, count = None, 0, 0
     for batch in source:
-        if observe is _given:
-            _check_given(batch)
+        acts = batch[0] if isinstance(batch, tuple) and len(batch) == 2 else batch
+        if observe is _given and not isinstance(acts, Activations):
+            raise ValueError(
+                "without a network, fit() takes jood.Activations (jood.Activations.of) "
+                f"or pairs of them and a mask [B], got {type(batch).__name__}."
+            )
         if state is None:
             # In one trace with `observe`: a record may have its network behind it. Of
             # the network nothing is left once it is compiled, only its shapes count.
             empty = jax.jit(lambda v, b: statistic.init(observe(v, b)[0]))
             # Copies: equal zeros may share a buffer, which is not donated twice.
-            state = jax.tree.map(
-                lambda x: jnp.array(x, copy=True), empty(variables, batch)
-            )
+            state = jax.tree.map(jnp.copy, empty(variables, batch))
             state = sharding.replicate_like(state, batch)
         state, finite, kept = update(state, variables, batch)
         activations.check_rows(np.asarray(finite), "penultimate features", seen)
@@ -161,10 +147,10 @@ def _sweep(
 class Restartable:
     """Batches that may be iterated again, if the user's can; each read by `read`."""
 
-    def __init__(self, source: Iterable[Any], read: Callable[[Any], Any] | None = None):
-        self._source = source
-        self._read = read or (lambda batch: batch)
-        self._used = False
+    def __init__(
+        self, source: Iterable[Any], read: Callable[[Any], Any] = lambda batch: batch
+    ):
+        self._source, self._read, self._used = source, read, False
         self._begun: Iterator[Any] | None = None  # by first(), with its batch
 
     def __iter__(self) -> Iterator[Any]:
@@ -182,11 +168,7 @@ class Restartable:
         return map(self._read, iterator)
 
     def first(self) -> Any:
-        """Returns the first batch; the next iteration begins with it all the same.
-
-        Raises:
-          ValueError: there is none.
-        """
+        """Returns the first batch; the next iteration begins with it all the same."""
         iterator = iter(self)
         for batch in iterator:
             self._begun = itertools.chain([batch], iterator)
@@ -194,5 +176,5 @@ class Restartable:
         raise component_lib.empty_data_set("fit")
 
     def fingerprint(self) -> str:
-        """Returns that of the batches; see `jood._utils.fingerprinting.fingerprint`."""
+        """Returns the fingerprint of the batches."""
         return fingerprinting.fingerprint(self._source)

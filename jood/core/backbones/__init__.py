@@ -92,9 +92,8 @@ class Backbone:
         needs_network: bool = False,
     ) -> Activations:
         """Runs the network on floating images that are normalised already."""
-        std = None
-        if self.preprocessing is not None:
-            std = jnp.asarray(self.preprocessing.std)
+        preprocessing = self.preprocessing
+        std = None if preprocessing is None else jnp.asarray(preprocessing.std)
         return observe(
             self.model,
             variables,

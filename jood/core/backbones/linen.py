@@ -26,11 +26,10 @@ class Taps:
     """Where a model's stages and head are, as module paths ('backbone/layer4').
 
     Attributes:
-      stages: module path by stage name, each of which must be there; None takes
-        those of the modules 'C2' to 'C5' that the model has.
-      head: path of the Dense module whose input is the penultimate feature and
-        whose output is the logits; None for a backbone without classifier, whose
-        feature is the mean of the last stage's map (K = 0).
+      stages: module path by stage name, all of which must exist; None takes those of
+        the modules 'C2' to 'C5' that the model has.
+      head: path of the Dense module from the penultimate feature to the logits; None
+        for a backbone without one, whose feature is the last map's mean (K = 0).
     """
 
     stages: Mapping[str, str] | None = None
@@ -51,8 +50,8 @@ def observe(
     """Runs the network and returns what detectors read. Pure; use it under `jit`.
 
     Args:
-      model: a Linen model; `model.apply(variables, images)` is evaluation mode and
-        returns logits.
+      model: a Linen model; `model.apply(variables, images)` gives logits, in
+        evaluation mode.
       variables: its parameters and batch statistics.
       images: floating [B, H, W, C], preprocessed.
       edits: paths of stage edits, as `component.edits` gives them. Each distinct
@@ -69,7 +68,7 @@ def observe(
       edited ones, nested where a path has several edits.
 
     Raises:
-      ValueError: `images` has not rank 4, or the model has no such stage or head;
+      ValueError: `images` is not of rank 4, or the model has no such stage or head;
         the message lists the modules it has.
 
     Example:
@@ -111,13 +110,11 @@ def forward(
     taps: Taps,
     train: bool = False,
 ) -> tuple[Activations, Mapping[str, Any]]:
-    """Runs the network once, with the edits of one path; () is the plain pass.
-
-    Args and errors are those of `observe`; with `train` the model is called with
-    train=True, and its batch statistics change.
+    """Runs the network once, with the edits of one path; see `observe`.
 
     Returns:
-      The record, and the collections that the pass changed.
+      The record, and the collections that the pass changed: with `train`, where the
+      model is called with train=True, batch statistics too.
     """
     paths = taps.stages or {name: name for name in activations.STAGES}
     stage_of = {tuple(path.split("/")): name for name, path in paths.items()}
@@ -148,11 +145,7 @@ def forward(
     mode: dict[str, Any] = {"train": True} if train else {}  # not all models have it
     with nn.intercept_methods(intercept):
         _, captured = model.apply(
-            variables,
-            images,
-            **mode,
-            capture_intermediates=is_stage,
-            mutable=mutable,
+            variables, images, **mode, capture_intermediates=is_stage, mutable=mutable
         )
     stages = _stages(captured.get("intermediates", {}), stage_of)
     absent = [name for name in taps.stages or () if name not in stages]
@@ -168,27 +161,20 @@ def forward(
                 f"it has: {', '.join(stages) or 'none'}. Name stages with "
                 f"Taps(stages={{name: module path}}); modules: {_modules(variables)}."
             )
-    ood_head = variables.get(ood_head_lib.COLLECTION)
-    if ood_head is not None:
-        ood_head = OodHead(**ood_head)
     if taps.head is None:
-        feature, kernel, bias = _without_head(stages)
-        acts = Activations.of(feature, kernel, bias, stages=stages, ood_head=ood_head)
-        return acts, captured
-    if len(head_inputs) != 1:
+        parts: Sequence[Any] = _without_head(stages)
+    elif len(head_inputs) == 1:
+        parts = (_pooled_feature(head_inputs[0]), *_head(variables, taps.head))
+    else:
         raise ValueError(
             f"the head {taps.head!r} was called {len(head_inputs)} times, expected "
             "once. Name the classifier's Dense module with Taps(head=module path), or "
-            "None if the network is a backbone without one; "
+            "None for a backbone without one; "
             f"modules: {_modules(variables)}."
         )
-    acts = Activations.of(
-        _pooled_feature(head_inputs[0]),
-        *_head(variables, taps.head),
-        stages=stages,
-        ood_head=ood_head,
-    )
-    return acts, captured
+    ood_head = variables.get(ood_head_lib.COLLECTION)
+    ood_head = None if ood_head is None else OodHead(**ood_head)
+    return Activations.of(*parts, stages=stages, ood_head=ood_head), captured
 
 
 def descend(tree: Any, path: Sequence[str]) -> Any:
@@ -203,32 +189,28 @@ def _stages(
 ) -> dict[str, jax.Array]:
     stages = {}
     for path, name in stage_of.items():
-        node = descend(intermediates, (*path, "__call__"))
-        if node:
-            if len(node) != 1:
-                raise ValueError(
-                    f"the stage {'/'.join(path)!r} was called {len(node)} times in one "
-                    "pass, expected once: a stage is one module with one map."
-                )
-            stages[name] = node[0]
+        maps = descend(intermediates, (*path, "__call__"))
+        if len(maps) > 1:
+            raise ValueError(
+                f"the stage {'/'.join(path)!r} was called {len(maps)} times in one "
+                "pass, expected once: a stage is one module with one map."
+            )
+        if maps:
+            stages[name] = maps[0]
     return stages
 
 
 def _pooled_feature(feature: jax.Array) -> jax.Array:
     """The penultimate feature; of a convolutional head's map, its mean."""
-    if feature.ndim == 4:
-        return feature.astype(jnp.float32).mean(axis=(1, 2))
-    if feature.ndim != 2:
+    if feature.ndim not in (2, 4):
         raise ValueError(
             "the head's input must be the penultimate feature [B, D], or the map of a "
             f"segmentation head [B, H, W, D], got shape {feature.shape}."
         )
-    return feature.astype(jnp.float32)
+    return feature.astype(jnp.float32).mean(axis=tuple(range(1, feature.ndim - 1)))
 
 
-def _without_head(
-    stages: Mapping[str, jax.Array],
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _without_head(stages: Mapping[str, jax.Array]) -> Sequence[jax.Array]:
     """The last map's mean [B, D], and the kernel [D, 0] and bias [0] of no class."""
     if not stages:
         raise ValueError(
@@ -240,16 +222,14 @@ def _without_head(
     return feature, jnp.zeros([feature.shape[-1], 0]), jnp.zeros([0])
 
 
-def _head(
-    variables: Mapping[str, Any], head: str
-) -> tuple[jax.Array, jax.Array | None]:
+def _head(variables: Mapping[str, Any], head: str) -> tuple[Any, Any]:
+    """The kernel [D, K], and the bias [K] or None."""
     node = descend(variables["params"], head.split("/"))
     if "kernel" not in node:
         raise ValueError(
             f"the head {head!r} must be a Dense module with a kernel [D, K], "
             f"found parameters: {', '.join(node) or 'none'}."
         )
-    bias = node.get("bias")
     kernel = node["kernel"]
     if kernel.shape[:-2] == (1, 1):  # a 1x1 convolution is a Dense at each location
         kernel = kernel[0, 0]
@@ -259,10 +239,7 @@ def _head(
             f"convolution, but its kernel has shape {kernel.shape}. Name the "
             "classifier's last linear layer with head=module path."
         )
-    return (
-        kernel.astype(jnp.float32),
-        None if bias is None else bias.astype(jnp.float32),
-    )
+    return kernel, node.get("bias")
 
 
 def _modules(variables: Mapping[str, Any]) -> str:

@@ -1,10 +1,9 @@
 """Mergeable streaming summaries: sums, class means, first and second moments.
 
-Each function returns a `Statistic` over some value that it reads from the
-activations. States are small pytrees of arrays that neither grow with the number of
-examples nor depend on their order; masked (padded) rows count nothing. `finalize`
-gives the state in float64 on the host; components replace it by their own
-(`stats.moments(...)._replace(finalize=...)`).
+Each function returns a `Statistic` of a value read from the activations. States are
+small pytrees of arrays that neither grow with the number of examples nor depend on
+their order; padded rows count nothing. `finalize` gives the state in float64 on the
+host; components replace it (`stats.moments(...)._replace(finalize=...)`).
 """
 
 from collections.abc import Callable
@@ -19,41 +18,12 @@ from jood.core.activations import Activations
 from jood.core.component import Statistic
 
 Measure = Callable[[Activations], jax.Array]
-
-
-def _float64(state: Any) -> Any:
-    def convert(leaf: Any) -> np.ndarray:
-        leaf = np.asarray(leaf)
-        return leaf.astype(np.float64) if leaf.dtype.kind == "f" else leaf
-
-    return jax.tree.map(convert, state)
-
-
-def _unpadded(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns x [B, D] in float32 with padded rows at 0; NaN x 0 would be NaN."""
-    return jnp.where(mask[:, None] > 0, x.astype(jnp.float32), 0.0)
+State = dict[str, Any]
 
 
 def sums(measure: Callable[[Activations, jax.Array], Any]) -> Statistic:
-    """Sums over examples: `measure(acts, mask)` returns a pytree of masked sums.
-
-    The state is the pytree of those sums; `merge` adds.
-    """
-
-    def init(acts: Activations) -> Any:
-        mask = jax.ShapeDtypeStruct(acts.logits.shape[:1], jnp.float32)
-        shapes = jax.eval_shape(measure, acts, mask)
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-    def add(a: Any, b: Any) -> Any:
-        return jax.tree.map(jnp.add, a, b)
-
-    return Statistic(
-        init=init,
-        update=lambda state, acts, mask: add(state, measure(acts, mask)),
-        merge=add,
-        finalize=_float64,
-    )
+    """Sums over examples: `measure(acts, mask)` returns a pytree of masked sums."""
+    return _merging(measure, lambda a, b: jax.tree.map(jnp.add, a, b))
 
 
 def moments(measure: Measure) -> Statistic:
@@ -66,36 +36,22 @@ def moments(measure: Measure) -> Statistic:
       measure: activations -> float [B, D].
     """
 
-    def batch(acts: Activations, mask: jax.Array) -> dict[str, jax.Array]:
-        x = _unpadded(measure(acts), mask)  # [B, D]
-        count = mask.sum()
-        mean = x.sum(0) / jnp.maximum(count, 1.0)
-        m2 = (jnp.square(x - mean[None]) * mask[:, None]).sum(0)
-        return {"count": count.astype(jnp.int32), "mean": mean, "m2": m2}
+    def batch(acts: Activations, mask: jax.Array) -> State:
+        summary, centred = _centred(measure(acts), mask)
+        return {**summary, "m2": jnp.square(centred).sum(0)}
 
-    def merge(a: dict[str, jax.Array], b: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        count = a["count"] + b["count"]
-        share = b["count"] / jnp.maximum(count, 1)  # of b among both
-        delta = b["mean"] - a["mean"]
+    def merge(a: State, b: State) -> State:
+        both, delta, share = _merged_means(a, b)
         correction = jnp.square(delta) * a["count"] * share
-        return {
-            "count": count,
-            "mean": a["mean"] + delta * share,
-            "m2": a["m2"] + b["m2"] + correction,
-        }
+        return {**both, "m2": a["m2"] + b["m2"] + correction}
 
-    return _chan(batch, merge)
+    return _merging(batch, merge)
 
 
 def mean(measure: Measure) -> Statistic:
-    """The mean of each of D values, finalized to float32 [D]; see `moments`.
-
-    Args:
-      measure: activations -> float [B, D].
-    """
-    found = moments(measure)
-    return found._replace(
-        finalize=lambda state: np.asarray(found.finalize(state)["mean"], np.float32)
+    """The mean of each of D values, finalized to float32 [D]; see `moments`."""
+    return moments(measure)._replace(
+        finalize=lambda state: np.asarray(state["mean"], np.float32)
     )
 
 
@@ -111,139 +67,25 @@ def second_moments(measure: Measure) -> Statistic:
       measure: activations -> float [B, D].
     """
 
-    def batch(acts: Activations, mask: jax.Array) -> dict[str, jax.Array]:
-        x = _unpadded(measure(acts), mask)  # [B, D]
-        count = mask.sum()
-        mean = x.sum(0) / jnp.maximum(count, 1.0)
-        centred = (x - mean[None]) * mask[:, None]  # the mask is 0 or 1
+    def batch(acts: Activations, mask: jax.Array) -> State:
+        summary, centred = _centred(measure(acts), mask)
         scatter = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST)
-        return {
-            "count": count.astype(jnp.int32),
-            "mean": mean,
-            "scatter": scatter,
-            "rest": jnp.zeros_like(scatter),
-        }
+        return {**summary, "scatter": scatter, "rest": jnp.zeros_like(scatter)}
 
-    def merge(a: dict[str, jax.Array], b: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        count = a["count"] + b["count"]
-        share = b["count"] / jnp.maximum(count, 1)
-        delta = b["mean"] - a["mean"]
-        correction = jnp.outer(delta, delta) * (a["count"] * share)
+    def merge(a: State, b: State) -> State:
+        both, delta, share = _merged_means(a, b)
+        correction = jnp.outer(delta, delta) * (a["count"] * share)[None]
         scatter, lost = _two_sum(a["scatter"], b["scatter"])
         scatter, lost_too = _two_sum(scatter, correction)
         rest = a["rest"] + b["rest"] + lost + lost_too
-        return {
-            "count": count,
-            "mean": a["mean"] + delta * share,
-            "scatter": scatter,
-            "rest": rest,
-        }
+        return {**both, "scatter": scatter, "rest": rest}
 
-    def finalize(state: dict[str, Any]) -> dict[str, Any]:
+    def finalize(state: State) -> State:
         state = _float64(state)
         rest = state.pop("rest")
         return {**state, "scatter": state["scatter"] + rest}
 
-    return _chan(batch, merge)._replace(finalize=finalize)
-
-
-def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns a + b in float32 and exactly what it rounds off (Knuth)."""
-    total = a + b
-    of_b = total - a
-    return total, (a - (total - of_b)) + (b - of_b)
-
-
-def _chan(batch: Callable[..., Any], merge: Callable[..., Any]) -> Statistic:
-    """A statistic whose update merges the summary of the batch into the state."""
-
-    def init(acts: Activations) -> Any:
-        mask = jax.ShapeDtypeStruct(acts.logits.shape[:1], jnp.float32)
-        shapes = jax.eval_shape(batch, acts, mask)
-        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-    return Statistic(
-        init=init,
-        update=lambda state, acts, mask: merge(state, batch(acts, mask)),
-        merge=merge,
-        finalize=_float64,
-    )
-
-
-def with_head(statistic: Statistic, finalize: Callable[..., Any]) -> Statistic:
-    """Lets `finalize` read the classifier head: a statistic carries it along.
-
-    Args:
-      statistic: what is summed.
-      finalize: (the finalized statistic, kernel float64 [D, K], bias [K]) -> fitted.
-    """
-
-    def init(acts: Activations) -> dict[str, Any]:
-        head = (jnp.zeros(acts.kernel.shape), jnp.zeros(acts.bias.shape))
-        return {
-            "inner": statistic.init(acts),
-            "head": head,
-            "seen": jnp.zeros((), bool),
-        }
-
-    def update(
-        state: dict[str, Any], acts: Activations, mask: jax.Array
-    ) -> dict[str, Any]:
-        inner = statistic.update(state["inner"], acts, mask)
-        return {
-            "inner": inner,
-            "head": (acts.kernel, acts.bias),
-            "seen": jnp.ones((), bool),
-        }
-
-    def merge(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-        # An empty state has seen no head; all others have seen the same.
-        head = jax.tree.map(
-            lambda x, y: jnp.where(a["seen"], x, y), a["head"], b["head"]
-        )
-        inner = statistic.merge(a["inner"], b["inner"])
-        return {"inner": inner, "head": head, "seen": a["seen"] | b["seen"]}
-
-    return Statistic(
-        init,
-        update,
-        merge,
-        lambda s: finalize(statistic.finalize(s["inner"]), *_float64(s["head"])),
-    )
-
-
-def check_classes(count: Any, method: str, needed: int, consequence: str) -> None:
-    """Warns of the classes with fewer than `needed` training examples.
-
-    Args:
-      count: int [K], examples per class.
-      method: whose fit it is.
-      needed: how many examples a class needs.
-      consequence: what is done about such classes, in words.
-
-    Raises:
-      ValueError: no class has enough.
-    """
-    few = np.flatnonzero(np.asarray(count) < needed)
-    if len(few) == np.size(count):
-        raise ValueError(
-            f"{method} needs at least {needed} training example(s) of a class, but "
-            f"none of the {len(few)} classes has as many. Fit on more labelled data."
-        )
-    if len(few):
-        shown = ", ".join(str(k) for k in few[:8]) + ", ..." * (len(few) > 8)
-        warnings.warn(
-            f"{method} needs at least {needed} training example(s) per class; "
-            f"{len(few)} of {np.size(count)} classes have fewer (class {shown}). "
-            f"{consequence}",
-            stacklevel=2,
-        )
-
-
-def variance(state: dict[str, Any]) -> np.ndarray:
-    """Returns the variance m2 / count, float64 [D], of a `moments` state."""
-    m2 = np.asarray(state["m2"], np.float64)
-    return m2 / max(int(state["count"]), 1)
+    return _merging(batch, merge)._replace(finalize=finalize)
 
 
 def by_label(acts: Activations) -> jax.Array:
@@ -268,24 +110,137 @@ def class_means(measure: Measure, classes: Measure = by_label) -> Statistic:
     Args:
       measure: activations -> float [B, D].
       classes: activations -> int32 [B], the class of each example, by default its
-        label; -1 leaves an example out.
+        label; -1 skips an example.
     """
 
-    def batch(acts: Activations, mask: jax.Array) -> dict[str, jax.Array]:
+    def batch(acts: Activations, mask: jax.Array) -> State:
         width = acts.logits.shape[-1]
         member = jax.nn.one_hot(classes(acts), width) * mask[:, None]  # [B, K]
         count = member.sum(0)
-        total = jnp.matmul(
-            member.T,
-            _unpadded(measure(acts), mask),
-            precision=jax.lax.Precision.HIGHEST,
-        )  # [K, D]
+        x = _unpadded(measure(acts), mask)
+        total = jnp.matmul(member.T, x, precision=jax.lax.Precision.HIGHEST)  # [K, D]
         mean = total / jnp.maximum(count, 1.0)[:, None]
         return {"count": count.astype(jnp.int32), "mean": mean}
 
-    def merge(a: dict[str, jax.Array], b: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        count = a["count"] + b["count"]
-        share = (b["count"] / jnp.maximum(count, 1))[:, None]  # [K, 1]
-        return {"count": count, "mean": a["mean"] + (b["mean"] - a["mean"]) * share}
+    return _merging(batch, lambda a, b: _merged_means(a, b)[0])
 
-    return _chan(batch, merge)
+
+def with_head(statistic: Statistic, finalize: Callable[..., Any]) -> Statistic:
+    """Lets `finalize` read the classifier head: a statistic carries it along.
+
+    Args:
+      statistic: what is summed.
+      finalize: (the finalized statistic, kernel float64 [D, K], bias [K]) -> fitted.
+    """
+
+    def state_of(inner: Any, head: Any, seen: jax.Array) -> State:
+        return {"inner": inner, "head": head, "seen": seen}
+
+    def init(acts: Activations) -> State:
+        head = (jnp.zeros(acts.kernel.shape), jnp.zeros(acts.bias.shape))
+        return state_of(statistic.init(acts), head, jnp.zeros((), bool))
+
+    def update(state: State, acts: Activations, mask: jax.Array) -> State:
+        inner = statistic.update(state["inner"], acts, mask)
+        return state_of(inner, (acts.kernel, acts.bias), jnp.ones((), bool))
+
+    def merge(a: State, b: State) -> State:
+        # An empty state has seen no head; all others have seen the same.
+        head = jax.tree.map(
+            lambda x, y: jnp.where(a["seen"], x, y), a["head"], b["head"]
+        )
+        inner = statistic.merge(a["inner"], b["inner"])
+        return state_of(inner, head, a["seen"] | b["seen"])
+
+    def finish(state: State) -> Any:
+        return finalize(statistic.finalize(state["inner"]), *_float64(state["head"]))
+
+    return Statistic(init, update, merge, finish)
+
+
+def check_classes(count: Any, method: str, needed: int, consequence: str) -> None:
+    """Warns of the classes with fewer than `needed` training examples.
+
+    Args:
+      count: int [K], examples per class.
+      method: name of the method, for messages.
+      needed: how many examples a class needs.
+      consequence: what is done about such classes, in words.
+
+    Raises:
+      ValueError: no class has enough.
+    """
+    few = np.flatnonzero(np.asarray(count) < needed)
+    if len(few) == np.size(count):
+        raise ValueError(
+            f"{method} needs at least {needed} training example(s) of a class, but "
+            f"none of the {len(few)} classes has as many. Fit on more labelled data."
+        )
+    if len(few):
+        shown = ", ".join(str(k) for k in few[:8]) + ", ..." * (len(few) > 8)
+        warnings.warn(
+            f"{method} needs at least {needed} training example(s) per class; "
+            f"{len(few)} of {np.size(count)} classes have fewer (class {shown}). "
+            f"{consequence}",
+            stacklevel=2,
+        )
+
+
+def variance(state: State) -> np.ndarray:
+    """Returns the variance m2 / count, float64 [D], of a `moments` state."""
+    return np.asarray(state["m2"], np.float64) / max(int(state["count"]), 1)
+
+
+def _merging(
+    batch: Callable[[Activations, jax.Array], Any], merge: Callable[[Any, Any], Any]
+) -> Statistic:
+    """A statistic whose update merges the summary of the batch into the state."""
+
+    def init(acts: Activations) -> Any:
+        mask = jax.ShapeDtypeStruct(acts.logits.shape[:1], jnp.float32)
+        shapes = jax.eval_shape(batch, acts, mask)
+        return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    return Statistic(
+        init=init,
+        update=lambda state, acts, mask: merge(state, batch(acts, mask)),
+        merge=merge,
+        finalize=_float64,
+    )
+
+
+def _centred(x: jax.Array, mask: jax.Array) -> tuple[State, jax.Array]:
+    """Count and mean of x [B, D], and x - mean with padded rows at 0."""
+    x = _unpadded(x, mask)
+    count = mask.sum()
+    mean = x.sum(0) / jnp.maximum(count, 1.0)
+    centred = (x - mean[None]) * mask[:, None]  # the mask is 0 or 1
+    return {"count": count.astype(jnp.int32), "mean": mean}, centred
+
+
+def _merged_means(a: State, b: State) -> tuple[State, jax.Array, jax.Array]:
+    """Count and mean of both, the difference of the means, and b's share."""
+    count = a["count"] + b["count"]
+    share = (b["count"] / jnp.maximum(count, 1))[..., None]
+    delta = b["mean"] - a["mean"]
+    return {"count": count, "mean": a["mean"] + delta * share}, delta, share
+
+
+def _unpadded(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns x [B, D] in float32 with padded rows at 0; NaN x 0 would be NaN."""
+    return jnp.where(mask[:, None] > 0, x.astype(jnp.float32), 0.0)
+
+
+def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns a + b in float32 and exactly what it rounds off (Knuth)."""
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)
+
+
+def _float64(state: Any) -> Any:
+    def convert(leaf: Any) -> np.ndarray:
+        leaf = np.asarray(leaf)
+        return leaf.astype(np.float64) if leaf.dtype.kind == "f" else leaf
+
+    return jax.tree.map(convert, state)

@@ -7,8 +7,6 @@ number of merges. The hash is of the row rounded to bfloat16, so that float32
 rounding of another batch size rarely changes it.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 from jood.core.activations import Activations
 from jood.core.component import Statistic
 from jood.core.stats import Measure
+from jood.core.stats import State
 
 CAPACITY = 50_000  # rows
 _EMPTY = np.uint32(0xFFFFFFFF)
@@ -43,24 +42,18 @@ def bank(measure: Measure, capacity: int = CAPACITY) -> Statistic:
       capacity: M, at least 1.
     """
 
-    def init(acts: Activations) -> dict[str, jax.Array]:
-        width = jax.eval_shape(measure, acts).shape[-1]
-        return {
-            "rows": jnp.zeros((capacity, width)),
-            "hash": jnp.full((capacity,), _EMPTY),
-        }
+    def init(acts: Activations) -> State:
+        rows = jnp.zeros((capacity, jax.eval_shape(measure, acts).shape[-1]))
+        return {"rows": rows, "hash": jnp.full(capacity, _EMPTY)}
 
-    def update(
-        state: dict[str, jax.Array], acts: Activations, mask: jax.Array
-    ) -> dict[str, jax.Array]:
+    def update(state: State, acts: Activations, mask: jax.Array) -> State:
         rows = measure(acts).astype(jnp.float32)  # [B, D]
-        hashes = jnp.where(mask > 0, row_hash(rows), _EMPTY)
-        return _insert(state, rows, hashes)
+        return _insert(state, rows, jnp.where(mask > 0, row_hash(rows), _EMPTY))
 
-    def merge(a: dict[str, jax.Array], b: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    def merge(a: State, b: State) -> State:
         return _insert(a, b["rows"], b["hash"])
 
-    def finalize(state: dict[str, Any]) -> np.ndarray:
+    def finalize(state: State) -> np.ndarray:
         hashes = np.asarray(state["hash"])
         order = np.argsort(hashes, kind="stable")[: int((hashes != _EMPTY).sum())]
         return np.asarray(state["rows"], np.float32)[order]
@@ -68,9 +61,7 @@ def bank(measure: Measure, capacity: int = CAPACITY) -> Statistic:
     return Statistic(init, update, merge, finalize)
 
 
-def _insert(
-    state: dict[str, jax.Array], rows: jax.Array, hashes: jax.Array
-) -> dict[str, jax.Array]:
+def _insert(state: State, rows: jax.Array, hashes: jax.Array) -> State:
     """The smallest new hash replaces the largest old one, and so on while smaller."""
     number = min(rows.shape[0], state["hash"].shape[0])
     slots = jnp.argsort(state["hash"])[::-1][:number]  # largest hash first
