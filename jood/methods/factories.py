@@ -1,10 +1,11 @@
-"""Every method by name: jood's own, found by being listed, and registered ones.
+"""Every method by name: jood's own and registered ones.
 
 A method is a factory, a function that returns a `Component`. `component.row` beside it
 says which row of a table is usually its own; without it the row has its name.
 """
 
 from collections.abc import Callable, Mapping
+import operator
 
 from jood.core.component import Component
 from jood.methods import scores
@@ -17,11 +18,8 @@ _REGISTERED: dict[str, Factory] = {}
 
 def every() -> dict[str, Factory]:
     """Returns all factories by name."""
-    own = {
-        name: getattr(folder, name)
-        for folder in (transforms, scores)
-        for name in folder.__all__
-    }
+    folders = (transforms, scores)
+    own = {name: getattr(folder, name) for folder in folders for name in folder.__all__}
     return {**own, **_REGISTERED}
 
 
@@ -35,11 +33,9 @@ def register(factory: Factory) -> None:
       ValueError: another method has that name.
     """
     name = factory.__name__
+    origin = operator.attrgetter("__module__", "__qualname__")
     known = every().get(name, factory)
-    if (known.__module__, known.__qualname__) != (
-        factory.__module__,
-        factory.__qualname__,
-    ):
+    if origin(known) != origin(factory):
         raise ValueError(
             f"there is a method {name!r} already, in {known.__module__}. Name yours "
             "otherwise."

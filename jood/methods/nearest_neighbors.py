@@ -14,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood._utils import arguments
+from jood.core.component import Statistic
+from jood.core.stats import Measure
+from jood.core.stats import reservoir
 from jood.methods import top_k
 
 # Products held at a time, in floats: 64 MB. Queries are split to keep to it.
@@ -49,20 +52,9 @@ def best(queries: jax.Array, bank: Any, k: int) -> tuple[jax.Array, jax.Array]:
 
 
 def kth(queries: jax.Array, bank: Any, k: int) -> jax.Array:
-    """Finds the row of a bank with the k-th largest inner product.
+    """Index int32 [B] of the row with the k-th largest inner product; see `best`.
 
     For a k of hundreds faster than `best`, which sorts the k.
-
-    Args:
-      queries: floating [B, D].
-      bank: float32 [M, D].
-      k: which, counted from 1, k <= M.
-
-    Returns:
-      Its index, int32 [B]; of rows with the same product any.
-
-    Raises:
-      ValueError: k > M, or the widths differ.
     """
     return _blockwise(_kth, queries, bank, k)
 
@@ -77,18 +69,15 @@ def _blockwise(
 
     All at once in an exported program, where the number of queries is a symbol.
     """
-    bank = jnp.asarray(bank)
-    queries = queries.astype(jnp.float32)
-    check_bank(bank.shape, queries.shape[-1], k)
-    count = queries.shape[0]
-    if not isinstance(count, int):
-        return search(queries, bank, k)
-    blocks = max(-(-count * bank.shape[0] // _PRODUCTS), 1)
-    if blocks == 1 or count <= 1:
+    bank, queries = jnp.asarray(bank), queries.astype(jnp.float32)
+    count, width = queries.shape
+    check_bank(bank.shape, width, k)
+    blocks = -(-count * bank.shape[0] // _PRODUCTS) if isinstance(count, int) else 1
+    if blocks <= 1 or count <= 1:
         return search(queries, bank, k)
     size = -(-count // blocks)
-    padding = jnp.zeros((size * blocks - count, queries.shape[1]))
-    split = jnp.concatenate([queries, padding]).reshape(blocks, size, -1)
+    split = jnp.pad(queries, ((0, size * blocks - count), (0, 0)))
+    split = split.reshape(blocks, size, width)
     found = jax.lax.map(lambda block: search(block, bank, k), split)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
 
@@ -96,16 +85,12 @@ def _blockwise(
 def _kth(queries: jax.Array, bank: jax.Array, k: int) -> jax.Array:
     if bank.shape[0] // _GROUP >= _GROUPS_PER_NEIGHBOUR * k:
         return _best(queries, bank, k)[1][:, -1]
-    keys = top_k.ordered_bits(_products(queries, bank))
+    keys = top_k.ordered_bits(jnp.matmul(queries, bank.T, precision="highest"))
     return jnp.argmax(keys == top_k.kth_largest_bits(keys, k), axis=-1)
 
 
-def _products(queries: jax.Array, bank: jax.Array) -> jax.Array:
-    return jnp.matmul(queries, bank.T, precision=jax.lax.Precision.HIGHEST)  # [B, M]
-
-
 def _best(queries: jax.Array, bank: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    products = _products(queries, bank)
+    products = jnp.matmul(queries, bank.T, precision="highest")  # [B, M]
     groups = products.shape[1] // _GROUP
     if groups < _GROUPS_PER_NEIGHBOUR * k:
         return jax.lax.top_k(products, k)
@@ -124,6 +109,30 @@ def _best(queries: jax.Array, bank: jax.Array, k: int) -> tuple[jax.Array, jax.A
     return values, jnp.take_along_axis(rows, place, axis=1)
 
 
+def bank(measure: Measure, k: int, capacity: Any) -> Statistic:
+    """A statistic that keeps `capacity` rows [B, D], of which k are neighbours.
+
+    Raises:
+      ValueError: k or capacity is not an integer >= 1, or capacity is below k; while
+        fitting, if the data have fewer than k examples.
+    """
+    arguments.check_count("k", k)
+    arguments.check_count("capacity", capacity)
+    if k > capacity:
+        raise ValueError(
+            f"capacity must be at least k, the number of neighbours, got {k=} and "
+            f"{capacity=}."
+        )
+    statistic = reservoir.bank(measure, capacity)
+
+    def finalize(state: Any) -> np.ndarray:
+        rows = statistic.finalize(state)
+        check_bank(rows.shape, rows.shape[1], k)
+        return rows
+
+    return statistic._replace(finalize=finalize)
+
+
 def check_bank(shape: tuple[int, ...], width: int, k: int) -> None:
     """Raises ValueError unless rows [M, D] hold k neighbours of queries [B, D]."""
     if shape[1] != width:
@@ -135,16 +144,6 @@ def check_bank(shape: tuple[int, ...], width: int, k: int) -> None:
         raise ValueError(
             f"k = {k} neighbours were asked for, but the bank has {shape[0]} row(s). "
             "Lower k, or fit on more data."
-        )
-
-
-def check_capacity(k: int, capacity: Any) -> None:
-    """Raises ValueError unless a bank of `capacity` rows can hold k neighbours."""
-    arguments.check_count("capacity", capacity)
-    if k > capacity:
-        raise ValueError(
-            f"capacity must be at least k, the number of neighbours, got {k=} and "
-            f"{capacity=}."
         )
 
 
@@ -191,13 +190,11 @@ def kth_distance_on_disk(queries: np.ndarray, rows: np.ndarray, k: int) -> np.nd
     for start in range(0, len(rows), size):
         block = _normalised(rows[start : start + size])
         found = np.concatenate([values, queries @ block.T], axis=1)  # [B, k + size]
-        fresh = np.broadcast_to(
-            np.arange(start, start + len(block)), (count, len(block))
-        )
-        keys = np.concatenate([indices, fresh], axis=1)
+        fresh = np.tile(np.arange(start, start + len(block)), (count, 1))
         place = np.argpartition(found, -k, axis=1)[:, -k:]
         values = np.take_along_axis(found, place, axis=1)
-        indices = np.take_along_axis(keys, place, axis=1)
+        indices = np.concatenate([indices, fresh], axis=1)
+        indices = np.take_along_axis(indices, place, axis=1)
     last = np.take_along_axis(indices, values.argmin(axis=1)[:, None], axis=1)[:, 0]
     difference = queries - _normalised(rows[last])
     return np.linalg.norm(difference, axis=1).astype(np.float32)

@@ -36,6 +36,11 @@ def mask(x: jax.Array, k: Any) -> jax.Array:
     return above | (equal & (jnp.cumsum(equal, axis=-1) <= missing))
 
 
+def largest(x: jax.Array, q: Any) -> jax.Array:
+    """Marks the `kept_count` largest entries of each row of [B, D]; see `mask`."""
+    return mask(x, kept_count(x.shape[-1], q))
+
+
 def ordered_bits(x: jax.Array) -> jax.Array:
     """Maps floats to uint32 of the same order; -0 and 0 are equal."""
     x = x.astype(jnp.float32)

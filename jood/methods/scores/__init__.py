@@ -4,6 +4,8 @@ A new one is a file here and a line below; the parser, the contract tests and th
 command line find it through `__all__`.
 """
 
+import inspect
+
 from jood.methods.scores.entropy import entropy as entropy
 from jood.methods.scores.fdbd import fdbd as fdbd
 from jood.methods.scores.feature_map import feature_sim as feature_sim
@@ -40,36 +42,6 @@ from jood.methods.scores.ssod import ood_factor as ood_factor
 from jood.methods.scores.vim import residual as residual
 from jood.methods.scores.vim import vim as vim
 
-__all__ = (
-    "energy",
-    "entropy",
-    "fdbd",
-    "feature_norm",
-    "feature_norm_selected",
-    "feature_sim",
-    "feature_sim_channel",
-    "feature_sim_median",
-    "feature_sim_std",
-    "gen",
-    "gmm",
-    "gradnorm",
-    "gram",
-    "joint_posterior",
-    "klm",
-    "knn",
-    "mahalanobis",
-    "mahalanobis_ensemble",
-    "max_logit",
-    "msp",
-    "nci",
-    "nnguide",
-    "odin",
-    "ood_factor",
-    "penultimate_norm",
-    "pixel_msp",
-    "rankfeat",
-    "relative_mahalanobis",
-    "residual",
-    "she",
-    "vim",
+__all__ = tuple(
+    sorted(name for name, value in vars().items() if inspect.isfunction(value))
 )

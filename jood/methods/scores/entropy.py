@@ -18,9 +18,8 @@ def entropy() -> Component:
       Shannon, A Mathematical Theory of Communication, BSTJ 1948, Sec. 6; a baseline
       in Liu, Lochman, Zach, GEN, CVPR 2023.
     """
-    return component.score(
-        component.call_spec("entropy"), lambda acts: negative_entropy(acts.logits)
-    )
+    spec = component.call_spec("entropy")
+    return component.score(spec, lambda acts: negative_entropy(acts.logits))
 
 
 def negative_entropy(logits: jax.Array) -> jax.Array:

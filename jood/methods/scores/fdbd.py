@@ -41,12 +41,8 @@ def fdbd() -> Component:
         deviation = jnp.linalg.norm(acts.penultimate - fitted[0][None], axis=-1)
         return total / jnp.maximum(deviation, 1e-8)
 
-    return component.build(
-        component.call_spec("fdbd"),
-        "score",
-        apply,
-        passes=(lambda _: stats.mean(lambda acts: acts.penultimate),),
-    )
+    passes = (lambda _: stats.mean(lambda acts: acts.penultimate),)
+    return component.build(component.call_spec("fdbd"), "score", apply, passes)
 
 
 def weight_distances(kernel: jax.Array, prediction: jax.Array) -> jax.Array:
@@ -58,9 +54,7 @@ def weight_distances(kernel: jax.Array, prediction: jax.Array) -> jax.Array:
     """
     kernel = kernel - kernel.mean(-1, keepdims=True)  # [D, K], the same differences
     squares = jnp.square(kernel).sum(0)  # [K]
-    cross = jnp.matmul(
-        kernel[:, prediction].T, kernel, precision=jax.lax.Precision.HIGHEST
-    )  # [B, K]
+    cross = jnp.matmul(kernel[:, prediction].T, kernel, precision="highest")  # [B, K]
     sums = squares[prediction][:, None] + squares[None]  # [B, K]
     smallest = jnp.maximum(1e-6 * sums, 1e-12)
     return jnp.sqrt(jnp.maximum(sums - 2.0 * cross, smallest))

@@ -97,15 +97,8 @@ def feature_sim(stage: str = "C5") -> Component:
 def feature_sim_median(stage: str = "C5") -> Component:
     """Median absolute deviation over locations, averaged over channels.
 
-    Args:
-      stage: whose map is read.
-
-    Returns:
-      A score component, in units of the map, >= 0. It is 0 where a ReLU map is
-      zero at more than half of its locations in every channel.
-
-    Raises:
-      ValueError: stage is no stage name.
+    Arguments and result are as for `feature_sim`; it is 0 where a ReLU map is zero at
+    more than half of its locations in every channel.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, Table 15, row 2.
@@ -117,14 +110,7 @@ def feature_sim_median(stage: str = "C5") -> Component:
 def feature_sim_std(stage: str = "C5") -> Component:
     """Standard deviation over locations, averaged over channels.
 
-    Args:
-      stage: whose map is read.
-
-    Returns:
-      A score component, in units of the map, >= 0.
-
-    Raises:
-      ValueError: stage is no stage name.
+    Arguments and result are as for `feature_sim`.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, Table 15, row 3.
@@ -136,14 +122,7 @@ def feature_sim_std(stage: str = "C5") -> Component:
 def feature_sim_channel(stage: str = "C5") -> Component:
     """Channel mean absolute deviation: the mean is taken over channels instead.
 
-    Args:
-      stage: whose map is read.
-
-    Returns:
-      A score component, in units of the map, >= 0.
-
-    Raises:
-      ValueError: stage is no stage name.
+    Arguments and result are as for `feature_sim`.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, Table 15, row 4.
@@ -152,11 +131,8 @@ def feature_sim_channel(stage: str = "C5") -> Component:
 
 
 def _score(
-    name: str, stage: str, deviation: Callable[[jax.Array], jax.Array]
+    name: str, stage: str, of_map: Callable[[jax.Array], jax.Array]
 ) -> Component:
     component.check_stage(stage)
-    return component.score(
-        component.call_spec(name, stage=stage),
-        lambda acts: deviation(acts.stage(stage)),
-        reads=(stage,),
-    )
+    spec = component.call_spec(name, stage=stage)
+    return component.score(spec, lambda acts: of_map(acts.stage(stage)), (stage,))

@@ -34,8 +34,6 @@ def norm(feature_map: jax.Array) -> jax.Array:
 def jigsaw(images: jax.Array, grid: int = GRID) -> jax.Array:
     """Shuffles the pieces of each image; its permutation is a hash of its pixels.
 
-    So the puzzle of an image does not depend on the order of the data.
-
     Args:
       images: floating [B, H, W, C].
       grid: pieces per side. Where it does not divide H or W, the last rows or
@@ -70,11 +68,11 @@ def norm_ratios(acts: Activations) -> jax.Array:
     network = acts.behind()
     with assumptions.ignored():
         puzzle = network.run(jigsaw(network.images))
-    columns = [
-        (norm(acts.stage(name)) + _TINY) / (norm(puzzle.stage(name)) + _TINY)
-        for name in _names(acts)
-    ]
-    return jnp.stack(columns, axis=-1)
+
+    def norms(record: Activations) -> jax.Array:
+        return jnp.stack([norm(record.stage(s)) + _TINY for s in _names(acts)], axis=-1)
+
+    return norms(acts) / norms(puzzle)
 
 
 def _names(acts: Activations) -> list[str]:
@@ -104,11 +102,8 @@ def feature_norm(stage: str = "C5") -> Component:
       Yu, Shin, Lee, Jun, Lee, FeatureNorm, CVPR 2023, definition of FeatureNorm.
     """
     component.check_stage(stage)
-    return component.score(
-        component.call_spec("feature_norm", stage=stage),
-        lambda acts: norm(acts.stage(stage)),
-        reads=(stage,),
-    )
+    spec = component.call_spec("feature_norm", stage=stage)
+    return component.score(spec, lambda acts: norm(acts.stage(stage)), (stage,))
 
 
 @component.row("FeatureNorm (NormRatio)")
@@ -131,10 +126,10 @@ def feature_norm_selected() -> Component:
     References:
       Yu, Shin, Lee, Jun, Lee, FeatureNorm, CVPR 2023, definition of NormRatio.
     """
-    statistic = stats.moments(norm_ratios)
+    statistic = stats.mean(norm_ratios)
 
     def finalize(state: Any) -> np.ndarray:
-        ratios = np.asarray(statistic.finalize(state)["mean"])  # [S]
+        ratios = statistic.finalize(state)  # [S]
         best = np.flatnonzero(ratios >= ratios.max() - _SAME)[-1]
         return np.eye(len(ratios), dtype=np.float32)[best]
 

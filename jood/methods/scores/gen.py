@@ -22,8 +22,8 @@ def gen(gamma: float = 0.1, M: int = 100) -> Component:
 
     Args:
       gamma: exponent γ in (0, 1); may be traced. The paper's is 0.1.
-      M: how many of the largest probabilities are summed, at least 1; all classes
-        where there are fewer. The paper's is 100, a tenth of ImageNet's classes.
+      M: how many of the largest probabilities are summed, at least 1; 100 in the
+        paper, a tenth of ImageNet's classes.
 
     Returns:
       A score component, in [-M, 0].
@@ -60,11 +60,10 @@ def log_probabilities(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     no correct digit left where p is near 1, and GEN's exponent lets that be seen.
     """
     log_p = jax.nn.log_softmax(logits)  # [B, K]
-    classes = jnp.arange(logits.shape[-1])
-    is_top = classes[None] == jnp.argmax(logits, axis=-1)[:, None]  # [B, K]
-    others = jax.nn.logsumexp(
-        jnp.where(is_top, -jnp.inf, log_p), axis=-1, keepdims=True
-    )  # [B, 1], log(1 - p) of the top class; -inf if there is one class only
+    is_top = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=bool)  # [B, K]
+    below = jnp.where(is_top, -jnp.inf, log_p)
+    # log(1 - p) of the top class, [B, 1]; -inf if there is one class only.
+    others = jax.nn.logsumexp(below, axis=-1, keepdims=True)
     # No other p exceeds 1/2; the bound keeps log1p off -1 in the entry not used.
     rest = jnp.log1p(-jnp.minimum(jnp.exp(log_p), 0.5))
     return log_p, jnp.where(is_top, others, rest)

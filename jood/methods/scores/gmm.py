@@ -2,8 +2,7 @@
 
 The model behind Feature Sim, used as a score itself: the activations of a channel
 over its locations are a mixture of a foreground f and a background g, fitted by EM
-for each image. `jood.scores.feature_sim_theory` says what Feature Sim becomes under
-that model.
+for each image. `feature_sim_theory` says what Feature Sim becomes under that model.
 """
 
 from typing import Any
@@ -25,9 +24,8 @@ _LEAST = 1e-3  # locations in a component, below which it counts as this many
 def fit_mixture(z: jax.Array, iterations: int = 20) -> tuple[jax.Array, ...]:
     """Fits a mixture of two 1-D Gaussians to each channel, by EM (Eq. 17-18).
 
-    It starts from the locations above and below the channel's mean. The work is done
-    on standardised activations, where no sum needs to be taken twice: those of the
-    background are what the foreground's leave of N, 0 and N.
+    It starts from the locations above and below the channel's mean, on standardised
+    activations: the background's sums are what the foreground's leave of N, 0 and N.
 
     Args:
       z: floating [B, N, C], N locations.
@@ -51,9 +49,8 @@ def fit_mixture(z: jax.Array, iterations: int = 20) -> tuple[jax.Array, ...]:
     def maximise(share: jax.Array) -> tuple[jax.Array, ...]:
         """M step, from the foreground's share γ [B, N, C] of each location."""
         first = share * x
-        count, total = share.sum(1), first.sum(1)  # [B, C]
-        square = (first * x).sum(1)
-        one, two = _at_least(count), _at_least(number - count)
+        count, total, square = share.sum(1), first.sum(1), (first * x).sum(1)  # [B, C]
+        one, two = jnp.maximum(count, _LEAST), jnp.maximum(number - count, _LEAST)
         mu1, mu2 = total / one, -total / two
         variance1 = jnp.maximum(square / one - jnp.square(mu1), _FLOOR)
         variance2 = jnp.maximum((number - square) / two - jnp.square(mu2), _FLOOR)
@@ -86,10 +83,6 @@ def fit_mixture(z: jax.Array, iterations: int = 20) -> tuple[jax.Array, ...]:
     )
 
 
-def _at_least(count: jax.Array) -> jax.Array:
-    return jnp.maximum(count, _LEAST)
-
-
 def gmm_score(feature_map: jax.Array, iterations: int = 20) -> jax.Array:
     """mean_C (μ_f - μ_g) · w_f / w_g; [B, H, W, C] or [B, L, C] -> float32 [B]."""
     z = flat(feature_map)
@@ -109,7 +102,7 @@ def gmm(iterations: int = 20, stage: str = "C5") -> Component:
 
     Returns:
       A score component, in units of the map, >= 0; 0 for a constant map. The
-      background's weight w_g is taken as at least one location, 1 / HW.
+      background's weight w_g is at least one location, 1 / HW.
 
     Raises:
       ValueError: iterations is no integer above 0, or stage is no stage name.
@@ -120,8 +113,7 @@ def gmm(iterations: int = 20, stage: str = "C5") -> Component:
     """
     arguments.check_count("iterations", iterations)
     component.check_stage(stage)
+    spec = component.call_spec("gmm", iterations=iterations, stage=stage)
     return component.score(
-        component.call_spec("gmm", iterations=iterations, stage=stage),
-        lambda acts: gmm_score(acts.stage(stage), iterations),
-        reads=(stage,),
+        spec, lambda acts: gmm_score(acts.stage(stage), iterations), (stage,)
     )

@@ -18,11 +18,8 @@ def gradnorm(T: float = 1.0) -> Component:
     """L1 norm of the gradient, with respect to W, of KL(uniform ‖ softmax(f / T)).
 
     With p = softmax(f / T) the gradient is h (p - 1/K)ᵀ / T, hence
-
-      S = ‖h‖₁ · Σ_k |1 - K p_k| / (K T).
-
-    As in the paper the loss is a mean over classes; the authors' code sums instead,
-    so its scores are K times these.
+    S = ‖h‖₁ · Σ_k |1 - K p_k| / (K T). As in the paper the loss is a mean over
+    classes; the authors' code sums instead, so its scores are K times these.
 
     Args:
       T: temperature above 0; may be traced. The paper's is 1.
@@ -41,8 +38,7 @@ def gradnorm(T: float = 1.0) -> Component:
 
     def function(acts: Activations) -> jax.Array:
         p = jax.nn.softmax(acts.logits / T)  # [B, K]
-        classes = p.shape[-1]
-        pull = jnp.abs(1.0 - classes * p).mean(-1) / T  # V, [B]
+        pull = jnp.abs(1.0 - p.shape[-1] * p).mean(-1) / T  # V, [B]
         return jnp.abs(acts.penultimate).sum(-1) * pull  # U is the L1 norm of h
 
     return component.score(component.call_spec("gradnorm", T=T), function)

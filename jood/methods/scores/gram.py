@@ -1,12 +1,10 @@
 """Feature Sim on the Gram matrix: how much locations of a map differ in direction.
 
 An ID object gives its locations features of another direction than the background's;
-the cosines between locations then spread. The strength of the activation does not
-count, only its direction.
+the cosines between locations then spread.
 """
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +17,6 @@ from jood.methods.scores.feature_map import sum_over_locations
 GramStatistic = Literal["mad", "std", "mean"]
 
 _BLOCK = 1 << 24  # entries of G that are held at once: 64 MiB
-
-# Of the deviations G - mean: what is averaged, and what is done with the average.
-_DEVIATIONS: dict[str, tuple[Callable[..., jax.Array], Callable[..., jax.Array]]] = {
-    "std": (jnp.square, jnp.sqrt),
-    "mad": (jnp.abs, lambda average: average),
-}
 
 
 def gram_statistic(feature_map: jax.Array, statistic: str) -> jax.Array:
@@ -42,15 +34,17 @@ def gram_statistic(feature_map: jax.Array, statistic: str) -> jax.Array:
     mean = jnp.square(unit.mean(axis=1)).sum(-1)  # [B]
     if statistic == "mean":
         return mean
-    entry, result = _DEVIATIONS[statistic]
 
     def total(rows: jax.Array) -> jax.Array:
         """Sum over a block of G's rows, [B, R, C] -> [B]."""
-        g = jnp.einsum("brc,bnc->brn", rows, unit, precision=jax.lax.Precision.HIGHEST)
-        return entry(g - mean[:, None, None]).sum(axis=(1, 2))
+        g = jnp.einsum("brc,bnc->brn", rows, unit, precision="highest")
+        deviation = g - mean[:, None, None]
+        entries = jnp.square(deviation) if statistic == "std" else jnp.abs(deviation)
+        return entries.sum(axis=(1, 2))
 
-    deviation = sum_over_locations(total, unit, _BLOCK // (batch * locations))
-    return result(deviation / locations**2)
+    deviations = sum_over_locations(total, unit, _BLOCK // (batch * locations))
+    average = deviations / locations**2
+    return jnp.sqrt(average) if statistic == "std" else average
 
 
 @component.row("FS+TA (Gram mean)", "ta(k={k})|gram(statistic='mean')")
@@ -58,8 +52,6 @@ def gram_statistic(feature_map: jax.Array, statistic: str) -> jax.Array:
 @component.row("FS+TA (Gram std)", "ta(k={k})|gram(statistic='std')")
 def gram(statistic: GramStatistic = "mad", stage: str = "C5") -> Component:
     """A statistic of G = ẑ ẑᵀ [HW, HW], the cosines between the map's locations.
-
-    G is computed in blocks of rows, so large maps take time but no memory.
 
     Args:
       statistic: over all entries of G: 'mad' (mean absolute deviation from their
@@ -80,12 +72,11 @@ def gram(statistic: GramStatistic = "mad", stage: str = "C5") -> Component:
       Feature Map Matters in Out-of-Distribution Detection, App. B.10, Table 16.
     """
     component.check_stage(stage)
-    if statistic not in ("mean", *_DEVIATIONS):
+    if statistic not in get_args(GramStatistic):
         raise ValueError(
             f"expected statistic 'mad', 'std' or 'mean', got {statistic=}."
         )
+    spec = component.call_spec("gram", statistic=statistic, stage=stage)
     return component.score(
-        component.call_spec("gram", statistic=statistic, stage=stage),
-        lambda acts: gram_statistic(acts.stage(stage), statistic),
-        reads=(stage,),
+        spec, lambda acts: gram_statistic(acts.stage(stage), statistic), (stage,)
     )

@@ -36,26 +36,17 @@ def klm() -> Component:
 
     def finalize(state: Any) -> np.ndarray:
         state = means.finalize(state)
-        stats.check_classes(
-            state["count"],
-            "klm(), which groups images by their prediction,",
-            1,
-            "They are left out: no image is compared with them.",
-        )
+        method = "klm(), which groups images by their prediction,"
+        consequence = "They are left out: no image is compared with them."
+        stats.check_classes(state["count"], method, 1, consequence)
         q = state["mean"][state["count"] > 0]  # [K', K]
         return np.log(np.maximum(q, np.finfo(np.float32).tiny)).astype(np.float32)
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
-        log_q = jnp.asarray(fitted[0])  # [K', K]
-        cross = jnp.matmul(
-            jax.nn.softmax(acts.logits), log_q.T, precision=jax.lax.Precision.HIGHEST
-        )  # [B, K'], Σ_j p_j log q_kj
+        p, log_q = jax.nn.softmax(acts.logits), jnp.asarray(fitted[0])  # [K', K]
+        cross = jnp.matmul(p, log_q.T, precision="highest")  # [B, K'], Σ_j p_j log q_kj
         # KL = Σ p log p - Σ p log q, whose first term is the same for all classes.
         return cross.max(-1) - negative_entropy(acts.logits)
 
-    return component.build(
-        component.call_spec("klm"),
-        "score",
-        apply,
-        passes=(lambda _: means._replace(finalize=finalize),),
-    )
+    passes = (lambda _: means._replace(finalize=finalize),)
+    return component.build(component.call_spec("klm"), "score", apply, passes)

@@ -39,15 +39,13 @@ def knn(
       float32 [min(N, capacity), D], in one pass unless `bank` is given.
 
     Raises:
-      ValueError: k or capacity is not an integer >= 1; capacity and bank are both
-        given; the file is missing, holds something else or fewer than k rows. While
-        fitting, if the data have fewer than k examples; while scoring, if the
-        file's features have another width.
+      ValueError: see `nearest_neighbors.bank`; or capacity and bank are both given,
+        or the file is missing, holds something else, fewer than k rows or, while
+        scoring, features of another width.
 
     References:
       Sun, Ming, Zhu, Li, KNN, ICML 2022, Sec. 3.
     """
-    arguments.check_count("k", k)
     if bank is not None:
         if capacity != reservoir.CAPACITY:
             raise ValueError(
@@ -55,35 +53,27 @@ def knn(
                 f"got {capacity=}, {bank=}."
             )
         return _on_disk(k, bank)
-    nearest_neighbors.check_capacity(k, capacity)
-    statistic = reservoir.bank(
-        lambda acts: nearest_neighbors.normalised(acts.penultimate), capacity
-    )
+    statistic = nearest_neighbors.bank(_unit, k, capacity)
 
-    def finalize(state: Any) -> np.ndarray:
-        rows = statistic.finalize(state)
-        nearest_neighbors.check_bank(rows.shape, rows.shape[1], k)
-        return rows
+    def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
+        query, rows = _unit(acts), jnp.asarray(fitted[0])  # [B, D], [M, D]
+        index = nearest_neighbors.kth(query, rows, k)
+        # From the product, 2 - 2s would lose all digits near 0.
+        return -jnp.linalg.norm(query - rows[index], axis=-1)
 
-    return component.build(
-        component.call_spec("knn", k=k, capacity=capacity),
-        "score",
-        lambda fitted, acts: -_kth_distance(acts, fitted[0], k),
-        passes=(lambda _: statistic._replace(finalize=finalize),),
-        reads=("feature",),
-    )
+    spec = component.call_spec("knn", k=k, capacity=capacity)
+    reads = ("feature",)
+    return component.build(spec, "score", apply, (lambda _: statistic,), reads=reads)
 
 
-def _kth_distance(acts: Activations, rows: Any, k: int) -> jax.Array:
-    query = nearest_neighbors.normalised(acts.penultimate)  # [B, D]
-    index = nearest_neighbors.kth(query, rows, k)
-    # From the product, 2 - 2s would lose all digits near 0.
-    return jnp.linalg.norm(query - jnp.asarray(rows)[index], axis=-1)
+def _unit(acts: Activations) -> jax.Array:
+    return nearest_neighbors.normalised(acts.penultimate)
 
 
 def _on_disk(k: int, bank: Any) -> Component:
     if not isinstance(bank, str | os.PathLike):
         raise ValueError(f"bank must be the path of a .npy file, got {bank=}.")
+    arguments.check_count("k", k)
     path = os.path.abspath(bank)  # a saved detector may be loaded from elsewhere
     rows = nearest_neighbors.open_bank(path)
     nearest_neighbors.check_bank(rows.shape, rows.shape[1], k)
@@ -93,11 +83,10 @@ def _on_disk(k: int, bank: Any) -> Component:
         return -nearest_neighbors.kth_distance_on_disk(np.asarray(query), rows, k)
 
     def function(acts: Activations) -> jax.Array:
-        query = nearest_neighbors.normalised(acts.penultimate)
+        query = _unit(acts)
         nearest_neighbors.check_bank(rows.shape, query.shape[1], k)
         shape = jax.ShapeDtypeStruct(query.shape[:1], jnp.float32)
         return jax.pure_callback(on_host, shape, query)
 
-    return component.score(
-        component.call_spec("knn", k=k, bank=path), function, reads=("feature",)
-    )
+    spec = component.call_spec("knn", k=k, bank=path)
+    return component.score(spec, function, reads=("feature",))

@@ -22,10 +22,9 @@ def msp() -> Component:
       Hendrycks, Gimpel, A Baseline for Detecting Misclassified and OOD Examples,
       ICLR 2017.
     """
-    score = component.score(
-        component.call_spec("msp"), lambda acts: jax.nn.softmax(acts.logits).max(-1)
-    )
-    fine = component.score(score.spec, lambda acts: log_odds(acts.logits))
+    spec = component.call_spec("msp")
+    fine = component.score(spec, lambda acts: log_odds(acts.logits))
+    score = component.score(spec, lambda acts: jax.nn.softmax(acts.logits).max(-1))
     return score._replace(ranking=fine)
 
 
@@ -40,8 +39,7 @@ def log_odds(logits: jax.Array) -> jax.Array:
     """
     if logits.shape[-1] == 1:  # p = 1, whatever the image
         return jnp.zeros(logits.shape[0])
-    classes = jnp.arange(logits.shape[-1])[None]
-    largest = classes == logits.argmax(-1)[:, None]  # [B, K]
+    largest = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=bool)  # [B, K]
     others = jnp.where(largest, -jnp.inf, logits)
     return logits.max(-1) - jax.nn.logsumexp(others, axis=-1)
 
@@ -56,9 +54,8 @@ def max_logit() -> Component:
     References:
       Hendrycks et al., Scaling OOD Detection for Real-World Settings, ICML 2022.
     """
-    return component.score(
-        component.call_spec("max_logit"), lambda acts: acts.logits.max(-1)
-    )
+    spec = component.call_spec("max_logit")
+    return component.score(spec, lambda acts: acts.logits.max(-1))
 
 
 @component.row("Energy")

@@ -1,10 +1,10 @@
 """Mahalanobis distance to the nearest class, plain and relative to all of the data.
 
 Class-conditional Gaussians with one covariance for all classes are fitted to the
-penultimate feature (`jood.core.stats.class_gaussians`). `mahalanobis_ensemble` does
-the same at every stage.
+penultimate feature (`jood.core.stats.class_gaussians`).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import jax
 from jood.core import component
 from jood.core.activations import Activations
 from jood.core.component import Component
+from jood.core.component import Statistic
 from jood.core.stats import class_gaussians
 
 
@@ -20,9 +21,8 @@ def mahalanobis() -> Component:
     """Distance to the nearest class: S = -min_k (h - μ_k)^T Σ⁻¹ (h - μ_k).
 
     μ_k is the mean training feature of label k, Σ the covariance of h - μ_y over all
-    N training examples (divided by N), Σ⁻¹ its pseudo-inverse. This is the detector
-    on the last feature alone that later work compares with; `mahalanobis_ensemble`
-    is the whole of the paper's.
+    N training examples (divided by N), Σ⁻¹ its pseudo-inverse. Later work compares
+    with this detector; `mahalanobis_ensemble` is the whole of the paper's.
 
     Returns:
       A score component, <= 0. It fits the class means and the tied covariance, in two
@@ -35,19 +35,11 @@ def mahalanobis() -> Component:
     References:
       Lee, Lee, Lee, Shin, Mahalanobis, NeurIPS 2018, Eq. 1-2.
     """
-    name = component.call_spec("mahalanobis")
-    return component.build(
-        name,
-        "score",
-        lambda fitted, acts: (
-            -class_gaussians.distance(fitted[1]["within"], acts.penultimate)
-        ),
-        passes=(
-            lambda _: class_gaussians.class_means(_feature, name),
-            lambda fitted: class_gaussians.tied(_feature, fitted[0], name),
-        ),
-        reads=("feature",),
-    )
+
+    def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
+        return -class_gaussians.distance(fitted[1]["within"], acts.penultimate)
+
+    return _build("mahalanobis", apply, class_gaussians.tied)
 
 
 @component.row("Relative Mahalanobis")
@@ -60,8 +52,7 @@ def relative_mahalanobis() -> Component:
 
     Returns:
       A score component. It fits the class means, the tied and the total covariance, in
-      two passes, and needs labels. Classes without training examples are left out,
-      with a warning.
+      two passes; else as `mahalanobis`.
 
     Raises:
       ValueError: while fitting, if there are no labels.
@@ -70,24 +61,26 @@ def relative_mahalanobis() -> Component:
       Ren, Fort, Liu, Roy, Padhy, Lakshminarayanan, Relative Mahalanobis, ICML UDL
       2021, Sec. 2.
     """
-    name = component.call_spec("relative_mahalanobis")
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         h = acts.penultimate
         single = class_gaussians.distance(fitted[1]["total"], h)
         return single - class_gaussians.distance(fitted[1]["within"], h)
 
-    return component.build(
-        name,
-        "score",
-        apply,
-        passes=(
-            lambda _: class_gaussians.class_means(_feature, name),
-            lambda fitted: class_gaussians.tied_and_total(_feature, fitted[0], name),
-        ),
-        reads=("feature",),
+    return _build("relative_mahalanobis", apply, class_gaussians.tied_and_total)
+
+
+def _build(
+    name: str, apply: Callable[..., jax.Array], covariances: Callable[..., Statistic]
+) -> Component:
+    """Returns a score that reads the fitted Gaussians of the penultimate feature."""
+    spec = component.call_spec(name)
+
+    def feature(acts: Activations) -> jax.Array:
+        return acts.penultimate
+
+    passes = (
+        lambda _: class_gaussians.class_means(feature, spec),
+        lambda fitted: covariances(feature, fitted[0], spec),
     )
-
-
-def _feature(acts: Activations) -> jax.Array:
-    return acts.penultimate
+    return component.build(spec, "score", apply, passes, reads=("feature",))

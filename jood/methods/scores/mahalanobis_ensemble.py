@@ -1,9 +1,8 @@
 """The original Mahalanobis detector: every stage, nudged images, logistic weights.
 
-Pass 0 and 1 fit class-conditional Gaussians (`jood.core.stats.class_gaussians`) to the
-pooled map of each stage of the network. A stage's confidence is that of the image
-moved a step towards its nearest class there. Pass 2 weighs the stages by a logistic
-regression of training images against images of Gaussian noise.
+Passes 0 and 1 fit class-conditional Gaussians (`jood.core.stats.class_gaussians`) to
+the pooled map of each stage; pass 2 weighs the stages by a logistic regression of
+training images against images of Gaussian noise.
 """
 
 from collections.abc import Callable
@@ -33,10 +32,10 @@ def mahalanobis_ensemble(eps: float = 0.0014) -> Component:
 
     M_l(x) = -min_k (h_l - μ_lk)^T Σ_l⁻¹ (h_l - μ_lk), where h_l is the mean over
     locations of stage l's map, and x̂_l = x - ε · sign(∇_x min_k d²_lk(x)) / std is the
-    image moved towards its nearest class. The paper fits w on a validation set of OOD
-    or adversarial images. Here it is fitted on noise N(0, 1) per preprocessed pixel
-    (drawn anew for each training image) against the training images, so that no OOD
-    data is needed; logistic regression on standardised M_l, regularised with C = 1.
+    image moved towards its nearest class. The paper fits w on OOD or adversarial
+    images. Here it is fitted on noise N(0, 1) per preprocessed pixel (drawn anew for
+    each training image) against the training images, so that no OOD data is needed;
+    logistic regression on standardised M_l, regularised with C = 1.
 
     Args:
       eps: ε >= 0, in normalised units times the preprocessing's std; may be traced.
@@ -45,9 +44,8 @@ def mahalanobis_ensemble(eps: float = 0.0014) -> Component:
 
     Returns:
       A score component: the logit of "is a training image". It fits
-      Gaussians of each stage and their weights, in three passes. It needs labels and
-      the network, and costs a run, a gradient and another run of the
-      network per stage and image.
+      Gaussians of each stage and their weights, in three passes. It needs labels, and
+      costs a run, a gradient and another run of the network per stage and image.
 
     Raises:
       ValueError: eps is negative or not finite; while fitting, if there are no labels.
@@ -60,16 +58,12 @@ def mahalanobis_ensemble(eps: float = 0.0014) -> Component:
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         _, stages, logistic = fitted
-        values = confidences(stages, acts, eps)  # [B, S]
-        product = jnp.matmul(
-            (values - logistic["mean"][None]) * logistic["scale"][None],
-            logistic["weights"],
-            precision=jax.lax.Precision.HIGHEST,
-        )
+        centred = confidences(stages, acts, eps) - logistic["mean"][None]  # [B, S]
+        values = centred * logistic["scale"][None]
+        product = jnp.matmul(values, logistic["weights"], precision="highest")
         return product + logistic["bias"]
 
-    def means(fitted: tuple[Any, ...]) -> Statistic:
-        del fitted
+    def means(_: tuple[Any, ...]) -> Statistic:
         return _per_stage(
             lambda s: class_gaussians.class_means(_pooled(s), f"{name}, {s}")
         )
@@ -100,13 +94,13 @@ def confidences(stages: dict[str, Any], acts: Activations, eps: Any) -> jax.Arra
     Returns:
       float32 [B, S], <= 0, stages in sorted order.
     """
+    still = not isinstance(eps, jax.core.Tracer) and eps == 0
 
     def moved(stage: str) -> jax.Array:
         def d2(record: Activations) -> jax.Array:
             gaussian = stages[stage]["within"]
             return class_gaussians.distance(gaussian, _pooled(stage)(record))
 
-        still = not isinstance(eps, jax.core.Tracer) and eps == 0
         return -d2(acts if still else input_perturbation.perturbed(acts, d2, eps))
 
     return jnp.stack([moved(stage) for stage in sorted(stages)], axis=-1)
@@ -153,26 +147,19 @@ def _logistic(stages: dict[str, Any], eps: Any) -> Statistic:
     """Pass 2: weights that tell training images from noise by their confidences."""
 
     def both(acts: Activations) -> jax.Array:
-        inside = confidences(stages, acts, eps)
-        return jnp.concatenate([inside, confidences(stages, _noise(acts), eps)], -1)
+        records = (acts, _noise(acts))
+        return jnp.concatenate([confidences(stages, r, eps) for r in records], -1)
 
-    def kept(pairs: jax.Array) -> Statistic:
-        return reservoir.bank(lambda _: pairs, CAPACITY)
-
-    def update(state: Any, acts: Activations, mask: jax.Array) -> Any:
-        return kept(both(acts)).update(state, acts, mask)
-
-    empty = kept(jnp.zeros((1, 2 * len(stages))))  # its shape is known beforehand
-    return empty._replace(
-        update=update, finalize=lambda state: _weights(empty.finalize(state))
+    kept = reservoir.bank(both, CAPACITY)
+    # The shape is known beforehand: `init` need not run a network.
+    empty = reservoir.bank(lambda _: jnp.zeros((1, 2 * len(stages))), CAPACITY)
+    return kept._replace(
+        init=empty.init, finalize=lambda state: _weights(kept.finalize(state))
     )
 
 
 def _noise(acts: Activations) -> Activations:
-    """The record of noise images, one drawn per image by the hash of its pixels.
-
-    So neither the order of the images nor their batches change what is drawn.
-    """
+    """The record of noise images, one drawn per image by the hash of its pixels."""
     network = acts.behind()
     images = network.images
     seeds = reservoir.row_hash(images.reshape(images.shape[0], -1))
@@ -182,25 +169,20 @@ def _noise(acts: Activations) -> Activations:
         return jax.random.normal(key, images.shape[1:])
 
     noise = jax.vmap(draw)(seeds).astype(images.dtype)
-    return network.run(noise).replace(
-        network=dataclasses.replace(network, images=noise)
-    )
+    behind = dataclasses.replace(network, images=noise)
+    return network.run(noise).replace(network=behind)
 
 
 def _weights(pairs: np.ndarray) -> dict[str, np.ndarray]:
     """Fits the logistic regression; pairs [M, 2S]: training images, then noise."""
     from sklearn import linear_model  # a second to import, and for this method only
 
-    half = pairs.shape[1] // 2
-    values = np.concatenate([pairs[:, :half], pairs[:, half:]]).astype(np.float64)
+    values = np.concatenate(np.split(pairs.astype(np.float64), 2, axis=1))
     target = np.repeat([1, 0], len(pairs))  # 1 = training image
     mean, spread = values.mean(0), values.std(0)
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1.0), 0.0)
     model = linear_model.LogisticRegression(solver="newton-cholesky", tol=1e-8)
     model.fit((values - mean[None]) * scale[None], target)
-    return {
-        "mean": mean.astype(np.float32),
-        "scale": scale.astype(np.float32),
-        "weights": model.coef_[0].astype(np.float32),
-        "bias": model.intercept_[0].astype(np.float32),
-    }
+    weights, bias = model.coef_[0], model.intercept_[0]
+    fitted = {"mean": mean, "scale": scale, "weights": weights, "bias": bias}
+    return {name: value.astype(np.float32) for name, value in fitted.items()}

@@ -24,8 +24,8 @@ def nci(alpha: float = 1e-4) -> Component:
 
     Args:
       alpha: weight α >= 0 of the feature's norm, which filters out features near the
-        origin; may be traced. 1e-4 is OpenOOD's default; OpenOOD chooses among 1e-4,
-        1e-3, 1e-2 and 1e-1 on validation data, and 0 leaves the filter out.
+        origin; 0 disables it; may be traced. 1e-4 is OpenOOD's default, which it
+        chooses among 1e-4, 1e-3, 1e-2 and 1e-1 on validation data.
 
     Returns:
       A score component. It fits m, float32 [D], in one pass.
@@ -46,9 +46,7 @@ def nci(alpha: float = 1e-4) -> Component:
         proximity = (weights * centred).sum(-1) / length  # [B]
         return proximity + alpha * jnp.abs(acts.penultimate).sum(-1)
 
+    passes = (lambda _: stats.mean(lambda acts: acts.penultimate),)
     return component.build(
-        component.call_spec("nci", alpha=alpha),
-        "score",
-        apply,
-        passes=(lambda _: stats.mean(lambda acts: acts.penultimate),),
+        component.call_spec("nci", alpha=alpha), "score", apply, passes
     )

@@ -3,9 +3,7 @@
 from typing import Any
 
 import jax
-import numpy as np
 
-from jood._utils import arguments
 from jood.core import component
 from jood.core.activations import Activations
 from jood.core.component import Component
@@ -21,8 +19,7 @@ def nnguide(k: int = 10, capacity: int = reservoir.CAPACITY) -> Component:
     images.
 
     Args:
-      k: how many neighbours guide; 10 in the authors' code, on all
-        training features.
+      k: how many neighbours guide; 10 in the authors' code, on all training features.
       capacity: how many training features are kept, a uniform sample of all.
 
     Returns:
@@ -30,37 +27,25 @@ def nnguide(k: int = 10, capacity: int = reservoir.CAPACITY) -> Component:
       features, float32 [min(N, capacity), D], in one pass.
 
     Raises:
-      ValueError: k or capacity is not an integer >= 1; while fitting, if the data
-        have fewer than k examples.
+      ValueError: see `nearest_neighbors.bank`.
 
     References:
       Park, Jung, Teoh, NNGuide, ICCV 2023, Sec. 3.
     """
-    arguments.check_count("k", k)
-    nearest_neighbors.check_capacity(k, capacity)
 
     def guides(acts: Activations) -> jax.Array:
         return nearest_neighbors.normalised(acts.penultimate) * _energy(acts)[:, None]
 
-    statistic = reservoir.bank(guides, capacity)
-
-    def finalize(state: Any) -> np.ndarray:
-        rows = statistic.finalize(state)
-        nearest_neighbors.check_bank(rows.shape, rows.shape[1], k)
-        return rows
+    bank = nearest_neighbors.bank(guides, k, capacity)
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         query = nearest_neighbors.normalised(acts.penultimate)
         products, _ = nearest_neighbors.best(query, fitted[0], k)  # [B, k]
         return _energy(acts) * products.mean(axis=-1)
 
-    return component.build(
-        component.call_spec("nnguide", k=k, capacity=capacity),
-        "score",
-        apply,
-        passes=(lambda _: statistic._replace(finalize=finalize),),
-        reads=("feature", "logit"),
-    )
+    spec = component.call_spec("nnguide", k=k, capacity=capacity)
+    reads = ("feature", "logit")
+    return component.build(spec, "score", apply, (lambda _: bank,), reads=reads)
 
 
 def _energy(acts: Activations) -> jax.Array:

@@ -19,8 +19,8 @@ from jood.core.component import Component
 def max_probability(logits: jax.Array, T: Any) -> jax.Array:
     """Largest softmax(f / T) of logits [B, K]; float32 [B].
 
-    At a high T all probabilities are 1/K but for a small part; that part is summed
-    on its own (expm1), so that only the last rounding, to float32, remains.
+    At a high T all probabilities are nearly 1/K; what they differ by is summed on its
+    own (expm1), so that only the last rounding, to float32, remains.
     """
     below = (logits - logits.max(-1, keepdims=True)) / T  # [B, K], <= 0
     return 1 / (logits.shape[-1] + jnp.expm1(below).sum(-1))
@@ -33,12 +33,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def moved(acts: Activations, T: Any, eps: Any) -> Activations:
-    """Returns the record at x' = x - ε · s(∇_x CE(f(x) / T, c)) / std.
-
-    Args:
-      acts: a record with the network behind it (`observe` with `needs_network`).
-      T: temperature above 0; may be traced.
-      eps: step ε >= 0; may be traced.
+    """Returns the record at x' = x - ε · s(∇_x CE(f(x) / T, c)) / std; see `odin`.
 
     Raises:
       MissingStageError: there is no network behind the record.
@@ -55,11 +50,11 @@ def moved(acts: Activations, T: Any, eps: Any) -> Activations:
 def odin(T: float = 1000.0, eps: float = 0.0014) -> Component:
     """ODIN: S = max softmax(f(x') / T), x' = x - ε · s(∇_x CE(f(x) / T, c)) / std.
 
-    f are the logits as the chain before has rewritten them and c = argmax f(x), as in
-    the peers' ReAct+ODIN and BATS+ODIN: the step makes S larger. s is +1 where the
-    gradient is >= 0 and -1 elsewhere; std is the preprocessing's, which a
-    `jood.Detector` passes on (without one there is no division). Peers divide by
-    other constants or not at all; their ε is then not comparable.
+    f are the logits as the chain before has rewritten them and c = argmax f(x): the
+    step makes S larger. s is +1 where the gradient is >= 0 and -1 elsewhere; std is
+    the preprocessing's, which a `jood.Detector` passes on (without one there is no
+    division). Peers divide by other constants or not at all; their ε is then not
+    comparable.
 
     Args:
       T: temperature above 0; may be traced.
@@ -68,9 +63,8 @@ def odin(T: float = 1000.0, eps: float = 0.0014) -> Component:
 
     Returns:
       A score component, in [1/K, 1]. It runs the network forwards, backwards and
-      forwards again, so it needs the network (`component.edits`). At T = 1000 it is
-      1/K + O(1/(K T)), of which float32 keeps about four digits: do not read small
-      differences in it.
+      forwards again. At T = 1000 it is 1/K + O(1/(K T)), of which float32 keeps about
+      four digits: do not read small differences in it.
 
     Raises:
       ValueError: T is not above 0, or eps is negative or not finite.

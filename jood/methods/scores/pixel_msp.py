@@ -1,8 +1,7 @@
 """The segmentation baseline: confidence of the head at every location of a map.
 
-A segmentation network classifies each location; its mean confidence is a score of
-the image. A classifier's head can be applied to the map before pooling in the same
-way.
+A segmentation network classifies each location. A classifier's head can be applied to
+the map before pooling in the same way.
 """
 
 import jax
@@ -71,6 +70,5 @@ def pixel_msp(stage: str = "C5") -> Component:
             )
         return mean_confidence(feature_map, acts.kernel, acts.bias)
 
-    return component.score(
-        component.call_spec("pixel_msp", stage=stage), score, reads=(stage, "head")
-    )
+    spec = component.call_spec("pixel_msp", stage=stage)
+    return component.score(spec, score, reads=(stage, "head"))

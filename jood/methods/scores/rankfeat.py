@@ -5,8 +5,6 @@ that of an ID image. The layers after the map run again without it, by stage edi
 one run per stage.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -35,10 +33,8 @@ def remove_first_component(feature_map: jax.Array) -> jax.Array:
       float32 of the same shape; a zero map stays as it is.
     """
     x = flat(feature_map)
-    if x.shape[1] > x.shape[2]:
-        rest = _deflated(x.swapaxes(1, 2)).swapaxes(1, 2)
-    else:
-        rest = _deflated(x)
+    wide = x.shape[1] <= x.shape[2]
+    rest = _deflated(x) if wide else _deflated(x.swapaxes(1, 2)).swapaxes(1, 2)
     return rest.reshape(feature_map.shape)
 
 
@@ -51,16 +47,13 @@ def _deflated(x: jax.Array) -> jax.Array:
     start = jnp.take_along_axis(gram, column[:, None, None], axis=2)  # [B, M, 1]
     for _ in range(_SQUARINGS):
         gram = _normalised(_product(gram, gram))
-
-    def step(_: Any, u: jax.Array) -> jax.Array:
-        return _unit(_product(gram, u))
-
-    u = jax.lax.fori_loop(0, _PRODUCTS, step, _unit(start))
+    u = _unit(start)
+    u = jax.lax.fori_loop(0, _PRODUCTS, lambda _, u: _unit(_product(gram, u)), u)
     return x - _product(u, _product(u.swapaxes(1, 2), x))
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+    return jnp.matmul(a, b, precision="highest")
 
 
 def _normalised(gram: jax.Array) -> jax.Array:
@@ -98,25 +91,18 @@ def rankfeat(stages: tuple[str, ...] = ("C4", "C5"), T: float = 1.0) -> Componen
     arguments.check_positive("T", T)
     if not isinstance(stages, tuple) or not stages or len(set(stages)) < len(stages):
         raise ValueError(
-            f"stages must be a tuple of distinct stages' names, such as ('C5',), got "
-            f"{stages=!r}."
+            f"stages must be a tuple of distinct names, such as ('C5',), got {stages=}."
         )
     for stage in stages:
         component.check_stage(stage)
-    edits = [
-        StageEdit(f"rankfeat(stage={stage!r})", stage, remove_first_component)
+    edits = tuple(
+        (StageEdit(f"rankfeat(stage={stage!r})", stage, remove_first_component),)
         for stage in stages
-    ]
+    )
 
-    def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
-        del fitted
-        logits = sum(acts.edit(edit.spec).logits for edit in edits) / len(edits)
+    def score(acts: Activations) -> jax.Array:
+        logits = sum(acts.edit(edit.spec).logits for (edit,) in edits) / len(edits)
         return T * jax.nn.logsumexp(logits / T, axis=-1)
 
-    return component.build(
-        component.call_spec("rankfeat", stages=stages, T=T),
-        "score",
-        apply,
-        edits=tuple((edit,) for edit in edits),
-        entry="stage",
-    )
+    spec = component.call_spec("rankfeat", stages=stages, T=T)
+    return component.stateless(spec, "score", score, edits)._replace(entry="stage")

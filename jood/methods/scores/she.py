@@ -54,35 +54,18 @@ def she(metric: Metric = "inner_product") -> Component:
 
     means = stats.class_means(measure)
 
-    def finalize(state: Any) -> np.ndarray:
-        state = means.finalize(state)
-        return patterns(state["mean"], state["count"], spec)
-
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         stored = jnp.asarray(fitted[0])[acts.prediction]  # [B, D]
         return match(acts.penultimate, stored, metric)
 
+    statistic = means._replace(finalize=lambda s: _patterns(spec, **means.finalize(s)))
     return component.build(
-        spec,
-        "score",
-        apply,
-        passes=(lambda _: means._replace(finalize=finalize),),
-        reads=("feature",),
+        spec, "score", apply, (lambda _: statistic,), reads=("feature",)
     )
 
 
-def patterns(mean: np.ndarray, count: np.ndarray, method: str) -> np.ndarray:
-    """Returns the patterns, float32 [K, D].
-
-    Args:
-      mean: float64 [K, 2D + 1], class means of h, of h where the prediction is
-        right and 0 elsewhere, and of being right.
-      count: int [K], labelled examples of each class.
-      method: who warns.
-
-    Raises:
-      ValueError: no prediction is right.
-    """
+def _patterns(method: str, count: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Patterns [K, D] from class means [K, 2D + 1] of what `she` measures."""
     width = mean.shape[-1] // 2
     labelled, correct, share = np.split(mean, [width, 2 * width], axis=-1)
     stats.check_classes(

@@ -5,12 +5,17 @@ on patches of ID images; the head travels with the network's variables. Its logi
 pooled feature says how likely the image is one of the ID classes at all.
 """
 
+from collections.abc import Callable
+
 import jax
 
 from jood.core import component
+from jood.core.activations import Activations
 from jood.core.component import Component
 from jood.core.ood_head import COLLECTION as OOD_HEAD
 from jood.methods.scores.logit import log_odds
+
+_Score = Callable[[Activations], jax.Array]
 
 
 @component.row("SSOD (OOD factor)")
@@ -27,13 +32,12 @@ def ood_factor() -> Component:
     References:
       Pei, Image Background Serves as Good Proxy for OOD Data, ICLR 2024, Eq. 15.
     """
-    score = component.score(
-        component.call_spec("ood_factor"),
+    return _ranked(
+        "ood_factor",
         lambda acts: jax.nn.sigmoid(acts.ood_logit()),
+        lambda acts: acts.ood_logit(),
         reads=("feature", OOD_HEAD),
     )
-    fine = component.score(score.spec, lambda acts: acts.ood_logit(), reads=score.reads)
-    return score._replace(ranking=fine)
 
 
 @component.row("SSOD (posterior)")
@@ -50,20 +54,22 @@ def joint_posterior() -> Component:
     References:
       Pei, Image Background Serves as Good Proxy for OOD Data, ICLR 2024, Eq. 7.
     """
+
+    def posterior(acts: Activations) -> jax.Array:
+        return jax.nn.softmax(acts.logits).max(-1) * jax.nn.sigmoid(acts.ood_logit())
+
+    def logarithm(acts: Activations) -> jax.Array:
+        largest = jax.nn.log_sigmoid(log_odds(acts.logits))
+        return largest + jax.nn.log_sigmoid(acts.ood_logit())
+
     reads = ("feature", "logit", OOD_HEAD)
-    score = component.score(
-        component.call_spec("joint_posterior"),
-        lambda acts: (
-            jax.nn.softmax(acts.logits).max(-1) * jax.nn.sigmoid(acts.ood_logit())
-        ),
-        reads=reads,
-    )
-    fine = component.score(
-        score.spec,
-        lambda acts: (
-            jax.nn.log_sigmoid(log_odds(acts.logits))
-            + jax.nn.log_sigmoid(acts.ood_logit())
-        ),
-        reads=reads,
-    )
-    return score._replace(ranking=fine)
+    return _ranked("joint_posterior", posterior, logarithm, reads)
+
+
+def _ranked(
+    name: str, function: _Score, ranking: _Score, reads: tuple[str, ...]
+) -> Component:
+    """Returns a score that saturates, with one of the same order that does not."""
+    spec = component.call_spec(name)
+    fine = component.score(spec, ranking, reads)
+    return component.score(spec, function, reads)._replace(ranking=fine)

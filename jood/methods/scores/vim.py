@@ -1,8 +1,7 @@
 """ViM and Residual: the part of the feature outside of the principal subspace.
 
 Pass 0 finds the principal subspace of the training features around u, the point at
-which the head's logits are nearest to zero. The residual is what lies outside of it.
-ViM weighs it against Energy; pass 1 fits the weight α.
+which the head's logits are nearest to zero; pass 1 fits ViM's weight α.
 """
 
 from typing import Any
@@ -50,12 +49,8 @@ def vim(dim: int | None = None) -> Component:
         energy = jax.nn.logsumexp(acts.logits, axis=-1)
         return energy - alpha * norm(space, acts.penultimate)
 
-    return component.build(
-        name,
-        "score",
-        apply,
-        passes=(lambda _: _subspace(name, dim), lambda fitted: _alpha(name, fitted[0])),
-    )
+    passes = (lambda _: _subspace(name, dim), lambda fitted: _alpha(name, fitted[0]))
+    return component.build(name, "score", apply, passes)
 
 
 @component.row("Residual")
@@ -63,8 +58,7 @@ def residual(dim: int | None = None) -> Component:
     """Residual: S = -‖(h - u) R‖₂, the second term of `vim`.
 
     Args:
-      dim: dimension of the principal subspace, 1 <= dim < D. If left out, the
-        authors' choice: 1000 where D >= 2048, 512 where D >= 768, else D / 2.
+      dim: dimension of the principal subspace, as for `vim`.
 
     Returns:
       A score component, in units of the feature, <= 0. It fits u and R in one pass.
@@ -80,7 +74,7 @@ def residual(dim: int | None = None) -> Component:
         name,
         "score",
         lambda fitted, acts: -norm(fitted[0], acts.penultimate),
-        passes=(lambda _: _subspace(name, dim),),
+        (lambda _: _subspace(name, dim),),
         reads=("feature", "head"),
     )
 
@@ -88,7 +82,7 @@ def residual(dim: int | None = None) -> Component:
 def norm(space: dict[str, Any], h: jax.Array) -> jax.Array:
     """‖(h - u) R‖₂ of features [B, D]; float32 [B]."""
     centred = h.astype(jnp.float32) - space["origin"][None]
-    outside = jnp.matmul(centred, space["null"], precision=jax.lax.Precision.HIGHEST)
+    outside = jnp.matmul(centred, space["null"], precision="highest")
     return jnp.linalg.norm(outside, axis=-1)  # [B, D - dim] -> [B]
 
 
@@ -107,9 +101,7 @@ def _subspace(name: str, dim: int | None) -> Statistic:
     """Pass 0: {'origin': u [D], 'null': R [D, D - dim]}, float32."""
     moments = stats.second_moments(lambda acts: acts.penultimate)
 
-    def finalize(
-        state: dict[str, Any], kernel: np.ndarray, bias: np.ndarray
-    ) -> dict[str, np.ndarray]:
+    def finalize(state: Any, kernel: np.ndarray, bias: np.ndarray) -> dict[str, Any]:
         width, count = len(state["mean"]), int(state["count"])
         kept = default_dim(width) if dim is None else dim
         if count < width:

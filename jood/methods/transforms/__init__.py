@@ -4,6 +4,8 @@ A new one is a file here and a line below; the parser, the contract tests and th
 command line find it through `__all__`.
 """
 
+import inspect
+
 from jood.methods.transforms.ash import ash_b as ash_b
 from jood.methods.transforms.ash import ash_p as ash_p
 from jood.methods.transforms.ash import ash_s as ash_s
@@ -18,18 +20,6 @@ from jood.methods.transforms.ta import ta as ta
 from jood.methods.transforms.temperature import temperature as temperature
 from jood.methods.transforms.vra import vra as vra
 
-__all__ = (
-    "ash_b",
-    "ash_p",
-    "ash_s",
-    "bats",
-    "dice",
-    "feature_mask",
-    "line",
-    "prototype_smoothing",
-    "react",
-    "scale",
-    "ta",
-    "temperature",
-    "vra",
+__all__ = tuple(
+    sorted(name for name, value in vars().items() if inspect.isfunction(value))
 )

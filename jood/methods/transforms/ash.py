@@ -23,17 +23,16 @@ def prune(x: jax.Array, q: float) -> jax.Array:
 
     Halves round to even and ties keep the lower index, as the authors' code does.
     """
-    return jnp.where(top_k.mask(x, top_k.kept_count(x.shape[-1], q)), x, 0.0)
+    return jnp.where(top_k.largest(x, q), x, 0.0)
 
 
 def binarise(x: jax.Array, q: float) -> jax.Array:
     """ASH-B: sets the kept entries to s₁ / k, the others to 0; float32 [B, D]."""
-    mask = top_k.mask(x, top_k.kept_count(x.shape[-1], q))
-    kept = mask.sum(-1, keepdims=True)
-    return jnp.where(mask, x.sum(-1, keepdims=True) / kept, 0.0)
+    mask = top_k.largest(x, q)
+    share = x.sum(-1, keepdims=True) / mask.sum(-1, keepdims=True)
+    return jnp.where(mask, share, 0.0)
 
 
-@component.row("SCALE", "scale(q=0.85)|energy()")
 def scale(x: jax.Array, q: float) -> jax.Array:
     """ASH-S: multiplies the kept entries by exp(s₁ / s₂); float32 [B, D]."""
     pruned = prune(x, q)

@@ -1,7 +1,4 @@
-"""BATS: move each feature into its typical range, as the training data shows it.
-
-Slot feature: `bats(lam=3.25)|energy()`.
-"""
+"""BATS: move each feature into its typical range; slot feature: `bats()|energy()`."""
 
 from typing import Any
 
@@ -42,20 +39,15 @@ def bats(lam: float = 3.25) -> Component:
 
     def finalize(state: Any) -> dict[str, np.ndarray]:
         state = moments.finalize(state)
-        variance = state["m2"] / max(int(state["count"]) - 1, 1)
-        return {
-            "mean": state["mean"].astype(np.float32),
-            "std": np.sqrt(variance).astype(np.float32),
-        }
+        std = np.sqrt(state["m2"] / max(int(state["count"]) - 1, 1))
+        return {"mean": state["mean"].astype(np.float32), "std": std.astype(np.float32)}
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> Activations:
         mean, half = fitted[0]["mean"], lam * fitted[0]["std"]  # [D]
         clipped = jnp.clip(acts.penultimate, (mean - half)[None], (mean + half)[None])
         return acts.with_penultimate(clipped)
 
+    passes = (lambda _: moments._replace(finalize=finalize),)
     return component.build(
-        component.call_spec("bats", lam=lam),
-        "feature",
-        apply,
-        passes=(lambda _: moments._replace(finalize=finalize),),
+        component.call_spec("bats", lam=lam), "feature", apply, passes
     )

@@ -38,17 +38,12 @@ def dice(q: float = 0.7) -> Component:
     arguments.check_fraction("q", q)
     means = stats.moments(lambda acts: acts.penultimate)
 
-    def select(state: Any, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        del bias
+    def select(state: Any, kernel: np.ndarray, _: np.ndarray) -> np.ndarray:
         contribution = state["mean"][:, None] * kernel  # [D, K]
         return contribution > np.quantile(contribution, q)
 
     def sparsify(fitted: tuple[Any, ...], acts: Activations) -> Activations:
         return acts.with_kernel(jnp.where(fitted[0], acts.kernel, 0.0))
 
-    return component.build(
-        component.call_spec("dice", q=q),
-        "head",
-        sparsify,
-        passes=(lambda _: stats.with_head(means, select),),
-    )
+    passes = (lambda _: stats.with_head(means, select),)
+    return component.build(component.call_spec("dice", q=q), "head", sparsify, passes)

@@ -18,8 +18,7 @@ def feature_mask(q: float = 0.3) -> Component:
     """Masks the features that weigh least for the predicted class: h_m = m_c ⊙ h.
 
     m_c marks the k = D - round(q D) largest entries of the column W[:, c] of the
-    head, c the prediction of the unmodified pass; ties keep the lower index. Only
-    the columns of the predicted classes are looked at, so no [D, K] mask is built.
+    head, c the prediction of the unmodified pass; ties keep the lower index.
 
     Args:
       q: fraction in (0, 1) of the features that is masked (the paper's masking
@@ -40,9 +39,8 @@ def feature_mask(q: float = 0.3) -> Component:
 
     def mask(acts: Activations) -> Activations:
         weights = acts.kernel.T[acts.prediction]  # [B, D], W[:, c] of each image
-        kept = top_k.mask(weights, top_k.kept_count(weights.shape[-1], q))
+        kept = top_k.largest(weights, q)
         return acts.with_penultimate(jnp.where(kept, acts.penultimate, 0.0))
 
-    return component.stateless(
-        component.call_spec("feature_mask", q=q), "feature", mask
-    )
+    spec = component.call_spec("feature_mask", q=q)
+    return component.stateless(spec, "feature", mask)

@@ -5,6 +5,7 @@ from the feature on: `line()|energy()`, or with HIMPLoS's smoothing
 `line()|prototype_smoothing()|energy()`.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -50,16 +51,12 @@ def line(q_a: float = 0.1, q_w: float = 0.1, clip: float = 0.8) -> Component:
     """
     arguments.check_fraction("q_a", q_a)
     arguments.check_fraction("q_w", q_w)
-    arguments.check_range("clip", clip, -float("inf"), float("inf"), "a finite number")
+    arguments.check_range("clip", clip, -math.inf, math.inf, "a finite number")
     means = stats.class_means(lambda acts: acts.penultimate)
 
-    def important(
-        state: Any, kernel: np.ndarray, bias: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        del bias
-        stats.check_classes(
-            state["count"], "line", 1, "Images predicted as one of them are not masked."
-        )
+    def important(state: Any, kernel: np.ndarray, _: Any) -> dict[str, np.ndarray]:
+        consequence = "Images predicted as one of them are not masked."
+        stats.check_classes(state["count"], "line", 1, consequence)
         known = state["count"] > 0
         # float32, as in `apply`: a threshold may be one of the products itself.
         weights = kernel.astype(np.float32)  # [D, K]
@@ -72,9 +69,8 @@ def line(q_a: float = 0.1, q_w: float = 0.1, clip: float = 0.8) -> Component:
         return {"taylor": np.abs(taylor), "neurons": neurons, "least": least}
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> Activations:
-        taylor, neurons, least = (
-            jnp.asarray(fitted[0][key]) for key in ("taylor", "neurons", "least")
-        )
+        keys = ("taylor", "neurons", "least")
+        taylor, neurons, least = (jnp.asarray(fitted[0][key]) for key in keys)
         clipped = jnp.minimum(acts.penultimate, clip)  # [B, D]
         plain = activations.linear(clipped, acts.kernel, acts.bias)
         predicted = jnp.argmax(plain, axis=-1)  # [B]
@@ -84,15 +80,11 @@ def line(q_a: float = 0.1, q_w: float = 0.1, clip: float = 0.8) -> Component:
             h, c = example  # [D], []
             above = taylor[c][:, None] * acts.kernel > least[c]  # [D, K], one at a time
             masked = jnp.where(above, acts.kernel, 0.0)
-            return jnp.matmul(h, masked, precision=jax.lax.Precision.HIGHEST)
+            return jnp.matmul(h, masked, precision="highest")
 
         f = jax.lax.map(logits, (kept, predicted)) + acts.bias[None]  # [B, K]
         return acts.with_penultimate(kept).with_logits(f)
 
-    return component.build(
-        component.call_spec("line", q_a=q_a, q_w=q_w, clip=clip),
-        "logit",
-        apply,
-        passes=(lambda _: stats.with_head(means, important),),
-        entry="feature",
-    )
+    spec = component.call_spec("line", q_a=q_a, q_w=q_w, clip=clip)
+    passes = (lambda _: stats.with_head(means, important),)
+    return component.build(spec, "logit", apply, passes, entry="feature")

@@ -37,16 +37,13 @@ def prototype_smoothing() -> Component:
     means = stats.class_means(lambda acts: acts.original)
 
     def finalize(state: Any) -> dict[str, np.ndarray]:
-        found = means.finalize(state)
-        stats.check_classes(
-            found["count"],
-            "prototype_smoothing",
-            1,
-            "Logits of images predicted as one of them are not smoothed.",
-        )
-        norm = np.linalg.norm(found["mean"], axis=-1, keepdims=True)
-        unit = found["mean"] / np.where(norm == 0, 1.0, norm)
-        return {"unit": unit.astype(np.float32), "known": found["count"] > 0}
+        state = means.finalize(state)
+        count, mean = state["count"], state["mean"]
+        consequence = "Logits of images predicted as one of them are not smoothed."
+        stats.check_classes(count, "prototype_smoothing", 1, consequence)
+        norm = np.linalg.norm(mean, axis=-1, keepdims=True)
+        unit = mean / np.where(norm == 0, 1.0, norm)
+        return {"unit": unit.astype(np.float32), "known": count > 0}
 
     def smooth(fitted: tuple[Any, ...], acts: Activations) -> Activations:
         prototype = jnp.asarray(fitted[0]["unit"])[acts.prediction]  # [B, D]
@@ -56,9 +53,6 @@ def prototype_smoothing() -> Component:
         similarity = jnp.where(known, cosine, 1.0)
         return acts.with_logits(similarity[:, None] * acts.logits)
 
-    return component.build(
-        component.call_spec("prototype_smoothing"),
-        "logit",
-        smooth,
-        passes=(lambda _: means._replace(finalize=finalize),),
-    )
+    spec = component.call_spec("prototype_smoothing")
+    passes = (lambda _: means._replace(finalize=finalize),)
+    return component.build(spec, "logit", smooth, passes)

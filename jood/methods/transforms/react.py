@@ -1,8 +1,6 @@
-"""ReAct: clip abnormally high penultimate activations.
+"""ReAct: clip abnormally high features; slot feature: `react(q=0.9)|energy()`."""
 
-Slot feature: `react(q=0.9)|energy()`.
-"""
-
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -38,34 +36,28 @@ def react(q: float | None = None, clip: float | None = None) -> Component:
     if q is not None and clip is not None:
         raise ValueError(f"react takes q or clip, not both; got {q=}, {clip=}.")
     if clip is not None:
-        arguments.check_range(
-            "clip", clip, -float("inf"), float("inf"), "a finite number"
-        )
-        return component.stateless(
-            component.call_spec("react", clip=clip),
-            "feature",
-            lambda acts: _clipped(acts, clip),
-        )
+        arguments.check_range("clip", clip, -math.inf, math.inf, "a finite number")
+        spec = component.call_spec("react", clip=clip)
+        return component.stateless(spec, "feature", lambda acts: _clipped(acts, clip))
     q = 0.9 if q is None else q
     arguments.check_fraction("q", q)
     sketch = quantiles.quantile_sketch(lambda acts: acts.penultimate)
 
     def finalize(state: Any) -> np.float32:
         c = np.float32(quantiles.quantile(sketch.finalize(state), q))
-        assumptions.warn(
-            {
-                f"react({q=}): that quantile of the training features is {c:g}, which "
-                "leaves nothing of features that are >= 0 (LFF makes them sparse). "
-                "Choose a larger q, or a clip.": c <= 0
-            }
+        message = (
+            f"react({q=}): that quantile of the training features is {c:g}, which "
+            "leaves nothing of features that are >= 0 (LFF makes them sparse). "
+            "Choose a larger q, or a clip."
         )
+        assumptions.warn({message: c <= 0})
         return c
 
     return component.build(
         component.call_spec("react", q=q),
         "feature",
         lambda fitted, acts: _clipped(acts, fitted[0]),
-        passes=(lambda _: sketch._replace(finalize=finalize),),
+        (lambda _: sketch._replace(finalize=finalize),),
     )
 
 

@@ -1,8 +1,4 @@
-"""SCALE: ASH-S without the pruning.
-
-Slot feature: `scale(q=0.85)|energy()`. The factor grows with the share of
-the sum that lies outside the largest entries.
-"""
+"""SCALE: ASH-S without the pruning; slot feature: `scale(q=0.85)|energy()`."""
 
 from jood._utils import arguments
 from jood.core import assumptions
@@ -17,7 +13,7 @@ def scale(q: float = 0.85) -> Component:
     """Multiplies the whole feature by exp(s₁ / s₂).
 
     s₁ is the sum of the feature and s₂ that of its k = D - round(q D) largest entries,
-    as in ASH-S (see `ash_s`), but no entry is set to 0.
+    as in `ash_s`, but no entry is set to 0.
 
     Args:
       q: fraction in (0, 1) of the entries that s₂ leaves out; 0.85 is the paper's.

@@ -27,18 +27,16 @@ def ta(k: float = 0.2, stage: str = "C4") -> Component:
     """Rewrites a stage's map f to ReLU(f - k) and runs the layers after it on it.
 
     Args:
-      k: threshold >= 0 in units of the map. The paper's: 0.2 for ResNet-50 on
-        ImageNet, ResNet-18 on CIFAR-10 and the Faster R-CNN backbone; 0.15 for
-        CIFAR-100 (the text says "CIFAR100" twice, 0.2 and 0.15; that the first
-        means CIFAR-10 is our reading) and the FCN backbone. For another network
-        choose k on Gaussian noise. May be a traced value: a sweep over k then
-        compiles once.
+      k: threshold >= 0 in units of the map; may be traced. The paper's: 0.2 for
+        ResNet-50 on ImageNet, ResNet-18 on CIFAR-10 and the Faster R-CNN backbone;
+        0.15 for CIFAR-100 (the text says "CIFAR100" twice, 0.2 and 0.15; that the
+        first means CIFAR-10 is our reading) and the FCN backbone. For another
+        network choose k on Gaussian noise.
       stage: the stage after which it stands; the paper's is C4 (Table 3). The map
         should be an activated one, without negative values.
 
     Returns:
-      A component of slot 'stage', which needs the network: `jood.observe` must be
-      called with its `edits`.
+      A component of slot 'stage': `jood.observe` must be called with its `edits`.
 
     Raises:
       ValueError: k is negative or not finite, or stage is no stage name.

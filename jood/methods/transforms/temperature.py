@@ -23,8 +23,7 @@ def temperature(T: float = 1.0) -> Component:
       Srikant, ODIN, ICLR 2018, Eq. 1.
     """
     arguments.check_positive("T", T)
+    spec = component.call_spec("temperature", T=T)
     return component.stateless(
-        component.call_spec("temperature", T=T),
-        "logit",
-        lambda acts: acts.with_logits(acts.logits / T),
+        spec, "logit", lambda acts: acts.with_logits(acts.logits / T)
     )

@@ -54,8 +54,9 @@ def vra(low: float = 0.1, high: float = 0.9) -> Component:
 
     def finalize(state: Any) -> np.ndarray:
         counts = sketch.finalize(state)
-        ends = [quantiles.quantile(counts, q) for q in (low, high)]
-        return np.asarray(ends, np.float32)
+        return np.array(
+            [quantiles.quantile(counts, q) for q in (low, high)], np.float32
+        )
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> Activations:
         h = acts.penultimate
@@ -65,14 +66,10 @@ def vra(low: float = 0.1, high: float = 0.9) -> Component:
             "the paper rectifies features that passed a ReLU (VRA, NeurIPS 2023). A "
             "negative entry below the threshold would be raised to 0.",
         )
-        return acts.with_penultimate(rectify(h, fitted[0][0], fitted[0][1]))
+        return acts.with_penultimate(rectify(h, *fitted[0]))
 
-    return component.build(
-        spec,
-        "feature",
-        apply,
-        passes=(lambda _: sketch._replace(finalize=finalize),),
-    )
+    passes = (lambda _: sketch._replace(finalize=finalize),)
+    return component.build(spec, "feature", apply, passes)
 
 
 def rectify(h: jax.Array, alpha: Any, beta: Any) -> jax.Array:
