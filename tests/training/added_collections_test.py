@@ -92,7 +92,6 @@ def test_a_projector_is_trained_and_a_state_updated_and_both_resume(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="models.check knows no added collection but the OOD head")
 def test_a_network_with_added_collections_is_opened_and_saved(tmp_path):
     model = models.create("resnet_small", 8)
     trained = train(tmp_path / "run", config(epochs=1), model)
