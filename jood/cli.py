@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
 import functools
-import importlib
 import logging
 import sys
 from typing import Any
@@ -13,6 +12,7 @@ from absl import flags
 from absl import logging as absl_logging
 from tqdm.contrib import logging as tqdm_logging
 
+from jood import extensions
 from jood import models
 from jood._utils import flag_help
 from jood._utils import processes
@@ -83,7 +83,7 @@ def _load_plugins(arguments: Sequence[str]) -> None:
     names = parser.parse_known_args(arguments)[0].plugins
     if names:
         try:
-            importlib.import_module("jood.extensions").load(names.split(","))
+            extensions.load(names.split(","))
         except _USER_ERRORS as error:
             sys.exit(f"error: --plugins={names}: {error}")
 
