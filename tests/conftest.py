@@ -7,22 +7,20 @@ check under `jit` and by sharing shapes.
 
 import atexit
 import gc
-from importlib import metadata
 import os
 import shutil
 import tempfile
 
 from helpers import cpu_devices
 
-# Before JAX starts: tests of sharding need more than one device. The emitters of
-# fusions build an MLIR context for each program, a third of its compilation. Later
-# versions of XLA have no flag for them, and an unknown flag ends the process.
-_FLAGS = f"{cpu_devices.flags(2)} --xla_backend_optimization_level=1"
-if metadata.version("jaxlib").startswith("0.10."):
-    _FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}"
+# Before JAX starts: tests of sharding need more than one device.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {cpu_devices.flags(2)}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# A core for each worker: OpenBLAS's threads wait for each other by spinning, which made
+# an eigendecomposition on a busy machine five times as expensive.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # One compilation for the jobs and training runs that several tests start, in this
 # process and in others; .ci/run names a folder that its stages share.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers use their parent's

@@ -18,7 +18,8 @@ from jood.evaluation import vectorised
 from jood.methods import detector_text
 
 TRAIN = [testing.toy_images(64, seed) for seed in (0, 5)]
-VALIDATION = [testing.toy_images(40, 9), testing.toy_images(24, 10)]
+VALIDATION = [testing.toy_images(32, 9), testing.toy_images(32, 10)]  # one program
+UNEVEN = [testing.toy_images(40, 9), testing.toy_images(24, 10)]
 SMOOTHED = "feature_mask(q=q)|react(q=r)|prototype_smoothing()|energy()"
 
 
@@ -107,7 +108,7 @@ def test_the_same_seed_gives_the_same_curve_and_another_does_not():
 
     def curve(seed):
         found = selection.select(
-            "ta(k=k)|energy()", grid, toy(), TRAIN, VALIDATION, seed=seed
+            "ta(k=k)|energy()", grid, toy(), TRAIN, UNEVEN, seed=seed
         )
         return [c.separation for c in found.candidates]
 

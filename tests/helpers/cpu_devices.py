@@ -1,12 +1,21 @@
 """The environment of a process with several CPU devices."""
 
+from importlib import metadata
+
 # By default a process ends itself when a device is 40 s late: busy is no failure.
 _PATIENCE = "--xla_cpu_collective_call_terminate_timeout_seconds=300"
+# Most of the tests' time is compilation. The emitters of fusions build an MLIR context
+# for each program, a third of its compilation. Later versions of XLA have no flag for
+# them, and an unknown flag ends the process.
+_COMPILER = "--xla_backend_optimization_level=1"
+if metadata.version("jaxlib").startswith("0.10."):
+    _COMPILER += " --xla_cpu_use_fusion_emitters=false"
 
 
 def flags(devices: int) -> str:
     """Returns what XLA_FLAGS must hold before JAX starts."""
-    return f"--xla_force_host_platform_device_count={devices} {_PATIENCE}"
+    count = f"--xla_force_host_platform_device_count={devices}"
+    return f"{count} {_PATIENCE} {_COMPILER}"
 
 
 def environment(devices: int) -> dict[str, str]:

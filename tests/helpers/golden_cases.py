@@ -1,105 +1,89 @@
 """Which golden array is which detector of ours, and what stands between the two.
 
-`METHODS` maps a golden key without its peer to our text and the peers whose scores it
-must reproduce, in every case ('cnn', 'featB') where the key is stored. `scale` maps our
-score to the peer's sign, factor or power; `TOLERANCE` and `TIES` hold the exceptions
-that section 5 of the golden README lists; `OTHER` says why the rest is not compared.
+An array's key is `<method>__<peer>`. `METHODS` maps patterns of methods to our texts,
+whose hyper-parameters stand in the method's name; every peer that offers the method is
+compared. `scale` maps our score to the peer's sign, factor or power; `tolerance` and
+`tie_mask` hold the exceptions that section 5 of the golden README lists; `OTHER` says
+why the rest is not compared.
 """
 
 import re
+from typing import NamedTuple
 
-ASH_PEERS = "ash openood pytorch_ood"
-CLIP = "<threshold>"  # the clip value that the peers fitted, stored beside the scores
+import numpy as np
 
+from helpers import golden_inputs
+
+# Groups named q... are percentages that our texts take as fractions; `clip` is the
+# percentile whose value the peers fitted as threshold; `first` is how many training
+# examples are used; all others are hyper-parameters as they stand.
 METHODS = {
-    "msp": ("msp()", "openood pytorch_ood vim detectors gradnorm odin gen"),
-    "msp_T1000": ("temperature(T=1000.0)|msp()", "pytorch_ood"),
-    "maxlogit": ("max_logit()", "openood pytorch_ood vim detectors oodeel gen"),
-    "energy_T1": (
-        "energy()",
-        "openood pytorch_ood vim detectors oodeel gradnorm gen",
+    r"msp": "msp()",
+    r"msp_T(?P<T>[\d.]+)": "temperature(T={T})|msp()",
+    r"maxlogit": "max_logit()",
+    r"energy_T(?P<T>[\d.]+)": "energy(T={T})",
+    r"entropy": "entropy()",
+    r"gen_react_p(?P<clip>\d+)": "react(clip={clip})|gen()",
+    r"gen_g(?P<gamma>[\d.]+)_M(?P<M>\d+)": "gen(gamma={gamma}, M={M})",
+    r"gradnorm": "gradnorm()",
+    r"klm": "klm()",
+    r"klm_fit(?P<first>\d+)": "klm()",
+    r"react_p(?P<clip>\d+)": "react(clip={clip})|energy()",
+    r"react_clip(?P<value>[\d.]+)": "react(clip={value})|energy()",
+    r"react_msp_p(?P<clip>\d+)": "react(clip={clip})|msp()",
+    r"react_ash_s_p(?P<clip>\d+)_p(?P<q>\d+)_pooled": (
+        "react(clip={clip})|ash_s(q={q})|energy()"
     ),
-    "energy_T2.5": ("energy(T=2.5)", "openood pytorch_ood"),
-    "entropy": ("entropy()", "gen oodeel pytorch_ood"),
-    "gen_react_p99": (f"react(clip={CLIP})|gen()", "gen"),
-    **{
-        f"gen_g0.1_M{m}": (f"gen(gamma=0.1, M={m})", "gen oodeel openood")
-        for m in (10, 100)
-    },
-    "gen_g0.1_M5": ("gen(gamma=0.1, M=5)", "gen openood"),
-    "gen_g0.5_M10": ("gen(gamma=0.5, M=10)", "gen oodeel openood pytorch_ood"),
-    "gradnorm": ("gradnorm()", "gradnorm detectors openood pytorch_ood"),
-    "klm": ("klm()", "openood pytorch_ood"),
-    "klm_fit40": ("klm()", "openood pytorch_ood"),
-    "react_p85": (
-        f"react(clip={CLIP})|energy()",
-        "openood pytorch_ood oodeel detectors",
+    r"ash_(?P<kind>[pbs])_p(?P<q>\d+)_pooled": "ash_{kind}(q={q})|energy()",
+    r"scale_p(?P<q>\d+)_pooled": "scale(q={q})|energy()",
+    r"bats_energy_lam(?P<lam>[\d.]+)": "bats(lam={lam})|energy()",
+    r"bats_gradnorm_lam(?P<lam>[\d.]+)": "bats(lam={lam})|gradnorm()",
+    r"dice_p(?P<q>\d+)": "dice(q={q})|energy()",
+    r"line_pw(?P<q_w>\d+)_pa(?P<q_a>\d+)_clip(?P<clip>\d+)": (
+        "line(q_a={q_a}, q_w={q_w}, clip={clip})|energy()"
     ),
-    "react_p90": (
-        f"react(clip={CLIP})|energy()",
-        "openood pytorch_ood oodeel react detectors",
+    r"line_pw(?P<q_w>\d+)_pa(?P<q_a>\d+)_noclip": (
+        "line(q_a={q_a}, q_w={q_w}, clip=1e10)|energy()"
     ),
-    "react_p95": (f"react(clip={CLIP})|energy()", "openood pytorch_ood"),
-    "react_p99": (f"react(clip={CLIP})|energy()", "vim gen"),
-    "react_clip1.25": ("react(clip=1.25)|energy()", "rankfeat"),
-    "react_msp_p90": (f"react(clip={CLIP})|msp()", "react"),
-    "react_ash_s_p99_p65_pooled": (
-        f"react(clip={CLIP})|ash_s(q=0.65)|energy()",
-        "ash",
+    r"mds|mds_half": "mahalanobis()",
+    r"rmds": "relative_mahalanobis()",
+    r"knn_k(?P<k>\d+)|knn_cosine_k(?P<k_cosine>\d+)": "knn(k={k})",
+    r"nnguide_k(?P<k>\d+)_a1.0": "nnguide(k={k})",
+    r"vim_d(?P<dim>\d+)": "vim(dim={dim})",
+    r"residual_d(?P<dim>\d+)": "residual(dim={dim})",
+    r"she_inner_product": "she()",
+    r"she_(?P<metric>euclidean|cosine)": "she(metric='{metric}')",
+    r"fdbd_distTrue": "fdbd()",
+    r"nci_a(?P<alpha>[\d.]+)": "nci(alpha={alpha})",
+    r"vra_lo(?P<q_low>\d+)_hi(?P<q_high>\d+)": (
+        "vra(low={q_low}, high={q_high})|energy()"
     ),
-    **{
-        f"ash_{kind}_p{p}_pooled": (f"ash_{kind}(q=0.{p})|energy()", ASH_PEERS)
-        for kind in "pbs"
-        for p in (65, 90)
-    },
-    **{
-        f"scale_p{p}_pooled": (f"scale(q=0.{p})|energy()", "scale openood pytorch_ood")
-        for p in (65, 85, 90)
-    },
-    **{
-        f"bats_energy_lam{lam}": (f"bats(lam={lam})|energy()", "bats")
-        for lam in (0.5, 1.05, 3.25)
-    },
-    "bats_gradnorm_lam1.05": ("bats(lam=1.05)|gradnorm()", "bats"),
-    **{
-        f"dice_p{p}0": (f"dice(q=0.{p})|energy()", "dice openood pytorch_ood")
-        for p in (1, 7, 9)
-    },
-    **{
-        f"line_pw{w}0_pa{a}0_{name}": (
-            f"line(q_a=0.{a}, q_w=0.{w}, clip={clip})|energy()",
-            "line",
-        )
-        for w, a, name, clip in (
-            (1, 1, "clip90", CLIP),
-            (9, 9, "clip90", CLIP),
-            (9, 1, "clip90", CLIP),
-            (1, 1, "noclip", 1e10),
-        )
-    },
-    "mds": ("mahalanobis()", "oodeel openood pytorch_ood"),
-    "mds_half": ("mahalanobis()", "maha"),
-    "rmds": ("relative_mahalanobis()", "oodeel openood pytorch_ood"),
-    "knn_k1": ("knn(k=1)", "openood pytorch_ood"),
-    "knn_k50": ("knn(k=50)", "knn-ood detectors oodeel openood pytorch_ood"),
-    "knn_cosine_k50": ("knn(k=50)", "nnguide"),
-    "nnguide_k10_a1.0": ("nnguide(k=10)", "nnguide openood pytorch_ood"),
-    "nnguide_k100_a1.0": ("nnguide(k=100)", "nnguide openood pytorch_ood"),
-    **{f"vim_d{d}": (f"vim(dim={d})", "openood pytorch_ood") for d in (16, 256)},
-    "vim_d32": ("vim(dim=32)", "openood vim pytorch_ood"),
-    "vim_d1000": ("vim(dim=1000)", "openood vim gen detectors pytorch_ood"),
-    "residual_d32": ("residual(dim=32)", "openood vim"),
-    "residual_d1000": ("residual(dim=1000)", "openood vim gen"),
-    "she_inner_product": ("she()", "she openood pytorch_ood"),
-    "she_euclidean": ("she(metric='euclidean')", "she openood"),
-    "she_cosine": ("she(metric='cosine')", "she openood"),
-    "fdbd_distTrue": ("fdbd()", "fdbd openood pytorch_ood"),
-    **{
-        f"nci_a{alpha}": (f"nci(alpha={alpha})", "openood pytorch_ood")
-        for alpha in (0, 0.0001, 0.01)
-    },
-    "vra_lo10_hi90": ("vra(low=0.1, high=0.9)|energy()", "openood"),
 }
+
+
+class Method(NamedTuple):
+    """A golden method as ours: a text in which `clip` may still be open."""
+
+    text: str
+    clip: str | None = None  # percentile of the threshold to put in for {clip}
+    first: int | None = None  # of the training examples; None takes all
+
+
+def method(name, pattern):
+    """Returns what a method's name says by a pattern; None if it does not match."""
+    found = re.fullmatch(pattern, name)
+    if not found:
+        return None
+    values = {key: value for key, value in found.groupdict().items() if value}
+    if "k_cosine" in values:
+        values["k"] = values.pop("k_cosine")
+    for key in values:
+        if key == "q" or key.startswith("q_"):
+            values[key] = repr(int(values[key]) / 100)
+    clip, first = values.pop("clip", None), values.pop("first", None)
+    text = METHODS[pattern].format(clip="{clip}", **values)
+    return Method(text, clip, None if first is None else int(first))
+
 
 # Keys that are compared with nothing: part of the name -> why.
 OTHER = {
@@ -139,62 +123,50 @@ OTHER = {
     "vra_lo10_hi90__pytorch_ood": "quantiles per feature, another method",
 }
 
-# Key without its peer -> text and peers, for what needs the network itself: compared in
-# odin_test, map_scores_test and mahalanobis_test.
+# Patterns of keys that need the network itself, and the tests that compare them.
 WITH_NETWORK = {
-    "odin_T1000_eps0.0": ("odin(eps=0.0)", "openood pytorch_ood"),
-    "odin_T1000_eps0.0_nostd": ("odin(eps=0.0)", "gradnorm react"),
-    "odin_T1000_eps0.0014": ("odin()", "openood pytorch_ood"),
-    "odin_T1000_eps0.0014_nostd": ("odin()", "gradnorm react oodeel pytorch_ood"),
-    "odin_T1000_eps0.0014_std0.2": ("odin()", "maha"),
-    "odin_T1000_eps0.0014_std0.5": ("odin()", "openood pytorch_ood"),
-    "odin_T1000_eps0.0014_std63": ("odin()", "odin"),
-    "odin_T1000_eps0.02": ("odin(eps=0.02)", "openood pytorch_ood"),
-    "odin_T1000_eps0.02_nostd": ("odin(eps=0.02)", "react oodeel pytorch_ood"),
-    "odin_T1000_eps0.02_std63": ("odin(eps=0.02)", "odin"),
-    "odin_T1_eps0.0014": ("odin(T=1.0)", "openood pytorch_ood"),
-    "odin_T1000_eps0.0014_perturbed_first32": ("odin()", "pytorch_ood"),
-    "odin_T1000_eps0.0014_perturbed_logits": ("odin()", "pytorch_ood"),
-    "odin_T1000_eps0.0014_nostd_perturbed_logits": ("odin()", "pytorch_ood"),
-    "odin_T1000_eps0.02_perturbed_logits": ("odin(eps=0.02)", "pytorch_ood"),
-    "odin_T1_eps0.0014_perturbed_logits": ("odin(T=1.0)", "pytorch_ood"),
-    "react_odin_p90_T1000_eps0.0014_nostd": ("odin()", "react"),
-    "bats_odin_lam1.05_eps0.005": ("odin(eps=0.005)", "bats"),
-    "mds_half_layer3": ("mahalanobis_ensemble(eps=0.0)", "maha"),  # one stage of it
-    "mds_odin_eps0.002": ("mahalanobis_ensemble(eps=0.002)", "pytorch_ood"),
-    "mds_odin_eps0.002_std0.2": ("mahalanobis_ensemble(eps=0.002)", "maha pytorch_ood"),
-    "mds_odin_layer3_eps0.002_std0.2": ("mahalanobis_ensemble(eps=0.002)", "maha"),
-    "featurenorm_block4": ("feature_norm()", "featurenorm"),
-    "featurenorm_block3": ("feature_norm(stage='C4')", "featurenorm"),
-    "rankfeat_fused34": ("rankfeat()", "openood rankfeat"),
-    "rankfeat_fused34_poweriter": ("rankfeat()", "openood"),
-    "rankfeat_block4": ("rankfeat(stages=('C5',))", "pytorch_ood"),
-    "rankfeat_block3": ("rankfeat(stages=('C4',))", "pytorch_ood"),
+    r"(react_|bats_)?odin_(?!nll).*": "odin_test.py",
+    r"mds_half_layer3__.*|mds_odin_.*": "mahalanobis_test.py",
+    r"featurenorm_block\d__.*|rankfeat_.*": "map_scores_test.py",
 }
 
-TOLERANCE = {  # of the golden scores' standard deviation, where it is not 1e-4
-    # float32 1 - p near p = 1 in the peers
-    "gen_g0.1_M5": 2e-3,
-    "gen_g0.1_M10": 1e-3,
-    "gen_g0.1_M100": 1e-3,
-    "gen_g0.5_M10__pytorch_ood": 5e-3,  # p clamped at 1e-7
-    "entropy__pytorch_ood": 2e-4,  # p clipped at 1e-7
-    "rmds": 2e-4,
-    # float32 eigh
-    "vim_d16__pytorch_ood": 5e-4,
-    "vim_d32__pytorch_ood": 5e-4,
-    "vim_d256__pytorch_ood": 5e-4,
-    "vim_d1000__pytorch_ood": 4e-3,
+
+def keys_of_network(folder, pattern):
+    """The golden arrays of the case 'cnn' that match a pattern, by key, in float64."""
+    stored = golden_inputs.scores(folder, "cnn")
+    keys = [k for k in stored if re.fullmatch(pattern, k) and not left_out("cnn", k)]
+    assert keys, f"no golden array matches {pattern}"
+    return {key: stored[key].astype(np.float64) for key in keys}
+
+
+TOLERANCES = {  # of the golden scores' standard deviation, where it is not 1e-4
+    r"gen_g0.5_M\d+__pytorch_ood": 5e-3,  # p clamped at 1e-7
+    r"gen_g0.1_M\d__.*": 2e-3,  # float32 1 - p near p = 1 in the peers
+    r"gen_g0.1_M\d\d+__.*": 1e-3,
+    r"entropy__pytorch_ood": 2e-4,  # p clipped at 1e-7
+    r"rmds__.*": 2e-4,
+    r"vim_d\d{1,3}__pytorch_ood": 5e-4,  # float32 eigh
+    r"vim_d\d{4}__pytorch_ood": 4e-3,
 }
 
-# Where the k-th largest entry ties with the next, the result depends on the sort:
-# (case, method) -> mask in tie_masks.npz and the number of samples that it excludes.
-TIES = {
-    # k = 717, but most of these features have fewer non-zeros: which zeros are set?
-    ("featB", "ash_b_p65_pooled"): ("featB|p65_pooled", 333),
-    # more than k entries at the clip value
-    ("cnn", "react_ash_s_p99_p65_pooled"): ("cnn|react_ash_p65", 9),
-}
+
+def tolerance(key):
+    """How far from a golden array we may be, in its standard deviations."""
+    matching = (limit for p, limit in TOLERANCES.items() if re.fullmatch(p, key))
+    return next(matching, 1e-4)
+
+
+def tie_mask(case, name):
+    """The mask of samples whose result depends on the sort; None for most methods.
+
+    There the k-th largest entry ties with the next: more than k entries are at the
+    clip value, or most features have fewer than k non-zeros.
+    """
+    if found := re.fullmatch(r"react_ash_s_p\d+_(p\d+)_pooled", name):
+        return f"{case}|react_ash_{found[1]}"
+    if found := re.fullmatch(r"ash_b_(p\d+_pooled)", name):
+        return f"{case}|{found[1]}"
+    return None
 
 
 def scale(method, peer, score, classes, examples):

@@ -13,18 +13,34 @@ def load(path):
         return dict(arrays)
 
 
+def cases(folder):
+    """The cases whose scores and inputs a folder holds, as 'cnn' and 'featB'."""
+    names = [p.stem.removeprefix("scores_") for p in folder.glob("scores_*.npz")]
+    inputs = ("tensors", "inputs")
+    return sorted(
+        name
+        for name in names
+        if any((folder / f"{name}_{kind}.npz").is_file() for kind in inputs)
+    )
+
+
+def scores(folder, case):
+    """Golden arrays by key, as the peers returned them."""
+    return load(folder / f"scores_{case}.npz")
+
+
 @functools.cache
 def records(folder, case, first=None):
     """The training and the test record of a case; ID rows first, then OOD rows."""
-    if case == "cnn":
-        tensors = load(folder / "cnn_tensors.npz")
-        inputs = load(folder / "cnn_images.npz")
+    if (folder / f"{case}_tensors.npz").is_file():
+        tensors = load(folder / f"{case}_tensors.npz")
+        inputs = load(folder / f"{case}_images.npz")
         train, test = tensors["train_feat"], tensors["test_feat"]
         weight, bias = tensors["head_W"], tensors["head_b"]
         fmap = tensors["test_fmap"].transpose(0, 2, 3, 1)
         stages = {"C5": fmap}
     else:
-        inputs = load(folder / "featB_inputs.npz")
+        inputs = load(folder / f"{case}_inputs.npz")
         scale = inputs["dim_scale"]
         train = inputs["train_features"].astype("f") * scale
         test = np.concatenate([inputs["id_features"], inputs["ood_features"]])

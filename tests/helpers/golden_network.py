@@ -1,6 +1,16 @@
 """The network of the golden case 'cnn', with PyTorch's names, and its weights."""
 
+import functools
+
 from flax import linen as nn
+from flax.core import FrozenDict
+import numpy as np
+
+from helpers import golden_inputs
+import jood
+
+STAGES = {"C3": "layer2", "C4": "layer3", "C5": "layer4"}
+TAPS = jood.Taps(stages=STAGES, head="fc")
 
 
 class _Layer(nn.Module):
@@ -17,18 +27,50 @@ class _Layer(nn.Module):
 
 
 class TinyCNN(nn.Module):
-    """The network of the case 'cnn', with PyTorch's names."""
+    """The network of the case 'cnn', with PyTorch's names.
+
+    Attributes:
+      widths: channels by layer, and the number of classes as 'fc'.
+    """
+
+    widths: FrozenDict[str, int]
 
     @nn.compact
     def __call__(self, x):
-        x = nn.Conv(16, (3, 3), padding=((1, 1), (1, 1)), use_bias=False, name="conv1")(
-            x
-        )
+        pad = ((1, 1), (1, 1))
+        width = self.widths["conv1"]
+        x = nn.Conv(width, (3, 3), padding=pad, use_bias=False, name="conv1")(x)
         x = nn.BatchNorm(use_running_average=True, epsilon=1e-5, name="bn1")(x)
         x = nn.relu(x)
-        for name, features in (("layer2", 32), ("layer3", 48), ("layer4", 64)):
-            x = _Layer(features, name=name)(x)
-        return nn.Dense(10, name="fc")(x.mean((1, 2)))
+        for name in ("layer2", "layer3", "layer4"):
+            x = _Layer(self.widths[name], name=name)(x)
+        return nn.Dense(self.widths["fc"], name="fc")(x.mean((1, 2)))
+
+
+@functools.cache
+def load(folder):
+    """Returns the network of a golden folder and its variables."""
+    weights = golden_inputs.load(folder / "cnn_weights.npz")
+    widths = {
+        key.split(".")[0]: len(value)
+        for key, value in weights.items()
+        if key.endswith("weight") and value.ndim > 1
+    }
+    return TinyCNN(FrozenDict(widths)), flax_variables(weights)
+
+
+@functools.cache
+def test_images(folder):
+    """Returns the test images, ID before OOD, normalised as the peers did: float32."""
+    return normalised(folder, "id_images_u8", "ood_images_u8")
+
+
+def normalised(folder, *keys):
+    """Returns stored images in NHWC, normalised."""
+    images = golden_inputs.load(folder / "cnn_images.npz")
+    pixels = np.concatenate([images[key] for key in keys]).transpose(0, 2, 3, 1)
+    mean, std = (images[key][None, None, None] for key in ("mean", "std"))
+    return ((pixels.astype(np.float32) / np.float32(255) - mean) / std).astype("f")
 
 
 def flax_variables(weights):

@@ -1,5 +1,57 @@
-"""The clone that the tests run in."""
+"""How tests start a job: launch/JOB.py in a process of its own."""
 
+import os
 import pathlib
+import subprocess
+import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from helpers import cpu_devices
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]  # the clone that the tests run in
+
+
+def environment(devices=1, **variables):
+    """Returns this process's environment for a job; a variable of None is removed."""
+    changed = {**os.environ, **cpu_devices.environment(devices), **variables}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def command(job, *flags):
+    """Returns the command line of a job."""
+    return [sys.executable, str(ROOT / "launch" / f"{job}.py"), *map(str, flags)]
+
+
+def run_job(job, *flags, ok=True, code=None, prefix=(), timeout=500, **variables):
+    """Runs a job to its end; returns what it printed, errors last.
+
+    Args:
+      job: Name of its file in launch/.
+      *flags: What stands after it on the command line.
+      ok: Whether it must end with exit code 0, or with another one.
+      code: The exit code it must end with, instead of `ok`.
+      prefix: What stands before the command line, such as a limit on resources.
+      timeout: Seconds after which it is ended.
+      **variables: Environment variables; see `environment`.
+    """
+    done = subprocess.run(
+        [*map(str, prefix), *command(job, *flags)],
+        capture_output=True,
+        text=True,
+        env=environment(**variables),
+        timeout=timeout,
+    )
+    printed = done.stdout + done.stderr
+    expected = (done.returncode == 0) == ok if code is None else done.returncode == code
+    assert expected, f"{job} ended with exit code {done.returncode}:\n{printed}"
+    return printed
+
+
+def start_job(job, *flags, prefix=(), **variables):
+    """Starts a job and returns its process, whose stdout is all that it prints."""
+    return subprocess.Popen(
+        [*map(str, prefix), *command(job, *flags)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(**variables),
+    )

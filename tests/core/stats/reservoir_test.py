@@ -11,6 +11,8 @@ import pytest
 import jood
 from jood.core.stats import reservoir
 
+row_hash = jax.jit(reservoir.row_hash)
+
 
 def record(rows):
     return jood.Activations.of(rows, np.ones((np.shape(rows)[1], 2), "f"))
@@ -24,15 +26,21 @@ def statistic(capacity):
     return reservoir.bank(lambda acts: acts.penultimate, capacity)
 
 
+@functools.cache
+def compiled(capacity):
+    """The functions of `statistic` that run in a program."""
+    stat = statistic(capacity)
+    return jax.jit(stat.init), jax.jit(stat.update), jax.jit(stat.merge)
+
+
 def stream(rows, capacity, size=16, masks=None):
     """The state after all rows, in batches."""
-    stat = statistic(capacity)
-    state = stat.init(record(rows[:size]))
-    update = jax.jit(stat.update)
+    init, update, _ = compiled(capacity)
+    state = init(record(rows[:size]))
     for i in range(0, len(rows), size):
         part = rows[i : i + size]
         mask = np.ones(len(part), "f") if masks is None else masks[i : i + size]
-        state = update(state, record(part), jnp.asarray(mask))
+        state = update(state, record(part), mask)
     return state
 
 
@@ -53,7 +61,7 @@ def test_keeps_the_rows_with_the_smallest_hashes(count, capacity, size):
     out = kept(rows, capacity, size=size)
     chex.assert_shape(out, (min(count, capacity), 4))
     chex.assert_type(out, np.float32)
-    order = np.argsort(np.asarray(reservoir.row_hash(jnp.asarray(rows))), kind="stable")
+    order = np.argsort(np.asarray(row_hash(rows)), kind="stable")
     np.testing.assert_array_equal(out, rows[order[:capacity]])
 
 
@@ -70,8 +78,9 @@ def test_merging_parts_is_one_stream(reverse):
     rows = random_rows(300)
     stat = statistic(50)
     parts = [stream(rows[i : i + 60], 50) for i in range(0, 300, 60)]
-    parts.append(stat.init(record(rows)))
-    state = functools.reduce(stat.merge, parts[::-1] if reverse else parts)
+    init, _, merge = compiled(50)
+    parts.append(init(record(rows)))
+    state = functools.reduce(merge, parts[::-1] if reverse else parts)
     np.testing.assert_array_equal(stat.finalize(state), kept(rows, 50))
 
 
@@ -122,7 +131,7 @@ def one_hot_times(count):
 @pytest.mark.parametrize("make", [gaussian, counting, one_hot_times, sparse])
 def test_hashes_are_uniform(make):
     rows = make(512 if make is one_hot_times else 4096)
-    hashes = np.asarray(reservoir.row_hash(jnp.asarray(rows)))
+    hashes = np.asarray(row_hash(rows))
     # Rows that bfloat16 cannot tell apart share a hash; few others may.
     rounded = np.unique(np.asarray(jnp.asarray(rows, jnp.bfloat16).astype("f")), axis=0)
     unique = np.unique(hashes)
@@ -152,9 +161,9 @@ def test_hash_depends_on_places_and_not_on_rounding_or_the_sign_of_zero():
         "sign": [[-1.0, 2.0, 0.0]],
         "value": [[1.0, 2.0, 0.5]],
     }
-    one = int(reservoir.row_hash(row)[0])
+    one = int(row_hash(row)[0])
     for what, other in changed.items():
-        assert int(reservoir.row_hash(jnp.array(other))[0]) != one, what
+        assert int(row_hash(jnp.array(other))[0]) != one, what
     for same in ([[1.0 + 1e-6, 2.0 - 1e-6, 0.0]], [[1.0, 2.0, -0.0]]):
-        for hashed in (reservoir.row_hash, jax.jit(reservoir.row_hash)):
+        for hashed in (reservoir.row_hash, row_hash):
             assert int(hashed(jnp.array(same))[0]) == one, same

@@ -31,20 +31,24 @@ def _penultimate(acts):
 
 
 def _states(statistic, features, labels, sizes):
-    """One state per part of the data, each part followed by two padded rows."""
-    states, ends = [], np.cumsum(sizes)
-    for part, label in zip(
-        np.split(features, ends), np.split(labels, ends), strict=True
-    ):
-        acts = _batch(np.pad(part, ((0, 2), (0, 0)), constant_values=1e3))
-        acts = acts.replace(labels=jnp.pad(label, (0, 2)))
-        mask = jnp.pad(jnp.ones(len(part)), (0, 2))
-        states.append(jax.jit(statistic.update)(statistic.init(acts), acts, mask))
+    """One state per part of the data, each with two padded rows or more behind it."""
+    update = jax.jit(
+        lambda acts, mask: statistic.update(statistic.init(acts), acts, mask)
+    )
+    ends = np.cumsum(sizes)
+    parts = list(zip(np.split(features, ends), np.split(labels, ends), strict=True))
+    longest = max(len(part) for part, _ in parts)
+    states = []
+    for part, label in parts:
+        padding = (0, longest + 2 - len(part))
+        acts = _batch(np.pad(part, (padding, (0, 0)), constant_values=1e3))
+        acts = acts.replace(labels=np.pad(label, padding))
+        states.append(update(acts, np.pad(np.ones(len(part), np.float32), padding)))
     return states
 
 
 def _fold(statistic, states):
-    return statistic.finalize(functools.reduce(statistic.merge, states))
+    return statistic.finalize(functools.reduce(jax.jit(statistic.merge), states))
 
 
 def _scatter(x):
@@ -100,7 +104,7 @@ def test_merges_in_any_order_and_grouping(name):
     statistic, _ = STATISTICS[name]
     features, labels = _data()
     a, b, c, d = _states(statistic, features, labels, (10, 1, 30))
-    merge = statistic.merge
+    merge = jax.jit(statistic.merge)
     expected = statistic.finalize(merge(merge(merge(a, b), c), d))
     for other in (merge(merge(d, b), merge(a, c)), merge(c, merge(d, merge(b, a)))):
         jax.tree.map(
@@ -116,11 +120,12 @@ def test_empty_states_and_batches_of_padding_change_nothing(name):
     features, labels = _data()
     (state,) = _states(statistic, features, labels, ())
     padding = _batch(np.full((3, D), 7.0), np.zeros(3, np.int32))
-    empty = statistic.init(padding)
+    empty = jax.jit(statistic.init)(padding)
+    merge = jax.jit(statistic.merge)
     for same in (
-        statistic.merge(state, empty),
-        statistic.merge(empty, state),
-        statistic.update(state, padding, jnp.zeros(3)),
+        merge(state, empty),
+        merge(empty, state),
+        jax.jit(statistic.update)(state, padding, np.zeros(3, np.float32)),
     ):
         jax.tree.map(np.testing.assert_array_equal, same, state)
 
@@ -131,10 +136,11 @@ def test_padded_rows_may_hold_nan(name):
     statistic, _ = STATISTICS[name]
     features, labels = _data()
     acts = _batch(features, labels)
-    broken = acts.replace(penultimate=acts.penultimate.at[3].set(jnp.nan))
-    mask = jnp.ones(len(features)).at[3].set(0)
-    expected = statistic.update(statistic.init(acts), acts, mask)
-    actual = statistic.update(statistic.init(acts), broken, mask)
+    holed, mask = features.copy(), np.ones(len(features), np.float32)
+    holed[3], mask[3] = np.nan, 0
+    broken = acts.replace(penultimate=holed)
+    update = jax.jit(lambda acts: statistic.update(statistic.init(acts), acts, mask))
+    expected, actual = update(acts), update(broken)
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 

@@ -1,7 +1,7 @@
 """SHE, fDBD and NCI, which compare the feature with training features and weights."""
 
+from helpers import compiled
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference import scores as reference
@@ -27,8 +27,9 @@ def record(rows, seed, labels=False):
     if not labels:
         return acts
     wrong = rng.uniform(size=rows) < 0.3
-    given = np.where(wrong, rng.integers(0, CLASSES, rows), acts.prediction)
-    return acts.replace(labels=jnp.asarray(given, jnp.int32))
+    prediction = np.asarray(acts.prediction)
+    given = np.where(wrong, rng.integers(0, CLASSES, rows), prediction)
+    return acts.replace(labels=np.asarray(given, np.int32))
 
 
 TRAIN, TEST = record(150, 0, labels=True), record(20, 1)
@@ -41,8 +42,9 @@ def fit(component, train=TRAIN):
 
 def select(acts, rows):
     """The rows of a record, in that order."""
-    chosen = jood.Activations.of(acts.penultimate[rows], acts.kernel, acts.bias)
-    return chosen.replace(labels=acts.labels[rows])
+    features, labels = np.asarray(acts.penultimate)[rows], np.asarray(acts.labels)[rows]
+    chosen = jood.Activations.of(features, acts.kernel, acts.bias)
+    return chosen.replace(labels=labels)
 
 
 def expected_she(train, test, metric):
@@ -59,14 +61,14 @@ def expected_she(train, test, metric):
 @pytest.mark.parametrize("metric", METRICS)
 def test_she_matches_reference(metric):
     component = she(metric=metric)
-    got = component.apply(fit(component), TEST)
+    got = compiled.apply(component, fit(component), TEST)
     np.testing.assert_allclose(got, expected_she(TRAIN, TEST, metric), rtol=1e-5)
 
 
 def test_she_worked_out_by_hand():
     # The identity as head: the prediction is the larger entry.
     train = jood.Activations.of([[4, 0], [2, 0], [0, 6], [9, 0.0]], np.eye(2))
-    train = train.replace(labels=jnp.array([0, 0, 1, 1]))  # the last one is wrong
+    train = train.replace(labels=np.array([0, 0, 1, 1]))  # the last one is wrong
     test = jood.Activations.of([[3.0, 4.0], [1.0, 0.0]], np.eye(2))
     fitted = jood.fit(she(), [train])
     np.testing.assert_allclose(fitted[0], [[3, 0], [0, 6]])
@@ -75,38 +77,38 @@ def test_she_worked_out_by_hand():
         ("euclidean", [-np.sqrt(13), -2.0]),
         ("cosine", [0.8, 1.0]),
     ):
-        got = she(metric=metric).apply(fitted, test)
+        got = compiled.apply(she(metric=metric), fitted, test)
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_she_of_a_class_that_is_never_right(metric):
     component = she(metric=metric)
-    right = np.asarray(TRAIN.labels == TRAIN.prediction)
-    rows = np.flatnonzero(~(right & np.asarray(TRAIN.labels == 1)))
+    right = TRAIN.labels == np.asarray(TRAIN.prediction)
+    rows = np.flatnonzero(~(right & (TRAIN.labels == 1)))
     train = select(TRAIN, rows)
     assert (train.labels == 1).any()
     with pytest.warns(UserWarning, match=r"she\(metric=.*1 of 5 .*class 1.*labelled"):
         fitted = fit(component, train)
-    got = component.apply(fitted, TEST)
-    assert (TEST.prediction == 1).any()
+    got = compiled.apply(component, fitted, TEST)
+    assert (np.asarray(TEST.prediction) == 1).any()
     np.testing.assert_allclose(got, expected_she(train, TEST, metric), rtol=1e-5)
 
 
 def test_she_of_a_class_without_examples():
-    train = select(TRAIN, np.flatnonzero(np.asarray(TRAIN.labels != 1)))
+    train = select(TRAIN, np.flatnonzero(TRAIN.labels != 1))
     with pytest.warns(UserWarning, match="class 1"):
         fitted = fit(she(), train)
     np.testing.assert_allclose(
         fitted[0][1], np.asarray(train.penultimate).mean(0), rtol=1e-5
     )
-    got = she().apply(fitted, TEST)
+    got = compiled.apply(she(), fitted, TEST)
     expected = expected_she(train, TEST, "inner_product")
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
 def test_she_refuses_a_network_that_is_never_right():
-    wrong = TRAIN.replace(labels=(TRAIN.prediction + 1) % CLASSES)
+    wrong = TRAIN.replace(labels=(np.asarray(TRAIN.prediction) + 1) % CLASSES)
     with pytest.raises(ValueError, match=r"she.*correctly classified"):
         jood.fit(she(), [wrong])
 
@@ -119,7 +121,8 @@ def test_she_needs_labels():
 def test_cosine_of_a_zero_feature_is_zero():
     zero = jood.Activations.of(np.zeros((1, WIDTH), np.float32), KERNEL, BIAS)
     component = she(metric="cosine")
-    assert np.asarray(component.apply(fit(component), zero)).tolist() == [0.0]
+    got = compiled.apply(component, fit(component), zero)
+    assert np.asarray(got).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("metric", ["euclid", "", None, 2])
@@ -135,7 +138,7 @@ def expected_fdbd(train, test):
 
 
 def test_fdbd_matches_reference():
-    got = fdbd().apply(fit(fdbd()), TEST)
+    got = compiled.apply(fdbd(), fit(fdbd()), TEST)
     np.testing.assert_allclose(got, expected_fdbd(TRAIN, TEST), rtol=1e-5)
 
 
@@ -145,17 +148,18 @@ def test_fdbd_worked_out_by_hand():
     kernel = [[0.0, 3.0, 0.0], [0.0, 4.0, 1.0]]
     train = jood.Activations.of([[1.0, -1.0], [-1.0, 1.0]], kernel)
     test = jood.Activations.of([[1.0, 1.0]], kernel)
-    got = fdbd().apply(jood.fit(fdbd(), [train]), test)
+    got = compiled.apply(fdbd(), jood.fit(fdbd(), [train]), test)
     np.testing.assert_allclose(got, [(7 / 5 + 6 / 18**0.5) / 2**0.5], rtol=1e-6)
 
 
 def test_fdbd_keeps_the_prediction_of_the_plain_pass():
     react = jood.parse("react(clip=0.4)")
     component = jood.chain(react, fdbd())
-    got = component.apply(jood.fit(component, [TRAIN]), TEST)
-    clipped = react.apply((), TEST)
-    assert (clipped.logits.argmax(-1) != TEST.prediction).any()
-    expected = expected_fdbd(react.apply((), TRAIN), clipped)
+    got = compiled.apply(component, jood.fit(component, [TRAIN]), TEST)
+    clipped = compiled.apply(react, (), TEST)
+    own = np.asarray(clipped.logits).argmax(-1)
+    assert (own != np.asarray(TEST.prediction)).any()
+    expected = expected_fdbd(compiled.apply(react, (), TRAIN), clipped)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
@@ -164,7 +168,7 @@ def test_weight_distances_survive_a_common_offset(offset):
     rng = np.random.default_rng(3)
     kernel = (rng.normal(0, 0.05, (256, 20)) + offset).astype(np.float32)
     classes = np.arange(20)
-    got = np.asarray(weight_distances(jnp.asarray(kernel), jnp.asarray(classes)))
+    got = np.asarray(compiled.run(weight_distances, kernel, classes))
     exact = kernel.astype(np.float64)
     expected = np.linalg.norm(exact[:, :, None] - exact[:, None, :], axis=0)
     other = ~np.eye(20, dtype=bool)
@@ -179,13 +183,13 @@ def test_feature_at_the_mean_and_equal_weights_give_finite_scores(method):
         fitted = jood.fit(method(), [jood.Activations.of(train, kernel, [0, 1, 2.0])])
         rows = np.float32([[2.0, 3.0], [0.0, 0.0], [1e4, -1e4]])
         test = jood.Activations.of(rows, kernel, [0, 1, 2.0])
-        assert np.isfinite(method().apply(fitted, test)).all()
+        assert np.isfinite(compiled.apply(method(), fitted, test)).all()
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-4, 0.5])
 def test_nci_matches_reference(alpha):
     component = nci(alpha=alpha)
-    got = component.apply(fit(component), TEST)
+    got = compiled.apply(component, fit(component), TEST)
     expected = reference.nci(
         TRAIN.penultimate, TEST.penultimate, KERNEL, TEST.logits, alpha
     )
@@ -197,14 +201,16 @@ def test_nci_worked_out_by_hand():
     kernel = [[2.0, 0.0], [1.0, 0.0]]
     train = jood.Activations.of([[0.0, 2.0], [2.0, 0.0]], kernel)
     test = jood.Activations.of([[4.0, 5.0]], kernel)
-    got = nci(alpha=0.1).apply(jood.fit(nci(alpha=0.1), [train]), test)
+    component = nci(alpha=0.1)
+    got = compiled.apply(component, jood.fit(component, [train]), test)
     np.testing.assert_allclose(got, [2.9], rtol=1e-6)
 
 
 def test_nci_takes_a_traced_alpha():
     fitted = fit(nci())
     got = jax.jit(lambda a: nci(alpha=a).apply(fitted, TEST))(0.25)
-    np.testing.assert_allclose(got, nci(alpha=0.25).apply(fitted, TEST), rtol=1e-5)
+    fixed = compiled.apply(nci(alpha=0.25), fitted, TEST)
+    np.testing.assert_allclose(got, fixed, rtol=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf"), "0"])

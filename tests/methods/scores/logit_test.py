@@ -1,5 +1,6 @@
 """GEN, entropy, KL matching and GradNorm, which read the logits (and the norm of h)."""
 
+from helpers import compiled
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +35,7 @@ def feature_record(rows=8, width=12, classes=5, seed=0):
 
 
 def score(component, acts):
-    return np.asarray(component.apply((), acts), np.float64)
+    return np.asarray(compiled.apply(component, (), acts), np.float64)
 
 
 LOG2 = float(np.log(2))
@@ -83,7 +84,7 @@ def test_gens_probabilities_have_finite_gradients():
     logits = jnp.array([[30.0, 0.0, -50.0], [0.0, 0.0, 0.0]])
     for part in (0, 1):
         gradient = jax.grad(lambda x, part=part: log_probabilities(x)[part].sum())
-        assert np.isfinite(gradient(logits)).all()
+        assert np.isfinite(compiled.run(gradient, logits)).all()
 
 
 def test_gen_takes_a_traced_exponent():
@@ -120,7 +121,7 @@ def fit_klm(logits):
 
 def test_klm_matches_reference():
     train, logits = sample_logits(150, seed=1), sample_logits(seed=2)
-    got = klm().apply(fit_klm(train), of_logits(logits))
+    got = compiled.apply(klm(), fit_klm(train), of_logits(logits))
     np.testing.assert_allclose(got, expected_klm(train, logits), rtol=1e-4, atol=1e-5)
 
 
@@ -131,7 +132,7 @@ def test_klm_leaves_out_classes_that_are_never_predicted():
         fitted = fit_klm(train)
     assert fitted[0].shape == (6, 7)
     logits = sample_logits(seed=2)
-    got = klm().apply(fitted, of_logits(logits))
+    got = compiled.apply(klm(), fitted, of_logits(logits))
     np.testing.assert_allclose(got, expected_klm(train, logits), rtol=1e-4, atol=1e-5)
 
 
@@ -139,7 +140,8 @@ def test_klm_is_finite_where_a_prototype_is_zero():
     train = np.float32([[1e3, 0, 0], [0, 1e3, 0], [1e3, 0, 0]])
     with pytest.warns(UserWarning, match="left out"):
         fitted = fit_klm(train)
-    got = np.asarray(klm().apply(fitted, of_logits([[1e3, 0, 0], [0, 0, 1e3]])))
+    test = of_logits([[1e3, 0, 0], [0, 0, 1e3]])
+    got = np.asarray(compiled.apply(klm(), fitted, test))
     smallest = np.log(np.finfo(np.float32).tiny)
     np.testing.assert_allclose(got, [0.0, smallest], rtol=1e-6, atol=1e-6)
 
@@ -147,7 +149,7 @@ def test_klm_is_finite_where_a_prototype_is_zero():
 def test_klm_groups_by_the_prediction_of_the_plain_pass():
     train = of_logits(sample_logits(150, seed=1))
     chained = jood.chain(jood.parse("react(clip=1.0)"), klm())
-    got = chained.apply(jood.fit(chained, [train]), train)
+    got = compiled.apply(chained, jood.fit(chained, [train]), train)
     clipped = np.minimum(train.logits, 1.0)  # here the head is the identity
     assert (np.argmax(clipped, axis=-1) != train.prediction).any()
     expected = reference.klm(clipped, train.prediction, clipped)
@@ -168,7 +170,8 @@ def test_gradnorm_is_the_gradient_of_the_divergence_from_uniform(T):
     def divergence(kernel, h):  # KL(uniform || softmax) up to the uniform's entropy
         return -jax.nn.log_softmax((h @ kernel + acts.bias) / T).mean()
 
-    gradients = [jax.grad(divergence)(acts.kernel, h) for h in acts.penultimate]
+    gradient = jax.jit(jax.grad(divergence))
+    gradients = [gradient(acts.kernel, h) for h in np.asarray(acts.penultimate)]
     expected = [np.abs(g).sum() for g in gradients]
     np.testing.assert_allclose(score(gradnorm(T=T), acts), expected, rtol=1e-5)
 

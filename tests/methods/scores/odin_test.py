@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import re
 
 import chex
 from flax import linen as nn
+from helpers import golden_cases
 from helpers import golden_inputs
 from helpers import golden_network
 import jax
@@ -25,13 +27,11 @@ from jood.methods.transforms import ash_s
 from jood.methods.transforms import react
 from jood.methods.transforms import ta
 
-TAPS = jood.Taps(stages={"C3": "layer2", "C4": "layer3", "C5": "layer4"}, head="fc")
 STD = {
-    "nostd": None,
+    "nostd": (1.0, 1.0, 1.0),
     "std63": (63 / 255, 62.1 / 255, 66.7 / 255),
     "std0.2": (0.2023, 0.1994, 0.2010),
     "std0.5": (0.5, 0.5, 0.5),
-    "": (0.2470, 0.2435, 0.2616),
 }
 # As section 5 of the golden README: float32 gradients near 0 change their sign, and
 # a score at T = 1000 has a resolution of 5e-5 std.
@@ -41,58 +41,30 @@ TOLERANCE = {
     "odin_T1000_eps0.02_nostd": 2e-4,
     "odin_T1_eps0.0014": 4e-4,
 }
-KEYS = {
-    "odin_T1000_eps0.0": "openood pytorch_ood",
-    "odin_T1000_eps0.0_nostd": "gradnorm react",
-    "odin_T1000_eps0.0014": "openood pytorch_ood",
-    "odin_T1000_eps0.0014_nostd": "gradnorm react oodeel pytorch_ood",
-    "odin_T1000_eps0.0014_std0.2": "maha",
-    "odin_T1000_eps0.0014_std0.5": "openood pytorch_ood",
-    "odin_T1000_eps0.0014_std63": "odin",
-    "odin_T1000_eps0.02": "openood pytorch_ood",
-    "odin_T1000_eps0.02_nostd": "react oodeel pytorch_ood",
-    "odin_T1000_eps0.02_std63": "odin",
-    "odin_T1_eps0.0014": "openood pytorch_ood",
-}
-LOGITS = [
-    "odin_T1000_eps0.0014_perturbed_logits__pytorch_ood",
-    "odin_T1000_eps0.0014_nostd_perturbed_logits__pytorch_ood",
-    "odin_T1000_eps0.02_perturbed_logits__pytorch_ood",
-    "odin_T1_eps0.0014_perturbed_logits__pytorch_ood",
-]
 
 
-def _parameters(key):
-    """(T, eps, std) of a golden key such as odin_T1000_eps0.0014_nostd."""
-    _, T, eps, *rest = key.removesuffix("_perturbed_logits").split("_")
-    return float(T[1:]), float(eps[3:]), STD[rest[0] if rest else ""]
-
-
-@functools.cache
-def _golden(folder):
-    """The network's weights, and the test images normalised as the peers did."""
-    images = golden_inputs.load(folder / "cnn_images.npz")
-    pixels = np.concatenate([images["id_images_u8"], images["ood_images_u8"]])
-    pixels = pixels.transpose(0, 2, 3, 1).astype(np.float32)
-    normalised = (pixels / np.float32(255) - images["mean"]) / images["std"]
-    weights = golden_inputs.load(folder / "cnn_weights.npz")
-    return golden_network.flax_variables(weights), normalised.astype(np.float32)
+def _parameters(folder, key):
+    """(T, eps, std) of a golden key such as odin_T1000_eps0.0014_nostd__react."""
+    pattern = r".*?_T([\d.]+)_eps([\d.]+)(?:_((?:no)?std[\d.]*))?_"
+    T, eps, std = re.match(pattern, key).groups()
+    own = golden_inputs.load(folder / "cnn_images.npz")["std"]
+    return float(T), float(eps), STD.get(std, tuple(own.ravel().tolist()))
 
 
 @functools.cache
 def _compiled(folder, T, still):
     """One program for all ε and std, which are its arguments: logits and scores."""
-    variables, _ = _golden(folder)
+    model, variables = golden_network.load(folder)
 
     @jax.jit
     def program(images, eps, std):
         component = odin(T, 0.0 if still else eps)
         acts = jood.observe(
-            golden_network.TinyCNN(),
+            model,
             variables,
             images,
             needs_network=not still,
-            taps=TAPS,
+            taps=golden_network.TAPS,
             std=std,
         )
         seen = acts if still else moved(acts, T, eps)
@@ -101,104 +73,102 @@ def _compiled(folder, T, still):
     return program
 
 
-def _run(folder, key):
-    T, eps, std = _parameters(key)
-    std = np.asarray(std or (1.0, 1.0, 1.0), np.float32)
-    return _compiled(folder, T, eps == 0)(_golden(folder)[1], eps, std)
+@functools.cache
+def _run(folder, T, eps, std):
+    program = _compiled(folder, T, eps == 0)
+    return program(golden_network.test_images(folder), eps, np.float32(std))
 
 
-@pytest.mark.parametrize(
-    "key", [f"{k}__{peer}" for k, peers in KEYS.items() for peer in peers.split()]
-)
-def test_scores_of_peers(golden_dir, key):
-    method, peer = key.split("__")
-    golden = golden_inputs.load(golden_dir / "scores_cnn.npz")[key].astype(np.float64)
-    golden = -golden if peer in ("pytorch_ood", "oodeel") else golden
-    got = np.asarray(_run(golden_dir, method)[0], np.float64)
-    error = np.abs(got - golden).max() / golden.std()
-    assert error <= TOLERANCE.get(method, 1e-4), f"{key}: {error:.1e} std"
+def test_scores_of_peers(golden_dir):
+    pattern = r"odin_T[^_]*_eps[^_]*(_(no)?std[^_]*)?__.*"
+    for key, golden in golden_cases.keys_of_network(golden_dir, pattern).items():
+        method, peer = key.split("__")
+        golden = -golden if peer in ("pytorch_ood", "oodeel") else golden
+        got = np.asarray(_run(golden_dir, *_parameters(golden_dir, key))[0], np.float64)
+        error = np.abs(got - golden).max() / golden.std()
+        assert error <= TOLERANCE.get(method, 1e-4), f"{key}: {error:.1e} std"
 
 
-@pytest.mark.parametrize("key", LOGITS)
-def test_logits_at_the_moved_images_of_a_peer(golden_dir, key):
-    golden = golden_inputs.load(golden_dir / "scores_cnn.npz")[key]
-    got = _run(golden_dir, key.split("__")[0])[1]
-    error = np.abs(np.asarray(got, np.float64) - golden) / golden.std()
-    # A pixel whose gradient is near 0 moves the other way: a few images, by a little.
-    assert np.quantile(error, 0.99) <= 1e-4
-    assert error.max() <= 3e-3
-
-
-def test_no_golden_odin_is_left_out(golden_dir):
-    stored = golden_inputs.load(golden_dir / "scores_cnn.npz")
-    compared = {f"{k}__{p}" for k, peers in KEYS.items() for p in peers.split()}
-    first = "odin_T1000_eps0.0014_perturbed_first32__pytorch_ood"
-    assert {k for k in stored if k.startswith("odin_T")} == {*compared, *LOGITS, first}
+def test_logits_at_the_moved_images_of_a_peer(golden_dir):
+    pattern = r"odin_T.*_perturbed_logits__.*"
+    for key, golden in golden_cases.keys_of_network(golden_dir, pattern).items():
+        got = _run(golden_dir, *_parameters(golden_dir, key))[1]
+        error = np.abs(np.asarray(got, np.float64) - golden) / golden.std()
+        # A pixel whose gradient is near 0 moves the other way: a few images, a little.
+        assert np.quantile(error, 0.99) <= 1e-4, key
+        assert error.max() <= 3e-3, key
 
 
 def test_the_moved_images_of_a_peer(golden_dir):
-    variables, images = _golden(golden_dir)
-    seen = []
-    acts = jood.observe(
-        golden_network.TinyCNN(),
-        variables,
-        jnp.asarray(images[:32]),
-        needs_network=True,
-        taps=TAPS,
-        std=STD[""],
-    )
-    network = acts.behind()
+    model, variables = golden_network.load(golden_dir)
+    pattern = r"odin_T.*_perturbed_first\d+__.*"
+    for key, golden in golden_cases.keys_of_network(golden_dir, pattern).items():
+        T, eps, std = _parameters(golden_dir, key)
 
-    def spy(images):
-        seen.append(images)
-        return network.run(images)
+        @jax.jit
+        def moved_images(images, T=T, eps=eps, std=std):
+            seen = []
+            acts = jood.observe(
+                model,
+                variables,
+                images,
+                needs_network=True,
+                taps=golden_network.TAPS,
+                std=std,
+            )
+            network = acts.behind()
 
-    moved(acts.replace(network=dataclasses.replace(network, run=spy)), 1000.0, 0.0014)
-    key = "odin_T1000_eps0.0014_perturbed_first32__pytorch_ood"
-    golden = golden_inputs.load(golden_dir / "scores_cnn.npz")[key].transpose(
-        0, 2, 3, 1
-    )
-    apart = np.abs(np.asarray(seen[-1]) - golden)
-    assert (apart > 1e-6).mean() < 1e-4  # gradients near 0, whose sign is chance
-    assert apart.max() < 2.1 * 0.0014 / min(STD[""])
+            def spy(images):
+                seen.append(images)
+                return network.run(images)
+
+            spied = dataclasses.replace(network, run=spy)
+            moved(acts.replace(network=spied), T, eps)
+            return seen[-1]
+
+        golden = golden.transpose(0, 2, 3, 1)
+        images = golden_network.test_images(golden_dir)[: len(golden)]
+        apart = np.abs(np.asarray(moved_images(images)) - golden)
+        assert (apart > 1e-6).mean() < 1e-4  # gradients near 0, whose sign is chance
+        assert apart.max() < 2.1 * eps / min(std)
 
 
-@pytest.mark.parametrize(
-    ("key", "spec", "eps"),
-    [
-        (
-            "react_odin_p90_T1000_eps0.0014_nostd__react",
-            "react(clip=1.047191858291626)",
-            0.0014,
-        ),
-        ("bats_odin_lam1.05_eps0.005__bats", "bats(lam=1.05)", 0.005),
-    ],
-)
-def test_the_gradient_goes_through_what_stands_before(golden_dir, key, spec, eps):
+def _before(folder, key):
+    """The text of what stands before ODIN in a golden key, and ODIN's T and ε."""
+    if found := re.match(r"bats_odin_lam([\d.]+)_eps([\d.]+)__", key):
+        return f"bats(lam={found[1]})", 1000.0, float(found[2])
+    found = re.match(r"react_odin_p(\d+)_", key)
+    stored = golden_inputs.scores(folder, "cnn")
+    clip = stored[f"react_p{found[1]}_thresh__react"].item()
+    return f"react(clip={clip!r})", *_parameters(folder, key)[:2]
+
+
+def test_the_gradient_goes_through_what_stands_before(golden_dir):
     """2e-4 std is three units in the last place of these scores (section 5)."""
-    stored = golden_inputs.load(golden_dir / "scores_cnn.npz")
-    component = jood.chain(jood.parse(spec), odin(eps=eps))
     train, _ = golden_inputs.records(golden_dir, "cnn")
-    fitted = jood.fit(component, [train])
-    variables, images = _golden(golden_dir)
+    model, variables = golden_network.load(golden_dir)
+    pattern = r"(react|bats)_odin_.*"
+    for key, golden in golden_cases.keys_of_network(golden_dir, pattern).items():
+        text, T, eps = _before(golden_dir, key)
+        component = jood.chain(jood.parse(text), odin(T=T, eps=eps))
+        fitted = jood.fit(component, [train])
 
-    @jax.jit
-    def score(images):
-        net = golden_network.TinyCNN()
-        acts = jood.observe(
-            net,
-            variables,
-            images,
-            edits=component.edits,
-            needs_network=component.needs_network,
-            taps=TAPS,
-        )
-        return component.apply(fitted, acts)
+        @jax.jit
+        def score(images, component=component, fitted=fitted):
+            acts = jood.observe(
+                model,
+                variables,
+                images,
+                edits=component.edits,
+                needs_network=component.needs_network,
+                needs_network=component.needs_network,
+                taps=golden_network.TAPS,
+            )
+            return component.apply(fitted, acts)
 
-    got = np.asarray(score(images), np.float64)
-    golden = stored[key].astype(np.float64)
-    error = np.abs(got - golden).max() / golden.std()
-    assert error <= 2e-4, f"{key}: {error:.1e} std"
+        got = np.asarray(score(golden_network.test_images(golden_dir)), np.float64)
+        error = np.abs(got - golden).max() / golden.std()
+        assert error <= 2e-4, f"{key}: {error:.1e} std"
 
 
 class _Linear(nn.Module):
@@ -218,17 +188,30 @@ def _linear_case(channels=3):
 
 
 @pytest.mark.parametrize("T", [1.0, 10.0, 1000.0])
-@pytest.mark.parametrize("eps", [0.0, 0.01, 0.3])
-@pytest.mark.parametrize("std", [(1.0, 1.0, 1.0), (0.2, 0.5, 2.0)])
-def test_odin_of_a_linear_network(T, eps, std):
+def test_odin_of_a_linear_network(T):
     variables, images = _linear_case()
-    component = odin(T=T, eps=eps)
-    acts = jood.observe(_Linear(), variables, images, needs_network=True, std=std)
     head = variables["params"]["head"]
-    expected = reference_maps.odin_of_a_linear_network(
-        images, head["kernel"], head["bias"], T, eps, np.array(std)
-    )
-    np.testing.assert_allclose(component.apply((), acts), expected, rtol=2e-6)
+
+    @jax.jit
+    def score(eps, std):
+        component = odin(T=T, eps=eps)
+        acts = jood.observe(_Linear(), variables, images, needs_network=True, std=std)
+        return component.apply((), acts)
+
+    for eps in (0.0, 0.01, 0.3):
+        for std in (np.ones(3, "f"), np.array([0.2, 0.5, 2.0], "f")):
+            expected = reference_maps.odin_of_a_linear_network(
+                images, head["kernel"], head["bias"], T, eps, std.astype(float)
+            )
+            # A step of 0 is another program, which does not run the network again.
+            got = score(eps, std) if eps else odin_without_a_step(T, variables, images)
+            np.testing.assert_allclose(got, expected, rtol=2e-6, err_msg=f"{eps=}")
+            np.testing.assert_allclose(score(eps, std), expected, rtol=2e-6)
+
+
+def odin_without_a_step(T, variables, images):
+    acts = jood.observe(_Linear(), variables, images)
+    return odin(T=T, eps=0.0).apply((), acts)
 
 
 def test_without_a_step_it_is_temperature_scaling_in_one_pass():
@@ -268,7 +251,8 @@ def test_temperature_and_step_may_be_traced():
 
     compiled = jax.jit(score)
     for T, eps in ((10.0, 0.02), (1000.0, 0.0), (2.0, 0.1)):
-        np.testing.assert_allclose(compiled(T, eps), score(T, eps), rtol=1e-5)
+        fixed = jax.jit(functools.partial(score, T, eps))()
+        np.testing.assert_allclose(compiled(T, eps), fixed, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -277,23 +261,26 @@ def test_temperature_and_step_may_be_traced():
 def test_it_composes_with_what_stands_before(before):
     component = jood.chain(before(), odin(T=2.0, eps=0.05))
     images = testing.toy_images(6, 0)[0]
-    got = component.apply((), testing.toy_activations(component, images))
-    # By hand: the gradient of the rewritten loss, and the rewritten look at x'.
     part = before()
 
-    def rewritten(x):
-        return part.apply((), testing.toy_activations(part, x))
+    @jax.jit
+    def both(images):
+        """ODIN, and by hand: the gradient of the rewritten loss, the look at x'."""
+        got = component.apply((), testing.toy_activations(component, images))
 
-    predicted = jnp.argmax(rewritten(images).logits, axis=-1)
+        def rewritten(x):
+            return part.apply((), testing.toy_activations(part, x))
 
-    def loss(x):
-        logs = jax.nn.log_softmax(rewritten(x).logits / 2)
-        return -jnp.take_along_axis(logs, predicted[:, None], axis=-1).sum()
+        predicted = jnp.argmax(rewritten(images).logits, axis=-1)
 
-    gradient = jax.grad(loss)(jnp.asarray(images))
-    shifted = images - 0.05 * np.where(np.asarray(gradient) >= 0, 1, -1)
-    shifted = jnp.asarray(shifted, jnp.float32)
-    expected = jax.nn.softmax(rewritten(shifted).logits / 2).max(-1)
+        def loss(x):
+            logs = jax.nn.log_softmax(rewritten(x).logits / 2)
+            return -jnp.take_along_axis(logs, predicted[:, None], axis=-1).sum()
+
+        shifted = images - 0.05 * jnp.where(jax.grad(loss)(images) >= 0, 1, -1)
+        return got, jax.nn.softmax(rewritten(shifted).logits / 2).max(-1)
+
+    got, expected = both(images)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
@@ -309,20 +296,24 @@ def test_fusion_with_feature_sim_in_a_detector_with_preprocessing():
     detector = jood.Detector(
         component, testing.ToyNet(), variables, preprocessing=preprocessing
     )
-    acts = jood.observe(
-        testing.ToyNet(),
-        variables,
-        preprocessing(jnp.asarray(pixels)),
-        edits=component.edits,
-        needs_network=component.needs_network,
-        std=std,
-    )
-    edited = acts.edit(ta(k=0.2).spec)
-    parts = [feature_sim().apply((), edited), odin(10.0, 0.05).apply((), edited)]
+
+    @jax.jit
+    def by_parts(pixels):
+        acts = jood.observe(
+            testing.ToyNet(),
+            variables,
+            preprocessing(pixels),
+            edits=component.edits,
+            needs_network=component.needs_network,
+            std=std,
+        )
+        edited = acts.edit(ta(k=0.2).spec)
+        network = dataclasses.replace(edited.behind(), std=None)
+        scores = feature_sim().apply((), edited), odin(10.0, 0.05).apply((), edited)
+        return scores, odin(10.0, 0.05).apply((), edited.replace(network=network))
+
+    parts, without = by_parts(pixels)
     np.testing.assert_allclose(detector(pixels), parts[0] + 1300 * parts[1], rtol=1e-4)
-    without = odin(10.0, 0.05).apply(
-        (), edited.replace(network=dataclasses.replace(edited.behind(), std=None))
-    )
     assert not np.allclose(parts[1], without, rtol=1e-4)
 
 

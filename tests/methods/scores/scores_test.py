@@ -1,6 +1,7 @@
 """MSP, MaxLogit, Energy and Feature Sim against literals and the slow reference."""
 
 import chex
+from helpers import compiled
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -49,13 +50,15 @@ def random_map(shape, seed=0):
 def test_logit_scores_worked_out_by_hand(component, expected):
     # exp(f) = 4, 2, 2 and as good as 0: the sum is 8.
     acts = of_logits([[np.log(4), np.log(2), np.log(2), -50.0]])
-    np.testing.assert_allclose(component.apply((), acts), [expected], rtol=1e-6)
+    np.testing.assert_allclose(
+        compiled.apply(component, (), acts), [expected], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", LOGIT_SCORES)
 def test_logit_scores_match_reference(name):
     logits = np.random.default_rng(0).normal(0, 4, (16, 7)).astype(np.float32)
-    out = getattr(scores, name)().apply((), of_logits(logits))
+    out = compiled.apply(getattr(scores, name)(), (), of_logits(logits))
     chex.assert_shape(out, (16,))
     np.testing.assert_allclose(out, getattr(reference, name)(logits), rtol=2e-6)
 
@@ -63,15 +66,15 @@ def test_logit_scores_match_reference(name):
 @pytest.mark.parametrize("T", [0.1, 1.0, 2.5, 1000.0])
 def test_energy_matches_reference_at_temperatures(T):
     logits = np.random.default_rng(0).normal(0, 4, (16, 7)).astype(np.float32)
-    out = scores.energy(T=T).apply((), of_logits(logits))
+    out = compiled.apply(scores.energy(T=T), (), of_logits(logits))
     np.testing.assert_allclose(out, reference.energy(logits, T), rtol=2e-6)
 
 
 def test_huge_logits_do_not_overflow():
     acts = of_logits([[1e4, 0.0], [-1e4, -1e4]])
-    np.testing.assert_allclose(scores.msp().apply((), acts), [1.0, 0.5])
+    np.testing.assert_allclose(compiled.apply(scores.msp(), (), acts), [1.0, 0.5])
     np.testing.assert_allclose(
-        scores.energy().apply((), acts), [1e4, -1e4 + np.log(2)], rtol=1e-6
+        compiled.apply(scores.energy(), (), acts), [1e4, -1e4 + np.log(2)], rtol=1e-6
     )
 
 
@@ -86,7 +89,9 @@ def test_energy_at_t_is_t_times_energy_after_temperature(T):
     acts = of_logits([[1.0, 2.0, 3.0]])
     after = jood.chain(jood.transforms.temperature(T=T), scores.energy())
     np.testing.assert_allclose(
-        scores.energy(T=T).apply((), acts), T * after.apply((), acts), rtol=1e-6
+        compiled.apply(scores.energy(T=T), (), acts),
+        T * compiled.apply(after, (), acts),
+        rtol=1e-6,
     )
 
 
@@ -109,7 +114,7 @@ HAND_MAP = np.array([[[[0, 1], [0, 2]], [[0, 3], [4, 6]]]], np.float32)
     ],
 )
 def test_map_scores_worked_out_by_hand(name, expected):
-    out = getattr(scores, name)().apply((), of_map(HAND_MAP))
+    out = compiled.apply(getattr(scores, name)(), (), of_map(HAND_MAP))
     np.testing.assert_allclose(out, [expected], rtol=1e-6)
 
 
@@ -117,7 +122,7 @@ def test_map_scores_worked_out_by_hand(name, expected):
 @pytest.mark.parametrize("shape", [(3, 4, 5, 6), (3, 7, 7, 2), (2, 1, 1, 4)])
 def test_map_scores_match_reference(name, shape):
     feature_map = random_map(shape)
-    out = getattr(scores, name)().apply((), of_map(feature_map))
+    out = compiled.apply(getattr(scores, name)(), (), of_map(feature_map))
     chex.assert_shape(out, shape[:1])
     expected = getattr(reference, name)(feature_map)
     np.testing.assert_allclose(out, expected, rtol=2e-6, atol=1e-7)
@@ -129,14 +134,16 @@ def test_tokens_score_as_the_map_they_are(name):
     tokens = feature_map.reshape(3, 20, 6)
     component = getattr(scores, name)()
     expected = getattr(reference, name)(tokens)
-    out = component.apply((), of_map(tokens))
+    out = compiled.apply(component, (), of_map(tokens))
     np.testing.assert_allclose(out, expected, rtol=2e-6)
-    np.testing.assert_array_equal(out, component.apply((), of_map(feature_map)))
+    np.testing.assert_array_equal(
+        out, compiled.apply(component, (), of_map(feature_map))
+    )
 
 
 def test_feature_sim_is_the_papers_appendix_f():
     x = random_map((3, 6, 5, 4))  # [B, C, H, W]
-    out = scores.feature_sim().apply((), of_map(x.transpose(0, 2, 3, 1)))
+    out = compiled.apply(scores.feature_sim(), (), of_map(x.transpose(0, 2, 3, 1)))
     np.testing.assert_allclose(out, reference.appendix_f(x), rtol=2e-6)
 
 
@@ -144,7 +151,9 @@ def test_feature_sim_is_zero_on_a_flat_map_and_grows_with_contrast():
     flat = np.full((1, 3, 3, 4), 2.0, np.float32)
     spot = flat.copy()
     spot[:, 1, 1] += 9.0
-    low, high = (scores.feature_sim().apply((), of_map(m))[0] for m in (flat, spot))
+    low, high = (
+        compiled.apply(scores.feature_sim(), (), of_map(m))[0] for m in (flat, spot)
+    )
     assert low == 0
     # one location of nine is 8 above the mean, the others 1 below it
     np.testing.assert_allclose(high, (8 + 8 * 1) / 9, rtol=1e-6)
@@ -153,7 +162,7 @@ def test_feature_sim_is_zero_on_a_flat_map_and_grows_with_contrast():
 @pytest.mark.parametrize("name", MAP_SCORES)
 def test_map_scores_compute_bfloat16_maps_in_float32(name):
     feature_map = jnp.asarray(random_map((2, 14, 14, 8)), jnp.bfloat16)
-    out = getattr(scores, name)().apply((), of_map(feature_map))
+    out = compiled.apply(getattr(scores, name)(), (), of_map(feature_map))
     chex.assert_type(out, jnp.float32)
     rounded = np.asarray(feature_map.astype(jnp.float32))
     expected = getattr(reference, name)(rounded)
@@ -164,11 +173,11 @@ def test_map_scores_compute_bfloat16_maps_in_float32(name):
 def test_map_scores_read_the_stage_that_is_named(name):
     feature_map = random_map((2, 3, 3, 4))
     component = getattr(scores, name)(stage="C3")
-    out = component.apply((), of_map(feature_map, stage="C3"))
+    out = compiled.apply(component, (), of_map(feature_map, stage="C3"))
     expected = getattr(reference, name)(feature_map)
     np.testing.assert_allclose(out, expected, rtol=2e-6)
     with pytest.raises(jood.MissingStageError, match=r"'C3'.*there are: C5"):
-        component.apply((), of_map(feature_map, stage="C5"))
+        compiled.apply(component, (), of_map(feature_map, stage="C5"))
 
 
 @pytest.mark.parametrize("name", MAP_SCORES)
