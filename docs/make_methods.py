@@ -19,7 +19,7 @@ from jood.methods import detector_text
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "methods.md"
 sys.path.insert(0, str(ROOT / "tests"))  # golden_cases says what is checked
-import golden_cases  # noqa: E402
+from helpers import golden_cases  # noqa: E402
 
 _HEAD = """# Methods
 

@@ -75,8 +75,8 @@ def odin(T: float = 1000.0, eps: float = 0.0014) -> Component:
     still = not isinstance(eps, jax.core.Tracer) and float(eps) == 0
 
     def score(acts: Activations) -> jax.Array:
-        seen = acts if still else moved(acts, T, eps)
-        return max_probability(seen.logits, T)
+        record = acts if still else moved(acts, T, eps)
+        return max_probability(record.logits, T)
 
     edits = () if still else (input_perturbation.LOOK_AGAIN,)
     return component.stateless(spec, "score", score, edits=edits)
