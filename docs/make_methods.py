@@ -33,7 +33,7 @@ Written by `docs/make_methods.py` from the code; do not edit.
 - **cost**: what of the network it needs beyond the one plain pass that all methods
   share. Equal needs are run once, however many methods have them.
 - **golden**: independent implementations whose scores it reproduces on fixed inputs (to
-  1e-4 of their standard deviation, exceptions in `tests/golden_cases.py`).
+  1e-4 of their standard deviation, exceptions in `tests/helpers/golden_cases.py`).
 
 | method | slot | what | fits | cost | paper | presets | golden |
 |---|---|---|---|---|---|---|---|
