@@ -18,7 +18,7 @@ from jood.methods import detector_text
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "methods.md"
 sys.path.insert(0, str(ROOT / "tests"))  # golden_cases says what is checked
-import golden_cases  # noqa: E402
+from helpers import golden_cases  # noqa: E402
 
 _HEAD = """# Methods
 
@@ -32,7 +32,7 @@ Written by `docs/make_methods.py` from the code; do not edit.
 - **cost**: what of the network it needs beyond the one plain pass that all methods
   share. Equal needs are run once, however many methods have them.
 - **golden**: independent implementations whose scores it reproduces on fixed inputs (to
-  1e-4 of their standard deviation, exceptions in `tests/golden_cases.py`).
+  1e-4 of their standard deviation, exceptions in `tests/helpers/golden_cases.py`).
 
 | method | slot | what | fits | cost | paper | presets | golden |
 |---|---|---|---|---|---|---|---|

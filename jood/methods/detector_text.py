@@ -2,8 +2,7 @@
 
 The grammar is a small part of Python's: calls with literal arguments, `|` for
 `chain`, and the names of presets. The text is read with `ast` and never evaluated,
-so it is safe to take from a flag, a table or a file. `component.spec` is the
-inverse.
+so it is safe to take from a flag or a file. `component.spec` is the inverse.
 
     ta(k=0.2) | feature_sim()
     fuse(ta(k=0.2)|feature_sim(), ta(k=0.2)|energy(), weights=(1, 0.016))
@@ -11,7 +10,8 @@ inverse.
 """
 
 import ast
-from collections.abc import Callable, Mapping
+import collections
+from collections.abc import Callable, Iterator, Mapping
 import difflib
 from typing import Any, NamedTuple
 
@@ -54,9 +54,6 @@ def parse(
       variables: values of free names in arguments: 'ta(k=k)' with {'k': 0.2}. They
         may be traced.
 
-    Returns:
-      The component; `parse(component.spec)` gives it again.
-
     Raises:
       ValueError: the text is no such expression, a name is unknown (the nearest
         ones are listed), or arguments do not fit (the signature is given).
@@ -96,23 +93,16 @@ def free_names(text: str) -> set[str]:
       >>> free_names('ta(k=k)|energy()')
       {'k'}
     """
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError as error:
-        raise ValueError(f"cannot read {text!r}: {error.msg}.") from None
-    known = {*_COMBINATORS, *factories(), *presets.PRESETS}
-    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return found - known
+    nodes = ast.walk(_tree(text.strip(), text))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return names - {*_COMBINATORS, *factories(), *presets.PRESETS}
 
 
 def split(text: str) -> dict[str, str]:
     """Splits a list of detectors into their texts by name.
 
     Args:
-      text: detectors separated by commas, each perhaps named: 'msp, mine=fs_ta'.
-
-    Returns:
-      Texts by name; a detector without one is named by its text.
+      text: detectors separated by commas; one without a name is named by its text.
 
     Raises:
       ValueError: the list cannot be read, is empty, or has a name twice.
@@ -122,19 +112,27 @@ def split(text: str) -> dict[str, str]:
       {'msp': 'msp', 'mine': 'react(q=0.9)|energy()'}
     """
     source = f"table({text})"
-    try:
-        call = ast.parse(source, mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(f"cannot read the list {text!r}: {error.msg}.") from None
+    call = _tree(source, text)
     if not isinstance(call, ast.Call) or not (call.args or call.keywords):
         raise ValueError(f"expected detectors separated by commas, got {text!r}.")
-    named = [(ast.get_source_segment(source, node) or "", node) for node in call.args]
-    named += [(keyword.arg or "**", keyword.value) for keyword in call.keywords]
-    names = [name for name, _ in named]
-    twice = sorted({name for name in names if names.count(name) > 1})
+
+    def written(node: ast.expr) -> str:
+        return ast.get_source_segment(source, node) or ""
+
+    named = [(written(node), written(node)) for node in call.args]
+    named += [(word.arg or "**", written(word.value)) for word in call.keywords]
+    counts = collections.Counter(name for name, _ in named)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
         raise ValueError(f"the list of detectors has {', '.join(twice)} twice.")
-    return {name: ast.get_source_segment(source, node) or "" for name, node in named}
+    return dict(named)
+
+
+def _tree(source: str, text: str) -> ast.expr:
+    try:
+        return ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"cannot read {text!r}: {error.msg}.") from None
 
 
 def _component(node: ast.expr, context: _Context) -> Component:
@@ -151,10 +149,8 @@ def _component(node: ast.expr, context: _Context) -> Component:
                 f"parentheses, or its text {_preset(node.func.id, context)!r}."
             )
         return _call(node.func.id, node.args, node.keywords, context)
-    raise ValueError(
-        f"expected a detector such as 'react(q=0.9)|energy()', got "
-        f"{ast.unparse(node)!r}."
-    )
+    got = ast.unparse(node)
+    raise ValueError(f"expected a detector such as 'react()|energy()', got {got!r}.")
 
 
 def _piped(node: ast.expr) -> list[ast.expr]:
@@ -172,13 +168,10 @@ def _call(
     combines = name in _COMBINATORS
     known = {**_COMBINATORS, **factories()}
     if name not in known:
-        names = [*known, *presets.PRESETS]
-        near = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
-        raise ValueError(
-            f"unknown method {name!r}. "
-            + (f"Did you mean {' or '.join(near)}? " if near else "")
-            + f"Known: {', '.join(sorted(names))}."
-        )
+        names = sorted([*known, *presets.PRESETS])
+        near = " or ".join(difflib.get_close_matches(name, names, n=4, cutoff=0.5))
+        hint = f"Did you mean {near}? " if near else ""
+        raise ValueError(f"unknown method {name!r}. {hint}Known: {', '.join(names)}.")
 
     def value(node: ast.expr, key: str | None) -> Any:
         if combines and not (name == "fuse" and key == "weights"):
@@ -188,29 +181,27 @@ def _call(
     positional = [value(node, None) for node in args]
     named: dict[str, Any] = {}
     for keyword in keywords:
-        if keyword.arg is not None:
-            pairs = [(keyword.arg, value(keyword.value, keyword.arg))]
-        elif name == "bundle" and isinstance(keyword.value, ast.Dict):
-            pairs = _named_parts(keyword.value, context)
-        else:
-            raise ValueError(f"** is read only in bundle(**{{...}}), not in {name}().")
-        for key, part in pairs:
+        for key, node in _named(name, keyword):
             if key in named:
                 raise ValueError(f"{name}(...) names {key!r} twice.")
-            named[key] = part
+            named[key] = value(node, key)
     if not combines:
         return call_text.build(name, known[name], positional, named)
     call_text.bind(name, known[name], positional, named)
     return known[name](*positional, **named)
 
 
-def _named_parts(node: ast.Dict, context: _Context) -> list[tuple[str, Component]]:
-    parts = []
-    for key, part in zip(node.keys, node.values, strict=True):
-        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
-            raise ValueError("names in bundle(**{...}) must be strings.")
-        parts.append((key.value, _component(part, context)))
-    return parts
+def _named(name: str, keyword: ast.keyword) -> Iterator[tuple[str, ast.expr]]:
+    """Yields the arguments of key=value, or of ** with a dict in a bundle."""
+    if keyword.arg is not None:
+        yield keyword.arg, keyword.value
+    elif name == "bundle" and isinstance(keyword.value, ast.Dict):
+        for key, node in zip(keyword.value.keys, keyword.value.values, strict=True):
+            if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+                raise ValueError("names in bundle(**{...}) must be strings.")
+            yield key.value, node
+    else:
+        raise ValueError(f"** is read only in bundle(**{{...}}), not in {name}().")
 
 
 def _preset(name: str, context: _Context) -> str:

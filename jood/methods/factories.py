@@ -37,8 +37,7 @@ def register(factory: Factory) -> None:
     known = every().get(name, factory)
     if origin(known) != origin(factory):
         raise ValueError(
-            f"there is a method {name!r} already, in {known.__module__}. Name yours "
-            "otherwise."
+            f"there is a method {name!r} already, in {known.__module__}. Rename yours."
         )
     _REGISTERED[name] = factory  # anew where a notebook's cell is run again
 

@@ -3,7 +3,7 @@
 On the device: a matrix product, then a selection that reads each product once. The
 bank is split into groups; a row among the k best lies in one of the k groups with
 the best maxima, so the maxima of groups decide which few rows are sorted. From a
-file: the same blockwise in NumPy, for a bank that does not fit into memory.
+file: blockwise in NumPy, for a bank that does not fit into memory.
 """
 
 from collections.abc import Callable
@@ -26,11 +26,10 @@ _GROUP = 16  # rows; one vector register of maxima at a time
 _GROUPS_PER_NEIGHBOUR = 8
 
 
-def normalised(x: jax.Array) -> jax.Array:
-    """Returns rows of length 1, float32 [B, D]; a row of zeros stays zero."""
-    x = x.astype(jnp.float32)
-    norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
-    return x / jnp.maximum(norm, 1e-12)
+def normalised(x: Any, xp: Any = jnp) -> Any:
+    """Returns rows of length 1, float32 [B, D], in JAX or `xp`; zeros stay zero."""
+    x = xp.asarray(x, xp.float32)
+    return x / xp.maximum(xp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def best(queries: jax.Array, bank: Any, k: int) -> tuple[jax.Array, jax.Array]:
@@ -60,10 +59,7 @@ def kth(queries: jax.Array, bank: Any, k: int) -> jax.Array:
 
 
 def _blockwise(
-    search: Callable[[jax.Array, jax.Array, int], Any],
-    queries: jax.Array,
-    bank: Any,
-    k: int,
+    search: Callable[..., Any], queries: jax.Array, bank: Any, k: int
 ) -> Any:
     """Searches with as many queries at a time as `_PRODUCTS` allows.
 
@@ -119,10 +115,7 @@ def bank(measure: Measure, k: int, capacity: Any) -> Statistic:
     arguments.check_count("k", k)
     arguments.check_count("capacity", capacity)
     if k > capacity:
-        raise ValueError(
-            f"capacity must be at least k, the number of neighbours, got {k=} and "
-            f"{capacity=}."
-        )
+        raise ValueError(f"capacity must be at least k, got {k=} and {capacity=}.")
     statistic = reservoir.bank(measure, capacity)
 
     def finalize(state: Any) -> np.ndarray:
@@ -148,47 +141,40 @@ def check_bank(shape: tuple[int, ...], width: int, k: int) -> None:
 
 
 def open_bank(path: str) -> np.ndarray:
-    """Opens a bank of features on disk; nothing is read but its header.
-
-    Args:
-      path: a NumPy file (.npy) that holds float32 [N, D].
+    """Opens a bank on disk, a .npy file of float32 [N, D]; reads its header only.
 
     Raises:
       ValueError: there is no such file, or it holds something else.
     """
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        rows = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise ValueError(
             f"cannot open the bank {path!r}: {error}. It must be a file written with "
             "numpy.save that holds features as float32 [N, D]."
         ) from None
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != np.float32:
-        found = getattr(rows, "dtype", type(rows).__name__), getattr(rows, "shape", "")
+    if rows.ndim != 2 or rows.dtype != np.float32:
         raise ValueError(
             f"the bank {path!r} must hold features as float32 [N, D], got "
-            f"{found[0]} {found[1]}."
+            f"{rows.dtype} {rows.shape}."
         )
     return rows
 
 
 def kth_distance_on_disk(queries: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
-    """Distance of each query to the k-th nearest row, both L2-normalised.
+    """Distance of each query to the k-th nearest row, both L2-normalised; [B].
 
     Args:
       queries: float32 [B, D], normalised.
       rows: float32 [N, D], as `open_bank` gives it; normalised here, block by block.
-      k: 1 <= k <= N.
-
-    Returns:
-      float32 [B].
+      k: which, counted from 1, at most N.
     """
     count, width = queries.shape
     size = max(_PRODUCTS // max(count, width), 1)  # rows at a time
     values = np.full((count, k), -np.inf, np.float32)
     indices = np.zeros((count, k), np.int64)
     for start in range(0, len(rows), size):
-        block = _normalised(rows[start : start + size])
+        block = normalised(rows[start : start + size], np)
         found = np.concatenate([values, queries @ block.T], axis=1)  # [B, k + size]
         fresh = np.tile(np.arange(start, start + len(block)), (count, 1))
         place = np.argpartition(found, -k, axis=1)[:, -k:]
@@ -196,10 +182,5 @@ def kth_distance_on_disk(queries: np.ndarray, rows: np.ndarray, k: int) -> np.nd
         indices = np.concatenate([indices, fresh], axis=1)
         indices = np.take_along_axis(indices, place, axis=1)
     last = np.take_along_axis(indices, values.argmin(axis=1)[:, None], axis=1)[:, 0]
-    difference = queries - _normalised(rows[last])
+    difference = queries - normalised(rows[last], np)
     return np.linalg.norm(difference, axis=1).astype(np.float32)
-
-
-def _normalised(rows: np.ndarray) -> np.ndarray:
-    rows = np.asarray(rows, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -1,9 +1,7 @@
 """Named detectors with the papers' values, as texts that `jood.parse` reads.
 
-A preset is a template; what differs between benchmarks and networks (TA's k, the
-masking fraction, a clip, the weights of a fusion) is filled in from
-`jood.methods.preset_values`. `table` gives the rows of the default table, `everything`
-those of all methods.
+A preset is a template; what differs between benchmarks and networks (TA's k, a clip,
+the weights of a fusion) is filled in from `jood.methods.preset_values`.
 """
 
 from jood._utils import unknown_name
@@ -22,9 +20,7 @@ PRESETS: dict[str, str] = {
     "fs_ta_react": (
         "ta(k={k})|fuse(feature_sim(), react({react})|energy(), weights={fs_react})"
     ),
-    "fs_ta_ash": (
-        "ta(k={k})|fuse(feature_sim(), ash_b(q=0.65)|energy(), weights={ash})"
-    ),
+    "fs_ta_ash": "ta(k={k})|fuse(feature_sim(), ash_b(q=0.65)|energy(), weights={ash})",
     "fs_ta_odin": "ta(k={k})|fuse(feature_sim(), odin(), weights={odin})",
     "fs_ta_gradnorm": "ta(k={k})|fuse(feature_sim(), gradnorm(), weights={gradnorm})",
     # HIMPLoS, Tables I and IV.
@@ -109,5 +105,5 @@ def everything(benchmark: str = DEFAULT, backbone: str = "") -> dict[str, str]:
 
 
 def _fill(text: str, benchmark: str, backbone: str) -> str:
-    found = preset_values.values(benchmark, backbone)
-    return text.replace("{himplos}", HIMPLOS).format(**found)
+    values = preset_values.values(benchmark, backbone)
+    return text.replace("{himplos}", HIMPLOS).format(**values)

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+_SIGN = np.uint32(1 << 31)
+
 
 def kept_count(width: int, q: Any) -> Any:
     """Returns k = D - round(q D), at least 1; halves round to even. q may be traced."""
@@ -20,14 +22,11 @@ def kept_count(width: int, q: Any) -> Any:
 
 
 def mask(x: jax.Array, k: Any) -> jax.Array:
-    """Marks the k largest entries of each row; ties keep the lower index.
+    """Marks the k largest entries of each row, bool [B, D]; ties keep the lower index.
 
     Args:
       x: floating [B, D].
       k: int in [1, D], static or traced.
-
-    Returns:
-      bool [B, D] with k True entries in each row.
     """
     keys = ordered_bits(x)
     least = kth_largest_bits(keys, k)  # [B, 1]
@@ -43,11 +42,9 @@ def largest(x: jax.Array, q: Any) -> jax.Array:
 
 def ordered_bits(x: jax.Array) -> jax.Array:
     """Maps floats to uint32 of the same order; -0 and 0 are equal."""
-    x = x.astype(jnp.float32)
-    x = jnp.where(x == 0, 0.0, x)  # x + 0 would be simplified to x, -0 and all
+    x = jnp.where(x == 0, 0.0, x.astype(jnp.float32))  # x + 0 would be x, -0 and all
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
-    sign = jnp.uint32(1 << 31)
-    return jnp.where(bits >= sign, ~bits, bits | sign)
+    return jnp.where(bits >= _SIGN, ~bits, bits | _SIGN)
 
 
 def kth_largest_bits(keys: jax.Array, k: Any, axis: int = -1) -> jax.Array:
@@ -81,6 +78,5 @@ def median(x: jax.Array, axis: int) -> jax.Array:
 
 def from_ordered_bits(keys: jax.Array) -> jax.Array:
     """The inverse of `ordered_bits`, float32."""
-    sign = jnp.uint32(1 << 31)
-    bits = jnp.where(keys >= sign, keys ^ sign, ~keys)
+    bits = jnp.where(keys >= _SIGN, keys ^ _SIGN, ~keys)
     return jax.lax.bitcast_convert_type(bits, jnp.float32)

@@ -1,7 +1,6 @@
 """fDBD: how far a feature is from the decision boundaries, for its distance to m.
 
-The boundary between the predicted class c and class k is a hyperplane, so the
-distance to it has a closed form: |f_c - f_k| / ‖W_c - W_k‖.
+The boundaries are hyperplanes; the distance to one is |f_c - f_k| / ‖W_c - W_k‖.
 """
 
 from typing import Any
@@ -19,10 +18,9 @@ from jood.core.component import Component
 def fdbd() -> Component:
     """Distances to decision boundaries over the distance to the mean.
 
-      S = Σ_{k≠c} |f_c - f_k| / ‖W_c - W_k‖₂ / ‖h - m‖₂
-
-    c is the predicted class and m the mean training feature. As in the authors'
-    code, distances are summed; the paper's mean is 1 / (K - 1) of that.
+    S = Σ_{k≠c} |f_c - f_k| / ‖W_c - W_k‖₂ / ‖h - m‖₂, where c is the predicted class
+    and m the mean training feature. As in the authors' code, distances are summed;
+    the paper's mean is 1 / (K - 1) of that.
 
     Returns:
       A score component, without unit, >= 0. It fits m, float32 [D], in one pass. The

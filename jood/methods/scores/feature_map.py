@@ -9,6 +9,7 @@ All take the map z [B, H, W, C] of a stage, or a Vision Transformer's tokens
 """
 
 from collections.abc import Callable
+import functools
 
 import chex
 import jax
@@ -17,6 +18,8 @@ import jax.numpy as jnp
 from jood.core import component
 from jood.core.component import Component
 from jood.methods import top_k
+
+_BLOCK = 1 << 24  # floats that are held at once: 64 MiB
 
 
 def flat(feature_map: jax.Array) -> jax.Array:
@@ -27,33 +30,33 @@ def flat(feature_map: jax.Array) -> jax.Array:
 
 
 def sum_over_locations(
-    total: Callable[[jax.Array], jax.Array], z: jax.Array, at_once: int
+    total: Callable[[jax.Array], jax.Array], z: jax.Array, entries: int
 ) -> jax.Array:
     """Sums what a function gives for blocks of locations, one block at a time.
 
     Args:
       total: sum over some locations, [B, R, C] -> [B].
-      z: of all locations, [B, HW, C].
-      at_once: the largest R, so that what `total` builds fits into memory. Where it
-        depends on a symbolic B, in an exported program, all are summed at once.
-
-    Returns:
-      float32 [B].
+      z: all locations, [B, HW, C].
+      entries: what `total` builds for each location, in floats. Where it depends on
+        a symbolic B, in an exported program, all are summed at once.
     """
     batch, locations, channels = z.shape
-    if not isinstance(at_once, int):
+    if not isinstance(entries, int):
         return total(z)
-    size = max(1, min(locations, at_once))
+    size = max(1, min(locations, _BLOCK // entries))
     whole = locations // size * size
     blocks = z[:, :whole].reshape(batch, -1, size, channels).swapaxes(0, 1)
     result = jax.lax.map(total, blocks).sum(0) if len(blocks) > 1 else total(blocks[0])
     return result + total(z[:, whole:]) if whole < locations else result
 
 
-def mean_absolute_deviation(feature_map: jax.Array) -> jax.Array:
-    """mean_{C,H,W} |z - mean_HW z|, Eq. 2-4; [B, H, W, C] -> float32 [B]."""
+def mean_absolute_deviation(feature_map: jax.Array, axis: int = 1) -> jax.Array:
+    """mean_{C,H,W} |z - mean_HW z|, Eq. 2-4, or for axis 2 |z - mean_C z|, Table 15.
+
+    [B, H, W, C] -> float32 [B]; axis is that of z [B, HW, C].
+    """
     z = flat(feature_map)
-    return jnp.abs(z - z.mean(axis=1, keepdims=True)).mean(axis=(1, 2))
+    return jnp.abs(z - z.mean(axis, keepdims=True)).mean(axis=(1, 2))
 
 
 def median_absolute_deviation(feature_map: jax.Array) -> jax.Array:
@@ -66,12 +69,6 @@ def median_absolute_deviation(feature_map: jax.Array) -> jax.Array:
 def standard_deviation(feature_map: jax.Array) -> jax.Array:
     """mean_C std_HW z, Table 15; [B, H, W, C] -> float32 [B]."""
     return flat(feature_map).std(axis=1).mean(axis=-1)
-
-
-def channel_mean_absolute_deviation(feature_map: jax.Array) -> jax.Array:
-    """mean_{C,H,W} |z - mean_C z|, Table 15; [B, H, W, C] -> float32 [B]."""
-    z = flat(feature_map)
-    return jnp.abs(z - z.mean(axis=2, keepdims=True)).mean(axis=(1, 2))
 
 
 @component.row("FS")
@@ -127,7 +124,8 @@ def feature_sim_channel(stage: str = "C5") -> Component:
     References:
       Feature Map Matters in Out-of-Distribution Detection, Table 15, row 4.
     """
-    return _score("feature_sim_channel", stage, channel_mean_absolute_deviation)
+    deviation = functools.partial(mean_absolute_deviation, axis=2)
+    return _score("feature_sim_channel", stage, deviation)
 
 
 def _score(

@@ -32,15 +32,12 @@ def norm(feature_map: jax.Array) -> jax.Array:
 
 
 def jigsaw(images: jax.Array, grid: int = GRID) -> jax.Array:
-    """Shuffles the pieces of each image; its permutation is a hash of its pixels.
+    """Shuffles the pieces of each image [B, H, W, C] by a hash of its pixels.
 
     Args:
       images: floating [B, H, W, C].
       grid: pieces per side. Where it does not divide H or W, the last rows or
         columns stay where they are (the authors' code blackens them).
-
-    Returns:
-      Images of the same shape and dtype.
 
     Raises:
       ValueError: an image has less than one pixel per piece.
@@ -110,10 +107,9 @@ def feature_norm(stage: str = "C5") -> Component:
 def feature_norm_selected() -> Component:
     """FeatureNorm of the stage with the largest NormRatio on the training images.
 
-    NormRatio(stage) = mean over images x of norm(x) / norm(jigsaw(x)), the jigsaw
-    having 3 x 3 pieces: as the authors' code has it, a mean of ratios. The paper
-    tries every convolution block; here the stages of the record are tried. Of equal
-    ratios (to 1e-4) the last stage in sorted order wins.
+    NormRatio(stage) = mean over images x of norm(x) / norm(jigsaw(x)): as the authors'
+    code has it, a mean of ratios. The paper tries every convolution block; here the
+    stages of the record are tried. Of equal ratios (to 1e-4) the last stage wins.
 
     Returns:
       A score component, in units of the map, >= 0. It fits which stage to read,
@@ -138,7 +134,7 @@ def feature_norm_selected() -> Component:
         if len(names) != len(fitted[0]):
             raise ValueError(
                 f"feature_norm_selected was fitted on {len(fitted[0])} stages, but "
-                f"these activations have {len(names)}: {', '.join(names) or 'none'}."
+                f"these activations have {len(names)}: {', '.join(names)}."
             )
         branches = [lambda name=name: norm(acts.stage(name)) for name in names]
         return jax.lax.switch(jnp.argmax(fitted[0]), branches)
@@ -147,7 +143,7 @@ def feature_norm_selected() -> Component:
         component.call_spec("feature_norm_selected"),
         "score",
         apply,
-        passes=(lambda _: statistic._replace(finalize=finalize),),
+        (lambda _: statistic._replace(finalize=finalize),),
         needs_network=True,
         reads=("stage",),
     )

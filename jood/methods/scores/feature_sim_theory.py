@@ -1,9 +1,8 @@
 """Why Feature Sim works: its value under a two-Gaussian model of a channel.
 
 Let the activations of a channel be a mixture, foreground N(μ1, σ1²) with weight w and
-background N(μ2, σ2²). The Feature Sim of the channel, E|ĥ - μ|, is then a closed form
-that grows with the distance d = μ1 - μ2, on which ID and OOD images differ. The
-mixture itself is fitted by `jood.scores.gmm.fit_mixture`.
+background N(μ2, σ2²), as `gmm.fit_mixture` fits. The Feature Sim of the channel,
+E|ĥ - μ|, then grows with the distance d = μ1 - μ2, on which ID and OOD images differ.
 """
 
 import jax
@@ -42,12 +41,9 @@ def expected_feature_sim(
 def expected_feature_sim_slope(
     w: jax.Array, d: jax.Array, sigma1: jax.Array, sigma2: jax.Array
 ) -> jax.Array:
-    """∂s/∂d = 2w(1-w) (Φ(wd/σ2) - Φ((w-1)d/σ1)), which is never negative.
+    """∂s/∂d = 2w(1-w) (Φ(wd/σ2) - Φ((w-1)d/σ1)), in [0, 1/2].
 
-    Args: those of `expected_feature_sim`.
-
-    Returns:
-      Floating, of the arguments' common shape, in [0, 1/2].
+    Arguments and shape are those of `expected_feature_sim`.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, Eq. 12, Remark 7.2.

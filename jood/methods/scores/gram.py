@@ -16,8 +16,6 @@ from jood.methods.scores.feature_map import sum_over_locations
 
 GramStatistic = Literal["mad", "std", "mean"]
 
-_BLOCK = 1 << 24  # entries of G that are held at once: 64 MiB
-
 
 def gram_statistic(feature_map: jax.Array, statistic: str) -> jax.Array:
     """Mean, standard deviation or mean absolute deviation of ẑ ẑᵀ; float32 [B].
@@ -42,8 +40,7 @@ def gram_statistic(feature_map: jax.Array, statistic: str) -> jax.Array:
         entries = jnp.square(deviation) if statistic == "std" else jnp.abs(deviation)
         return entries.sum(axis=(1, 2))
 
-    deviations = sum_over_locations(total, unit, _BLOCK // (batch * locations))
-    average = deviations / locations**2
+    average = sum_over_locations(total, unit, batch * locations) / locations**2
     return jnp.sqrt(average) if statistic == "std" else average
 
 
@@ -56,10 +53,9 @@ def gram(statistic: GramStatistic = "mad", stage: str = "C5") -> Component:
     Args:
       statistic: over all entries of G: 'mad' (mean absolute deviation from their
         mean), 'std' (standard deviation), or 'mean', a counterexample of the paper:
-        with TA and Energy its AUROC is 40 %, below chance; the cosine drops the
-        activation's strength. On the embedded benchmark, whose last map has 4 x 4
-        locations, it is the other way round: the mean is at 66 % on noise, but std
-        and MAD are below chance on far images (26-37 %).
+        with TA and Energy its AUROC is 40 %; the cosine drops the activation's
+        strength. On the embedded benchmark, whose last map has 4 x 4 locations, the
+        mean is at 66 % on noise, but std and MAD at 26-37 % on far images.
       stage: whose map is read; the paper's is C5.
 
     Returns:

@@ -31,11 +31,7 @@ def msp() -> Component:
 def log_odds(logits: jax.Array) -> jax.Array:
     """log(p / (1 - p)) of p = max_k softmax(f)_k, = f_c - log Σ_{k≠c} exp f_k.
 
-    Args:
-      logits: float32 [B, K]; c is the largest's class. 0 if K is 1.
-
-    Returns:
-      float32 [B], in the order of p, at which float32 ends long before.
+    It is in the order of p, but float32 does not saturate. [B, K] -> [B]; 0 if K is 1.
     """
     if logits.shape[-1] == 1:  # p = 1, whatever the image
         return jnp.zeros(logits.shape[0])

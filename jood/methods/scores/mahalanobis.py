@@ -54,9 +54,6 @@ def relative_mahalanobis() -> Component:
       A score component. It fits the class means, the tied and the total covariance, in
       two passes; else as `mahalanobis`.
 
-    Raises:
-      ValueError: while fitting, if there are no labels.
-
     References:
       Ren, Fort, Liu, Roy, Padhy, Lakshminarayanan, Relative Mahalanobis, ICML UDL
       2021, Sec. 2.

@@ -7,6 +7,7 @@ training images against images of Gaussian noise.
 
 from collections.abc import Callable
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -63,36 +64,28 @@ def mahalanobis_ensemble(eps: float = 0.0014) -> Component:
         product = jnp.matmul(values, logistic["weights"], precision="highest")
         return product + logistic["bias"]
 
-    def means(_: tuple[Any, ...]) -> Statistic:
-        return _per_stage(
-            lambda s: class_gaussians.class_means(_pooled(s), f"{name}, {s}")
-        )
+    def means(stage: str) -> Statistic:
+        return class_gaussians.class_means(_pooled(stage), f"{name}, {stage}")
 
-    def scatter(fitted: tuple[Any, ...]) -> Statistic:
-        return _per_stage(
-            lambda s: class_gaussians.tied(_pooled(s), fitted[0][s], f"{name}, {s}")
-        )
+    def tied(classes: dict[str, Any], stage: str) -> Statistic:
+        method = f"{name}, {stage}"
+        return class_gaussians.tied(_pooled(stage), classes[stage], method)
 
+    passes = (
+        lambda _: _per_stage(means),
+        lambda fitted: _per_stage(functools.partial(tied, fitted[0])),
+        lambda fitted: _logistic(fitted[1], eps),
+    )
     return component.build(
-        name,
-        "score",
-        apply,
-        passes=(means, scatter, lambda fitted: _logistic(fitted[1], eps)),
-        needs_network=True,
-        reads=("stage",),
+        name, "score", apply, passes, reads=("stage",), needs_network=True
     )
 
 
 def confidences(stages: dict[str, Any], acts: Activations, eps: Any) -> jax.Array:
     """M_l of each image moved against the gradient of its own distance at stage l.
 
-    Args:
-      stages: {stage: {'within': gaussian}}, as pass 1 fits them.
-      acts: the record; with a network behind it unless eps is 0.
-      eps: size of the step, >= 0.
-
-    Returns:
-      float32 [B, S], <= 0, stages in sorted order.
+    The stages are {stage: {'within': gaussian}}, as pass 1 fits them. Returns float32
+    [B, S], <= 0, stages in sorted order.
     """
     still = not isinstance(eps, jax.core.Tracer) and eps == 0
 
@@ -129,9 +122,7 @@ def _per_stage(make: Callable[[str], Statistic]) -> Statistic:
         record = acts.replace(network=None)  # it needs no second look
         return {stage: make(stage).init(record) for stage in sorted(acts.stages)}
 
-    def update(
-        state: dict[str, Any], acts: Activations, mask: jax.Array
-    ) -> dict[str, Any]:
+    def update(state: Any, acts: Activations, mask: jax.Array) -> dict[str, Any]:
         record = acts.replace(network=None)
         return {s: make(s).update(value, record, mask) for s, value in state.items()}
 

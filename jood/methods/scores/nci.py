@@ -1,7 +1,6 @@
 """NCI: is the centred feature near the weights of its class, and is it large?
 
-Neural collapse says that centred ID features align with the head's weights and grow
-long, so both are measured.
+Neural collapse says that centred ID features align with the head's weights and grow.
 """
 
 from typing import Any
@@ -46,7 +45,6 @@ def nci(alpha: float = 1e-4) -> Component:
         proximity = (weights * centred).sum(-1) / length  # [B]
         return proximity + alpha * jnp.abs(acts.penultimate).sum(-1)
 
+    spec = component.call_spec("nci", alpha=alpha)
     passes = (lambda _: stats.mean(lambda acts: acts.penultimate),)
-    return component.build(
-        component.call_spec("nci", alpha=alpha), "score", apply, passes
-    )
+    return component.build(spec, "score", apply, passes)

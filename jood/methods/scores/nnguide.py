@@ -15,8 +15,7 @@ from jood.methods import nearest_neighbors
 def nnguide(k: int = 10, capacity: int = reservoir.CAPACITY) -> Component:
     """Guided energy: S = E(x) · mean of the k largest E(x_i) · <ĥ_i, ĥ>.
 
-    E = log Σ_k exp(f_k) and ĥ = h / ‖h‖₂; the bank holds E(x_i) ĥ_i of the training
-    images.
+    E = log Σ_k exp(f_k) and ĥ = h / ‖h‖₂; x_i are training images.
 
     Args:
       k: how many neighbours guide; 10 in the authors' code, on all training features.

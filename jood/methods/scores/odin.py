@@ -1,7 +1,6 @@
 """ODIN: temperature, and a small step of the image against the loss.
 
-The record of the moved image is that of the whole chain, so that the gradient goes
-through what stands before: `react(q=0.9)|odin()`, `ta(k=0.2)|odin()`.
+The gradient goes through the whole chain: `react(q=0.9)|odin()`, `ta(k=0.2)|odin()`.
 """
 
 from typing import Any
@@ -26,22 +25,18 @@ def max_probability(logits: jax.Array, T: Any) -> jax.Array:
     return 1 / (logits.shape[-1] + jnp.expm1(below).sum(-1))
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """-log softmax(f)_c of logits [B, K] and classes int32 [B]; float32 [B]."""
-    chosen = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
-    return jax.nn.logsumexp(logits, axis=-1) - chosen
-
-
 def moved(acts: Activations, T: Any, eps: Any) -> Activations:
     """Returns the record at x' = x - ε · s(∇_x CE(f(x) / T, c)) / std; see `odin`.
 
     Raises:
       MissingStageError: there is no network behind the record.
     """
-    predicted = jnp.argmax(acts.logits, axis=-1)  # an integer: no gradient
+    predicted = jnp.argmax(acts.logits, axis=-1)[:, None]  # integers: no gradient
 
     def loss(record: Activations) -> jax.Array:
-        return cross_entropy(record.logits / T, predicted)
+        logits = record.logits / T  # [B, K]
+        chosen = jnp.take_along_axis(logits, predicted, axis=-1)[:, 0]
+        return jax.nn.logsumexp(logits, axis=-1) - chosen
 
     return input_perturbation.perturbed(acts, loss, eps)
 
@@ -80,7 +75,7 @@ def odin(T: float = 1000.0, eps: float = 0.0014) -> Component:
     still = not isinstance(eps, jax.core.Tracer) and float(eps) == 0
 
     def score(acts: Activations) -> jax.Array:
-        seen = acts if still else moved(acts, T, eps)
-        return max_probability(seen.logits, T)
+        record = acts if still else moved(acts, T, eps)
+        return max_probability(record.logits, T)
 
     return component.stateless(spec, "score", score, needs_network=not still)

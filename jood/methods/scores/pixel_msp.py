@@ -14,19 +14,11 @@ from jood.core.component import Component
 from jood.methods.scores.feature_map import flat
 from jood.methods.scores.feature_map import sum_over_locations
 
-_BLOCK = 1 << 24  # logits that are held at once: 64 MiB
-
 
 def mean_confidence(
     feature_map: jax.Array, kernel: jax.Array, bias: jax.Array
 ) -> jax.Array:
-    """mean_HW max_k softmax(z W + b)_k; float32 [B].
-
-    Args:
-      feature_map: floating [B, H, W, D] or tokens [B, L, D].
-      kernel: float32 [D, K].
-      bias: float32 [K].
-    """
+    """mean_HW max_k softmax(z W + b)_k of [B, H, W, D] or [B, L, D]; float32 [B]."""
     z = flat(feature_map)
     batch, locations, width = z.shape
 
@@ -36,7 +28,7 @@ def mean_confidence(
         below = logits - logits.max(-1, keepdims=True)
         return (1 / jnp.exp(below).sum(-1)).reshape(batch, -1).sum(-1)
 
-    return sum_over_locations(total, z, _BLOCK // (batch * len(bias))) / locations
+    return sum_over_locations(total, z, batch * len(bias)) / locations
 
 
 @component.row("Pixel MSP")
@@ -50,8 +42,8 @@ def pixel_msp(stage: str = "C5") -> Component:
       A score component, in [1/K, 1].
 
     Raises:
-      ValueError: stage is no stage name; on scoring, the map has not the D channels
-        that the head takes.
+      ValueError: stage is no stage name; on scoring, the map does not have the D
+        channels that the head takes.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, App. B.7,
@@ -64,9 +56,8 @@ def pixel_msp(stage: str = "C5") -> Component:
         channels, width = feature_map.shape[-1], acts.kernel.shape[0]
         if channels != width:
             raise ValueError(
-                f"pixel_msp applies the head, which takes {width} channels, to each "
-                f"location of stage {stage!r}, whose map has {channels}. Choose the "
-                "stage whose map the head reads, by default the last."
+                f"pixel_msp applies the head, which takes {width} channels, to stage "
+                f"{stage!r}, whose map has {channels}. Choose the stage that it reads."
             )
         return mean_confidence(feature_map, acts.kernel, acts.bias)
 

@@ -1,8 +1,7 @@
 """RankFeat: remove the strongest direction of a map, and score what is left.
 
 The first singular component of an OOD image's map explains more of its logits than
-that of an ID image. The layers after the map run again without it, by stage edits:
-one run per stage.
+that of an ID image. The layers after the map run again without it, by stage edits.
 """
 
 import jax
@@ -24,13 +23,8 @@ def remove_first_component(feature_map: jax.Array) -> jax.Array:
 
     u₁ comes from power iteration on the Gram matrix X Xᵀ (or Xᵀ X, whichever is
     smaller), from its column of largest diagonal: no decomposition and no chance. If
-    the first two singular values are equal, some direction of theirs is removed.
-
-    Args:
-      feature_map: floating [B, H, W, C] or tokens [B, L, C].
-
-    Returns:
-      float32 of the same shape; a zero map stays as it is.
+    the first two singular values are equal, some direction of theirs is removed. A
+    zero map stays as it is. [B, H, W, C] or [B, L, C] -> float32 of the same shape.
     """
     x = flat(feature_map)
     wide = x.shape[1] <= x.shape[2]
@@ -78,9 +72,8 @@ def rankfeat(stages: tuple[str, ...] = ("C4", "C5"), T: float = 1.0) -> Componen
       T: temperature above 0; may be traced.
 
     Returns:
-      A score component, in units of the logits. It needs the network
-      (`component.edits`) and starts from a stage's map, so only stage edits, such as
-      Threshold Activation, may stand before it.
+      A score component, in units of the logits. It starts from a stage's map, so only
+      stage edits, such as Threshold Activation, may stand before it.
 
     Raises:
       ValueError: stages is no tuple of distinct stage names, or T is not above 0.

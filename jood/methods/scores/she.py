@@ -68,13 +68,9 @@ def _patterns(method: str, count: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Patterns [K, D] from class means [K, 2D + 1] of what `she` measures."""
     width = mean.shape[-1] // 2
     labelled, correct, share = np.split(mean, [width, 2 * width], axis=-1)
-    stats.check_classes(
-        np.rint(share[:, 0] * count),
-        f"{method}, which averages correctly classified images,",
-        1,
-        "The pattern of such a class is the mean of its labelled images, or without "
-        "any the mean of all.",
-    )
+    method = f"{method}, which averages correctly classified images,"
+    consequence = "The mean of its labelled images, or else of all, takes its place."
+    stats.check_classes(np.rint(share[:, 0] * count), method, 1, consequence)
     overall = (count / count.sum()) @ labelled  # [D]
     fallback = np.where(count[:, None] > 0, labelled, overall[None])
     correct = correct / np.where(share > 0, share, 1.0)

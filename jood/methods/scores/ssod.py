@@ -1,8 +1,7 @@
 """Scores of a network that was trained with SSOD: the OOD factor and the posterior.
 
 SSOD (`jood.training.objectives.ssod`) trains an OOD head f_ood beside the classifier,
-on patches of ID images; the head travels with the network's variables. Its logit of the
-pooled feature says how likely the image is one of the ID classes at all.
+on patches of ID images; the head travels with the network's variables.
 """
 
 from collections.abc import Callable

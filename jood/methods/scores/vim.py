@@ -42,7 +42,9 @@ def vim(dim: int | None = None) -> Component:
     References:
       Wang, Li, Feng, Zhang, ViM, CVPR 2022, Eq. 4-7.
     """
-    name = _spec("vim", dim)
+    if dim is not None:
+        arguments.check_count("dim", dim)
+    name = component.call_spec("vim", dim=dim)
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         space, alpha = fitted
@@ -69,7 +71,9 @@ def residual(dim: int | None = None) -> Component:
     References:
       Wang, Li, Feng, Zhang, ViM, CVPR 2022, Eq. 4.
     """
-    name = _spec("residual", dim)
+    if dim is not None:
+        arguments.check_count("dim", dim)
+    name = component.call_spec("residual", dim=dim)
     return component.build(
         name,
         "score",
@@ -91,12 +95,6 @@ def default_dim(width: int) -> int:
     return 1000 if width >= 2048 else 512 if width >= 768 else width // 2
 
 
-def _spec(name: str, dim: Any) -> str:
-    if dim is not None:
-        arguments.check_count("dim", dim)
-    return component.call_spec(name, dim=dim)
-
-
 def _subspace(name: str, dim: int | None) -> Statistic:
     """Pass 0: {'origin': u [D], 'null': R [D, D - dim]}, float32."""
     moments = stats.second_moments(lambda acts: acts.penultimate)
@@ -113,21 +111,18 @@ def _subspace(name: str, dim: int | None) -> Statistic:
                 stacklevel=2,
             )
         origin = -np.linalg.pinv(kernel.T) @ bias  # [D]
-        offset = np.asarray(state["mean"]) - origin
+        offset = state["mean"] - origin
         # Around u, from what was summed around the mean.
         around = state["scatter"] + count * np.outer(offset, offset)
         _, vectors = np.linalg.eigh((around + around.T) / 2)  # ascending
-        return {
-            "origin": origin.astype(np.float32),
-            "null": vectors[:, : width - kept].astype(np.float32),
-        }
+        null = vectors[:, : width - kept]
+        return {"origin": origin.astype(np.float32), "null": null.astype(np.float32)}
 
     def init(acts: Activations) -> Any:
         width = acts.penultimate.shape[-1]
         if dim is not None and dim >= width:
             raise ValueError(
-                f"dim must be below D = {width}, the width of the feature, got {dim=}: "
-                "nothing is left outside of the principal subspace."
+                f"dim must be below D = {width}, the feature's width, got {dim=}."
             )
         return statistic.init(acts)
 
@@ -145,8 +140,8 @@ def _alpha(name: str, space: dict[str, Any]) -> Statistic:
         largest, outside = np.asarray(state["mean"], np.float64)
         if not outside > 0:
             raise ValueError(
-                f"{name}: no training feature has a residual, so there is nothing to "
-                "weigh against the logits. Give a smaller dim."
+                f"{name}: no training feature has a residual to weigh against the "
+                "logits. Give a smaller dim."
             )
         return np.float32(largest / outside)
 

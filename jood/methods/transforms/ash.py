@@ -17,6 +17,8 @@ from jood.core.activations import Activations
 from jood.core.component import Component
 from jood.methods import top_k
 
+_Shape = Callable[[jax.Array, float], jax.Array]  # feature [B, D], q -> [B, D]
+
 
 def prune(x: jax.Array, q: float) -> jax.Array:
     """ASH-P: zeroes all but the k = D - round(q D) largest entries; float32 [B, D].
@@ -75,15 +77,11 @@ def ash_p(q: float = 0.6) -> Component:
 def ash_b(q: float = 0.65) -> Component:
     """Keeps the largest activations, each at their common share s₁ / k (ASH-B).
 
+    Result and errors are those of `ash_p`.
+
     Args:
       q: fraction in (0, 1) of the entries that is removed; 0.65 on ImageNet, which
         is also the ASH of Feature Sim (its row equals ASH-B's published one).
-
-    Returns:
-      A component of slot 'feature'; nothing is fitted.
-
-    Raises:
-      ValueError: q is not a fraction in (0, 1).
 
     References:
       Djurisic, Bozanic, Ashok, Liu, ASH, ICLR 2023, Algorithm 2.
@@ -95,16 +93,12 @@ def ash_b(q: float = 0.65) -> Component:
 def ash_s(q: float = 0.9) -> Component:
     """Keeps the largest activations, times exp(s₁ / s₂) (ASH-S).
 
+    Result and errors are those of `ash_p`.
+
     Args:
       q: fraction in (0, 1) of the entries that is removed; 0.9 on ImageNet. Of a
         narrow feature this leaves very few, and the factor then says little of ID:
         on the embedded benchmark (D = 64, six entries left) noise scores above ID.
-
-    Returns:
-      A component of slot 'feature'; nothing is fitted.
-
-    Raises:
-      ValueError: q is not a fraction in (0, 1).
 
     References:
       Djurisic, Bozanic, Ashok, Liu, ASH, ICLR 2023, Algorithm 3.
@@ -112,18 +106,20 @@ def ash_s(q: float = 0.9) -> Component:
     return _shaping("ash_s", scale, q)
 
 
-def _shaping(
-    name: str, shape: Callable[[jax.Array, float], jax.Array], q: float
-) -> Component:
+def reshaped(acts: Activations, shape: _Shape, q: float, method: str) -> Activations:
+    """Rewrites the feature to `shape(h, q)`, assuming that h is not negative."""
+    assumptions.assume_non_negative(
+        acts.penultimate,
+        method,
+        "the paper shapes features that passed a ReLU (ASH, Algorithms 1-3; SCALE, "
+        "ICLR 2024), whose sums s1 and s2 have no cancelling terms.",
+    )
+    return acts.with_penultimate(shape(acts.penultimate, q))
+
+
+def _shaping(name: str, shape: _Shape, q: float) -> Component:
     arguments.check_fraction("q", q)
-
-    def apply(acts: Activations) -> Activations:
-        assumptions.assume_non_negative(
-            acts.penultimate,
-            name,
-            "the paper shapes activations after a ReLU (ASH, Algorithms 1-3), whose "
-            "sums s1 and s2 have no cancelling terms.",
-        )
-        return acts.with_penultimate(shape(acts.penultimate, q))
-
-    return component.stateless(component.call_spec(name, q=q), "feature", apply)
+    spec = component.call_spec(name, q=q)
+    return component.stateless(
+        spec, "feature", lambda acts: reshaped(acts, shape, q, spec)
+    )

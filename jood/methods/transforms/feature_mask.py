@@ -1,7 +1,6 @@
 """HIMPLoS's feature mask: keep what the classifier head says matters for the class.
 
-Slot feature, first of HIMPLoS's three parts:
-`feature_mask(q=0.3)|react(clip=0.8)|prototype_smoothing()|energy()`.
+`feature_mask(q=0.3)|react(clip=0.8)|prototype_smoothing()|energy()` is HIMPLoS.
 """
 
 import jax.numpy as jnp
@@ -21,9 +20,8 @@ def feature_mask(q: float = 0.3) -> Component:
     head, c the prediction of the unmodified pass; ties keep the lower index.
 
     Args:
-      q: fraction in (0, 1) of the features that is masked (the paper's masking
-        percentile p): 0.6 on CIFAR, 0.3 on ImageNet, chosen on Gaussian noise
-        among 0.1, 0.2, ..., 0.9 (Sec. V-F). May be traced.
+      q: fraction in (0, 1) of the features that is masked; may be traced. 0.6 on
+        CIFAR, 0.3 on ImageNet, chosen on Gaussian noise (Sec. V-F).
 
     Returns:
       A component of slot 'feature'; nothing is fitted.

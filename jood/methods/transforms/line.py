@@ -1,8 +1,7 @@
-"""LINE: only neurons and weights that are important for the predicted class speak.
+"""LINE: only neurons and weights that are important for the predicted class count.
 
 Slot logit, because its mask of the head differs from image to image; it rewrites
-from the feature on: `line()|energy()`, or with HIMPLoS's smoothing
-`line()|prototype_smoothing()|energy()`.
+from the feature on: `line()|energy()`, `line()|prototype_smoothing()|energy()`.
 """
 
 import math

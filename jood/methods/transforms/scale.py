@@ -1,9 +1,9 @@
 """SCALE: ASH-S without the pruning; slot feature: `scale(q=0.85)|energy()`."""
 
+import jax
+
 from jood._utils import arguments
-from jood.core import assumptions
 from jood.core import component
-from jood.core.activations import Activations
 from jood.core.component import Component
 from jood.methods.transforms import ash
 
@@ -30,14 +30,9 @@ def scale(q: float = 0.85) -> Component:
     arguments.check_fraction("q", q)
     spec = component.call_spec("scale", q=q)
 
-    def apply(acts: Activations) -> Activations:
-        h = acts.penultimate  # [B, D]
-        assumptions.assume_non_negative(
-            h,
-            spec,
-            "the paper scales features that passed a ReLU (SCALE, ICLR 2024). With "
-            "other signs the sums may cancel and their quotient says nothing.",
-        )
-        return acts.with_penultimate(h * ash.scaling_factor(h, ash.prune(h, q)))
+    def shape(h: jax.Array, q: float) -> jax.Array:
+        return h * ash.scaling_factor(h, ash.prune(h, q))
 
-    return component.stateless(spec, "feature", apply)
+    return component.stateless(
+        spec, "feature", lambda acts: ash.reshaped(acts, shape, q, spec)
+    )

@@ -2,8 +2,7 @@
 
 Slot stage, the first in a chain: `ta(k=0.2)|feature_sim()`. OOD activations are
 weak enough for a threshold after C4 to wipe them out, and the layers after it carry
-the difference into the last map. The ID task's prediction stays that of the
-unmodified pass.
+the difference into the last map.
 """
 
 import jax

@@ -22,9 +22,8 @@ from jood.core.stats import quantiles
 def vra(low: float = 0.1, high: float = 0.9) -> Component:
     """Rectifies the feature at both ends (the paper's VRA-P).
 
-      h̄ = 0 where h < α,   h where α <= h <= β,   β where h > β
-
-    α and β are quantiles of all entries of all training features, pooled.
+    h̄ is 0 where h < α, h where α <= h <= β, and β where h > β. α and β are quantiles
+    of all entries of all training features, pooled.
 
     Two libraries have other methods under this name: OpenOOD clips, so an entry below
     α becomes α instead of 0 (the same where α is 0, as in sparse features);
@@ -54,9 +53,8 @@ def vra(low: float = 0.1, high: float = 0.9) -> Component:
 
     def finalize(state: Any) -> np.ndarray:
         counts = sketch.finalize(state)
-        return np.array(
-            [quantiles.quantile(counts, q) for q in (low, high)], np.float32
-        )
+        ends = [quantiles.quantile(counts, q) for q in (low, high)]
+        return np.array(ends, np.float32)
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> Activations:
         h = acts.penultimate

@@ -17,6 +17,7 @@ from scipy import special
 import jood
 from jood import testing
 from jood.core.stats import reservoir
+from jood.methods.scores import feature_map
 from jood.methods.scores import feature_sim
 from jood.methods.scores.feature_norm import feature_norm
 from jood.methods.scores.feature_norm import feature_norm_selected
@@ -87,7 +88,7 @@ def test_scores_of_peers(golden_dir, pattern, component, tolerance):
 @pytest.mark.parametrize("statistic", ["mean", "std", "mad"])
 @pytest.mark.parametrize("block", [1, 4 * 30 * 7, 1 << 24])
 def test_gram_equals_the_reference_in_any_block_size(monkeypatch, statistic, block):
-    monkeypatch.setitem(gram_statistic.__globals__, "_BLOCK", block)
+    monkeypatch.setattr(feature_map, "_BLOCK", block)
     got = jax.jit(gram_statistic, static_argnums=1)(_maps(), statistic)
     chex.assert_shape(got, (4,))
     expected = reference_maps.gram(_maps(), statistic)
@@ -341,7 +342,7 @@ def test_rankfeat_refuses_a_bad_temperature():
 
 @pytest.mark.parametrize("block", [1, 4 * 7 * 3, 1 << 24])
 def test_pixel_msp_equals_the_reference_in_any_block_size(monkeypatch, block):
-    monkeypatch.setitem(mean_confidence.__globals__, "_BLOCK", block)
+    monkeypatch.setattr(feature_map, "_BLOCK", block)
     rng = np.random.default_rng(1)
     kernel, bias = rng.normal(size=(7, 3)).astype("f"), rng.normal(size=3).astype("f")
     got = compiled.run(lambda *xs: mean_confidence(*xs), _maps(), kernel, bias)
