@@ -161,7 +161,6 @@ def test_the_gradient_goes_through_what_stands_before(golden_dir):
                 images,
                 edits=component.edits,
                 needs_network=component.needs_network,
-                needs_network=component.needs_network,
                 taps=golden_network.TAPS,
             )
             return component.apply(fitted, acts)
