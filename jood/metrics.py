@@ -2,7 +2,9 @@
 
 ID is the positive class and higher scores mean more in-distribution. Published
 tables mix conventions: on equal scores FPR95 with ID positive and with OOD positive
-can be 42 % and 90 %. Every number here says which it is. All are fractions in [0, 1].
+can be 42 % and 90 %. Every number here says which it is. All are fractions in [0, 1],
+of `id_scores`, floating [N], and `ood_scores`, floating [M]; a side that is empty or
+holds a NaN is a ValueError.
 """
 
 from collections.abc import Callable
@@ -22,9 +24,6 @@ def auroc(id_scores: Any, ood_scores: Any) -> float:
 
     Returns:
       A fraction in [0, 1]; 0.5 is chance.
-
-    Raises:
-      ValueError: a side is empty or holds a NaN.
     """
     from sklearn import metrics
 
@@ -40,9 +39,6 @@ def threshold_at_tpr(id_scores: Any, tpr: float = 0.95) -> float:
 
     Returns:
       γ, one of the ID scores. An image is called OOD if its score is below γ.
-
-    Raises:
-      ValueError: there is no score, one is NaN, or tpr is out of range.
 
     Example:
       >>> threshold_at_tpr([1.0, 2.0, 3.0, 4.0], tpr=0.75)
@@ -63,13 +59,10 @@ def fpr_at_tpr(id_scores: Any, ood_scores: Any, tpr: float = 0.95) -> float:
     Args:
       id_scores: floating [N].
       ood_scores: floating [M].
-      tpr: fraction in (0, 1]; 0.95 gives FPR95.
+      tpr: fraction of ID images to keep, in (0, 1]; 0.95 gives FPR95.
 
     Returns:
       A fraction in [0, 1]; lower is better.
-
-    Raises:
-      ValueError: as in `threshold_at_tpr`.
 
     Example:
       >>> fpr_at_tpr([1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 2.0, 2.5], tpr=0.75)
@@ -84,70 +77,29 @@ def fpr95_ood_positive(id_scores: Any, ood_scores: Any) -> float:
 
     The convention of OpenOOD and pytorch-ood, with OOD as the positive class. Not
     comparable with `fpr_at_tpr`.
-
-    Args:
-      id_scores: floating [N].
-      ood_scores: floating [M].
-
-    Returns:
-      A fraction in [0, 1]; lower is better.
-
-    Raises:
-      ValueError: a side is empty or holds a NaN.
     """
-    flipped = -_checked(ood_scores, "OOD"), -_checked(id_scores, "ID")
-    return fpr_at_tpr(*flipped, tpr=0.95)
+    return fpr_at_tpr(*_flipped(id_scores, ood_scores), tpr=0.95)
 
 
 def aupr_in(id_scores: Any, ood_scores: Any) -> float:
-    """Average precision with ID as the positive class, a fraction in [0, 1].
-
-    Args:
-      id_scores: floating [N].
-      ood_scores: floating [M].
-
-    Returns:
-      A fraction in [0, 1]; chance is N / (N + M).
-
-    Raises:
-      ValueError: a side is empty or holds a NaN.
-    """
+    """Average precision with ID as the positive class; chance is N / (N + M)."""
     from sklearn import metrics
 
     return float(metrics.average_precision_score(*_labelled(id_scores, ood_scores)))
 
 
 def aupr_out(id_scores: Any, ood_scores: Any) -> float:
-    """Average precision with OOD as the positive class (on negated scores).
-
-    Args:
-      id_scores: floating [N].
-      ood_scores: floating [M].
-
-    Returns:
-      A fraction in [0, 1]; chance is M / (N + M).
-
-    Raises:
-      ValueError: a side is empty or holds a NaN.
-    """
-    flipped = -_checked(ood_scores, "OOD"), -_checked(id_scores, "ID")
-    return aupr_in(*flipped)
+    """Average precision with OOD as the positive class; chance is M / (N + M)."""
+    return aupr_in(*_flipped(id_scores, ood_scores))
 
 
 class Column(NamedTuple):
-    """A metric of a benchmark's table.
+    """A metric of a benchmark's table."""
 
-    Attributes:
-      name: its title.
-      metric: (scores of ID images, scores of OOD images) -> a fraction in [0, 1].
-      lower_is_better: whether 0 is the best value, else 1 is.
-      shown: whether every table shows it; else table.csv and results.json do.
-    """
-
-    name: str
-    metric: Callable[[Any, Any], float]
+    name: str  # the title
+    metric: Callable[[Any, Any], float]  # (ID scores, OOD scores) -> in [0, 1]
     lower_is_better: bool = False
-    shown: bool = False
+    shown: bool = False  # in every table, not in table.csv and results.json only
 
 
 # The columns of each OOD set, by name; `register` adds one.
@@ -164,11 +116,7 @@ COLUMNS: dict[str, Column] = {
 
 
 def register(column: Column) -> None:
-    """Adds a column to every table.
-
-    Raises:
-      ValueError: the name is taken.
-    """
+    """Adds a column to every table, or raises ValueError if its name is taken."""
     if column.name in COLUMNS:
         raise ValueError(
             f"the name of the column {column.name!r} is taken; columns: "
@@ -183,18 +131,8 @@ def shown() -> list[Column]:
 
 
 def evaluate(id_scores: Any, ood_scores: Any) -> dict[str, float]:
-    """Returns every metric of `COLUMNS` by name, fractions in [0, 1].
-
-    Args:
-      id_scores: floating [N].
-      ood_scores: floating [M].
-
-    Raises:
-      ValueError: a side is empty or holds a NaN.
-    """
-    return {
-        column.name: column.metric(id_scores, ood_scores) for column in COLUMNS.values()
-    }
+    """Returns every metric of `COLUMNS` by name."""
+    return {name: c.metric(id_scores, ood_scores) for name, c in COLUMNS.items()}
 
 
 def _checked(scores: Any, side: str) -> np.ndarray:
@@ -207,6 +145,11 @@ def _checked(scores: Any, side: str) -> np.ndarray:
     if wrong.size:
         raise ValueError(f"{side} score at index {wrong[0]} is NaN.")
     return scores
+
+
+def _flipped(id_scores: Any, ood_scores: Any) -> tuple[np.ndarray, np.ndarray]:
+    """OOD scores and ID scores, negated: OOD takes the place of ID."""
+    return -_checked(ood_scores, "OOD"), -_checked(id_scores, "ID")
 
 
 def _labelled(id_scores: Any, ood_scores: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -19,11 +19,7 @@ def check_new(path: str | os.PathLike[str]) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields a temporary folder that becomes `path` when the block succeeds.
-
-    Raises:
-      FileExistsError: The path exists already.
-    """
+    """Yields a temporary folder that becomes the new `path` if the block succeeds."""
     path = pathlib.Path(path).resolve()
     check_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,10 +35,9 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields a temporary path that becomes the file `path` when the block succeeds.
+    """Yields a temporary path that becomes the file `path` if the block succeeds.
 
-    A file that is there already is replaced; `check_new` refuses it beforehand. The
-    folder is made if it is missing.
+    It replaces a file that exists (which `check_new` refuses) and creates the folder.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,15 +8,16 @@ from typing import Any
 
 import jax
 
-_NOTHING: Mapping[str, Any] = types.MappingProxyType({})
+_TRACED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+)
 
 
-def literal(node: ast.expr, variables: Mapping[str, Any] = _NOTHING) -> Any:
-    """Returns the value of an argument: a number, a string, a tuple, or a variable.
-
-    Raises:
-      ValueError: it is anything else.
-    """
+def literal(
+    node: ast.expr, variables: Mapping[str, Any] = types.MappingProxyType({})
+) -> Any:
+    """Returns the value of a literal, tuple or variable, or raises ValueError."""
     if isinstance(node, ast.Name) and node.id in variables:
         return variables[node.id]
     if isinstance(node, ast.Tuple):
@@ -24,18 +25,14 @@ def literal(node: ast.expr, variables: Mapping[str, Any] = _NOTHING) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError):
+        got = ast.unparse(node)
         raise ValueError(
-            f"arguments must be literals (a number, a string, a tuple), got "
-            f"{ast.unparse(node)!r}."
+            f"arguments must be literals (a number, a string, a tuple), got {got!r}."
         ) from None
 
 
 def literals(node: ast.expr) -> tuple[list[Any], dict[str, Any]]:
-    """Returns the positional and the named arguments of a call; a name has none.
-
-    Raises:
-      ValueError: an argument is no literal, or is unpacked.
-    """
+    """Returns the positional and the named literals of a call; a name has none."""
     if not isinstance(node, ast.Call):
         return [], {}
     named = {}
@@ -67,20 +64,12 @@ def build(
     positional: Sequence[Any],
     named: Mapping[str, Any],
 ) -> Any:
-    """Returns factory(*positional, **named).
-
-    Raises:
-      ValueError: the arguments do not fit, or the factory refuses a value; the message
-        gives the signature.
-    """
+    """Returns factory(*positional, **named); its ValueErrors give the signature."""
     bind(name, factory, positional, named)
     try:
         return factory(*positional, **named)
-    except (
-        jax.errors.ConcretizationTypeError,
-        jax.errors.TracerArrayConversionError,
-    ):
-        raise  # of a traced value; `jood.evaluation.vectorised` handles it
+    except _TRACED:
+        raise  # `jood.evaluation.vectorised` handles it
     except (TypeError, ValueError) as error:
         raise ValueError(f"{error} Signature: {signature(name, factory)}") from None
 
@@ -88,12 +77,5 @@ def build(
 def signature(name: str, factory: Callable[..., Any]) -> str:
     """Returns the text 'name(parameter=default, ...)'."""
     parameters = inspect.signature(factory).parameters.values()
-    return (
-        f"{name}({', '.join(str(p).split(':')[0] + _default(p) for p in parameters)})"
-    )
-
-
-def _default(parameter: inspect.Parameter) -> str:
-    if parameter.default is inspect.Parameter.empty:
-        return ""
-    return f"={parameter.default!r}"
+    texts = (str(p.replace(annotation=inspect.Parameter.empty)) for p in parameters)
+    return f"{name}({', '.join(texts)})"

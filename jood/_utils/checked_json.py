@@ -12,14 +12,7 @@ from jood import version
 
 
 def write(path: pathlib.Path, kind: str, number: int, content: dict[str, Any]) -> None:
-    """Writes JSON values with a checksum.
-
-    Args:
-      path: The file.
-      kind: The name of the format.
-      number: The format's version.
-      content: Values that JSON knows; tuples become lists.
-    """
+    """Writes JSON values with the name and version of their format and a checksum."""
     plain = json.loads(json.dumps({"format": kind, "version": number, **content}))
     plain["sha256"] = _checksum(plain)
     path.write_text(json.dumps(plain, indent=2) + "\n")
@@ -50,14 +43,13 @@ def read(
         content = json.loads(path.read_text())
         checksum = content.pop("sha256")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
+        message = f"{path} is truncated or no {what or kind}: {error!r}."
+        raise ValueError(message) from None
+    found = content.get("format"), content.get("version")
+    if found != (kind, number):
         raise ValueError(
-            f"{path} is truncated or no {what or kind}: {error!r}."
-        ) from None
-    if (content.get("format"), content.get("version")) != (kind, number):
-        raise ValueError(
-            f"{path} has format {content.get('format')!r} version "
-            f"{content.get('version')!r}; this jood ({version.VERSION}) reads "
-            f"{kind!r} version {number}."
+            f"{path} has format {found[0]!r} version {found[1]!r}; this jood "
+            f"({version.VERSION}) reads {kind!r} version {number}."
         )
     if _checksum(content) != checksum:
         raise ValueError(

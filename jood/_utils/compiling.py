@@ -1,13 +1,10 @@
 """`jit` with the compiler options that suit a network's forward pass.
 
-XLA's CPU backend may hand parts of a program to a second library of kernels (YNN). In
-a convolutional network those parts are slower than what XLA makes itself: without
-them ResNet-50 runs 1.15 and DenseNet-121 1.3 times as fast (two cores, batch 16,
-`launch/measure_forward.py`). Results agree to float error.
-
-A product with a large transposed matrix, as of features with KNN's bank, is what that
-library is good at: without it it takes far longer. So a program that holds one
-is compiled as usual.
+XLA's CPU backend may hand parts of a program to a second library of kernels (YNN).
+Without it ResNet-50 runs 1.15 and DenseNet-121 1.3 times as fast (two cores, batch 16,
+`launch/measure_forward.py`), with results that agree to float error. A product with a
+large transposed matrix, as of features with KNN's bank, takes far longer without it,
+so a program that holds one is compiled as usual.
 """
 
 from collections.abc import Callable
@@ -24,8 +21,7 @@ _LARGE = 1 << 22  # entries of an array, with which products cost what a network
 def jit(function: Callable[..., Any], **arguments: Any) -> jax.stages.Wrapped:
     """Returns `jax.jit(function, **arguments)` with the options of this backend.
 
-    For programs that run a network and are called from the host: XLA takes options
-    for a whole program only, so such a function cannot be traced into another.
+    XLA takes options for whole programs only, so it cannot be traced into another one.
     """
     return jax.jit(function, compiler_options=options(), **arguments)
 

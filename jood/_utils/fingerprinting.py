@@ -14,8 +14,8 @@ class Fingerprinted:
 
     Attributes:
       batches: what is iterated.
-      text: says which data in which order and batch size they are; another text for
-        other data. (The bytes of the first batch are compared as well.)
+      text: name of the data, their order and batch size; another for other data. (The
+        bytes of the first batch are compared as well.)
     """
 
     batches: Iterable[Any]
@@ -30,11 +30,7 @@ class Fingerprinted:
 
 
 def fingerprint(batches: Any) -> str:
-    """Returns `batches.fingerprint()`, of batches or of a source.
-
-    Raises:
-      ValueError: there is no such method.
-    """
+    """Returns `batches.fingerprint()`, or raises ValueError without such a method."""
     if not hasattr(batches, "fingerprint"):
         raise ValueError(
             "a feature cache is keyed by the data, but what gives them, a "
@@ -46,15 +42,11 @@ def fingerprint(batches: Any) -> str:
 
 
 def array_digest(**arrays: Any) -> str:
-    """Returns the SHA-256 of named arrays: names, dtypes, shapes and bytes.
-
-    An array that is None counts as absent.
-    """
+    """Returns the SHA-256 of names, dtypes, shapes and bytes; None counts as absent."""
     digest = hashlib.sha256()
-    for name in sorted(arrays):
-        if arrays[name] is None:
-            continue
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype} {np.shape(arrays[name])}\n".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
+    for name, given in sorted(arrays.items()):
+        if given is not None:
+            array = np.ascontiguousarray(given)
+            digest.update(f"{name} {array.dtype} {np.shape(given)}\n".encode())
+            digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

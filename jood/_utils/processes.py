@@ -26,25 +26,23 @@ def begin(
     """Joins the processes of a run.
 
     Args:
-      coordinator: host:port of process 0, which all processes can reach; None if
-        there is one process, or the cluster says.
+      coordinator: host:port of process 0, which all processes can reach; None for a
+        single process, or where the cluster says.
       count: number of processes.
-      index: of this one.
-      cluster: whether to read all that from the environment: SLURM, a TPU pod,
-        Kubernetes, Open MPI and what else `jax.distributed.initialize` knows.
+      index: index of this process.
+      cluster: whether to read all that from the environment, of SLURM, a TPU pod,
+        Kubernetes, Open MPI and whatever else `jax.distributed.initialize` knows.
 
     Raises:
-      ValueError: only some of coordinator, count and index are given, or both they and
-        the cluster are asked; the coordinator is not host:port; or the environment is
-        none that JAX knows.
+      ValueError: the arguments contradict each other, the coordinator is not host:port,
+        or JAX does not know the environment.
       OSError: the processes did not find each other.
     """
     given = [value is not None for value in (coordinator, count, index)]
     if any(given) and (cluster or not all(given)):
         raise ValueError(
-            "several processes are joined either by coordinator, count and index "
-            f"together, or by the cluster's environment; got {coordinator=}, "
-            f"{count=}, {index=}, {cluster=}."
+            "processes are joined by coordinator, count and index together, or by the "
+            f"cluster; got {coordinator=}, {count=}, {index=}, {cluster=}."
         )
     if not cluster and not any(given):
         return
@@ -63,9 +61,8 @@ def begin(
             "--coordinator, --processes and --process_index."
         ) from error
     except RuntimeError as error:
-        raise OSError(
-            f"the processes did not find each other: {' '.join(str(error).split())}"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise OSError(f"the processes did not find each other: {reason}") from error
 
 
 def is_first() -> bool:
@@ -74,17 +71,13 @@ def is_first() -> bool:
 
 
 def first_does(what: Callable[[], None]) -> None:
-    """Calls something in the first process; all wait for it, and fail if it does.
-
-    Raises:
-      OSError: it failed; in the first process, what it raised.
-    """
+    """Calls something in the first process; all wait for it, and fail if it does."""
     failed: Exception | None = None
-    if is_first():
-        try:
+    try:
+        if is_first():
             what()
-        except Exception as error:
-            failed = error
+    except Exception as error:
+        failed = error
     if any_agree(failed is not None):
         raise failed or OSError("the first process cannot go on; it says why.")
 
@@ -92,8 +85,7 @@ def first_does(what: Callable[[], None]) -> None:
 def leave(message: str) -> NoReturn:
     """Ends this process with a message and code 1, without waiting for the others.
 
-    They may be in a collective that this one will never reach; JAX's coordinator
-    notices that it is gone and ends them.
+    JAX's coordinator ends those, which may wait for this one in a collective.
     """
     if jax.process_count() == 1:
         sys.exit(message)
@@ -109,27 +101,21 @@ def wait(what: str) -> None:
 
 def any_agree(flag: bool) -> bool:
     """Whether the flag is set in any process; the same answer in all."""
-    return bool(_flags(flag).any())
+    return bool(multihost_utils.process_allgather(np.array(flag)).any())
 
 
 def all_agree(flag: bool) -> bool:
     """Whether the flag is set in every process; the same answer in all."""
-    return bool(_flags(flag).all())
+    return bool(multihost_utils.process_allgather(np.array(flag)).all())
 
 
 def alone() -> ocp.options.MultiprocessingOptions:
     """Returns Orbax's options for a process that reads for itself, not with others."""
-    index = jax.process_index()
     if jax.process_count() == 1:
         return ocp.options.MultiprocessingOptions()
+    index = jax.process_index()
     return ocp.options.MultiprocessingOptions(
         primary_host=index,
         active_processes={index},
         barrier_sync_key_prefix=f"process{index}",
     )
-
-
-def _flags(flag: bool) -> np.ndarray:
-    if jax.process_count() == 1:
-        return np.array([flag])
-    return np.asarray(multihost_utils.process_allgather(np.array(flag)))

@@ -13,8 +13,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grai
 def versions() -> dict[str, str]:
     """Returns the versions that a result depends on, by name.
 
-    'git' is the commit of jood's clone, with a '+' if files were edited; '' if jood is
-    installed as a package.
+    'git' is the commit of jood's clone, with a '+' after edits; '' for a package.
     """
     return {
         "jood": version.VERSION,

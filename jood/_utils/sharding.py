@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 T = TypeVar("T")  # a batch: a pytree of arrays [B, ...]
+Mesh = jax.sharding.Mesh | jax.sharding.AbstractMesh
 
 SPLIT_FROM = 1 << 14  # entries of an array that is worth splitting: 64 KiB of float32
 
@@ -34,10 +35,10 @@ def shard_batch(batch: T, mesh: jax.sharding.Mesh) -> T:
       ValueError: B is not divisible by the number of devices.
     """
     size = jax.tree.leaves(batch)[0].shape[0] * jax.process_count()
-    if size % mesh.devices.size:
+    devices = mesh.devices.size
+    if size % devices:
         raise ValueError(
-            f"batch_size must be divisible by the {mesh.devices.size} devices, "
-            f"got {size}."
+            f"batch_size must be divisible by the {devices} devices, got {size}."
         )
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     if jax.process_count() > 1:
@@ -48,14 +49,12 @@ def shard_batch(batch: T, mesh: jax.sharding.Mesh) -> T:
     return jax.device_put(batch, rows)
 
 
-def replicated(
-    mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh,
-) -> jax.sharding.NamedSharding:
+def replicated(mesh: Mesh) -> jax.sharding.NamedSharding:
     """Returns the sharding of an array that every device of the mesh holds whole."""
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
 
-def replicate(tree: Any, mesh: jax.sharding.Mesh | jax.sharding.AbstractMesh) -> Any:
+def replicate(tree: Any, mesh: Mesh) -> Any:
     """Puts every array of a pytree on all devices of the mesh."""
     return jax.device_put(tree, replicated(mesh))
 
@@ -71,10 +70,6 @@ def split(tree: Any, mesh: jax.sharding.Mesh) -> Any:
 
     Each is split along its longest axis that the number of devices divides; small
     ones, of which a share would cost more to gather than it saves, are replicated.
-
-    Args:
-      tree: arrays, or their shapes and dtypes.
-      mesh: of `data_mesh`.
     """
 
     def sharding(leaf: Any) -> jax.sharding.NamedSharding:
@@ -94,8 +89,7 @@ def replicate_like(tree: Any, batch: Any) -> Any:
     compiled once.
     """
     for leaf in jax.tree.leaves(batch):
-        if isinstance(leaf, jax.Array) and isinstance(
-            leaf.sharding, jax.sharding.NamedSharding
-        ):
-            return replicate(tree, leaf.sharding.mesh)
+        sharding = getattr(leaf, "sharding", None)
+        if isinstance(sharding, jax.sharding.NamedSharding):
+            return replicate(tree, sharding.mesh)
     return tree

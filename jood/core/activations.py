@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood.core import ood_head as ood_head_lib
-from jood.core.ood_head import OodHead
 
 STAGES = ("C2", "C3", "C4", "C5")
 
@@ -38,17 +37,11 @@ class StageEdit(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)  # compared by identity: it is no pytree
 class Network:
-    """The network behind a record, for methods that look at other images again.
+    """The network behind a record, for methods that run it on other images."""
 
-    Attributes:
-      images: floating [B, H, W, C], those of the record, preprocessed.
-      std: float32 [C] of the preprocessing, or None.
-      run: images -> the record, rewritten as the one that this hangs on.
-    """
-
-    images: jax.Array
-    std: jax.Array | None
-    run: Callable[[jax.Array], "Activations"]
+    images: jax.Array  # floating [B, H, W, C], those of the record, preprocessed
+    std: jax.Array | None  # float32 [C] of the preprocessing
+    run: Callable[[jax.Array], "Activations"]  # images -> record, rewritten as this one
 
 
 class Activations(struct.PyTreeNode):
@@ -64,7 +57,7 @@ class Activations(struct.PyTreeNode):
         which no edit or rewrite changes.
       original: float32 [B, D], the penultimate feature of the unmodified pass.
       labels: int32 [B] where known (fitting), else None.
-      ood_head: of a network that was trained with SSOD, else None.
+      ood_head: the head of a network that was trained with SSOD, else None.
       edited: records of the runs with a stage edit, by the edit's spec.
       network: the network behind the record, only where a component asks for it
         (`jood.core.input_perturbation`), and only inside the program that observed it.
@@ -78,7 +71,7 @@ class Activations(struct.PyTreeNode):
     prediction: jax.Array
     original: jax.Array
     labels: jax.Array | None = None
-    ood_head: OodHead | None = None
+    ood_head: ood_head_lib.OodHead | None = None
     edited: dict[str, "Activations"] = struct.field(default_factory=dict)
     network: Network | None = struct.field(pytree_node=False, default=None)
 
@@ -97,7 +90,7 @@ class Activations(struct.PyTreeNode):
 
         Args:
           penultimate: floating [B, D].
-          kernel: floating [D, K] (PyTorch's `fc.weight` is [K, D]: transpose it).
+          kernel: floating [D, K], PyTorch's `fc.weight` transposed.
           bias: floating [K]; zeros by default.
           stages: maps [B, H, W, C] by stage name, for scores that read them.
           labels: integer [B], each in [0, K).
@@ -233,10 +226,8 @@ def check_labels(labels: Any, size: int, classes: int) -> jax.Array:
     """Returns labels as int32 [B]; raises ValueError if one is not in [0, K)."""
     labels = np.asarray(labels)
     if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"labels must be integers of shape ({size},), got {labels.dtype} "
-            f"{labels.shape}."
-        )
+        got = f"{labels.dtype} {labels.shape}"
+        raise ValueError(f"labels must be integers of shape ({size},), got {got}.")
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
         raise ValueError(

@@ -1,9 +1,8 @@
 """What a method assumes of its input, said where it does not hold.
 
-Under `jit` a warning cannot be raised while the numbers are computed. So `assume`
-hands a condition to whoever traces the detector (`collected`), who returns it from
-the compiled program beside the scores and warns on the host (`warn`). Outside `jit`
-the warning comes at once.
+A compiled program cannot warn. So `assume` hands a condition to whoever traces the
+detector (`collected`), who returns it from the program beside the scores and warns on
+the host (`warn`). Outside `jit` the warning comes at once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ class AssumptionWarning(UserWarning):
 
 
 def assume(holds: jax.Array, message: str) -> None:
-    """States that a paper's assumption, bool [], holds; else `message` is a warning.
+    """Warns with `message` unless an assumption, bool [], holds.
 
     To be called at the top level of a component's `apply`, not in a `scan` or `vmap`.
     """
@@ -38,10 +37,7 @@ def assume(holds: jax.Array, message: str) -> None:
 
 def assume_non_negative(x: jax.Array, method: str, why: str) -> None:
     """States that a feature or map has no negative entry, as after a ReLU."""
-    assume(
-        (x >= 0).all(),
-        f"{method} met negative values; {why}",
-    )
+    assume((x >= 0).all(), f"{method} met negative values; {why}")
 
 
 @contextlib.contextmanager
@@ -55,11 +51,9 @@ def collected() -> Iterator[dict[str, Any]]:
         _OPEN.reset(token)
 
 
-@contextlib.contextmanager
-def ignored() -> Iterator[None]:
+def ignored() -> contextlib.AbstractContextManager[Any]:
     """Drops what is assumed in the block: it runs inside a transformation."""
-    with collected():
-        yield
+    return collected()
 
 
 def warn(violated: Mapping[str, Any]) -> None:

@@ -38,15 +38,14 @@ def as_batch(
         of uint8 [H, W, C] of any sizes.
       num_classes: K; if given, labels must lie in [0, K).
       preprocessing: resizes and crops uint8 images: all of a list, and an array of
-        another size than its output; an array of that size counts as done.
+        another size than its output.
 
     Returns:
       A Batch with a mask.
 
     Raises:
-      ValueError: images have not rank 4 or are empty, or differ in size and nothing
-        makes them equal; labels are out of range or of another length; or a pixel is
-        NaN or infinite.
+      ValueError: images are not of rank 4, empty, not finite, or differ in size and
+        nothing makes them equal; labels are out of range or of another length.
     """
     if isinstance(batch, Batch):
         image, label, mask = batch
@@ -76,10 +75,8 @@ def as_batch(
         if mask is None:
             label = activations.check_labels(label, size, num_classes)
         else:  # padding may carry any label
-            real = np.asarray(mask) > 0
-            activations.check_labels(
-                np.asarray(label)[real], int(real.sum()), num_classes
-            )
+            real = np.asarray(label)[np.asarray(mask) > 0]
+            activations.check_labels(real, len(real), num_classes)
     if mask is None:
         mask = np.ones(size, np.float32)
     elif not isinstance(mask, jax.Array):
@@ -89,18 +86,15 @@ def as_batch(
     return Batch(image, label, mask)
 
 
-def _separate(images: Any) -> bool:
+def _separate(images: Sequence[Any]) -> bool:
     """Whether these are images one by one, not a pair (images, labels)."""
-    return (
-        isinstance(images, tuple | list)
-        and len(images) > 0
-        and all(getattr(image, "ndim", None) == 3 for image in images)
-    )
+    ranks = {getattr(image, "ndim", None) for image in images}
+    return ranks == {3}
 
 
 def _fitted(images: Any, preprocessing: Preprocessing | None) -> Any:
     """Images as one array, resized and cropped where they need it."""
-    if _separate(images):
+    if isinstance(images, tuple | list) and _separate(images):
         return _stacked(images, preprocessing)
     images = images if isinstance(images, jax.Array) else np.asarray(images)
     if preprocessing is None or images.dtype != np.uint8 or images.ndim != 4:
@@ -119,8 +113,7 @@ def _stacked(images: Sequence[Any], preprocessing: Preprocessing | None) -> np.n
     if len(shapes) > 1:
         raise ValueError(
             f"images of a batch must be of one shape, got {shapes[0]} and {shapes[-1]} "
-            f"among {len(arrays)}. Images of any size are fitted if they are uint8 and "
-            "the preprocessing says how: jood.Preprocessing(mean, std, resize=256, "
-            "crop=224)."
+            f"among {len(arrays)}. To fit images of any size pass uint8 and "
+            "jood.Preprocessing(mean, std, resize=256, crop=224)."
         )
     return np.stack(arrays)

@@ -2,10 +2,10 @@
 
 A `Component` is one step of a detector. It reads the record of a forward pass
 (`jood.Activations`) and returns either a rewritten record (slots stage, feature,
-head, logit) or a score per image (slot score). What it must learn from training
-data it says with `Statistic`s: mergeable, streaming summaries, one per sweep over
-the data. `chain`, `fuse` and `bundle` return Components again, so one code path
-fits, scores, saves and tests a single score and a table of forty methods alike.
+head, logit) or a score per image (slot score). What it learns from training data it
+says with `Statistic`s: mergeable, streaming summaries, one per sweep over the data.
+`chain`, `fuse` and `bundle` return Components again, so one code path fits, scores,
+saves and tests a single score and a table of forty methods alike.
 
     images ──observe──► Activations ──stage─►feature─►head─►logit─►score──► [B]
 
@@ -92,8 +92,8 @@ class Component(NamedTuple):
 def format_value(value: Any) -> str:
     """Returns the text of one hyper-parameter, as `jood.parse` reads it.
 
-    A traced value (in a sweep under `jit`) has no text; it gets a name of its own,
-    so that two sweeps in one program are not taken for the same edit.
+    A traced value has no text; it gets a name of its own, so that two of them in one
+    program are not taken for the same edit.
     """
     if isinstance(value, jax.core.Tracer):
         return f"<traced {id(value)}>"
@@ -106,7 +106,7 @@ def format_value(value: Any) -> str:
 
 
 def call_spec(name: str, **arguments: Any) -> str:
-    """Returns `name(key=value, ...)`; arguments that are None are left out."""
+    """Returns `name(key=value, ...)`; skips arguments that are None."""
     given = {k: v for k, v in arguments.items() if v is not None}
     return f"{name}({', '.join(f'{k}={format_value(v)}' for k, v in given.items())})"
 
@@ -154,9 +154,9 @@ def row(title: str, text: str = "") -> Callable[[F], F]:
     """Names the row of a method in tables: a decorator of its factory.
 
     Args:
-      title: of the row, as the method's paper calls it.
-      text: of the detector; names in braces take a benchmark's values, as in
-        'knn(k={knn})'. By default the factory's own name, called without arguments.
+      title: name of the row, from the method's paper.
+      text: text of the detector, by default the factory called without arguments;
+        names in braces take a benchmark's values, as in 'knn(k={knn})'.
     """
 
     def mark(factory: F) -> F:
@@ -192,11 +192,9 @@ def score(
     reads: tuple[str, ...] = (),
 ) -> Component:
     """Returns a score component that fits nothing; its output is cast to float32."""
-
-    def apply(acts: Activations) -> jax.Array:
-        return function(acts).astype(jnp.float32)
-
-    return stateless(spec, "score", apply, reads=reads)
+    return stateless(
+        spec, "score", lambda acts: function(acts).astype(jnp.float32), reads=reads
+    )
 
 
 def check_stage(stage: Any) -> None:

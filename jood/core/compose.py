@@ -1,16 +1,14 @@
 """Composition: `chain` in sequence, `fuse` as a weighted sum, `bundle` side by side.
 
-All three take `Component`s and return a `Component`, so they nest freely, and
-whatever fits, scores, saves or tests one method does so for any composition. Pass j
-of every branch of `fuse` and `bundle` shares sweep j over the training data, and
-equal stage edits share one run of the network.
+All three take `Component`s and return a `Component`, so they nest freely. Pass j of
+every branch of `fuse` and `bundle` shares sweep j over the training data, and equal
+stage edits share one run of the network.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 import dataclasses
 import itertools
 import keyword
-import math
 from typing import Any
 import unicodedata
 
@@ -38,18 +36,16 @@ def chain(*parts: Component) -> Component:
         may repeat up to the score, which ends a chain.
 
     Returns:
-      A component whose slot is the last part's.
+      A component of the last part's slot.
 
     Raises:
-      ValueError: two neighbours are out of order; the message names them. A
-        rewrite recomputes everything after it, so a temperature before ReAct, say,
-        would silently vanish. Or a part rewrites what the score does not read.
+      ValueError: two neighbours, which the message names, are out of order (a rewrite
+        recomputes everything after it, so a temperature before ReAct would silently
+        vanish), or a part rewrites what the score does not read.
 
     Example:
       >>> import jood
-      >>> react, energy = jood.transforms.react, jood.scores.energy
-      >>> component = jood.chain(react(q=0.9), energy())
-      >>> component.spec
+      >>> jood.chain(jood.transforms.react(q=0.9), jood.scores.energy()).spec
       'react(q=0.9)|energy(T=1.0)'
     """
     if not parts:
@@ -59,12 +55,10 @@ def chain(*parts: Component) -> Component:
     for left in parts[:-1]:
         slot_rules.check_read(left, parts[-1])
     counts = [len(part.passes) for part in parts]
-    starts = np.cumsum([0, *counts])
 
     def split(fitted: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return [
-            tuple(fitted[a : a + n]) for a, n in zip(starts[:-1], counts, strict=True)
-        ]
+        values = iter(fitted)
+        return [tuple(itertools.islice(values, count)) for count in counts]
 
     def make_pass(i: int, j: int) -> component.Pass:
         def build(fitted: tuple[Any, ...]) -> Statistic:
@@ -90,10 +84,8 @@ def chain(*parts: Component) -> Component:
 
     edits: tuple[tuple[StageEdit, ...], ...] = ()
     for part in reversed(parts):  # a stage part is run before whatever follows it
-        if slot_rules.entry(part) == "stage" and part.slot not in (
-            "score",
-            "bundle",
-        ):
+        ends = part.slot in ("score", "bundle")
+        if slot_rules.entry(part) == "stage" and not ends:
             edits = tuple(a + b for a in part.edits for b in (edits or ((),)))
         else:
             edits = part.edits + edits
@@ -121,11 +113,10 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
         (Feature Sim, App. A.1).
 
     Returns:
-      A component that returns a score. Pass j of every part shares sweep j.
+      A component that returns a score.
 
     Raises:
-      ValueError: a part returns no score, or the number of weights differs from
-        the number of parts.
+      ValueError: a part returns no score, or the weights are not one per part.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, Sec. 5.3 and App. A.1.
@@ -140,7 +131,6 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
     if len(parts) < 2:
         raise ValueError(f"fuse() needs at least two scores, got {len(parts)}.")
     slot_rules.check_scores("fuse", parts)
-    body = ", ".join(part.spec for part in parts)
     if isinstance(weights, str) or not isinstance(weights, Iterable):
         if weights != "scale":
             raise ValueError(
@@ -155,22 +145,19 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
                 f"fuse() needs one weight per part: {len(parts)} parts, {weights=}."
             )
         for weight in weights:
-            arguments.check_range(
-                "weight", weight, -math.inf, math.inf, "a finite number"
-            )
+            arguments.check_range("weight", weight, -np.inf, np.inf, "a finite number")
         text = component.format_value(weights)
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         values = _branch_values(parts, fitted)
-        if isinstance(weights, str):  # the spread is the last value of each part
+        lambdas: Sequence[Any] = weights
+        if weights == "scale":  # the spread is the last value of each part
             lambdas = [values[0][-1] / value[-1] for value in values]
-        else:
-            lambdas = list(weights)
         scores = [p.apply(v, acts) for p, v in zip(parts, values, strict=True)]
         return sum(w * s for w, s in zip(lambdas, scores, strict=True))
 
     return component.build(
-        spec=f"fuse({body}, weights={text})",
+        spec=f"fuse({', '.join(part.spec for part in parts)}, weights={text})",
         slot="score",
         apply=apply,
         passes=_side_by_side(parts),
@@ -184,12 +171,9 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
 def bundle(**parts: Component) -> Component:
     """Asks many detectors at once; the score is a dict {name: [B]}.
 
-    All parts share the forward passes (each distinct stage edit runs once) and the
-    sweeps over the training data.
-
     Args:
-      **parts: a score component per name. Names that are no Python identifiers
-        are given as `bundle(**{name: component})`.
+      **parts: a score component per name; a name that is no Python identifier is
+        given as `bundle(**{name: component})`.
 
     Returns:
       A component of slot 'bundle'.
@@ -211,10 +195,8 @@ def bundle(**parts: Component) -> Component:
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> dict[str, jax.Array]:
         values = _branch_values(branches, fitted)
-        return {
-            name: part.apply(value, acts)
-            for (name, part), value in zip(parts.items(), values, strict=True)
-        }
+        scores = (p.apply(v, acts) for p, v in zip(branches, values, strict=True))
+        return dict(zip(parts, scores, strict=True))
 
     if all(_is_keyword_argument(name) for name in parts):
         body = ", ".join(f"{name}={part.spec}" for name, part in parts.items())
@@ -244,16 +226,13 @@ def _rewrite(part: Component, value: tuple[Any, ...], acts: Activations) -> Any:
     out = part.apply(value, acts)
     network = acts.network
     # After a stage edit it is the edited record's own network that stands behind.
-    if (
-        network is None
-        or part.slot in ("score", "bundle")
-        or slot_rules.entry(part) == "stage"
-    ):
+    kept = part.slot in ("score", "bundle") or slot_rules.entry(part) == "stage"
+    if network is None or kept:
         return out
-    run = network.run
-    return out.replace(
-        network=dataclasses.replace(network, run=lambda x: part.apply(value, run(x)))
+    again = dataclasses.replace(
+        network, run=lambda x: part.apply(value, network.run(x))
     )
+    return out.replace(network=again)
 
 
 def _union(parts: Sequence[Component]) -> tuple[tuple[StageEdit, ...], ...]:
@@ -267,13 +246,15 @@ def _branch_values(
     if any(len(values) != len(parts) for values in fitted):
         raise component.NotFittedError(
             f"expected the fitted values of {len(parts)} parts in every pass, got "
-            f"{[len(values) for values in fitted]}. Fit this very composition with "
-            "jood.fit(component, training_activations)."
+            f"{[*map(len, fitted)]}. Fit this very composition with jood.fit."
         )
     return [
         tuple(fitted[j][i] for j in range(len(part.passes)))
         for i, part in enumerate(parts)
     ]
+
+
+_NOTHING = Statistic(*[lambda *_: ()] * 4)  # of a branch that has fewer passes
 
 
 def _side_by_side(parts: Sequence[Component]) -> tuple[component.Pass, ...]:
@@ -284,23 +265,21 @@ def _side_by_side(parts: Sequence[Component]) -> tuple[component.Pass, ...]:
             stats = [
                 part.passes[j](tuple(f[i] for f in fitted[:j]))
                 if j < len(part.passes)
-                else None
+                else _NOTHING
                 for i, part in enumerate(parts)
             ]
-
-            def each(method: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
-                return lambda *states: tuple(
-                    method(stat, *(s[i] for s in states)) if stat else ()
-                    for i, stat in enumerate(stats)
-                )
-
             return Statistic(
-                init=lambda acts: tuple(s.init(acts) if s else () for s in stats),
-                update=lambda state, acts, mask: each(
-                    lambda stat, s: stat.update(s, acts, mask)
-                )(state),
-                merge=each(lambda stat, a, b: stat.merge(a, b)),
-                finalize=each(lambda stat, s: stat.finalize(s)),
+                init=lambda acts: tuple(stat.init(acts) for stat in stats),
+                update=lambda state, acts, mask: tuple(
+                    stat.update(s, acts, mask)
+                    for stat, s in zip(stats, state, strict=True)
+                ),
+                merge=lambda *states: tuple(
+                    stat.merge(a, b) for stat, a, b in zip(stats, *states, strict=True)
+                ),
+                finalize=lambda state: tuple(
+                    stat.finalize(s) for stat, s in zip(stats, state, strict=True)
+                ),
             )
 
         return build

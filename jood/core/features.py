@@ -16,6 +16,7 @@ import numpy as np
 from jood._utils import compiling
 from jood.core import activations
 from jood.core.activations import Activations
+from jood.core.component import Statistic
 from jood.core.ood_head import OodHead
 
 Run = tuple[str, ...]  # specs of the stage edits; () is the plain run
@@ -25,18 +26,11 @@ Observer = Callable[[Any, Any], tuple[Activations, jax.Array]]
 
 
 class Features(NamedTuple):
-    """What is kept of a batch.
+    """What is kept of a batch."""
 
-    Attributes:
-      runs: penultimate features float32 [B, D] of the plain run () and of the runs
-        with stage edits, by the edits' specs.
-      mask: float32 [B], 0 for padding.
-      labels: int32 [B] or None.
-    """
-
-    runs: dict[Run, Any]
-    mask: Any
-    labels: Any = None
+    runs: dict[Run, Any]  # penultimate features float32 [B, D]
+    mask: Any  # float32 [B], 0 for padding
+    labels: Any = None  # int32 [B]
 
     @classmethod
     def of(cls, acts: Activations, mask: jax.Array) -> "Features":
@@ -107,14 +101,9 @@ class Reader:
         first: Any,
         cache: Cache | None = None,
     ):
-        """Reads nothing yet.
+        """Reads nothing yet; `first` is the first batch of the source, for shapes.
 
-        Args:
-          observer: runs the network.
-          variables: what it gets beside the batch.
-          source: the batches.
-          first: the first of them, for shapes.
-          cache: read and filled; None runs the network in every iteration.
+        Without a cache the network runs in every iteration.
         """
         self._variables, self._source, self._first = variables, source, first
         self._cache, self._head = cache, None
@@ -173,11 +162,16 @@ class Reader:
             # Where the features are: what was stored comes from the host.
             self._head = jax.device_put(jax.device_get(head)) if self._cache else head
 
-    def suffices(self, observe: Callable[[Activations, jax.Array], Any]) -> bool:
-        """Whether a function of a record and its mask reads no map and no network."""
+    def suffices(self, statistic: Statistic) -> bool:
+        """Whether a statistic reads no map and no network."""
+
+        def once(head: Any, features: Features) -> Any:
+            acts, mask = kept(head, features)
+            return statistic.update(statistic.init(acts), acts, mask)
+
         features, _, head = jax.eval_shape(self._run, self._variables, self._first)
         try:
-            jax.eval_shape(lambda h, f: observe(*kept(h, f)), head, features)
+            jax.eval_shape(once, head, features)
         except activations.MissingStageError:
             return False
         return True

@@ -1,13 +1,11 @@
 """`fit`: learns a component's values from training data, pass by pass.
 
-Pass j of all branches of a component shares one sweep over the data. What a pass needs
-decides where it reads: of penultimate features alone, from the cache, so that the
-network runs once per image; of a stage's map, which is too large to keep, from the
-network, which fills the cache on the way. Without a cache the network runs in every
-pass; `jood.Detector.fit` opens a temporary one where there are several.
+A pass that needs penultimate features alone reads them from the cache, so that the
+network runs once per image; one that needs a stage's map, which is too large to keep,
+runs the network, which fills the cache on the way. Without a cache the network runs in
+every pass; `jood.Detector.fit` opens a temporary one where there are several.
 
-Batches may be sharded over devices: the statistics are plain sums, so `jit`
-inserts what must be added up. Fitted values come back as NumPy arrays.
+Batches may be sharded over devices: `jit` inserts what must be added up.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,10 +23,6 @@ from jood.core import activations
 from jood.core import component as component_lib
 from jood.core import features
 from jood.core.activations import Activations
-from jood.core.component import Component
-from jood.core.component import Statistic
-from jood.core.features import Features
-from jood.core.features import Observer
 
 
 def _given(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
@@ -38,28 +32,26 @@ def _given(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
 
 
 def fit(
-    component: Component,
+    component: component_lib.Component,
     source: Iterable[Any],
     *,
-    observer: Observer = _given,
+    observer: features.Observer = _given,
     variables: Any = (),
     cache: features.Cache | None = None,
 ) -> tuple[Any, ...]:
     """Fits every pass of a component.
 
     Args:
-      component: what to fit.
+      component: the component to fit.
       source: batches that can be iterated more than once. Without an observer:
         `Activations`, or pairs (activations, mask [B]), where mask 0 marks padding.
       observer: runs the network: (variables, batch) -> activations and mask.
-        `jood.Detector.fit` passes one.
-      variables: what the observer gets beside the batch, a pytree.
-      cache: keeps the features of this very source, which later passes then read
-        instead of running the network again; see `jood.Detector.fit`.
+      variables: pytree that the observer gets beside the batch.
+      cache: features of this very source, kept for later passes and read by them.
 
     Returns:
       One fitted value per pass: tuples, dicts and NumPy arrays. () for a component
-      that learns nothing, in which case `source` is not read.
+      that learns nothing; `source` is not read then.
 
     Raises:
       ValueError: the source is empty, holds NaNs, or can be iterated only once but
@@ -88,7 +80,7 @@ def fit(
         reader = features.Reader(observer, variables, source, source.first(), cache)
     for build in component.passes:
         statistic = build(fitted)
-        if reader and reader.suffices(_once(statistic)):
+        if reader and reader.suffices(statistic):
             pairs = ((reader.head, kept) for kept in reader)
             state = _sweep(statistic, pairs, lambda _, pair: features.kept(*pair), ())
         else:
@@ -97,14 +89,10 @@ def fit(
     return fitted
 
 
-def _once(statistic: Statistic) -> Callable[[Activations, jax.Array], Any]:
-    return lambda acts, mask: statistic.update(statistic.init(acts), acts, mask)
-
-
 def _sweep(
-    statistic: Statistic,
+    statistic: component_lib.Statistic,
     source: Iterable[Any],
-    observe: Observer,
+    observe: features.Observer,
     variables: Any,
     cache: features.Cache | None = None,
 ) -> Any:
@@ -112,12 +100,12 @@ def _sweep(
 
     def step(state: Any, variables: Any, batch: Any) -> tuple[Any, ...]:
         acts, mask = observe(variables, batch)
-        kept = Features.of(acts, mask) if cache else None
+        kept = features.Features.of(acts, mask) if cache else None
         return statistic.update(state, acts, mask), features.finite(acts, mask), kept
 
     update = compiling.jit(step, donate_argnums=0)
-    state, seen, count = None, 0, 0
-    for batch in source:
+    state, seen = None, 0
+    for index, batch in enumerate(source):
         acts = batch[0] if isinstance(batch, tuple) and len(batch) == 2 else batch
         if observe is _given and not isinstance(acts, Activations):
             raise ValueError(
@@ -134,13 +122,12 @@ def _sweep(
         state, finite, kept = update(state, variables, batch)
         activations.check_rows(np.asarray(finite), "penultimate features", seen)
         seen += finite.size
-        if cache and not cache.done(count):
-            cache.write(count, kept)
-        count += 1
+        if cache and not cache.done(index):
+            cache.write(index, kept)
     if state is None:
         raise component_lib.empty_data_set("fit")
     if cache:
-        cache.finish(count)
+        cache.finish(index + 1)
     return state
 
 

@@ -28,9 +28,6 @@ def perturbed(
       acts: a record with a network behind it, rewritten as its chain has it.
       loss: activations -> float32 [B]; row i must depend on image i alone.
       epsilon: size of the step, >= 0; may be traced.
-
-    Raises:
-      MissingStageError: there is no network behind the record.
     """
     network = acts.behind()
 

@@ -1,15 +1,13 @@
 """From the pixels of a file to what a network was trained on: one definition.
 
-Training, evaluation and a saved detector use the same `Preprocessing`, so that they
-cannot drift apart. It has two parts. On the host `fit_image` brings an image of any
-size to the network's: torchvision's Resize and CenterCrop, bit for bit, because both
-leave the arithmetic to Pillow. On the device, in the network's own program, bytes
-become normalised floats.
+Training, evaluation and a saved detector use the same `Preprocessing`. On the host
+`fit_image` brings an image of any size to the network's: torchvision's Resize and
+CenterCrop, bit for bit, because both leave the arithmetic to Pillow. On the device,
+in the network's own program, bytes become normalised floats.
 """
 
 from collections.abc import Sequence
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -36,23 +34,19 @@ class Preprocessing:
     Attributes:
       mean: per channel, in [0, 1] units.
       std: per channel, above 0, in [0, 1] units.
-      zoom: >= 1: the image is enlarged by it about its centre (w/2, h/2) and keeps
-        its size, bilinearly, before it is normalised (Feature Sim, App. B.13).
+      zoom: factor >= 1 by which the image is enlarged about its centre (w/2, h/2), at
+        the same size, before it is normalised (Feature Sim, App. B.13).
       resize: length of the shorter side in pixels, the longer one in proportion; or
-        (height, width); None leaves the size.
-      crop: side in pixels of the centre square that is cut out after resizing; where
-        the image is smaller, it is padded with zeros. None crops nothing.
-      interpolation: of the resizing: 'nearest', 'bilinear', 'bicubic' or 'lanczos',
-        the last three with a filter as wide as the reduction (antialias).
+        (height, width); None keeps the size.
+      crop: side in pixels of the centre square that is cut out after resizing, padded
+        with zeros where the image is smaller; None crops nothing.
+      interpolation: 'nearest', 'bilinear', 'bicubic' or 'lanczos', the last three with
+        a filter as wide as the reduction (antialias).
 
     Example:
       >>> import numpy as np
-      >>> imagenet = Preprocessing(
-      ...     mean=(0.485, 0.456, 0.406),
-      ...     std=(0.229, 0.224, 0.225),
-      ...     resize=256,
-      ...     crop=224,
-      ... )
+      >>> mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+      >>> imagenet = Preprocessing(mean, std, resize=256, crop=224)
       >>> fitted = imagenet.fit_image(np.zeros((300, 500, 3), np.uint8))
       >>> fitted.shape
       (224, 224, 3)
@@ -69,9 +63,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
-            values: Sequence[Any] = getattr(self, name)
-            object.__setattr__(self, name, tuple(float(v) for v in values))
-            if not all(math.isfinite(v) for v in getattr(self, name)):
+            values = tuple(float(value) for value in getattr(self, name))
+            object.__setattr__(self, name, values)
+            if not np.isfinite(values).all():
                 raise ValueError(f"{name} must be finite numbers, got {values}.")
         if len(self.mean) != len(self.std) or not self.mean:
             raise ValueError(
@@ -91,9 +85,7 @@ class Preprocessing:
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the (height, width) that `fit_image` gives an image of this size."""
-        if self.crop is not None:
-            return self.crop, self.crop
-        return self._resized(height, width)
+        return self.fixed_size or self._resized(height, width)
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -109,17 +101,15 @@ class Preprocessing:
           image: uint8 [H, W, C].
 
         Returns:
-          uint8 [h, w, C] with (h, w) = `output_size(H, W)`; the image itself if there
-          is neither `resize` nor `crop`.
+          uint8 [h, w, C] with (h, w) = `output_size(H, W)`; the image itself without
+          `resize` and `crop`.
 
         Raises:
-          ValueError: wrong rank or dtype; the resized image would be huge.
+          ValueError: wrong rank or dtype, or the resized image would be huge.
         """
         if image.ndim != 3 or 0 in image.shape or image.dtype != np.uint8:
-            raise ValueError(
-                "an image must be uint8 [H, W, C], got "
-                f"{image.dtype} {tuple(image.shape)}."
-            )
+            got = f"{image.dtype} {tuple(image.shape)}"
+            raise ValueError(f"an image must be uint8 [H, W, C], got {got}.")
         if self.resize is None and self.crop is None:
             return image
         image = np.asarray(image)
@@ -129,7 +119,7 @@ class Preprocessing:
         return np.stack([np.asarray(self.fit_pil(plane)) for plane in planes], axis=-1)
 
     def fit_pil(self, image: Image.Image) -> Image.Image:
-        """Like `fit_image`, of a Pillow image of mode 'RGB' or 'L'."""
+        """Fits a Pillow image of mode 'RGB' or 'L'; see `fit_image`."""
         width, height = image.size
         resized = self._resized(height, width)
         if resized != (height, width):
@@ -138,7 +128,7 @@ class Preprocessing:
                 raise ValueError(
                     f"an image of {image.height} x {image.width} pixels would become "
                     f"one of {height} x {width}, more than {_MAX_PIXELS} in all. "
-                    "Leave it out, or resize to (height, width)."
+                    "Skip it, or resize to (height, width)."
                 )
             image = image.resize((width, height), _FILTERS[self.interpolation])
         if self.crop is None or (height, width) == (self.crop, self.crop):
@@ -162,30 +152,23 @@ class Preprocessing:
         return int(self.resize * height / width), self.resize
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Normalises uint8 images [B, H, W, C]; returns float32 of the same shape.
-
-        Raises:
-          ValueError: wrong rank, dtype, number of channels, or a size that
-            `fit_image` does not give.
-        """
+        """Normalises fitted uint8 images [B, H, W, C] to float32 of the same shape."""
         if images.ndim != 4 or images.shape[-1] != len(self.mean):
+            shape = tuple(images.shape)
             raise ValueError(
-                f"images must be [B, H, W, {len(self.mean)}], got shape "
-                f"{tuple(images.shape)}."
+                f"images must be [B, H, W, {len(self.mean)}], got shape {shape}."
             )
         if images.dtype != jnp.uint8:
             raise ValueError(
                 "images must be uint8 in 0..255, which the preprocessing normalises, "
-                f"got {images.dtype}. For images that are normalised already, leave "
-                "the preprocessing out."
+                f"got {images.dtype}. Normalised images need no preprocessing."
             )
         if self.fixed_size not in (None, images.shape[1:3]):
             raise ValueError(
                 f"images must be {self.fixed_size} pixels (height, width), as "
                 f"Preprocessing.fit_image makes them, got {images.shape[1:3]}."
             )
-        mean = jnp.asarray(self.mean).reshape(1, 1, 1, -1)
-        std = jnp.asarray(self.std).reshape(1, 1, 1, -1)
+        mean, std = np.array([self.mean, self.std], np.float32)[:, None, None, None]
         pixels = images.astype(jnp.float32) / 255.0
         if self.zoom > 1:
             pixels = zoomed(pixels, self.zoom)
@@ -215,13 +198,11 @@ def _checked_resize(resize: Any) -> int | tuple[int, int] | None:
         return int(resize)
     if len(resize) != 2:
         raise ValueError(
-            "resize must be the shorter side in pixels or (height, width), got "
-            f"{resize=}."
+            f"{resize=} must be the shorter side in pixels or (height, width)."
         )
     for side in resize:
         arguments.check_count("resize", side)
-    height, width = resize
-    return int(height), int(width)
+    return int(resize[0]), int(resize[1])
 
 
 def _offset(have: int, want: int) -> int:

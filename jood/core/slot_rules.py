@@ -1,7 +1,7 @@
 """Which components fit together: the order of slots, and what a score reads.
 
-A rewrite that nothing after it sees is refused when a composition is built, since
-its row in a table would look like a result.
+A rewrite that nothing after it sees is refused when a composition is built: its row
+in a table would look like a result.
 """
 
 from collections.abc import Sequence
@@ -59,8 +59,8 @@ def check_without_head(score: Component) -> None:
     if reads_classifier(score):
         raise ValueError(
             f"{score.spec} reads the classifier, but the network is a backbone without "
-            "one (head=None). Such a network can be scored by what reads its maps, as "
-            "'ta(k=0.2)|feature_sim()', or its pooled feature, as 'knn(k=50)'."
+            "one (head=None). Use a score that reads maps, as "
+            "'ta(k=0.2)|feature_sim()', or the pooled feature, as 'knn(k=50)'."
         )
 
 
@@ -74,10 +74,10 @@ def reads(parts: Sequence[Component]) -> tuple[str, ...]:
 def check_scores(caller: str, parts: Sequence[Component]) -> None:
     """Raises ValueError unless every part is a single score."""
     for part in parts:
+        if part.slot == "bundle":
+            raise ValueError(f"{caller}() needs scores, got the bundle {part.spec}.")
         if part.slot != "score":
             raise ValueError(
                 f"{caller}() needs components that end in a score, got {part.spec} "
                 f"(slot {part.slot}). End it with one, such as {part.spec}|energy()."
-                if part.slot != "bundle"
-                else f"{caller}() needs single scores, got the bundle {part.spec}."
             )

@@ -43,13 +43,7 @@ class Backbone:
         return int(node["kernel"].shape[-1]) if "kernel" in node else None
 
     def checked(self, batch: Any, num_classes: int | None) -> Batch:
-        """Reads a batch, as `as_batch` does, and checks that it can be observed.
-
-        Images of other sizes than the preprocessing makes are resized and cropped.
-
-        Raises:
-          ValueError: what `as_batch` refuses; uint8 images without a preprocessing.
-        """
+        """Reads a batch with `as_batch`; uint8 images need a preprocessing."""
         batch = as_batch(batch, num_classes, self.preprocessing)
         if self.preprocessing is None and batch.image.dtype == jnp.uint8:
             raise ValueError(

@@ -4,7 +4,7 @@ Reading uses Flax's `capture_intermediates`, rewriting its method interceptors.
 Both see modules by their path, so no model is wrapped or changed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -15,10 +15,8 @@ import jax.numpy as jnp
 from jood.core import activations
 from jood.core import ood_head as ood_head_lib
 from jood.core.activations import Activations
-from jood.core.activations import Network
 from jood.core.backbones.edited_runs import EditPath
 from jood.core.backbones.edited_runs import with_edits
-from jood.core.ood_head import OodHead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +79,10 @@ def observe(
     if images.ndim != 4:
         raise ValueError(f"images must be [B, H, W, C], got shape {images.shape}.")
     taps = taps or Taps()
-    plain, _ = forward(model, variables, images, (), taps)
-    plain = plain.replace(labels=labels)
+    plain = forward(model, variables, images, (), taps)[0].replace(labels=labels)
     scale = None if std is None else jnp.asarray(std, jnp.float32)
 
-    def network(prefix: EditPath) -> Network:
+    def network(prefix: EditPath) -> activations.Network:
         def again(other: jax.Array) -> Activations:
             paths = (prefix,) if prefix else ()
             record = observe(model, variables, other, edits=paths, taps=taps, std=std)
@@ -93,7 +90,7 @@ def observe(
                 record = record.edit(edit.spec)
             return record
 
-        return Network(images, scale, again)
+        return activations.Network(images, scale, again)
 
     def run(path: EditPath) -> Activations:
         return forward(model, variables, images, path, taps)[0]
@@ -121,12 +118,7 @@ def forward(
     head_path = None if taps.head is None else tuple(taps.head.split("/"))
     head_inputs: list[jax.Array] = []
 
-    def intercept(
-        call: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        context: nn.module.InterceptorContext,
-    ) -> Any:
+    def intercept(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         if context.method_name != "__call__":
             return call(*args, **kwargs)
         module_path = context.module.path
@@ -169,11 +161,10 @@ def forward(
         raise ValueError(
             f"the head {taps.head!r} was called {len(head_inputs)} times, expected "
             "once. Name the classifier's Dense module with Taps(head=module path), or "
-            "None for a backbone without one; "
-            f"modules: {_modules(variables)}."
+            f"None for a backbone without one; modules: {_modules(variables)}."
         )
     ood_head = variables.get(ood_head_lib.COLLECTION)
-    ood_head = None if ood_head is None else OodHead(**ood_head)
+    ood_head = None if ood_head is None else ood_head_lib.OodHead(**ood_head)
     return Activations.of(*parts, stages=stages, ood_head=ood_head), captured
 
 
@@ -246,7 +237,6 @@ def _modules(variables: Mapping[str, Any]) -> str:
     """The paths of modules with parameters, two levels deep."""
     paths = []
     for name, node in variables["params"].items():
-        paths.append(name)
-        if isinstance(node, Mapping):
-            paths += [f"{name}/{k}" for k, v in node.items() if isinstance(v, Mapping)]
+        inner = node.items() if isinstance(node, Mapping) else ()
+        paths += [name, *(f"{name}/{k}" for k, v in inner if isinstance(v, Mapping))]
     return ", ".join(paths)

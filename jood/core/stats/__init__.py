@@ -89,11 +89,7 @@ def second_moments(measure: Measure) -> Statistic:
 
 
 def by_label(acts: Activations) -> jax.Array:
-    """Returns the class of each example, int32 [B], from its label.
-
-    Raises:
-      ValueError: the activations carry no labels.
-    """
+    """Returns the label of each example, int32 [B], or raises ValueError if unknown."""
     if acts.labels is None:
         raise ValueError(
             "this method learns something per class and needs labels, but the "
@@ -133,16 +129,15 @@ def with_head(statistic: Statistic, finalize: Callable[..., Any]) -> Statistic:
       finalize: (the finalized statistic, kernel float64 [D, K], bias [K]) -> fitted.
     """
 
-    def state_of(inner: Any, head: Any, seen: jax.Array) -> State:
-        return {"inner": inner, "head": head, "seen": seen}
-
     def init(acts: Activations) -> State:
         head = (jnp.zeros(acts.kernel.shape), jnp.zeros(acts.bias.shape))
-        return state_of(statistic.init(acts), head, jnp.zeros((), bool))
+        inner = statistic.init(acts)
+        return {"inner": inner, "head": head, "seen": jnp.zeros((), bool)}
 
     def update(state: State, acts: Activations, mask: jax.Array) -> State:
         inner = statistic.update(state["inner"], acts, mask)
-        return state_of(inner, (acts.kernel, acts.bias), jnp.ones((), bool))
+        head = (acts.kernel, acts.bias)
+        return {"inner": inner, "head": head, "seen": jnp.ones((), bool)}
 
     def merge(a: State, b: State) -> State:
         # An empty state has seen no head; all others have seen the same.
@@ -150,7 +145,7 @@ def with_head(statistic: Statistic, finalize: Callable[..., Any]) -> Statistic:
             lambda x, y: jnp.where(a["seen"], x, y), a["head"], b["head"]
         )
         inner = statistic.merge(a["inner"], b["inner"])
-        return state_of(inner, head, a["seen"] | b["seen"])
+        return {"inner": inner, "head": head, "seen": a["seen"] | b["seen"]}
 
     def finish(state: State) -> Any:
         return finalize(statistic.finalize(state["inner"]), *_float64(state["head"]))

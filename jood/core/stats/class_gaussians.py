@@ -23,14 +23,11 @@ CUT_OFF = 2e-7
 
 
 def distance(gaussian: dict[str, Any], h: jax.Array) -> jax.Array:
-    """Squared distance to the nearest mean, min_k ‖(h - μ_k) L‖².
+    """Squared distance to the nearest mean, min_k ‖(h - μ_k) L‖², float32 [B].
 
     Args:
       gaussian: one that `tied` fits.
       h: floating [B, D].
-
-    Returns:
-      float32 [B], >= 0.
     """
     centred = h.astype(jnp.float32) - gaussian["centre"][None]
     highest = jax.lax.Precision.HIGHEST
@@ -70,7 +67,7 @@ def tied(measure: Measure, classes: dict[str, Any], name: str) -> Statistic:
       ‖(h - centre) factor - means_k‖² is the distance.
     """
     return _within_scatter(
-        measure, classes, name, lambda *values, share: {"within": _gaussian(*values)}
+        measure, classes, name, lambda *parts, share: {"within": _gaussian(*parts)}
     )
 
 

@@ -1,10 +1,9 @@
 """A bounded memory of training examples: the rows with the smallest hashes.
 
-Nearest-neighbour methods keep features themselves. To bound the memory and yet not
-depend on the order of the data, a bank keeps those of its capacity whose hash is
-smallest: a uniform sample without replacement, whatever the order, batching or
-number of merges. The hash is of the row rounded to bfloat16, so that float32
-rounding of another batch size rarely changes it.
+Nearest-neighbour methods keep features themselves. A bank keeps the rows, up to its
+capacity, whose hashes are smallest: a uniform sample without replacement, whatever the
+order, batching or number of merges. The hash is of the row rounded to bfloat16, so
+that float32 rounding of another batch size rarely changes it.
 """
 
 import jax
