@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from jood.core.preprocessing import Preprocessing
-from jood.data.sources import Source
 from jood.data.sources import decoding
 from jood.data.sources import file_lists
 from jood.data.sources import source_kind
+from jood.data.sources.source_kind import NamedImages
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,16 +50,12 @@ class Files:
         return f"files:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
 
 
-def named(
-    paths: Sequence[str], preprocessing: Preprocessing
-) -> tuple[Source, Sequence[str]]:
+def named(paths: Sequence[str], preprocessing: Preprocessing) -> NamedImages:
     """Returns files to score, and their names."""
     return Files(paths, preprocessing), paths
 
 
-def _listed(
-    path: pathlib.Path, preprocessing: Preprocessing
-) -> tuple[Source, Sequence[str]]:
+def _listed(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
     lines, _ = file_lists.entries(path)
     return named([str(path.parent / line) for line in lines], preprocessing)
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from jood.core.preprocessing import Preprocessing
-from jood.data.sources import Source
 from jood.data.sources import file_lists
 from jood.data.sources import files
 from jood.data.sources import source_kind
+from jood.data.sources.source_kind import NamedImages
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -181,9 +181,7 @@ def _open(path: pathlib.Path, how: source_kind.Reading) -> ImageFolder:
     )
 
 
-def _inputs(
-    path: pathlib.Path, preprocessing: Preprocessing
-) -> tuple[Source, Sequence[str]]:
+def _inputs(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
     names = [str(path / name) for name in file_lists.images(path)]
     return files.named(names, preprocessing)
 

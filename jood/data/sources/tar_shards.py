@@ -13,10 +13,10 @@ import tarfile
 from typing import Any, NamedTuple
 
 from jood.core.preprocessing import Preprocessing
-from jood.data.sources import Source
 from jood.data.sources import decoding
 from jood.data.sources import file_lists
 from jood.data.sources import source_kind
+from jood.data.sources.source_kind import NamedImages
 
 # The first bytes of what gzip, bzip2, xz and zstd write.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -138,9 +138,7 @@ def _matching(pattern: str) -> list[str]:
     return found
 
 
-def _inputs(
-    path: pathlib.Path, preprocessing: Preprocessing
-) -> tuple[Source, Sequence[str]]:
+def _inputs(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
     shards = TarShards(_matching(str(path)), preprocessing)
     return shards, shards.names
 
