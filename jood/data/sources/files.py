@@ -17,19 +17,12 @@ from jood.data.sources.source_kind import NamedImages
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Files:
-    """Images in files.
-
-    Attributes:
-      paths: The files.
-      preprocessing: Resizes and crops the images.
-      folder: The start of relative paths.
-      labels: int32 [N], or None.
-    """
+    """Images in files."""
 
     paths: Sequence[str]
-    preprocessing: Preprocessing | None = None
-    folder: str | os.PathLike[str] = ""
-    labels: np.ndarray | None = None
+    preprocessing: Preprocessing | None = None  # resizes and crops the images
+    folder: str | os.PathLike[str] = ""  # the start of relative paths
+    labels: np.ndarray | None = None  # int32 [N]
 
     def __len__(self) -> int:
         return len(self.paths)
