@@ -12,22 +12,21 @@ def stack(
     """Stacks examples as `jood.data.sources` describes them.
 
     Args:
-      examples: at least one, at most `size`.
+      examples: At least one, at most `size`.
       size: B; rows after the last example are zeros.
-      first: index of the first example in its source, the others following; None if
-        they come from anywhere. For messages and for 'skipped'.
+      first: Index of the first of consecutive examples; None if they come from
+        anywhere.
 
     Returns:
       'image' [B, H, W, C]; 'label' int32 [B], if there are labels; 'mask' float32 [B],
       0 for padding and for skipped examples; 'skipped', {index: why}.
 
     Raises:
-      ValueError: the images differ in shape or dtype, or only some have labels.
+      ValueError: The images differ in shape or dtype, or only some have labels.
     """
-    images = [np.asarray(example["image"]) for example in examples]
-    like = images[0]
+    count, like = len(examples), np.asarray(examples[0]["image"])
     stacked = np.zeros((size, *like.shape), like.dtype)
-    for row, image in enumerate(images):
+    for row, image in enumerate(np.asarray(one["image"]) for one in examples):
         if image.shape != like.shape or image.dtype != like.dtype:
             raise ValueError(
                 "all images of a batch must be of one shape and dtype, got "
@@ -38,26 +37,21 @@ def stack(
             )
         stacked[row] = image
     mask = np.zeros(size, np.float32)
-    mask[: len(examples)] = [float("skipped" not in example) for example in examples]
+    mask[:count] = ["skipped" not in example for example in examples]
     batch = {"image": stacked, "mask": mask}
     labels = [row for row, example in enumerate(examples) if "label" in example]
+    if labels and len(labels) < count:
+        bare = min(set(range(count)) - set(labels))
+        raise ValueError(
+            "all examples of a batch have labels or none has: "
+            f"{_name(examples, labels[0], first)} has one, "
+            f"{_name(examples, bare, first)} has not."
+        )
     if labels:
-        if len(labels) < len(examples):
-            bare = min(set(range(len(examples))) - set(labels))
-            raise ValueError(
-                "all examples of a batch have labels or none has: "
-                f"{_name(examples, labels[0], first)} has one, "
-                f"{_name(examples, bare, first)} has not."
-            )
-        label = np.zeros(size, np.int32)
-        label[: len(examples)] = [example["label"] for example in examples]
-        batch["label"] = label
-    start = first or 0
-    skipped = {
-        start + row: example["skipped"]
-        for row, example in enumerate(examples)
-        if "skipped" in example
-    }
+        batch["label"] = np.zeros(size, np.int32)
+        batch["label"][:count] = [example["label"] for example in examples]
+    indexed = enumerate(examples, first or 0)
+    skipped = {i: one["skipped"] for i, one in indexed if "skipped" in one}
     return {**batch, "skipped": skipped}
 
 

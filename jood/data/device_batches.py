@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import dataclasses
+import functools
 
 import jax
 import tqdm
@@ -16,14 +17,14 @@ from jood.data.sources import Source
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShardedBatches:
-    """Can be iterated again and again.
+    """Batches on a mesh of devices, to be iterated again and again.
 
     Attributes:
       batches: Batches on the host.
       timed: The same, measured.
       mesh: The mesh of the devices.
       what: The text of the progress bar.
-      disable: whether to draw none; None draws it on a terminal only.
+      disable: Whether to draw none; None draws it on a terminal only.
     """
 
     batches: EvaluationBatches
@@ -33,18 +34,10 @@ class ShardedBatches:
     disable: bool | None
 
     def __iter__(self) -> Iterator[Batch]:
-        sent = prefetched(
-            self.timed, lambda batch: sharding.shard_batch(batch, self.mesh)
-        )
-        return iter(
-            tqdm.tqdm(
-                sent,
-                desc=self.what,
-                unit="batch",
-                total=len(self.batches),
-                disable=self.disable,
-            )
-        )
+        put = functools.partial(sharding.shard_batch, mesh=self.mesh)
+        bar = {"desc": self.what, "unit": "batch", "disable": self.disable}
+        sent = prefetched(self.timed, put)
+        return iter(tqdm.tqdm(sent, total=len(self.batches), **bar))
 
     def fingerprint(self) -> str:
         """Returns that of the batches."""
@@ -63,10 +56,10 @@ def sharded(
 
     Args:
       source: The images.
-      batch_size: images per step, over all devices.
+      batch_size: Images per step, over all devices.
       what: The text of the progress bar.
-      workers: processes that read and decode images; 0 reads with threads.
-      disable: whether to draw no progress bar; None draws it on a terminal only.
+      workers: Processes that read and decode images; 0 reads with threads.
+      disable: As in `ShardedBatches`.
     """
     every = EvaluationBatches(source, batch_size, workers=workers)
     return ShardedBatches(every, Timed(every), sharding.data_mesh(), what, disable)

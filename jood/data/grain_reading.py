@@ -1,14 +1,14 @@
 """Reading ahead with Grain, in threads or in worker processes.
 
-Threads are the default: Pillow leaves Python's global lock alone while it decodes
-and resizes, so they keep all cores of a desktop busy, start at once and share the
-batch without a copy. Worker processes pay where Python itself is the bottleneck (a
-source that paints, many cores on small images): each is a new interpreter, which
-takes seconds to start.
+Threads are the default: Pillow releases Python's global lock while it decodes and
+resizes, so they keep all cores of a desktop busy, start at once and share the batch
+without a copy. Worker processes, which take seconds to start, pay where Python itself
+is the bottleneck (a source that paints, many cores on small images).
 """
 
 import atexit
 from collections.abc import Iterator
+import contextlib
 import gc
 import os
 import threading
@@ -36,22 +36,21 @@ def read(dataset: grain.MapDataset, workers: int = 0) -> Iterator[Any]:
 
     Args:
       dataset: A dataset whose elements are whole batches.
-      workers: processes that read; 0 reads with threads of this one.
+      workers: Processes that read; 0 reads with threads of this one.
 
     Raises:
-      RuntimeError: a worker process died.
+      RuntimeError: A worker process died.
     """
     if workers:
         yield from _in_processes(dataset, workers)
         return
-    threads = min(max(_cores(), 2), _MOST_THREADS)
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    threads = min(max(cores, 2), _MOST_THREADS)
     # Grain's own default reads 500 elements ahead, each of which is a batch here.
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
-    iterator = iter(dataset.to_iter_dataset(ahead))
-    try:
+    with contextlib.closing(iter(dataset.to_iter_dataset(ahead))) as iterator:
         yield from iterator
-    finally:
-        iterator.close()
 
 
 def _in_processes(dataset: grain.MapDataset, workers: int) -> Iterator[Any]:
@@ -74,10 +73,9 @@ def _in_processes(dataset: grain.MapDataset, workers: int) -> Iterator[Any]:
                 ) from error
             # Grain's arrays lie in shared memory, of which containers have little, and
             # where those stay that somebody holds when the interpreter ends.
-            element = jax.tree.map(
+            yield jax.tree.map(
                 lambda x: np.array(x) if isinstance(x, np.ndarray) else x, element
             )
-            yield element
     finally:
         elements.close_soon()
 
@@ -108,18 +106,11 @@ class _Closing:
 
 
 def _let_grain_read_its_flags() -> None:
-    """Marks Grain's absl flags as set, to their defaults, where nobody parsed flags.
+    """Marks Grain's absl flags as set where nobody parsed flags, as in a notebook.
 
-    A notebook and pytest do not, and reading an unparsed flag raises. Other flags are
-    left alone; parsing them later changes Grain's all the same.
+    Reading an unparsed flag raises. Parsing later changes Grain's flags all the same.
     """
     if not flags.FLAGS.is_parsed():
         for name in flags.FLAGS:
             if name.startswith("grain_"):
                 flags.FLAGS[name].present = True
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

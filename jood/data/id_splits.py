@@ -2,8 +2,7 @@
 
 The three share no image. What a detector promises of new images holds if the network
 was not trained on the calibration images either (it is surer of what it has seen), so
-a benchmark's calibration images come from its test set, and a folder of one's own can
-be given for them.
+a benchmark's come from its test set, and a folder of one's own can be given for them.
 """
 
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ class IdSplits:
       fit: The images to learn from; labelled where labels are known.
       calibration: The images to calibrate on.
       check: ID images on which the promise can be checked; None if there are none.
-      preprocessing: the network's; it gives images of any size one size.
+      preprocessing: The network's, which gives images of any size one size.
       class_names: One per class; () if they are unknown.
       remarks: Sentences that the user should read.
     """
@@ -59,15 +58,15 @@ def of_benchmark(
     Args:
       name: The benchmark; its OOD sets need not be there.
       preprocessing: The network's preprocessing.
-      image_size: side of the network's images, in pixels.
-      data_dir: folder of the data sets; None for JOOD_DATA_DIR.
-      share: fraction of the test set to calibrate on; the rest is to check.
+      image_size: Side of the network's images, in pixels.
+      data_dir: Folder of the data sets; None for JOOD_DATA_DIR.
+      share: Fraction of the test set to calibrate on; the rest is to check.
       seed: Seed of the random parts.
-      skip_corrupt: whether images that cannot be read are left out; else they raise.
+      skip_corrupt: Whether to skip images that cannot be read; else they raise.
 
     Raises:
-      FileNotFoundError: an ID set is not there.
-      ValueError: an unknown name, or images that do not fit the network.
+      FileNotFoundError: An ID set is not there.
+      ValueError: The name is unknown, or the images do not fit the network.
     """
     made = benchmarks.get_id_sets(
         name,
@@ -96,21 +95,20 @@ def of_folders(
     """Returns a folder's images to fit, and others to calibrate on.
 
     Args:
-      images: folder of ID images, one folder per class or without labels.
-      calibration: folder of ID images that the network was not trained on; None takes
+      images: Folder of ID images, one folder per class or without labels.
+      calibration: Folder of ID images that the network was not trained on; None takes
         a random part of `images`.
-      preprocessing: The network's; if it neither resizes nor crops, images are
-        brought to `image_size`: the shorter side is resized, the centre cut out.
-      image_size: side of the network's images, in pixels.
+      preprocessing: The network's, made `sized`.
+      image_size: Side of the network's images, in pixels.
       class_names: The network's; None if they are unknown.
       num_classes: The network's number of classes.
-      share: fraction of `images` to calibrate on, without a folder for that.
+      share: Fraction of `images` to calibrate on, without a folder for that.
       seed: Seed of the random part.
-      skip_corrupt: whether images that cannot be read are left out; else they raise.
+      skip_corrupt: Whether to skip images that cannot be read; else they raise.
 
     Raises:
-      FileNotFoundError: a folder is not there.
-      ValueError: there is no image, or both folders hold the same file.
+      FileNotFoundError: A folder is not there.
+      ValueError: There is no image, or both folders hold the same file.
     """
     fit = sized(preprocessing, image_size)
     first, remarks = _folder(images, fit, class_names, num_classes)
@@ -121,12 +119,8 @@ def of_folders(
 
     if calibration is not None:
         # Named as the first folder's, lest the classes be numbered in two ways.
-        second, more = _folder(
-            calibration,
-            fit,
-            names if first.labelled is not False else class_names,
-            num_classes,
-        )
+        known = names if first.labelled is not False else class_names
+        second, more = _folder(calibration, fit, known, num_classes)
         _check_apart(first, second)
         remarks += [text for text in more if text not in remarks]
         return IdSplits(
@@ -170,7 +164,7 @@ def sized(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
     crop, which leave images of that size as they are.
 
     Raises:
-      ValueError: it resizes, but not to one size.
+      ValueError: It resizes, but not to one size.
     """
     if preprocessing.resize is None and preprocessing.crop is None:
         return dataclasses.replace(preprocessing, resize=image_size, crop=image_size)
@@ -190,54 +184,38 @@ def _folder(
 ) -> tuple[ImageFolder, list[str]]:
     """A folder, with labels if its folders are named as the network's classes."""
     plain = ImageFolder(path, preprocessing=preprocessing, labelled=False)
-    if all("/" in name for name in plain.paths):
-        found = sorted({name.split("/")[0] for name in plain.paths})
-        known = class_names or (found if len(found) == num_classes else ())
-        if set(found) <= set(known):
-            folder = ImageFolder(path, preprocessing=preprocessing, class_names=known)
-            return folder, [] if class_names else [_invented(path, known)]
-        return plain, [_unnamed(path, found, known, num_classes)]
-    return plain, []
-
-
-def _invented(path: str | os.PathLike[str], known: Sequence[str]) -> str:
-    shown = [f"{name} = {i}" for i, name in enumerate(known[:3])]
-    return (
-        f"the network carries no class names, so the {len(known)} folders of {path} "
-        f"are taken for its classes in the order of the alphabet ({', '.join(shown)}, "
-        "...). If that is not the order of its logits, convert it again with "
-        "--class_names."
-    )
-
-
-def _unnamed(
-    path: str | os.PathLike[str],
-    found: Sequence[str],
-    known: Sequence[str],
-    num_classes: int,
-) -> str:
-    told = (
-        f"the {len(found)} folders of {path} are not named as the network's "
-        f"{num_classes} classes, so its images carry no labels"
-    )
-    if known:
-        other = sorted(set(found) - set(known))
+    if not all("/" in name for name in plain.paths):
+        return plain, []
+    found = sorted({name.split("/")[0] for name in plain.paths})
+    known = class_names or (found if len(found) == num_classes else ())
+    other = sorted(set(found) - set(known))
+    if other:
         without = [name for name in known if name not in found]
-        told += f" (no classes: {file_lists.some(other)}"
-        told += (
-            f"; classes without a folder: {file_lists.some(without)})"
-            if without
-            else ")"
+        lacking = f"; classes without a folder: {file_lists.some(without)}"
+        told = f" (no classes: {file_lists.some(other)}{lacking if without else ''})"
+        remark = (
+            f"the {len(found)} folders of {path} are not named as the network's "
+            f"{num_classes} classes, so its images carry no labels"
+            f"{told if known else ''}."
         )
-    return f"{told}."
+        return plain, [remark]
+    folder = ImageFolder(path, preprocessing=preprocessing, class_names=known)
+    if class_names:
+        return folder, []
+    shown = ", ".join(f"{name} = {i}" for i, name in enumerate(known[:3]))
+    remark = (
+        f"the network carries no class names, so the {len(known)} folders of {path} "
+        f"are taken for its classes in the order of the alphabet ({shown}, ...). If "
+        "that is not the order of its logits, convert it again with --class_names."
+    )
+    return folder, [remark]
 
 
 def _check_apart(first: ImageFolder, second: ImageFolder) -> None:
     def files(folder: ImageFolder) -> set[str]:
         return {os.path.realpath(os.path.join(folder.folder, p)) for p in folder.paths}
 
-    both = sorted(files(first) & files(second))
-    if both:
+    if both := sorted(files(first) & files(second)):
         raise ValueError(
             f"{len(both)} image(s) are in both {first.folder} and {second.folder} "
             f"(such as {both[0]}); a detector is never calibrated on images that it "

@@ -25,9 +25,9 @@ class Inputs:
 
     Attributes:
       source: The images. An example that cannot be read has 'skipped'.
-      names: one per image: its path, or its place in an archive.
-      fingerprint: a text that other images do not have.
-      broken: Reasons, by path, of what could not be opened at all.
+      names: Each image's path, or its place in an archive.
+      fingerprint: A text that other images do not have.
+      broken: Reasons, by path, for what could not be opened at all.
     """
 
     source: Source
@@ -40,16 +40,16 @@ def open_inputs(where: str, preprocessing: Preprocessing) -> Inputs:
     """Opens images.
 
     Args:
-      where: a folder, read to any depth; an image; a text file (`.txt`) that names
+      where: A folder, read to any depth; an image; a text file (`.txt`) that names
         one image a line, relative to the file's folder (a label after a space is not
-        read); a `.npz` archive with the key `images`, uint8 [N, H, W, C]; or one or
-        more tar files, by a pattern such as 'shards/*.tar'.
-      preprocessing: brings every image to one size.
+        read); a `.npz` archive with the key `images`, uint8 [N, H, W, C]; or tar
+        files, by a pattern such as 'shards/*.tar'.
+      preprocessing: A preprocessing that brings every image to one size.
 
     Raises:
-      OSError: there is no such file or folder, or it cannot be read.
-      ValueError: there is no image, or it is none of these; or the preprocessing
-        leaves images at their own size.
+      OSError: There is no such file or folder, or it cannot be read.
+      ValueError: There is no image, it is none of these, or the preprocessing leaves
+        images at their own size.
     """
     size = preprocessing.fixed_size
     if size is None:
@@ -83,16 +83,11 @@ class Tolerant:
 
     Unlike `jood.data.sources.Skipping` it also bears files that are gone or may not be
     read, and sources of which no image is readable.
-
-    Attributes:
-      source: The images.
-      names: one per image.
-      blank: uint8 [H, W, C], what stands in the place of an unreadable one.
     """
 
     source: Source
     names: Sequence[str]
-    blank: np.ndarray
+    blank: np.ndarray  # uint8 [H, W, C], in the place of an unreadable image
 
     def __len__(self) -> int:
         return len(self.source)

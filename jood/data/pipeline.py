@@ -1,13 +1,10 @@
 """Batches from a source, with Grain: deterministic, read ahead, re-iterable.
 
-Training batches are a function of (seed, step) alone, so the position in the data is
-a number: a run that stopped at a step goes on with exactly the batches that it would
-have seen. Augmentation comes later, on the device (`jood.training.augmentation`).
-Evaluation keeps the order and pads the last batch, with mask 0, so that every batch
-has one shape.
-
-With several JAX processes, each reads its share of every global batch and nothing
-else; together they see what one process would.
+Training batches are a function of (seed, step) alone, so a run that stopped at a step
+resumes with exactly the batches that it would have seen. Augmentation comes later, on
+the device. Evaluation keeps the order and pads the last batch, with mask 0, to the
+shape of the others. Of several JAX processes, each reads its share of every global
+batch and nothing else; together they see what one process would.
 """
 
 from collections.abc import Iterator
@@ -34,15 +31,14 @@ class EvaluationBatches:
     """All examples in order; can be iterated again and again.
 
     Attributes:
-      source: The examples. Of a `jood.data.sources.Skipping`, unreadable images get
+      source: The examples. Unreadable images of a `jood.data.sources.Skipping` get
         mask 0.
       batch_size: B of every global batch; the last is padded with zeros.
-      workers: processes that read; 0 reads with threads. Arrays in memory are sliced
-        here in any case.
+      workers: Processes that read; 0 reads with threads. Arrays are sliced here.
       process_index: Index of this process, which yields the rows [index, index + 1)
         * B / count of each batch; by default `jax.process_index()`.
       process_count: Number of processes; by default `jax.process_count()`.
-      skipped: unreadable images met so far, by index: which and why.
+      skipped: Unreadable images met so far, by index: which and why.
     """
 
     source: Source
@@ -66,18 +62,14 @@ class EvaluationBatches:
             for start in range(0, len(self.source), self.batch_size):
                 yield _sliced(self.source, start + rows.start, len(rows))
             return
-        reader = _Reader(self.source, self.batch_size, rows)
+        reader = _Reader(self.source, self.batch_size, rows, len(self))
         dataset = grain.MapDataset.source(reader)
         for arrays in grain_reading.read(dataset, self.workers):
             self.skipped.update(arrays["skipped"])
             yield Batch(arrays["image"], arrays.get("label"), arrays["mask"])
 
     def fingerprint(self) -> str:
-        """Returns a text that other data, or another batch size, do not have.
-
-        Raises:
-          ValueError: the source has no method fingerprint().
-        """
+        """Returns a text of data and batch size; ValueError if the source has none."""
         rows = _rows(self.batch_size, self.process_index, self.process_count)
         text = f"{sources.fingerprint(self.source)}, batch_size={self.batch_size}"
         whole = rows == range(self.batch_size)
@@ -91,9 +83,10 @@ class _Reader:
     source: Source
     batch_size: int
     rows: range  # of every batch
+    count: int
 
     def __len__(self) -> int:
-        return -(-len(self.source) // self.batch_size)
+        return self.count
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         start = index * self.batch_size + self.rows.start
@@ -109,8 +102,7 @@ class _Reader:
 def _sliced(source: ArraySource, start: int, size: int) -> Batch:
     def rows(array: np.ndarray) -> np.ndarray:
         part = array[start : start + size]
-        missing = size - len(part)
-        return np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1))
+        return np.pad(part, [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1))
 
     labels = source.labels
     count = min(max(len(source) - start, 0), size)
@@ -135,23 +127,22 @@ def training_batches(
     """Yields the batches of steps start, ..., steps - 1, reshuffled every epoch.
 
     An image that cannot be read raises, or, if the source is a
-    `jood.data.sources.Skipping`, the next readable one of the source takes its place;
-    the log says so once for each.
+    `jood.data.sources.Skipping`, the next readable one takes its place; the log says so
+    once for each.
 
     Args:
-      source: labelled examples.
+      source: Labelled examples.
       batch_size: B of the global batch; one may hold the end of one epoch and the
         start of the next.
-      steps: number of steps of the whole run.
+      steps: Number of steps of the whole run.
       seed: Seed of the order.
-      start: the first step to yield.
-      workers: processes that read; 0 reads with threads.
-      process_index: Index of this process, which gets the rows [index, index + 1) * B /
-        count of each batch; by default `jax.process_index()`.
-      process_count: Number of processes; by default `jax.process_count()`.
+      start: The first step to yield.
+      workers: Processes that read; 0 reads with threads.
+      process_index: As in `EvaluationBatches`.
+      process_count: As in `EvaluationBatches`.
 
     Raises:
-      ValueError: the source is empty or smaller than a batch, has no labels, or its
+      ValueError: The source is empty or smaller than a batch, has no labels, or its
         images differ in shape.
     """
     _check_sizes(source, batch_size, batch_size)
@@ -177,12 +168,10 @@ class _Gather:
     def __call__(self, indices: np.ndarray) -> dict[str, Any]:
         indices = indices[self.rows.start : self.rows.stop]
         if isinstance(self.source, ArraySource):
-            batch = Batch(
-                self.source.images[indices],
-                None if self.source.labels is None else self.source.labels[indices],
-                np.ones(len(indices), np.float32),
-            )
-            return {"batch": _labelled(batch), "replaced": []}
+            images, labels = self.source.images, self.source.labels
+            label = None if labels is None else labels[indices]
+            mask = np.ones(len(indices), np.float32)
+            return {"batch": _labelled(images[indices], label, mask), "replaced": []}
         examples, replaced = [], []
         for index in indices.tolist():
             example = self.source[index]
@@ -192,14 +181,14 @@ class _Gather:
                 example = self.source[index]
             examples.append(example)
         arrays = collate.stack(examples, len(examples))
-        batch = Batch(arrays["image"], arrays.get("label"), arrays["mask"])
-        return {"batch": _labelled(batch), "replaced": replaced}
+        batch = _labelled(arrays["image"], arrays.get("label"), arrays["mask"])
+        return {"batch": batch, "replaced": replaced}
 
 
-def _labelled(batch: Batch) -> Batch:
-    if batch.label is None:
+def _labelled(image: np.ndarray, label: np.ndarray | None, mask: np.ndarray) -> Batch:
+    if label is None:
         raise ValueError("training needs labels, but the source's examples have none.")
-    return batch._replace(label=batch.label.astype(np.int32))
+    return Batch(image, label.astype(np.int32), mask)
 
 
 def _rows(batch_size: int, index: int | None, count: int | None) -> range:

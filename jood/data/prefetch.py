@@ -18,8 +18,7 @@ def prefetched(batches: Iterable[T], put: Callable[[T], U]) -> Iterator[U]:
 
     Args:
       batches: Batches on the host.
-      put: A function that sends one to the device and does not wait for it, as
-        `jax.device_put` and `jood._utils.sharding.shard_batch` do.
+      put: A function that sends one and does not wait, such as `jax.device_put`.
     """
     under_way: collections.deque[U] = collections.deque()
     for batch in batches:
@@ -32,25 +31,23 @@ def prefetched(batches: Iterable[T], put: Callable[[T], U]) -> Iterator[U]:
 class Timed:
     """Batches that measure how long their user waits for them.
 
-    A network that is fed in time waits for (nearly) nothing. All iterations count.
+    All iterations count.
 
     Attributes:
       batches: The batches to iterate.
-      waited: seconds spent in reading, that of the first batch included.
-      total: seconds between the start of an iteration and its last batch or end.
+      waited: Seconds spent in reading, that of the first batch included.
+      total: Seconds between the start of an iteration and its last batch or end.
     """
 
     def __init__(self, batches: Iterable[Any]) -> None:
         self.batches: Any = batches  # of which not all have a length
-        self.waited = 0.0
-        self.total = 0.0
+        self.waited = self.total = 0.0
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        iterator = iter(self.batches)
-        last = time.perf_counter()
+        iterator, last = iter(self.batches), time.perf_counter()
         while True:
             asked = time.perf_counter()
             batch = next(iterator, _END)
@@ -68,7 +65,7 @@ class Timed:
         return self.waited / self.total if self.total else 0.0
 
     def fingerprint(self) -> str:
-        """Returns that of the batches; see `jood._utils.fingerprinting.fingerprint`."""
+        """Returns that of the batches."""
         return fingerprinting.fingerprint(self.batches)
 
 

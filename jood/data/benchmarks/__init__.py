@@ -30,11 +30,7 @@ def names() -> tuple[str, ...]:
 
 
 def register(spec: BenchmarkSpec) -> None:
-    """Makes a benchmark known: to this module, to flags and to the presets.
-
-    Raises:
-      ValueError: The name is taken.
-    """
+    """Makes a benchmark known, to flags and presets too; its name must be new."""
     unknown_name.check_new("benchmark", spec.name, _SPECS)
     preset_values.register(spec.name, spec.presets or preset_values.FALLBACK)
     _SPECS[spec.name] = spec
@@ -46,11 +42,7 @@ def is_embedded(name: str) -> bool:
 
 
 def describe(name: str) -> BenchmarkSpec:
-    """Returns what a benchmark consists of; opens nothing.
-
-    Raises:
-      ValueError: the name is unknown; the near ones are listed.
-    """
+    """Returns what a benchmark consists of; ValueError for an unknown name."""
     if name not in _SPECS:
         raise unknown_name.unknown("benchmark", name, _SPECS)
     return _SPECS[name]
@@ -69,28 +61,28 @@ def get(
     """Returns a benchmark with the sets that are present.
 
     Args:
-      name: one of `names()`.
-      data_dir: folder of the data sets; None for JOOD_DATA_DIR. The embedded ones
-        read none.
-      image_size: side of the images in pixels; None for the benchmark's own.
-      preprocessing: the network's, if it was trained with another mean and standard
+      name: One of `names()`.
+      data_dir: Folder of the data sets; None for JOOD_DATA_DIR.
+      image_size: Side of the images in pixels; None for the benchmark's own.
+      preprocessing: The network's, if it was trained with another mean and standard
         deviation; if it neither resizes nor crops, the benchmark's does. A name
         chooses among `describe(name).preprocessing`.
-      ood: names of the OOD sets to open, in their order; None for the paper's, and
+      ood: Names of the OOD sets to open, in their order; None for the paper's, and
         the further ones that are present.
-      skip_corrupt: whether images that cannot be read are left out and counted; else
-        they raise.
-      **options: what an embedded benchmark takes besides, such as `seed`.
+      skip_corrupt: Whether to skip and count images that cannot be read; else they
+        raise.
+      **options: Further options of an embedded benchmark, such as `seed`.
 
     Raises:
-      ValueError: an unknown name (the near ones are listed), or a bad option.
-      FileNotFoundError: there is no data folder, an ID set is missing, or all OOD
-        sets are; the message says what is looked for where and where to get it.
+      ValueError: The name is unknown or an option is bad.
+      FileNotFoundError: There is no data folder, an ID set is missing, or all OOD
+        sets are; the message says where they are expected and where to get them.
     """
+    spec = describe(name)
     if ood is not None:
-        choose_preprocessing.check_ood(describe(name), ood)
+        choose_preprocessing.check_ood(spec, ood)
     return _open(
-        name,
+        spec,
         data_dir=data_dir,
         image_size=image_size,
         preprocessing=preprocessing,
@@ -101,18 +93,9 @@ def get(
 
 
 def get_id_sets(name: str, **options: Any) -> Benchmark:
-    """Returns a benchmark without its OOD sets, which need not be present.
-
-    Args:
-      name: One of `names()`.
-      **options: As for `get`, without `ood`.
-
-    Raises:
-      ValueError, FileNotFoundError: As for `get`.
-    """
-    return _open(name, ood=(), **options)
+    """Returns a benchmark as `get` does, without its OOD sets, present or not."""
+    return _open(describe(name), ood=(), **options)
 
 
-def _open(name: str, **options: Any) -> Benchmark:
-    spec = describe(name)
+def _open(spec: BenchmarkSpec, **options: Any) -> Benchmark:
     return (spec.open or opening.open_benchmark)(spec, **options)

@@ -30,10 +30,10 @@ class Finding:
       name: 'id_train', 'id_test' or the OOD set's.
       role: 'ID', 'OOD', 'OOD, near'; with 'extra' where nobody misses it.
       spec: Its description.
-      state: `PRESENT`; `INCOMPLETE`, with another number of images than it should
-        have; `ABSENT`; or `BROKEN`, it cannot be opened.
+      state: `PRESENT`; `INCOMPLETE`, another number of images than expected; `ABSENT`;
+        or `BROKEN`, it cannot be opened.
       path: Its place; '' if it is absent.
-      count: number of images, None if it cannot be counted.
+      count: Number of images; None if it cannot be counted.
       checksum: 'ok', `WRONG` with the file's name, or why there is none.
       problem: The fault, and what to do about it; else ''.
     """
@@ -60,35 +60,28 @@ def inspect(spec: BenchmarkSpec, root: pathlib.Path) -> list[Finding]:
 
 def inspect_set(spec: BenchmarkSpec, name: str, root: pathlib.Path) -> Finding:
     """Returns what is there of one set, `name` as in `spec.sets`."""
-    one, role = spec.sets[name], _role(spec, name)
-    found = None
+    one, role, path = spec.sets[name], _role(spec, name), ""
     try:
         found = on_disk.find(one, root)
         if found is None:
             return Finding(name, role, one, ABSENT)
+        path = str(found.path)
         labelled = role == "ID" and spec.labelled
         source = on_disk.open_set(found, None, labelled=labelled)
         if name == "id_train":
             opening.class_names(spec, getattr(source, "class_names", None), root)
     except (OSError, ValueError) as error:
-        path = str(found.path) if found else ""
         return Finding(name, role, one, BROKEN, path, problem=str(error))
-    whole = one.size is None or len(source) == one.size
-    state = PRESENT if whole else INCOMPLETE
-    checksum, problem = _checksum(one, found)
-    return Finding(
-        name, role, one, state, str(found.path), len(source), checksum, problem
-    )
+    state = PRESENT if one.size in (None, len(source)) else INCOMPLETE
+    return Finding(name, role, one, state, path, len(source), *_checksum(one, found))
 
 
 def runs(findings: Sequence[Finding]) -> bool:
     """Returns whether the benchmark runs: its ID sets, an OOD set, nothing wrong."""
-    inside = [one for one in findings if one.role == "ID"]
-    outside = [one for one in findings if one.role != "ID"]
     return (
         not any(one.is_wrong for one in findings)
-        and all(one.state != ABSENT for one in inside)
-        and any(one.state != ABSENT for one in outside)
+        and all(one.state != ABSENT for one in findings if one.role == "ID")
+        and any(one.state != ABSENT for one in findings if one.role != "ID")
     )
 
 
@@ -110,22 +103,21 @@ def text(findings: Sequence[Finding], root: pathlib.Path) -> str:
     lines = [tabulate.tabulate(rows, headers, colalign=right, disable_numparse=True)]
     for one in findings:
         lines += ["", f"{one.name}: {one.spec.title}", *_details(one, root)]
-    others = ", ".join(prefix for prefix in PREFIXES if prefix)
+    others = ", ".join(filter(None, PREFIXES))
     return "\n".join([*lines, "", f"Folders of images may also lie in {others} there."])
 
 
 def _details(one: Finding, root: pathlib.Path) -> list[str]:
-    lines = []
-    if one.path:
-        lines.append(f"  is at        {one.path}")
-    else:
-        lines += [f"  expected at  {path}" for path in on_disk.paths(one.spec, root)]
-    if one.spec.url:
-        lines.append(f"  from         {one.spec.url}")
-    if one.spec.how:
-        lines.append(f"  how          {one.spec.how}")
-    lines.append(f"  licence      {one.spec.licence}")
-    return [*lines, f"  PROBLEM      {one.problem}"] if one.problem else lines
+    expected = [] if one.path else on_disk.paths(one.spec, root)
+    lines = [
+        ("is at", one.path),
+        *(("expected at", path) for path in expected),
+        ("from", one.spec.url),
+        ("how", one.spec.how),
+        ("licence", one.spec.licence),
+        ("PROBLEM", one.problem),
+    ]
+    return [f"  {what:11}  {value}" for what, value in lines if value]
 
 
 def _role(spec: BenchmarkSpec, name: str) -> str:
@@ -148,7 +140,7 @@ def _checksum(one: SetSpec, found: on_disk.Found) -> tuple[str, str]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         notes = {k.sha256: k.note for k in one.known if k.name == name}
         if digest in notes:
-            results.append(f"ok; {notes[digest]}" if notes[digest] else "ok")
+            results.append("; ".join(filter(None, ("ok", notes[digest]))))
         elif kinds.get(found.place.kind).versioned:
             results.append("none recorded for this version")
         else:

@@ -14,26 +14,19 @@ def choose(
     """Returns a preprocessing by name, the network's own, or the benchmark's first.
 
     Raises:
-      ValueError: the name is unknown.
+      ValueError: The name is unknown.
     """
     known = spec.preprocessing
-    if preprocessing is None:
-        return next(iter(known.values()))
     if isinstance(preprocessing, Preprocessing):
         return preprocessing
-    if preprocessing not in known:
-        raise unknown_name.unknown(
-            f"preprocessing of {spec.name}", preprocessing, known
-        )
-    return known[preprocessing]
+    name = next(iter(known)) if preprocessing is None else preprocessing
+    if name not in known:
+        raise unknown_name.unknown(f"preprocessing of {spec.name}", name, known)
+    return known[name]
 
 
 def side(preprocessing: Preprocessing) -> int:
-    """Returns the side of the images that it makes, in pixels.
-
-    Raises:
-      ValueError: they are no squares of one size.
-    """
+    """Returns the side of its images, in pixels; ValueError if they are no squares."""
     size = preprocessing.fixed_size
     if size is None or size[0] != size[1]:
         raise ValueError(
@@ -51,14 +44,14 @@ def for_files(
     """Returns the preprocessing for images of any size.
 
     Args:
-      spec: the benchmark.
-      preprocessing: as for `choose`; a network's own that neither resizes nor crops
+      spec: The benchmark.
+      preprocessing: As for `choose`; a network's own that neither resizes nor crops
         takes this from the benchmark.
-      image_size: side of the network's images in pixels; None as the preprocessing
-        says. Another than that shows the network the same part of an image.
+      image_size: Side of the network's images in pixels, which then show the same
+        part of an image; None keeps that of the preprocessing.
 
     Raises:
-      ValueError: the images would not be squares of one size, or `image_size`
+      ValueError: The images would not be squares of one size, or `image_size`
         contradicts the network's own resizing.
     """
     chosen, own = choose(spec, preprocessing), choose(spec, None)
@@ -91,8 +84,8 @@ def _rescaled(preprocessing: Preprocessing, scale: float, size: int) -> Preproce
 def check_ood(spec: BenchmarkSpec, ood: Sequence[str]) -> None:
     """Raises ValueError for a name that is no OOD set of the benchmark."""
     known = [one.name for one in (*spec.ood, *spec.extra)]
+    if not ood:
+        raise ValueError(f"ood must name at least one of {known}, or be None.")
     for name in ood:
         if name not in known:
             raise unknown_name.unknown(f"OOD set of {spec.name}", name, known)
-    if not ood:
-        raise ValueError(f"ood must name at least one of {known}, or be None.")

@@ -25,7 +25,7 @@ def prepare_tfds(name: str, root: pathlib.Path) -> None:
 
     Raises:
       ValueError: TensorFlow is not installed.
-      OSError: TFDS could not do it; the message has its reason.
+      OSError: TFDS failed.
     """
     if not _has_tensorflow():
         raise ValueError(
@@ -52,15 +52,12 @@ def _has_tensorflow() -> bool:
 def fetch(archive: Archive, root: pathlib.Path) -> pathlib.Path:
     """Downloads an archive, checks it, and unpacks it below the data root.
 
-    A file that lies in root/downloads already, put there by hand or by an earlier
-    attempt, is checked and used.
-
-    Returns:
-      The folder where it was unpacked.
+    A file that lies in root/downloads already is checked and used. Returns the folder
+    where it was unpacked.
 
     Raises:
-      OSError: it cannot be downloaded.
-      ValueError: it has another digest than it should, or cannot be unpacked.
+      OSError: It cannot be downloaded.
+      ValueError: It has another digest than it should, or cannot be unpacked.
     """
     path = root / DOWNLOADS / archive.name
     if not path.is_file():
@@ -76,21 +73,17 @@ def fetch(archive: Archive, root: pathlib.Path) -> pathlib.Path:
     folder = root / archive.into
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        _unpack(path, folder)
+        if tarfile.is_tarfile(path):
+            with tarfile.open(path) as tar:
+                tar.extractall(folder, filter="data")  # refuses paths outside of it
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                file.extractall(folder)
+        else:
+            shutil.copyfile(path, folder / path.name)
     except (tarfile.TarError, zipfile.BadZipFile) as error:
         raise ValueError(f"cannot unpack {path} into {folder}: {error}.") from error
     return folder
-
-
-def _unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
-    if tarfile.is_tarfile(path):
-        with tarfile.open(path) as tar:
-            tar.extractall(folder, filter="data")  # refuses paths outside the folder
-    elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            file.extractall(folder)
-    else:
-        shutil.copyfile(path, folder / path.name)
 
 
 def _download(archive: Archive, path: pathlib.Path) -> None:

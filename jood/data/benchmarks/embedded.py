@@ -31,6 +31,10 @@ def _ood(size: int) -> tuple[SetSpec, ...]:
     )
 
 
+# A sixth of the data: to try a job end to end, not to compare methods.
+_tiny = functools.partial(
+    painted_digits.digits, train_copies=1, test_copies=1, ood_size=64
+)
 _DIGITS = BenchmarkSpec(
     name="digits",
     title="digits 0 to 7 on a photograph, embedded",
@@ -38,7 +42,7 @@ _DIGITS = BenchmarkSpec(
     id_test=_set("digits_test", "other digits 0-7, three times each", 1_299),
     ood=_ood(1_000),
     near=("near",),
-    class_names=tuple(str(digit) for digit in range(painted_digits.ID_DIGITS)),
+    class_names=painted_digits.CLASS_NAMES,
     num_classes=painted_digits.ID_DIGITS,
     preprocessing={"digits": painted_digits.PREPROCESSING},
     image_size=32,
@@ -55,11 +59,6 @@ SPECS = (
         id_train=_set("digits_tiny_train", "digits 0-7, once each", 1_010),
         id_test=_set("digits_tiny_test", "other digits 0-7, once each", 433),
         ood=_ood(64),
-        # A sixth of the data: to try a job end to end, not to compare methods.
-        open=opening.made_by(
-            functools.partial(
-                painted_digits.digits, train_copies=1, test_copies=1, ood_size=64
-            )
-        ),
+        open=opening.made_by(_tiny),
     ),
 )

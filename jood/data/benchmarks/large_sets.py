@@ -5,23 +5,32 @@ Textures is `small_sets.TEXTURES`. The hard sets are those of ViM, SSB and NINCO
 their own folders or in OpenOOD's. Digests as in `small_sets`.
 """
 
+import functools
+
 from jood.data.benchmarks.set_spec import Archive
 from jood.data.benchmarks.set_spec import Place
 from jood.data.benchmarks.set_spec import SetSpec
 from jood.data.benchmarks.set_spec import folders
 
-_IMAGENET_TERMS = "non-commercial research and education, by agreement"
-_IMAGENET_URL = "https://www.image-net.org/challenges/LSVRC/2012/"
-_IMAGENET_HOW = (
-    "register, and unpack into one folder per WordNet id; class names are these ids, "
-    "or what imagenet/LOC_synset_mapping.txt calls them where that file is"
+CLASS_LIST = "ImageNet100/class_list.txt"
+_OWNERS = "the images belong to their owners"
+_RESEARCH = f"research and education; {_OWNERS}"
+_MOS = "http://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset"
+_COCO = "http://images.cocodataset.org/zips"
+_SPURIOUS_URL = "https://github.com/deeplearning-wisc/Spurious_OOD"
+_WATERBIRDS = "waterbird_complete90_forest2water2"
+
+_ilsvrc = functools.partial(
+    SetSpec,
+    url="https://www.image-net.org/challenges/LSVRC/2012/",
+    licence="non-commercial research and education, by agreement",
 )
 
 
 def _imagenet(folder: str, split: str, size: int) -> SetSpec:
     bases = ("imagenet", "ILSVRC-2012", "images_largescale/imagenet_1k")
     records = ("tfds/imagenet2012", "imagenet2012")
-    return SetSpec(
+    return _ilsvrc(
         name=f"imagenet_{folder}",
         title=f"ImageNet-1k {split}",
         size=size,
@@ -29,25 +38,16 @@ def _imagenet(folder: str, split: str, size: int) -> SetSpec:
             *folders(*(f"{base}/{folder}" for base in bases)),
             *(Place("tfds", record, split) for record in records),
         ],
-        url=_IMAGENET_URL,
-        licence=_IMAGENET_TERMS,
-        how=_IMAGENET_HOW,
+        how=(
+            "register, and unpack into one folder per WordNet id; class names are "
+            "these ids, or what imagenet/LOC_synset_mapping.txt calls them where that "
+            "file is"
+        ),
     )
 
 
-IMAGENET_TRAIN = _imagenet("train", "train", 1_281_167)
-IMAGENET_VAL = _imagenet("val", "validation", 50_000)
-CLASS_LIST = "ImageNet100/class_list.txt"
-_100_HOW = (
-    f"folders of the 100 classes, or ImageNet-1k and {CLASS_LIST}, one WordNet id a "
-    "line. LFF takes NPOS's ImageNet-100; NPOS's repository has no list, MCM's, of the "
-    "same group, has: https://github.com/deeplearning-wisc/MCM, data/ImageNet100/"
-    "class_list.txt. What counts is what your network was trained on"
-)
-
-
 def _imagenet100(split: str, size: int | None) -> SetSpec:
-    return SetSpec(
+    return _ilsvrc(
         name=f"imagenet100_{split}",
         title=f"ImageNet-100 {split}",
         size=size,
@@ -55,16 +55,14 @@ def _imagenet100(split: str, size: int | None) -> SetSpec:
             *folders(f"ImageNet100/{split}"),
             *folders(f"imagenet/{split}", f"ILSVRC-2012/{split}", classes=CLASS_LIST),
         ],
-        url=_IMAGENET_URL,
-        licence=_IMAGENET_TERMS,
-        how=_100_HOW,
+        how=(
+            f"folders of the 100 classes, or ImageNet-1k and {CLASS_LIST}, one WordNet "
+            "id a line. LFF takes NPOS's ImageNet-100; NPOS's repository has no list, "
+            "MCM's, of the same group, has: https://github.com/deeplearning-wisc/MCM, "
+            "data/ImageNet100/class_list.txt. What counts is what your network was "
+            "trained on"
+        ),
     )
-
-
-IMAGENET100_TRAIN = _imagenet100("train", None)
-IMAGENET100_VAL = _imagenet100("val", 5_000)
-
-_MOS = "http://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset"
 
 
 def _mos(name: str, licence: str, *other: str) -> SetSpec:
@@ -79,15 +77,63 @@ def _mos(name: str, licence: str, *other: str) -> SetSpec:
     )
 
 
-_RESEARCH = "research and education; the images belong to their owners"
+def _waterbirds(split: str, size: int) -> SetSpec:
+    return SetSpec(
+        name=f"waterbirds_{split}",
+        title=f"Waterbirds {split}, r = 0.9",
+        size=size,
+        places=[Place("waterbirds", _WATERBIRDS, split)],
+        url=_SPURIOUS_URL,
+        licence="CUB: non-commercial research; Places: research and education",
+        how=(
+            "run datasets/generate_waterbird.py of that repository with CUB-200-2011 "
+            "and Places365, correlation r = 0.9"
+        ),
+    )
+
+
+def _coco(split: str, size: int, sha256: str, archive_size: int) -> SetSpec:
+    url = f"{_COCO}/{split}2017.zip"
+    return SetSpec(
+        name=f"coco_{split}",
+        title=f"COCO {split}2017",
+        size=size,
+        places=folders(f"coco/{split}2017"),
+        url="https://cocodataset.org",
+        licence="images: Flickr's terms, each its own",
+        archives=[Archive(url, f"sha256:{sha256}", "coco", archive_size)],
+    )
+
+
+def _ade20k(split: str, size: int) -> SetSpec:
+    bases = ("ADEChallengeData2016", "ade20k")
+    return SetSpec(
+        name=f"ade20k_{split}",
+        title=f"ADE20K (SceneParse150) {split}",
+        size=size,
+        places=folders(*(f"{base}/images/{split}" for base in bases)),
+        url="http://sceneparsing.csail.mit.edu",
+        licence="non-commercial research and education",
+        archives=[_ADE20K_ARCHIVE],
+    )
+
+
+IMAGENET_TRAIN = _imagenet("train", "train", 1_281_167)
+IMAGENET_VAL = _imagenet("val", "validation", 50_000)
+IMAGENET100_TRAIN = _imagenet100("train", None)
+IMAGENET100_VAL = _imagenet100("val", 5_000)
 INATURALIST = _mos(
     "iNaturalist",
     "non-commercial research; each photograph has its own",
     "images_largescale/inaturalist",
 )
-SUN = _mos("SUN", "none stated; the images belong to their owners")
+SUN = _mos("SUN", f"none stated; {_OWNERS}")
 PLACES = _mos("Places", _RESEARCH)
-
+MOS = (INATURALIST, SUN, PLACES)
+_IMAGENET_O_ARCHIVE = Archive(
+    "https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar",
+    "md5:86bd7a50c1c4074fb18fc5f219d6d50b",
+)
 IMAGENET_O = SetSpec(
     name="imagenet_o",
     title="ImageNet-O",
@@ -95,12 +141,7 @@ IMAGENET_O = SetSpec(
     places=folders("imagenet-o", "imagenet_o", "images_largescale/imagenet_o"),
     url="https://github.com/hendrycks/natural-adv-examples",
     licence="images: ImageNet's terms",
-    archives=[
-        Archive(
-            "https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar",
-            "md5:86bd7a50c1c4074fb18fc5f219d6d50b",
-        )
-    ],
+    archives=[_IMAGENET_O_ARCHIVE],
 )
 OPENIMAGE_O = SetSpec(
     name="openimage_o",
@@ -123,6 +164,10 @@ SSB_HARD = SetSpec(
     licence="images: ImageNet's terms",
     how="OpenOOD's scripts/download has a copy",
 )
+_NINCO_ARCHIVE = Archive(
+    "https://zenodo.org/record/8013288/files/NINCO_all.tar.gz",
+    "md5:b9ffae324363cd900a81ce3c367cd834",
+)
 NINCO = SetSpec(
     name="ninco",
     title="NINCO, 64 classes",
@@ -132,31 +177,9 @@ NINCO = SetSpec(
     ),
     url="https://zenodo.org/record/8013288",
     licence="see there: it differs by source",
-    archives=[
-        Archive(
-            "https://zenodo.org/record/8013288/files/NINCO_all.tar.gz",
-            "md5:b9ffae324363cd900a81ce3c367cd834",
-        )
-    ],
+    archives=[_NINCO_ARCHIVE],
 )
-
-
-def _waterbirds(split: str, size: int) -> SetSpec:
-    folder = "waterbird_complete90_forest2water2"
-    return SetSpec(
-        name=f"waterbirds_{split}",
-        title=f"Waterbirds {split}, r = 0.9",
-        size=size,
-        places=[Place("waterbirds", folder, split)],
-        url="https://github.com/deeplearning-wisc/Spurious_OOD",
-        licence="CUB: non-commercial research; Places: research and education",
-        how=(
-            "run datasets/generate_waterbird.py of that repository with CUB-200-2011 "
-            "and Places365, correlation r = 0.9"
-        ),
-    )
-
-
+HARD = (IMAGENET_O, OPENIMAGE_O, SSB_HARD, NINCO)
 # 11,788 birds of CUB; a fifth of its training images, 1,199, validate.
 WATERBIRDS_TRAIN = _waterbirds("train", 4_795)
 WATERBIRDS_TEST = _waterbirds("test", 5_794)
@@ -165,67 +188,22 @@ SPURIOUS_PLACES = SetSpec(
     title="the birds' backgrounds without birds",
     size=None,
     places=folders("placesbg"),
-    url="https://github.com/deeplearning-wisc/Spurious_OOD",
+    url=_SPURIOUS_URL,
     licence=_RESEARCH,
     how=(
         "run datasets/generate_placebg.py of that repository with Places365; its "
         "evaluation draws 5,000 at random"
     ),
 )
-
-_COCO = "http://images.cocodataset.org/zips"
-
-
-def _coco(split: str, size: int, sha256: str, archive_size: int) -> SetSpec:
-    archive = Archive(
-        f"{_COCO}/{split}2017.zip", f"sha256:{sha256}", "coco", archive_size
-    )
-    return SetSpec(
-        name=f"coco_{split}",
-        title=f"COCO {split}2017",
-        size=size,
-        places=folders(f"coco/{split}2017"),
-        url="https://cocodataset.org",
-        licence="images: Flickr's terms, each its own",
-        archives=[archive],
-    )
-
-
-COCO_TRAIN = _coco(
-    "train",
-    118_287,
-    "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
-    19_336_861_798,
+_COCO_TRAIN = "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929"
+_COCO_VAL = "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05"
+COCO_TRAIN = _coco("train", 118_287, _COCO_TRAIN, 19_336_861_798)
+COCO_VAL = _coco("val", 5_000, _COCO_VAL, 815_585_330)
+_ADE20K_ARCHIVE = Archive(
+    "http://sceneparsing.csail.mit.edu/data/ChallengeData2017/images.tar",
+    "sha256:0fb87b26bc41ea1dcf6735f34fdbbd79587a01dc92614830b16b6d787f52cbc7",
+    into="ade20k",
+    size=892_088_320,
 )
-COCO_VAL = _coco(
-    "val",
-    5_000,
-    "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
-    815_585_330,
-)
-
-
-def _ade20k(split: str, size: int) -> SetSpec:
-    return SetSpec(
-        name=f"ade20k_{split}",
-        title=f"ADE20K (SceneParse150) {split}",
-        size=size,
-        places=folders(
-            f"ADEChallengeData2016/images/{split}", f"ade20k/images/{split}"
-        ),
-        url="http://sceneparsing.csail.mit.edu",
-        licence="non-commercial research and education",
-        archives=[
-            Archive(
-                "http://sceneparsing.csail.mit.edu/data/ChallengeData2017/images.tar",
-                "sha256:"
-                "0fb87b26bc41ea1dcf6735f34fdbbd79587a01dc92614830b16b6d787f52cbc7",
-                into="ade20k",
-                size=892_088_320,
-            )
-        ],
-    )
-
-
 ADE20K_TRAIN = _ade20k("training", 20_210)
 ADE20K_VAL = _ade20k("validation", 2_000)

@@ -19,7 +19,7 @@ def data_root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Returns the folder of data: `data_dir`, else the variable JOOD_DATA_DIR.
 
     Raises:
-      FileNotFoundError: neither is given, or it is no folder.
+      FileNotFoundError: Neither is given, or it is no folder.
     """
     text = os.environ.get(ENVIRONMENT) if data_dir is None else data_dir
     if not text:
@@ -53,11 +53,9 @@ def find(spec: SetSpec, root: pathlib.Path) -> Found | None:
     for place in spec.places:
         kind = kinds.get(place.kind)
         for path in kind.candidates(root, place.path):
-            if not kind.is_there(path):
-                continue
-            if not place.classes:
+            if kind.is_there(path) and not place.classes:
                 return Found(place, path)
-            if (root / place.classes).is_file():
+            if kind.is_there(path) and (root / place.classes).is_file():
                 return Found(place, path, _first_words(root / place.classes))
     return None
 
@@ -69,17 +67,11 @@ def open_set(
     labelled: bool,
     class_names: Sequence[str] | None = None,
 ) -> Source:
-    """Opens a set.
-
-    Args:
-      found: Its place.
-      preprocessing: resizes and crops the images.
-      labelled: whether examples carry their labels.
-      class_names: Names of folders, in the order of the labels; None for sorted names.
+    """Opens a set; the arguments are those of `Reading`.
 
     Raises:
-      OSError: files are missing.
-      ValueError: what is there is not such a set. Both say what is wrong and where.
+      OSError: Files are missing.
+      ValueError: What is there is not such a set. Both say what is wrong and where.
     """
     how = Reading(
         preprocessing, labelled, found.place.split, found.classes or None, class_names
@@ -91,9 +83,8 @@ def open_set(
 
 def where(spec: SetSpec, root: pathlib.Path) -> str:
     """Returns where a set is looked for and where to get it, for people."""
-    text = f"looked for {' or '.join(paths(spec, root))}"
-    source = "; ".join(part for part in (spec.url, spec.how) if part)
-    return f"{text}; from {source}"
+    source = "; ".join(filter(None, (spec.url, spec.how)))
+    return f"looked for {' or '.join(paths(spec, root))}; from {source}"
 
 
 def paths(spec: SetSpec, root: pathlib.Path) -> list[str]:
@@ -102,8 +93,8 @@ def paths(spec: SetSpec, root: pathlib.Path) -> list[str]:
 
 
 def _first_words(path: pathlib.Path) -> tuple[str, ...]:
-    lines = path.read_text().splitlines()
-    words = tuple(sorted(line.split()[0] for line in lines if line.strip()))
+    lines = filter(str.strip, path.read_text().splitlines())
+    words = tuple(sorted(line.split()[0] for line in lines))
     if len(set(words)) < len(words) or not words:
         raise ValueError(f"{path} must list each class once, one a line.")
     return words

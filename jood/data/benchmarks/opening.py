@@ -21,6 +21,7 @@ from jood.data.sources import Skipping
 from jood.data.sources import Source
 from jood.data.sources.resized import Fitted
 
+_ID = ("id_train", "id_test")
 _LOG = logging.getLogger(__name__)
 # WordNet ids and what they are called, as Kaggle's copy of ImageNet has it.
 SYNSETS = ("imagenet/LOC_synset_mapping.txt", "LOC_synset_mapping.txt")
@@ -30,9 +31,9 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
     """Returns a `BenchmarkSpec.open` for a benchmark that a function makes.
 
     Args:
-      make: Called with `image_size`, if one is asked for, and with the options of its
-        own that `benchmarks.get` was given. A preprocessing that resizes or crops is
-        applied to what it makes, so that a network keeps its own.
+      make: A function of `image_size`, if one is asked for, and of the further options
+        of `benchmarks.get`. A preprocessing that resizes or crops is applied to what
+        it returns, so that a network keeps its own.
     """
 
     def opened(
@@ -48,11 +49,11 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
         if image_size is not None:
             options["image_size"] = image_size
         made = dataclasses.replace(make(**options), name=spec.name)
-        if preprocessing is not None:
-            made = _fitted(made, choose_preprocessing.choose(spec, preprocessing))
-        if ood is None:
+        if ood is not None:
+            made = dataclasses.replace(made, ood={name: made.ood[name] for name in ood})
+        if preprocessing is None:
             return made
-        return dataclasses.replace(made, ood={name: made.ood[name] for name in ood})
+        return _fitted(made, choose_preprocessing.choose(spec, preprocessing))
 
     return opened
 
@@ -80,31 +81,26 @@ def open_benchmark(
     skip_corrupt: bool = False,
     **options: Any,
 ) -> Benchmark:
-    """Opens what is present of a benchmark below the data root; see `benchmarks.get`.
-
-    An empty `ood` opens the ID sets alone.
-    """
+    """Opens what is present of a benchmark, as `benchmarks.get`; `ood` may be empty."""
     if options:
         raise ValueError(f"{spec.name} takes no options {sorted(options)}.")
     root = on_disk.data_root(data_dir)
     preprocessing = choose_preprocessing.for_files(spec, preprocessing, image_size)
     expected = [one.name for one in spec.ood] if ood is None else list(ood)
     chosen = [*expected, *(one.name for one in spec.extra if ood is None)]
-    found = {name: on_disk.find(one, root) for name, one in spec.sets.items()}
-    lacking = [name for name in ("id_train", "id_test") if found[name] is None]
-    if lacking:
+    present = {
+        name: place
+        for name in (*_ID, *chosen)
+        if (place := on_disk.find(spec.sets[name], root)) is not None
+    }
+    if lacking := [name for name in _ID if name not in present]:
         raise _not_there(spec, "lacks its ID set", lacking, root)
-    if chosen and not any(found[name] for name in chosen):
+    if chosen and present.keys().isdisjoint(chosen):
         raise _not_there(spec, "has none of its OOD sets", chosen, root)
     absent = {
         name: on_disk.where(spec.sets[name], root)
         for name in expected
-        if found[name] is None
-    }
-    present = {
-        name: place
-        for name in ("id_train", "id_test", *chosen)
-        if (place := found[name]) is not None
+        if name not in present
     }
     opened, incomplete, (names, remark) = _open_sets(
         spec, present, preprocessing, root, skip_corrupt
@@ -134,10 +130,7 @@ def open_training_set(
     *,
     skip_corrupt: bool = False,
 ) -> tuple[Source, tuple[str, ...]]:
-    """Opens the ID training set alone, which is all that training needs.
-
-    Returns:
-      The labelled source, and the names of its classes.
+    """Returns the ID training set, all that training needs, and its class names.
 
     Raises:
       FileNotFoundError: It is not below the data root.
@@ -164,11 +157,7 @@ def _open_sets(
     root: pathlib.Path,
     skip_corrupt: bool,
 ) -> tuple[dict[str, Source], dict[str, str], tuple[tuple[str, ...], str]]:
-    """Opens sets that are present, 'id_train' first: it names the classes.
-
-    Returns:
-      The sources, what is incomplete, and what `class_names` returns.
-    """
+    """Sources, 'id_train' first; what is incomplete; and what `class_names` returns."""
     opened: dict[str, Source] = {}
     incomplete = {}
     folders: tuple[str, ...] | None = None
@@ -176,27 +165,28 @@ def _open_sets(
         source = on_disk.open_set(
             place,
             preprocessing,
-            labelled=spec.labelled and name in ("id_train", "id_test"),
+            labelled=spec.labelled and name in _ID,
             class_names=folders if name == "id_test" else None,
         )
         if name == "id_train":
             folders = getattr(source, "class_names", None)
         size = spec.sets[name].size
         if size is not None and len(source) != size:
-            incomplete[name] = f"found {len(source):,} of {size:,}"
+            incomplete[name] = text = f"found {len(source):,} of {size:,}"
+            _LOG.warning("%s: %s is INCOMPLETE: %s", spec.name, name, text)
         opened[name] = Skipping(source) if skip_corrupt else source
-    for name, text in incomplete.items():
-        _LOG.warning("%s: %s is INCOMPLETE: %s", spec.name, name, text)
     return opened, incomplete, class_names(spec, folders, root)
 
 
 def _not_there(
     spec: BenchmarkSpec, what: str, names: Sequence[str], root: pathlib.Path
 ) -> FileNotFoundError:
-    lines = [f"  {name}: {on_disk.where(spec.sets[name], root)}" for name in names]
-    check = f"python launch/prepare.py --benchmark={spec.name} --check"
-    text = "\n".join([*lines, f"{check} lists everything."])
-    return FileNotFoundError(f"{spec.name} {what} below {root}:\n{text}")
+    lines = [
+        f"{spec.name} {what} below {root}:",
+        *(f"  {name}: {on_disk.where(spec.sets[name], root)}" for name in names),
+        f"python launch/prepare.py --benchmark={spec.name} --check lists everything.",
+    ]
+    return FileNotFoundError("\n".join(lines))
 
 
 def class_names(
@@ -205,24 +195,23 @@ def class_names(
     """Returns class names, and what the protocol must say of them.
 
     Args:
-      spec: the benchmark.
-      folders: names of the labels in the ID training set, in their order, where it
-        has such.
+      spec: The benchmark.
+      folders: The names of the labels in the ID training set, if it has such.
       root: The data root.
 
     Raises:
-      ValueError: they are not the benchmark's.
+      ValueError: They are not the benchmark's.
     """
     if not spec.labelled:
         return (), ""
     names = tuple(folders or ())
-    if spec.class_names and names in ((), spec.class_names):
-        return spec.class_names, ""
     if spec.class_names:
-        raise ValueError(
-            f"the labels of {spec.name}'s ID training set below {root} are called "
-            f"{names}, expected {spec.class_names}."
-        )
+        if names and names != spec.class_names:
+            raise ValueError(
+                f"the labels of {spec.name}'s ID training set below {root} are called "
+                f"{names}, expected {spec.class_names}."
+            )
+        return spec.class_names, ""
     if len(names) != spec.num_classes:
         raise ValueError(
             f"{spec.name} has {spec.num_classes} classes, found {len(names)} class "

@@ -34,6 +34,7 @@ from jood.data.sources import Source
 from jood.data.sources import materialise
 
 ID_DIGITS = 8  # 0..7 are classes, 8 and 9 are near OOD
+CLASS_NAMES = tuple(map(str, range(ID_DIGITS)))
 TRAIN_SHARE = 0.7
 IN_MEMORY_SIZE = 64  # up to this side, in pixels, sets are kept in memory
 PREPROCESSING = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -48,7 +49,7 @@ class PaintedSource:
     Attributes:
       paint: (generator, index) -> image uint8 [H, W, 3].
       size: N.
-      key: (seed, number of the set, image size): decides, with the index, every
+      key: (seed, number of the set, image size), which with the index decides an
         example.
       labels: int [N], or None.
     """
@@ -85,14 +86,14 @@ def digits(
     """Returns the embedded benchmark.
 
     Args:
-      image_size: side of the canvas in pixels, at least 32.
+      image_size: Side of the canvas in pixels, at least 32.
       seed: Seed of the split of the digits and of every composite; >= 0.
       train_copies: Times that each training digit is painted.
       test_copies: Times that each test digit is.
-      ood_size: images per OOD set; at most 354 times `test_copies`, the near digits.
+      ood_size: Images per OOD set; at most 354 times `test_copies`, the near digits.
 
     Raises:
-      ValueError: the canvas is too small, or another number out of range.
+      ValueError: A number is out of range.
     """
     if image_size < 32:
         raise ValueError(f"image_size must be at least 32 pixels, got {image_size}.")
@@ -129,9 +130,10 @@ def digits(
             f"ood_size is at most {len(near_source)} with {test_copies=}, "
             f"got {ood_size}."
         )
-    keep: Callable[[Source], Source] = (
-        materialise if image_size <= IN_MEMORY_SIZE else lambda source: source
-    )
+
+    def keep(source: Source) -> Source:
+        return materialise(source) if image_size <= IN_MEMORY_SIZE else source
+
     ood = {
         "near": dataclasses.replace(near_source, size=ood_size, labels=None),
         "background": unlabelled(3, lambda rng, _: _crop(rng, right, image_size)),
@@ -147,7 +149,7 @@ def digits(
         id_test=keep(composites(1, test, right, test_copies)),
         ood={name: keep(source) for name, source in ood.items()},
         near=("near",),
-        class_names=tuple(str(digit) for digit in range(ID_DIGITS)),
+        class_names=CLASS_NAMES,
         preprocessing=PREPROCESSING,
         image_size=image_size,
         protocol=(
@@ -186,8 +188,7 @@ def _crop(rng: np.random.Generator, photo: np.ndarray, size: int) -> np.ndarray:
     left = int(rng.integers(0, width - side + 1))
     image = photo[top : top + side, left : left + side]
     if side < size:
-        enlarged = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
-        image = np.asarray(enlarged)
+        image = _resized(image, size)
     return image[:, ::-1] if rng.random() < 0.5 else image
 
 
@@ -199,12 +200,14 @@ def _composite(
     side = int(rng.integers(size // 2, size * 7 // 8 + 1))
     top, left = (int(v) for v in rng.integers(0, size - side + 1, 2))
     place = canvas[top : top + side, left : left + side]
-    resized = Image.fromarray(glyph).resize((side, side), Image.Resampling.BICUBIC)
-    alpha = np.clip(np.asarray(resized), 0.0, 1.0)[..., None]
-    canvas[top : top + side, left : left + side] = (
-        alpha * _contrasting_colour(rng, place) + (1 - alpha) * place
-    )
+    alpha = np.clip(_resized(glyph, side), 0.0, 1.0)[..., None]
+    place[:] = alpha * _contrasting_colour(rng, place) + (1 - alpha) * place
     return np.round(canvas).astype(np.uint8)
+
+
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
+    resized = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
 
 
 def _contrasting_colour(rng: np.random.Generator, place: np.ndarray) -> np.ndarray:

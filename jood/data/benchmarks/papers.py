@@ -5,6 +5,7 @@ mean and standard deviation brings its own. Where papers on one benchmark resize
 differently, each has its name: `benchmarks.get('imagenet', preprocessing='himplos')`.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 from jood.core.preprocessing import Preprocessing
@@ -16,6 +17,8 @@ from jood.data.benchmarks.spec import BenchmarkSpec
 
 _CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_SQUARE = Preprocessing(_MEAN, _STD, resize=(224, 224))
+_SQUASHED = Preprocessing(_MEAN, _STD, resize=(256, 256), crop=224)
 _FITTED = "Detectors are fitted on ID training images only."
 
 # HIMPLoS, Sec. V-A: all images are resized to 32 x 32, as in KNN-OOD's code. SSOD,
@@ -28,59 +31,83 @@ _CIFAR_PREPROCESSING = {
 # DICE and ReAct. The text of HIMPLoS has 256 x 256, that of Feature Sim 224 x 224.
 _IMAGENET_PREPROCESSING = {
     "torchvision": Preprocessing(_MEAN, _STD, resize=256, crop=224),
-    "himplos": Preprocessing(_MEAN, _STD, resize=(256, 256), crop=224),
-    "feature_sim": Preprocessing(_MEAN, _STD, resize=(224, 224)),
+    "himplos": _SQUASHED,
+    "feature_sim": _SQUARE,
 }
-_SQUARE = {"feature_sim": Preprocessing(_MEAN, _STD, resize=(224, 224))}
-
-_CIFAR_OOD = (
-    small_sets.SVHN,
-    small_sets.LSUN_C,
-    small_sets.LSUN_R,
-    small_sets.ISUN,
-    small_sets.TEXTURES,
-    small_sets.PLACES365,
-)
-_MOS_OOD = (
-    large_sets.INATURALIST,
-    large_sets.SUN,
-    large_sets.PLACES,
-    small_sets.TEXTURES,
-)
-
-
-_CIFAR10 = BenchmarkSpec(
-    name="cifar10",
-    title="CIFAR-10 against six far OOD sets, and further sets that are at hand",
-    id_train=small_sets.CIFAR10_TRAIN,
-    id_test=small_sets.CIFAR10_TEST,
-    ood=_CIFAR_OOD,
-    extra=(small_sets.CIFAR100_TEST, *small_sets.SMALL),
-    near=("cifar100_test",),
-    class_names=cifar_classes.CIFAR10,
-    num_classes=10,
-    preprocessing=_CIFAR_PREPROCESSING,
-    image_size=32,
-    protocol=f"CIFAR-10. {_FITTED}",
-    paper=(
-        "HIMPLoS, Table I; LFF, Table I. Feature Sim, Table 9, and SSOD, Table 2, "
-        "leave LSUN-R out"
-    ),
-)
-_CIFAR100 = dataclasses.replace(
-    _CIFAR10,
-    name="cifar100",
-    title="CIFAR-100 against six far OOD sets, and further sets that are at hand",
-    id_train=small_sets.CIFAR100_TRAIN,
-    id_test=small_sets.CIFAR100_TEST,
-    extra=(small_sets.CIFAR10_TEST, *small_sets.SMALL),
-    near=("cifar10_test",),
-    class_names=cifar_classes.CIFAR100,
-    num_classes=100,
-    protocol=f"CIFAR-100. {_FITTED}",
-)
+_MOS_OOD = (*large_sets.MOS, small_sets.TEXTURES)
 # The classes of ILSVRC 2012, as TFDS lists them.
 _WORDNET_1000 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
+# MCM's list, data/ImageNet100/class_list.txt.
+_WORDNET_100 = "03614d17127166823c69de1557967383bcf9fbabe3132f70540373919ecd5764"
+
+
+def _cifar(
+    names: Sequence[str], train: SetSpec, test: SetSpec, other: SetSpec
+) -> BenchmarkSpec:
+    cifar = f"CIFAR-{len(names)}"
+    return BenchmarkSpec(
+        name=f"cifar{len(names)}",
+        title=f"{cifar} against six far OOD sets, and further sets that are at hand",
+        id_train=train,
+        id_test=test,
+        ood=small_sets.FAR,
+        extra=(other, *small_sets.SMALL),
+        near=(other.name,),
+        class_names=tuple(names),
+        num_classes=len(names),
+        preprocessing=_CIFAR_PREPROCESSING,
+        image_size=32,
+        protocol=f"{cifar}. {_FITTED}",
+        paper=(
+            "HIMPLoS, Table I; LFF, Table I. Feature Sim, Table 9, and SSOD, Table 2, "
+            "leave LSUN-R out"
+        ),
+    )
+
+
+def _against_near(spec: BenchmarkSpec, title: str, near: SetSpec) -> BenchmarkSpec:
+    return dataclasses.replace(
+        spec,
+        name=f"{spec.name}_near",
+        title=title,
+        ood=(near,),
+        extra=(),
+        near=(near.name,),
+        paper="Feature Sim, Table 14",
+    )
+
+
+def _backbone(
+    name: str, title: str, train: SetSpec, test: SetSpec, protocol: str
+) -> BenchmarkSpec:
+    return BenchmarkSpec(
+        name=name,
+        title=f"{title} against MOS's four OOD sets",
+        id_train=train,
+        id_test=test,
+        ood=_MOS_OOD,
+        near=(),
+        class_names=(),
+        labelled=False,
+        preprocessing={"feature_sim": _SQUARE},
+        image_size=224,
+        protocol=f"{protocol} backbone. {_FITTED}",
+        paper="Feature Sim, Table 11; it gives no size: 224 x 224 as in its Sec. 6.1",
+    )
+
+
+_CIFAR10 = _cifar(
+    cifar_classes.CIFAR10,
+    small_sets.CIFAR10_TRAIN,
+    small_sets.CIFAR10_TEST,
+    small_sets.CIFAR100_TEST,
+)
+_CIFAR100 = _cifar(
+    cifar_classes.CIFAR100,
+    small_sets.CIFAR100_TRAIN,
+    small_sets.CIFAR100_TEST,
+    small_sets.CIFAR10_TEST,
+)
 _IMAGENET = BenchmarkSpec(
     name="imagenet",
     title="ImageNet-1k against MOS's four OOD sets, and near sets that are at hand",
@@ -97,22 +124,6 @@ _IMAGENET = BenchmarkSpec(
     protocol=f"ImageNet-1k. {_FITTED}",
     paper="Feature Sim, Table 1; HIMPLoS, Table II; SSOD, Table 1",
 )
-# MCM's list, data/ImageNet100/class_list.txt.
-_WORDNET_100 = "03614d17127166823c69de1557967383bcf9fbabe3132f70540373919ecd5764"
-
-
-def _against_near(spec: BenchmarkSpec, title: str, near: SetSpec) -> BenchmarkSpec:
-    return dataclasses.replace(
-        spec,
-        name=f"{spec.name}_near",
-        title=title,
-        ood=(near,),
-        extra=(),
-        near=(near.name,),
-        paper="Feature Sim, Table 14",
-    )
-
-
 SPECS = (
     _CIFAR10,
     _CIFAR100,
@@ -124,12 +135,7 @@ SPECS = (
         _IMAGENET,
         name="imagenet_hard",
         title="ImageNet-1k against ImageNet-O, OpenImage-O and two near sets",
-        ood=(
-            large_sets.IMAGENET_O,
-            large_sets.OPENIMAGE_O,
-            large_sets.SSB_HARD,
-            large_sets.NINCO,
-        ),
+        ood=large_sets.HARD,
         extra=(),
         paper="SSOD, Table 3 (the mean of the far sets); Feature Sim, Table 14",
     ),
@@ -160,9 +166,7 @@ SPECS = (
         near=("spurious_places",),
         class_names=("landbird", "waterbird"),
         num_classes=2,
-        preprocessing={
-            "spurious_ood": Preprocessing(_MEAN, _STD, resize=(256, 256), crop=224)
-        },
+        preprocessing={"spurious_ood": _SQUASHED},
         image_size=224,
         protocol=(
             f"Waterbirds, r = 0.9. {_FITTED} The mean of the far sets is that of the "
@@ -170,32 +174,18 @@ SPECS = (
         ),
         paper="Feature Sim, Tables 5 and 10, after Ming et al. (2022)",
     ),
-    BenchmarkSpec(
-        name="coco_detection",
-        title="a detector's backbone: COCO against MOS's four OOD sets",
-        id_train=large_sets.COCO_TRAIN,
-        id_test=large_sets.COCO_VAL,
-        ood=_MOS_OOD,
-        near=(),
-        class_names=(),
-        labelled=False,
-        preprocessing=_SQUARE,
-        image_size=224,
-        protocol=f"COCO 2017, whole images, the detector's backbone. {_FITTED}",
-        paper="Feature Sim, Table 11; it gives no size: 224 x 224 as in its Sec. 6.1",
+    _backbone(
+        "coco_detection",
+        "a detector's backbone: COCO",
+        large_sets.COCO_TRAIN,
+        large_sets.COCO_VAL,
+        "COCO 2017, whole images, the detector's",
     ),
-    BenchmarkSpec(
-        name="ade20k_segmentation",
-        title="a segmentation backbone: ADE20K against MOS's four OOD sets",
-        id_train=large_sets.ADE20K_TRAIN,
-        id_test=large_sets.ADE20K_VAL,
-        ood=_MOS_OOD,
-        near=(),
-        class_names=(),
-        labelled=False,
-        preprocessing=_SQUARE,
-        image_size=224,
-        protocol=f"ADE20K, whole images, the segmenter's backbone. {_FITTED}",
-        paper="Feature Sim, Table 11; it gives no size: 224 x 224 as in its Sec. 6.1",
+    _backbone(
+        "ade20k_segmentation",
+        "a segmentation backbone: ADE20K",
+        large_sets.ADE20K_TRAIN,
+        large_sets.ADE20K_VAL,
+        "ADE20K, whole images, the segmenter's",
     ),
 )

@@ -1,10 +1,8 @@
 """What is known of a set of images: its size, where it lies, where it comes from.
 
-A `SetSpec` is one split of one data set as a benchmark uses it. It opens nothing:
-`jood.data.benchmarks.on_disk` looks for it below the data root, `launch/prepare.py`
-says what is there and what is not. Paths are those of the repositories that the papers
-come from (ODIN, DICE, KNN-OOD, NPOS, MOS, OpenOOD), so a folder that was laid out for
-one of them serves as it is.
+A `SetSpec` is one split of one data set as a benchmark uses it. Paths are
+those of the papers' repositories (ODIN, DICE, KNN-OOD, NPOS, MOS, OpenOOD), so a folder
+that was laid out for one of them serves as it is.
 """
 
 from collections.abc import Sequence
@@ -18,14 +16,12 @@ class Place:
     """One way in which a set may lie on disk.
 
     Attributes:
-      kind: One of `jood.data.sources.kinds`: 'tfds', a data set as TFDS prepares it;
-        'folder', image files, below it at any depth or in one folder per class; 'npz',
-        an archive with the key `images`; 'svhn', the original .mat file; 'waterbirds',
-        images with a metadata.csv.
+      kind: One of `jood.data.sources.kinds`, such as 'tfds', a data set as TFDS
+        prepares it, or 'folder', image files at any depth.
       path: Below the data root, or below one of `source_kind.PREFIXES` there.
       split: The split of a TFDS data set or of metadata.csv; else ''.
-      classes: a file, below the data root, that lists the class folders to read, one
-        at the start of each line; '' reads all.
+      classes: A file below the data root that lists the class folders to read, one at
+        the start of each line; '' reads all.
     """
 
     kind: str
@@ -34,7 +30,7 @@ class Place:
     classes: str = ""
 
     def __post_init__(self) -> None:
-        kinds.get(self.kind)  # which names those that there are
+        kinds.get(self.kind)  # raises for an unknown one
 
 
 def folders(*paths: str, classes: str = "") -> tuple[Place, ...]:
@@ -49,9 +45,8 @@ class Archive:
     Attributes:
       url: Its address.
       digest: 'sha256:...' or 'md5:...', hexadecimal.
-      into: folder below the data root where it is unpacked, or where a file that is
-        no archive is put.
-      size: bytes, 0 if it is not known.
+      into: Folder below the data root for its content, or for a plain file.
+      size: Bytes; 0 if unknown.
     """
 
     url: str
@@ -61,8 +56,7 @@ class Archive:
 
     def __post_init__(self) -> None:
         algorithm, _, value = self.digest.partition(":")
-        lengths = {"sha256": 64, "md5": 32}
-        if lengths.get(algorithm) != len(value):
+        if {"sha256": 64, "md5": 32}.get(algorithm) != len(value):
             raise ValueError(
                 "digest must be 'sha256:' and 64 or 'md5:' and 32 hexadecimal digits, "
                 f"got {self.digest!r}."
@@ -76,17 +70,11 @@ class Archive:
 
 @dataclasses.dataclass(frozen=True)
 class KnownFile:
-    """A file of a set whose content is known.
+    """A file of a set whose content is known."""
 
-    Attributes:
-      name: The file's name, without its folder.
-      sha256: hexadecimal.
-      note: A remark on this version, if it is a part of the set; else ''.
-    """
-
-    name: str
+    name: str  # without its folder
     sha256: str
-    note: str = ""
+    note: str = ""  # a remark on this version, if it is a part of the set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +87,11 @@ class SetSpec:
       size: Number of images that it should have; None where none is published.
       places: Its possible places on disk; the first that is there is read.
       url: Its origin.
-      licence: the terms that its publisher states, or that none are stated.
+      licence: The terms that its publisher states, or that none are stated.
       how: Instructions to get it, beyond following the link.
-      tfds: the TFDS data set that `launch/prepare.py` prepares for it, or ''.
+      tfds: The TFDS data set that `launch/prepare.py` prepares for it, or ''.
       archives: The files that `launch/prepare.py` downloads for it.
-      known: files whose content is known. Another content of these names is an
+      known: Files whose content is known. Other content under these names is an
         error, except in TFDS folders, which every version of TFDS writes anew.
     """
 

@@ -13,17 +13,25 @@ from jood.data.benchmarks.set_spec import Place
 from jood.data.benchmarks.set_spec import SetSpec
 from jood.data.benchmarks.set_spec import folders
 
-_CIFAR_SHA256 = {
+_DIGESTS = {
     "10_train": "3549d5888f8269bd72d023ed73ebd36bec48b3a70d7eaa7fa4a6c7123a459e58",
     "10_test": "8ede39583cf9ccb0dfee2d350139d3b3ea8d1c1199551fcc8c8487930a940a69",
     "100_train": "48894a6a3bb8a7db0e8b4b971ec1803d3af0c95369ff2f4ad53f49f0e473809b",
     "100_test": "1572642a16d6414fb385f070f07a9aaa72d84fc2d9717c86cfae84250dafc0b0",
+    "tin_resize": "bca74550c9b2d6f9bbdc599b7c9bc10342bcff981a06ca30d028ccb191e9d467",
+    "tin_crop": "109d7882c8e40205f03ec2435325dca5e998a96e7d05af92f535236d5e183170",
+    "dtd10": "c1c59769edd1520376c5fd41d1ec3255df785745d1ac3136d093ba0961a69175",
+    "gtsrb": "ff8e1b46e2af73d46edc5fcb88e73ae062cdd0e4a164e8dfa62d034506cdf788",
+    "chars74k": "7d9b776b660659b4ff3fc667906c1520088c7d00aa9baac73403a7b7bb2ebddc",
+    "scene15_gray": "3554fdcb17a16b4028a0156d61946431c4268df5743415b540ffee204a67e6b7",
+    "mnist": "089a65c18b92375da0eb146def4cf0216843ece082bed1ebaf6be706d4f35a3a",
 }
 
 
 def _cifar(classes: int, split: str, size: int, note: str = "") -> SetSpec:
     name = f"cifar{classes}"
     file = f"{name}-{split}.array_record-00000-of-00001"
+    digest = _DIGESTS[f"{classes}_{split}"]
     return SetSpec(
         name=f"{name}_{split}",
         title=f"CIFAR-{classes} {split}",
@@ -33,75 +41,63 @@ def _cifar(classes: int, split: str, size: int, note: str = "") -> SetSpec:
         url="https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated by its authors; cite their report (Krizhevsky, 2009)",
         tfds=name,
-        known=[KnownFile(file, _CIFAR_SHA256[f"{classes}_{split}"], note)],
+        known=[KnownFile(file, digest, note)],
     )
 
 
-CIFAR10_TRAIN = _cifar(
-    10, "train", 50_000, "a part: 25,000 of 50,000, 2,500 of each class"
-)
+_CIFAR10_PART = "a part: 25,000 of 50,000, 2,500 of each class"
+CIFAR10_TRAIN = _cifar(10, "train", 50_000, _CIFAR10_PART)
 CIFAR10_TEST = _cifar(10, "test", 10_000)
 CIFAR100_TRAIN = _cifar(
     100, "train", 50_000, "a part: 5,000 of 50,000, 50 of each class"
 )
 CIFAR100_TEST = _cifar(100, "test", 10_000, "a part: 5,000 of 10,000, 50 of each class")
 
+_SVHN_URL = "http://ufldl.stanford.edu/housenumbers/test_32x32.mat"
 _SVHN_DIGEST = "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"
 SVHN = SetSpec(
     name="svhn",
     title="SVHN test, the first 1,000 of each digit",
     size=10_000,
     places=[Place("svhn", "svhn")],
-    url="http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+    url=_SVHN_URL,
     licence="non-commercial use only",
     how=(
         "put test_32x32.mat, or the selected_test_32x32.mat that the repositories "
         "make of it, into the folder; the first 1,000 images of each digit are read"
     ),
-    archives=[
-        Archive(
-            "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
-            f"sha256:{_SVHN_DIGEST}",
-            into="svhn",
-            size=64_275_384,
-        )
-    ],
+    archives=[Archive(_SVHN_URL, f"sha256:{_SVHN_DIGEST}", "svhn", 64_275_384)],
     known=[KnownFile("test_32x32.mat", _SVHN_DIGEST)],
 )
 
 
-def _odin(name: str, folder: str, title: str, size: int, key: str, md5: str) -> SetSpec:
-    url = f"https://www.dropbox.com/s/{key}/{folder}.tar.gz"
-    archive = Archive(url.replace("/s/", "/s/raw/"), f"md5:{md5}") if md5 else None
+def _odin(
+    name: str, folder: str, title: str, size: int, key: str, md5: str = ""
+) -> SetSpec:
+    path = f"{key}/{folder}.tar.gz"
+    raw = f"https://www.dropbox.com/s/raw/{path}"
     return SetSpec(
         name=name,
         title=title,
         size=size,
         places=folders(folder),
-        url=url,
+        url=f"https://www.dropbox.com/s/{path}",
         licence="none stated",
         how="ODIN's selection, https://github.com/facebookresearch/odin",
-        archives=[archive] if archive else [],
+        archives=[Archive(raw, f"md5:{md5}")] if md5 else [],
     )
 
 
-LSUN_C = _odin(
-    "lsun_c",
-    "LSUN",
-    "LSUN test, cropped to 32 px",
-    10_000,
-    "fhtsw1m3qxlwj6h",
-    "458a0a0ab8e5f1cb4516d7400568e460",
+_LSUN_C = ("fhtsw1m3qxlwj6h", "458a0a0ab8e5f1cb4516d7400568e460")
+_LSUN_R = ("moqh2wh8696c3yl", "278b7b31c8cb7e804a1465a8ce03a2dc")
+LSUN_C = _odin("lsun_c", "LSUN", "LSUN test, cropped to 32 px", 10_000, *_LSUN_C)
+LSUN_R = _odin("lsun_r", "LSUN_resize", "LSUN test, resized to 32 px", 10_000, *_LSUN_R)
+ISUN = _odin("isun", "iSUN", "iSUN, resized to 32 px", 8_925, "ssz7qxfqae0cca5")
+_DTD_ARCHIVE = Archive(
+    "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+    "sha256:e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205",
+    size=625_239_812,
 )
-LSUN_R = _odin(
-    "lsun_r",
-    "LSUN_resize",
-    "LSUN test, resized to 32 px",
-    10_000,
-    "moqh2wh8696c3yl",
-    "278b7b31c8cb7e804a1465a8ce03a2dc",
-)
-ISUN = _odin("isun", "iSUN", "iSUN, resized to 32 px", 8_925, "ssz7qxfqae0cca5", "")
 TEXTURES = SetSpec(
     name="textures",
     title="Describable Textures, all splits",
@@ -109,13 +105,7 @@ TEXTURES = SetSpec(
     places=folders("dtd/images", "images_classic/texture"),
     url="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
     licence="for research",
-    archives=[
-        Archive(
-            "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
-            "sha256:e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205",
-            size=625_239_812,
-        )
-    ],
+    archives=[_DTD_ARCHIVE],
 )
 PLACES365 = SetSpec(
     name="places365",
@@ -130,15 +120,8 @@ PLACES365 = SetSpec(
     ),
 )
 
-_SMALL_SHA256 = {
-    "tin_resize": "bca74550c9b2d6f9bbdc599b7c9bc10342bcff981a06ca30d028ccb191e9d467",
-    "tin_crop": "109d7882c8e40205f03ec2435325dca5e998a96e7d05af92f535236d5e183170",
-    "dtd10": "c1c59769edd1520376c5fd41d1ec3255df785745d1ac3136d093ba0961a69175",
-    "gtsrb": "ff8e1b46e2af73d46edc5fcb88e73ae062cdd0e4a164e8dfa62d034506cdf788",
-    "chars74k": "7d9b776b660659b4ff3fc667906c1520088c7d00aa9baac73403a7b7bb2ebddc",
-    "scene15_gray": "3554fdcb17a16b4028a0156d61946431c4268df5743415b540ffee204a67e6b7",
-    "mnist": "089a65c18b92375da0eb146def4cf0216843ece082bed1ebaf6be706d4f35a3a",
-}
+
+FAR = (SVHN, LSUN_C, LSUN_R, ISUN, TEXTURES, PLACES365)
 
 
 def _small(name: str, title: str, origin: str, size: int = 1_000) -> SetSpec:
@@ -150,7 +133,7 @@ def _small(name: str, title: str, origin: str, size: int = 1_000) -> SetSpec:
         url=f"https://github.com/{origin}",
         licence="its source's terms; research use",
         how="images [N, 32, 32, 3] in one file, made for jood's own measurements",
-        known=[KnownFile(f"{name}.npz", _SMALL_SHA256[name])],
+        known=[KnownFile(f"{name}.npz", _DIGESTS[name])],
     )
 
 

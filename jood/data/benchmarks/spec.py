@@ -14,21 +14,21 @@ class Benchmark:
     """An ID task and the OOD sets that are told from it.
 
     Attributes:
-      name: as `benchmarks.get` takes it.
-      id_train: labelled; networks are trained and detectors fitted on it.
-      id_test: labelled; ID accuracy and ID scores come from it.
+      name: Its name for `benchmarks.get`.
+      id_train: Labelled images to train networks and fit detectors on.
+      id_test: Labelled images for ID accuracy and ID scores.
       ood: OOD test sets by name, in the order of the table. Nothing is ever chosen
         on them.
-      near: names of the OOD sets that are semantically near the ID classes.
-      class_names: one per class; () where the ID images carry no class labels.
+      near: Names of the OOD sets that are semantically near the ID classes.
+      class_names: One per class; () where the ID images carry no class labels.
       preprocessing: The network's preprocessing.
-      image_size: side of the square images, in pixels.
-      protocol: how the numbers are made, in words, for the head of a table.
-      paper: names of the OOD sets that the paper averages; () for all of them.
-      absent: OOD sets that belong to the benchmark and are not here: by name, where
-        they were looked for and where to get them.
-      incomplete: sets ('id_train', 'id_test' or an OOD set) that are here with
-        another number of images than they should have: by name, 'found ... of ...'.
+      image_size: Side of the square images, in pixels.
+      protocol: How the numbers are made, in words, for the head of a table.
+      paper: Names of the OOD sets that the paper averages; () for all of them.
+      absent: By name of an OOD set that is not here, where it was looked for and where
+        to get it.
+      incomplete: By name of a set with another number of images than it should have,
+        'found ... of ...'.
     """
 
     name: str
@@ -49,29 +49,26 @@ class Benchmark:
 class BenchmarkSpec:
     """What a benchmark consists of, before anything is opened.
 
+    `near`, `image_size` and `protocol` are as in `Benchmark`.
+
     Attributes:
-      name: as `benchmarks.get` takes it.
+      name: Its name for `benchmarks.get`.
       title: A short description, for people.
-      id_train: the ID training set.
-      id_test: the ID test set.
-      ood: the paper's OOD sets, in the order of the table.
-      extra: further sets that are scored where they are present and not missed where
-        they are absent.
-      near: names of the OOD sets that are semantically near the ID classes.
-      class_names: one per class; () where they come from the ID set's folders.
-      labelled: whether the ID images carry class labels.
+      id_train: The ID training set.
+      id_test: The ID test set.
+      ood: The paper's OOD sets, in the order of the table.
+      extra: Further sets, scored where they are present.
+      class_names: One per class; () where they come from the ID set's folders.
+      labelled: Whether the ID images carry class labels.
       num_classes: K, 0 without labels; `class_names` may come from the data.
-      classes_sha256: where class names are the folders', the SHA-256 of their sorted
+      classes_sha256: Where class names are the folders', the SHA-256 of their sorted
         names, one a line without a last newline; '' where no list is published.
-      preprocessing: by name; the first is the benchmark's own.
-      image_size: side of the square images of the first preprocessing, in pixels.
-      protocol: how the numbers are made, in words, for the head of a table.
+      preprocessing: By name; the first is the benchmark's own.
       paper: The paper that defines the benchmark.
-      open: Opens it, taking this description and the options of `benchmarks.get`;
-        None reads the sets below the data root. `opening.made_by` makes one from a
-        function that returns a `Benchmark`.
-      presets: The values that it fills into presets; None where they are known
-        already; a new benchmark without them gets `preset_values.FALLBACK`.
+      open: A function of this description and the options of `benchmarks.get`, such as
+        `opening.made_by` returns; None reads the sets below the data root.
+      presets: The values that it fills into presets; None if they are known already,
+        or for `preset_values.FALLBACK`.
     """
 
     name: str
@@ -93,13 +90,12 @@ class BenchmarkSpec:
     presets: PresetValues | None = None
 
     def __post_init__(self) -> None:
-        if self.class_names and len(self.class_names) != self.num_classes:
+        if len(self.class_names) not in (0, self.num_classes):
             raise ValueError(
                 f"{self.name} has {len(self.class_names)} class names, expected "
                 f"{self.num_classes}."
             )
-        unknown = set(self.near) - {*self.sets}
-        if unknown:
+        if unknown := set(self.near) - {*self.sets}:
             raise ValueError(f"near sets that {self.name} lacks: {sorted(unknown)}.")
 
     @property

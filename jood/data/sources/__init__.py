@@ -1,11 +1,10 @@
 """Sources: random access to examples, as Grain reads them.
 
 An example is a dict {'image': uint8 [H, W, C], 'label': int}; OOD sets carry no
-label. It may also have a 'name', for errors, and has 'skipped', a text that says why,
-where a `Skipping` source put zeros in the place of an image that cannot be read. A
-source has `__len__` and `__getitem__` and nothing else, so anything from a list to a
-TFDS data source is one. With a method `fingerprint`, a text that other data do not
-have, features computed from it can be cached.
+label. It may have a 'name', for errors, and has 'skipped', the reason, where a
+`Skipping` source put zeros in the place of an image that cannot be read. Anything with
+`__len__` and `__getitem__` is a source, from a list to a TFDS data source. With a
+method `fingerprint`, a text that other data do not have, its features can be cached.
 """
 
 from collections.abc import Mapping
@@ -36,15 +35,10 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArraySource:
-    """Examples held in memory.
+    """Examples held in memory."""
 
-    Attributes:
-      images: uint8 [N, H, W, C].
-      labels: int [N], or None for an OOD set.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None = None
+    images: np.ndarray  # uint8 [N, H, W, C]
+    labels: np.ndarray | None = None  # int [N]; None for an OOD set
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
@@ -83,13 +77,13 @@ def npz(
     """Reads arrays from a `.npz` archive.
 
     Args:
-      path: the archive; nothing in it is unpickled.
-      images: key of uint8 [N, H, W, C].
-      labels: key of int [N]; None for an OOD set.
+      path: The archive; nothing in it is unpickled.
+      images: Key of uint8 [N, H, W, C].
+      labels: Key of int [N]; None for an OOD set.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is no such archive, lacks a key, or holds other arrays than these.
+      FileNotFoundError: There is no such file.
+      ValueError: It is no such archive, lacks a key, or holds other arrays than these.
     """
     path = pathlib.Path(path)
     try:
@@ -114,12 +108,9 @@ def npz(
 class Skipping:
     """A source whose unreadable images keep their place but do not count.
 
-    In their place stand zeros of the shape of the others and 'skipped', the name and
-    what is wrong. `EvaluationBatches` gives such rows mask 0 and lists them;
-    `training_batches` takes the next readable example instead.
-
-    Attributes:
-      source: A source whose images may raise `jood.data.sources.decoding.ImageError`.
+    Zeros stand for one that raises `jood.data.sources.decoding.ImageError`, and
+    'skipped' gives its name and the reason. `EvaluationBatches` gives such rows mask 0
+    and lists them; `training_batches` takes the next readable example instead.
     """
 
     source: Source
@@ -144,10 +135,9 @@ class Skipping:
         for index in range(len(self.source)):
             try:
                 like = self.source[index]
+                return {k: np.zeros_like(v) for k, v in like.items() if k != "name"}
             except decoding.ImageError as error:
                 errors.append(f"{error.name}: {error.reason}")
-            else:
-                return {k: np.zeros_like(v) for k, v in like.items() if k != "name"}
         raise ValueError(
             f"none of the {len(errors)} images can be read; the first is {errors[0]}."
         )
@@ -157,12 +147,11 @@ def materialise(source: Source) -> ArraySource:
     """Reads a source into memory, once, for small images that are used every epoch.
 
     Raises:
-      ValueError: an image is unreadable, also if the source skips those; or they
-        differ in shape.
+      ValueError: An image is unreadable, even if the source skips those, or of another
+        shape.
     """
     examples = [source[i] for i in range(len(source))]
-    skipped = [e["skipped"] for e in examples if "skipped" in e]
-    if skipped:
+    if skipped := [e["skipped"] for e in examples if "skipped" in e]:
         raise ValueError(
             f"{len(skipped)} image(s) cannot be read, the first is {skipped[0]}. An "
             "array has no place for them: read the source in batches, or mend it."

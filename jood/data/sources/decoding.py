@@ -1,9 +1,8 @@
 """From the bytes of an image file to pixels, or to an error that names the file.
 
-Whatever the file, the result is uint8 RGB, as torchvision's loader makes it with
-Pillow's `convert('RGB')`, and with that loader's choices: alpha is dropped and
-nothing is composited, the colour of a palette is what it is where the entry is
-transparent, and of an animation the first frame counts. Two departures:
+The result is uint8 RGB, as torchvision's loader makes it with `convert('RGB')`: alpha
+is dropped and nothing composited, transparent entries of a palette keep their colour,
+and of an animation the first frame counts. Two departures:
 
 - An EXIF (or XMP) orientation is applied, as viewers do. torchvision ignores it.
 - Gray pixels of 16 bits are scaled, v / 257 rounded. `convert` would clip them at
@@ -17,7 +16,6 @@ import io
 import os
 import pathlib
 import struct
-from typing import Any
 import warnings
 
 import numpy as np
@@ -43,12 +41,7 @@ _METADATA_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, struc
 
 
 class ImageError(ValueError):
-    """An image cannot be read; `jood.data.sources.Skipping` leaves those out.
-
-    Attributes:
-      name: The name of the file.
-      reason: The reason why it cannot be read.
-    """
+    """The image `name` cannot be read, for `reason`; see `sources.Skipping`."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)  # so that it survives pickling
@@ -70,19 +63,18 @@ def decode(
     """Decodes an image.
 
     Args:
-      data: the content of an image file, or the path of one. What it is, is read from
-        the content; the suffix does not matter.
+      data: The content of an image file, or its path; the suffix does not matter.
       name: Its name in errors; by default its path.
-      preprocessing: resizes and crops it, if given.
+      preprocessing: Resizes and crops it, if given.
 
     Returns:
       uint8 [H, W, 3], read-only.
 
     Raises:
-      ImageError: (a ValueError) the content is no image, truncated or corrupt, too
+      ImageError: (a ValueError) The content is no image, truncated or corrupt, too
         large to be trusted (Pillow's guard against decompression bombs), or of a kind
         without agreed brightness (32 bits a pixel).
-      OSError: the file cannot be opened.
+      OSError: The file cannot be opened.
     """
     if not isinstance(data, bytes):
         name, data = name or os.fspath(data), pathlib.Path(data).read_bytes()
@@ -116,8 +108,12 @@ def _named(name: str) -> Iterator[None]:
         yield
     except MemoryError:
         raise
+    except Image.UnidentifiedImageError as error:
+        reason = f"its content is of none of the formats {', '.join(_FORMATS)}"
+        raise ImageError(name, reason) from error
     except Exception as error:  # Pillow's readers raise nearly everything
-        raise ImageError(name, _reason(error)) from error
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise ImageError(name, reason) from error
 
 
 def _decoded(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
@@ -125,9 +121,8 @@ def _decoded(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
     if not data:
         raise ValueError("the file is empty")
     with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
-        limit = Image.MAX_IMAGE_PIXELS
+        limit = Image.MAX_IMAGE_PIXELS  # below twice of which Pillow only warns
         if limit is not None and file.width * file.height > limit:
-            # Of which Pillow only warns, below twice the limit.
             raise ValueError(
                 f"it claims {file.width} x {file.height} pixels, which could be a "
                 f"decompression bomb (if not, raise PIL.Image.MAX_IMAGE_PIXELS={limit})"
@@ -138,7 +133,10 @@ def _decoded(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
 def _fitted(file: Image.Image, preprocessing: Preprocessing | None) -> Image.Image:
     file.load()
     image = _as_rgb(file)
-    turn = _TURNS.get(_orientation(file))
+    try:
+        turn = _TURNS.get(file.getexif().get(ExifTags.Base.Orientation))
+    except _METADATA_ERRORS:
+        turn = None  # broken metadata say nothing about the pixels
     if turn is not None:
         image = image.transpose(turn)
     return image if preprocessing is None else preprocessing.fit_pil(image)
@@ -161,27 +159,15 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _orientation(image: Image.Image) -> Any:
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation)
-    except _METADATA_ERRORS:
-        return None  # broken metadata say nothing about the pixels
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return f"its content is of none of the formats {', '.join(_FORMATS)}"
-    return str(error).rstrip(".") or type(error).__name__
-
-
 def _silence_pillow() -> None:
     """Ignores the warnings that Pillow's modules issue, from now on.
 
     They are about metadata (thousands of ImageNet's files have corrupt EXIF) or become
-    errors here. One filter for good: `warnings.catch_warnings` around every image would
-    change the filters of all threads, and make Python forget which warnings it showed.
+    errors here. `warnings.catch_warnings` around every image would change the filters
+    of all threads, and make Python forget which warnings it showed.
     """
-    for item in warnings.filters:
-        if item[0] == "ignore" and getattr(item[3], "pattern", None) == _PILLOW:
-            return
-    warnings.filterwarnings("ignore", module=_PILLOW)
+    silenced = ("ignore", _PILLOW)
+    if silenced not in {
+        (f[0], getattr(f[3], "pattern", None)) for f in warnings.filters
+    }:
+        warnings.filterwarnings("ignore", module=_PILLOW)

@@ -8,20 +8,19 @@ from typing import Any
 
 import numpy as np
 
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif"}
-    | {".tiff", ".webp"}
-)
+_SUFFIXES = ".bmp .gif .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp"
+SUFFIXES = frozenset(_SUFFIXES.split())
 
 
 def images(root: pathlib.Path, folder: str = "") -> list[str]:
     """Returns the sorted paths of images below root/folder, relative to the root.
 
-    Hidden files and folders are left out, links are followed.
+    A file's suffix, in any case, says that it is an image. Hidden files and folders
+    are skipped, links are followed.
 
     Raises:
-      FileNotFoundError: there is no such folder; an image is a link to nothing.
-      ValueError: there is no image.
+      FileNotFoundError: There is no such folder; an image is a link to nothing.
+      ValueError: There is no image.
     """
     if not (root / folder).is_dir():
         raise FileNotFoundError(f"there is no folder {root / folder}.")
@@ -39,11 +38,9 @@ def _below(root: pathlib.Path, prefix: str, above: frozenset[str]) -> Iterator[s
     if real in above:  # a link to a folder that it lies in
         return
     with os.scandir(root / prefix) as entries:
-        found = list(entries)
+        found = [entry for entry in entries if not entry.name.startswith(".")]
     for entry in found:
         path = f"{prefix}{entry.name}"
-        if entry.name.startswith("."):
-            continue
         if entry.is_dir():
             yield from _below(root, f"{path}/", above | {real})
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
@@ -55,15 +52,9 @@ def _below(root: pathlib.Path, prefix: str, above: frozenset[str]) -> Iterator[s
 def listed(
     root: pathlib.Path, file_list: pathlib.Path
 ) -> tuple[list[str], np.ndarray | None]:
-    """Reads a list of images, as `entries` does, and looks whether they are there.
-
-    Raises:
-      FileNotFoundError: the list or files that it names are missing.
-      ValueError: as `entries`.
-    """
+    """Returns `entries` of a list; FileNotFoundError if it names missing files."""
     paths, labels = entries(file_list)
-    missing = [path for path in paths if not (root / path).is_file()]
-    if missing:
+    if missing := [path for path in paths if not (root / path).is_file()]:
         raise FileNotFoundError(
             f"{len(missing)} of the {len(paths)} files that {file_list} names are "
             f"missing in {root}: {some(missing)}."
@@ -72,18 +63,15 @@ def listed(
 
 
 def entries(file_list: pathlib.Path) -> tuple[list[str], np.ndarray | None]:
-    """Reads a list of images: 'path', as in MOS, or 'path label', as in OpenOOD.
-
-    Args:
-      file_list: a text file, one image a line; empty lines do not count.
+    """Reads a list of images: 'path' a line, as in MOS, or 'path label', as in OpenOOD.
 
     Returns:
       The paths as they stand there, and labels int32 [N]; None if the lines have no
       label or all have label -1.
 
     Raises:
-      FileNotFoundError: there is no such list.
-      ValueError: it is empty, only some lines have labels, or a label is below 0.
+      FileNotFoundError: There is no such list.
+      ValueError: It is empty, only some lines have labels, or a label is below 0.
     """
     text = file_list.read_text("utf-8-sig")  # some editors begin it with a mark
     lines = [line.strip() for line in text.split("\n")]
@@ -99,15 +87,15 @@ def entries(file_list: pathlib.Path) -> tuple[list[str], np.ndarray | None]:
             f"integer after the last space); the first is line {plain[0] + 1}. All "
             "must have one, or none."
         )
-    labels = None
-    if not plain and any(label != -1 for _, label in pairs):
-        labels = np.array([label for _, label in pairs], np.int32)
-        if labels.min() < 0:
-            worst = int(labels.argmin())
-            raise ValueError(
-                f"{file_list}, line {numbers[worst] + 1}: label {labels[worst]}. "
-                "Labels are >= 0, or -1 in every line of a list without labels."
-            )
+    if plain or all(label == -1 for _, label in pairs):
+        return paths, None
+    labels = np.array([label for _, label in pairs], np.int32)
+    worst = int(labels.argmin())
+    if labels[worst] < 0:
+        raise ValueError(
+            f"{file_list}, line {numbers[worst] + 1}: label {labels[worst]}. Labels "
+            "are >= 0, or -1 in every line of a list without labels."
+        )
     return paths, labels
 
 
@@ -124,10 +112,6 @@ def stamps(paths: Sequence[str], folder: str | os.PathLike[str] = "") -> Any:
 
     Their content is not read, which for ImageNet would take as long as an evaluation:
     a copied set counts as another one, a changed or missing file is noticed.
-
-    Args:
-      paths: The files.
-      folder: The start of relative paths.
     """
     digest = hashlib.sha256()
     for path in paths:

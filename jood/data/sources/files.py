@@ -9,27 +9,20 @@ from typing import Any
 import numpy as np
 
 from jood.core.preprocessing import Preprocessing
-from jood.data.sources import Source
 from jood.data.sources import decoding
 from jood.data.sources import file_lists
 from jood.data.sources import source_kind
+from jood.data.sources.source_kind import NamedImages
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Files:
-    """Images in files.
-
-    Attributes:
-      paths: The files.
-      preprocessing: Resizes and crops the images.
-      folder: The start of relative paths.
-      labels: int32 [N], or None.
-    """
+    """Images in files."""
 
     paths: Sequence[str]
-    preprocessing: Preprocessing | None = None
-    folder: str | os.PathLike[str] = ""
-    labels: np.ndarray | None = None
+    preprocessing: Preprocessing | None = None  # resizes and crops the images
+    folder: str | os.PathLike[str] = ""  # the start of relative paths
+    labels: np.ndarray | None = None  # int32 [N]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -50,16 +43,12 @@ class Files:
         return f"files:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
 
 
-def named(
-    paths: Sequence[str], preprocessing: Preprocessing
-) -> tuple[Source, Sequence[str]]:
+def named(paths: Sequence[str], preprocessing: Preprocessing) -> NamedImages:
     """Returns files to score, and their names."""
     return Files(paths, preprocessing), paths
 
 
-def _listed(
-    path: pathlib.Path, preprocessing: Preprocessing
-) -> tuple[Source, Sequence[str]]:
+def _listed(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
     lines, _ = file_lists.entries(path)
     return named([str(path.parent / line) for line in lines], preprocessing)
 

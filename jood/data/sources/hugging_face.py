@@ -2,8 +2,7 @@
 
     HuggingFaceSource(datasets.load_dataset('uoft-cs/cifar10', split='test'), 'img')
 
-Images are decoded as all others are (`jood.data.sources.decoding`), not by that
-library.
+Images are decoded by `jood.data.sources.decoding`, as all others are.
 """
 
 import dataclasses
@@ -21,10 +20,10 @@ class HuggingFaceSource:
     """One split of a data set.
 
     Attributes:
-      dataset: a `datasets.Dataset`, which is read at random.
-      image: name of the column of images, of the feature `datasets.Image`.
-      label: name of the column of integer labels; None for an OOD set.
-      preprocessing: resizes and crops the images, if given.
+      dataset: A `datasets.Dataset`, which is read at random.
+      image: Name of the column of images, of the feature `datasets.Image`.
+      label: Name of the column of integer labels; None for an OOD set.
+      preprocessing: Resizes and crops the images, if given.
     """
 
     dataset: Any
@@ -37,8 +36,7 @@ class HuggingFaceSource:
 
         Raises:
           ImportError: `datasets` is not installed.
-          ValueError: this is no such data set or one of the columns is missing or of
-            another kind.
+          ValueError: It is no such data set, or a column is missing or of another kind.
         """
         try:
             import datasets
@@ -70,15 +68,15 @@ class HuggingFaceSource:
         return len(self.dataset)
 
     def __getitem__(self, index: Any) -> dict[str, Any]:
-        row = self._undecoded[int(index)]
+        row, name = self._undecoded[int(index)], f"number {index} of the data set"
         stored = row[self.image]
         if stored is None:
-            raise decoding.ImageError(f"number {index} of the data set", "it is None")
-        name = stored["path"] or f"number {index} of the data set"
-        data = stored["path"] if stored["bytes"] is None else stored["bytes"]
-        example: dict[str, Any] = {
-            "image": decoding.decode(data, name, self.preprocessing)
-        }
+            raise decoding.ImageError(name, "it is None")
+        path, data = stored["path"], stored["bytes"]
+        image = decoding.decode(
+            path if data is None else data, path or name, self.preprocessing
+        )
+        example: dict[str, Any] = {"image": image}
         if self.label is not None:
             example["label"] = np.int32(row[self.label])
         return example
@@ -91,10 +89,7 @@ class HuggingFaceSource:
         return names and tuple(names)
 
     def fingerprint(self) -> str:
-        """Returns the library's own fingerprint: of the data and what was done to it.
-
-        The library has no public name for it; it keys its caches with it.
-        """
+        """Returns the key of the library's own caches, which has no public name."""
         return (
             f"hugging face {self.dataset._fingerprint}, {self.image} {self.label}, "
             f"{decoding.version(self.preprocessing)}"
@@ -104,6 +99,6 @@ class HuggingFaceSource:
     def _undecoded(self) -> Any:
         import datasets
 
-        keep = [name for name in (self.image, self.label) if name is not None]
+        keep = [self.image] if self.label is None else [self.image, self.label]
         columns = self.dataset.select_columns(keep).with_format(None)
         return columns.cast_column(self.image, datasets.Image(decode=False))

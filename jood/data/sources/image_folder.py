@@ -18,31 +18,25 @@ from typing import Any
 import numpy as np
 
 from jood.core.preprocessing import Preprocessing
-from jood.data.sources import Source
 from jood.data.sources import file_lists
 from jood.data.sources import files
 from jood.data.sources import source_kind
+from jood.data.sources.source_kind import NamedImages
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageFolder:
-    """Images in files; a file's suffix, in any case, says that it is one.
-
-    Hidden files and folders are left out, links are followed. Examples are in the
-    order of their paths, or of the list.
+    """Images in files, in the order of their paths or of a list.
 
     Attributes:
-      folder: the images' root.
-      file_list: a text file that names images below the root, one a line, all or none
-        of them with a label after the last space: the lists of MOS ('path') and
-        OpenOOD ('path label'). Label -1, in every line, means that there are none.
-      preprocessing: resizes and crops the images. Without one that gives all images
-        one size, they can be read but not batched.
-      labelled: whether an example has the label of its folder, or of the list; None
+      folder: The root of the images; see `file_lists.images`.
+      file_list: A list of images below the root; see `file_lists.entries`.
+      preprocessing: Resizes and crops the images; needed to batch those that differ.
+      labelled: Whether an example has the label of its folder, or of the list; None
         decides by what is there.
       folders: The folders below the root to read, in the order of their labels; by
         default all, sorted. Not with a list.
-      class_names: one per label. Without `folders` and a list: the folders' names in
+      class_names: One per label. Without `folders` and a list: the folders' names in
         the order of their labels; other folders are refused, one may be missing.
     """
 
@@ -60,27 +54,25 @@ class ImageFolder:
         """Lists the files.
 
         Raises:
-          FileNotFoundError: there is no such folder or list, or files of the list are
-            missing (the first few, and how many).
-          ValueError: there is no image; or folders, lists, labels and class names
-            contradict each other. The message says where.
+          FileNotFoundError: The folder, the list or files of the list are missing.
+          ValueError: There is no image; or folders, lists, labels and class names
+            contradict each other.
         """
         root = pathlib.Path(self.folder)
         if self.file_list is not None and self.folders is not None:
             raise ValueError("give folders or file_list, not both.")
+        names, labels = self.class_names, None
         if self.file_list is not None:
             paths, labels = file_lists.listed(root, pathlib.Path(self.file_list))
-            names = self.class_names
         elif self.folders is not None:
             lists = [file_lists.images(root, name) for name in self.folders]
             paths = list(itertools.chain.from_iterable(lists))
-            labels = np.repeat(np.arange(len(lists)), [len(found) for found in lists])
-            names = self.class_names or self.folders
+            labels = np.repeat(np.arange(len(lists)), list(map(len, lists)))
+            names = names or self.folders
         else:
             paths = file_lists.images(root)
-            names, labels = None, None
             if self.labelled is not False and _in_folders(root, paths):
-                names = self.class_names or _class_folders(root, paths)
+                names = names or _class_folders(root, paths)
                 labels = _folder_labels(root, paths, names)
         if self.labelled and labels is None:
             raise ValueError(
@@ -89,12 +81,12 @@ class ImageFolder:
             )
         if self.labelled is False or labels is None:
             names, labels = None, None
-        if names is not None and labels is not None:
-            _check_names(names, paths, labels, self.folders)
+        else:
+            labels = labels.astype(np.int32)
+            if names is not None:
+                _check_names(names, paths, labels, self.folders)
         object.__setattr__(self, "paths", paths)
-        object.__setattr__(
-            self, "labels", None if labels is None else labels.astype(np.int32)
-        )
+        object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "class_names", names and tuple(names))
 
     def __len__(self) -> int:
@@ -118,9 +110,8 @@ def _in_folders(root: pathlib.Path, paths: Sequence[str]) -> bool:
     if loose and len(loose) < len(paths):
         raise ValueError(
             f"{root} has images in folders and {len(loose)} beside them "
-            f"({file_lists.some(loose)}), so it is not clear whether the folders are "
-            "classes. Move those, or pass labelled=False to read all without labels, "
-            "folders=[...] or a file_list."
+            f"({file_lists.some(loose)}). Move those if the folders are classes, else "
+            "pass labelled=False, folders=[...] or a file_list."
         )
     return not loose
 
@@ -130,8 +121,7 @@ def _class_folders(root: pathlib.Path, paths: Sequence[str]) -> list[str]:
     present = {path.split("/")[0] for path in paths}
     with os.scandir(root) as entries:
         found = {e.name for e in entries if e.is_dir() and e.name[0] != "."}
-    empty = sorted(found - present)
-    if empty:  # without it, the labels of the classes after it would move
+    if empty := sorted(found - present):  # later classes' labels would move
         raise ValueError(
             f"class folders without images in {root}: {file_lists.some(empty)}. Delete "
             "them, or pass class_names."
@@ -143,14 +133,13 @@ def _folder_labels(
     root: pathlib.Path, paths: Sequence[str], names: Sequence[str]
 ) -> np.ndarray:
     index = {name: label for label, name in enumerate(names)}
-    unknown = sorted({path.split("/")[0] for path in paths} - index.keys())
-    if unknown:
+    folders = [path.split("/")[0] for path in paths]
+    if unknown := sorted(set(folders) - index.keys()):
         raise ValueError(
             f"folders of {root} that are not in class_names: "
-            f"{file_lists.some(unknown)}. class_names are "
-            f"{file_lists.some(list(names))}."
+            f"{file_lists.some(unknown)}. class_names are {file_lists.some(names)}."
         )
-    return np.array([index[path.split("/")[0]] for path in paths])
+    return np.array([index[folder] for folder in folders])
 
 
 def _check_names(
@@ -181,9 +170,7 @@ def _open(path: pathlib.Path, how: source_kind.Reading) -> ImageFolder:
     )
 
 
-def _inputs(
-    path: pathlib.Path, preprocessing: Preprocessing
-) -> tuple[Source, Sequence[str]]:
+def _inputs(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
     names = [str(path / name) for name in file_lists.images(path)]
     return files.named(names, preprocessing)
 

@@ -26,11 +26,7 @@ _KINDS = {
 
 
 def register(kind: SourceKind) -> None:
-    """Makes a kind known to benchmarks and to `jood.data.inputs.open_inputs`.
-
-    Raises:
-      ValueError: The name is taken.
-    """
+    """Makes a kind of a new name known to benchmarks and to `inputs.open_inputs`."""
     unknown_name.check_new("kind of source", kind.name, _KINDS)
     _KINDS[kind.name] = kind
 
@@ -41,12 +37,8 @@ def known() -> tuple[SourceKind, ...]:
 
 
 def get(name: str) -> SourceKind:
-    """Returns the kind of a benchmark's set.
-
-    Raises:
-      ValueError: No benchmark can use a kind of this name.
-    """
-    usable = tuple(kind.name for kind in known() if kind.open is not None)
+    """Returns a kind that benchmarks can open; ValueError for another name."""
+    usable = tuple(kind.name for kind in known() if kind.open)
     if name not in usable:
         raise ValueError(f"kind must be one of {usable}, got {name!r}.")
     return _KINDS[name]

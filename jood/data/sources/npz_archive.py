@@ -1,18 +1,15 @@
 """The kind of a `.npz` archive: uint8 [N, H, W, C] under the key `images`."""
 
-from collections.abc import Sequence
 import pathlib
 
 from jood.core.preprocessing import Preprocessing
 from jood.data import sources
-from jood.data.sources import Source
 from jood.data.sources import resized
 from jood.data.sources import source_kind
+from jood.data.sources.source_kind import NamedImages
 
 
-def _inputs(
-    path: pathlib.Path, preprocessing: Preprocessing
-) -> tuple[Source, Sequence[str]]:
+def _inputs(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
     arrays = sources.npz(path)
     channels = arrays.images.shape[-1]
     if channels != len(preprocessing.mean):

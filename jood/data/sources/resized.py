@@ -15,10 +15,6 @@ class Fitted:
     """A source whose images are resized and cropped when they are read.
 
     Files and TFDS records do this while they are decoded; this is for arrays.
-
-    Attributes:
-      source: images of any size.
-      preprocessing: The preprocessing whose `fit_image` resizes and crops them.
     """
 
     source: Source

@@ -15,23 +15,17 @@ from jood.data.sources import Source
 # Where the repositories of the papers keep their OOD sets below the data root.
 PREFIXES = ("", "ood_datasets", "ood_data", "small_OOD_dataset", "ImageNet_OOD_dataset")
 
+NamedImages = tuple[Source, Sequence[str]]  # images and a name for each
+
 
 class Reading(NamedTuple):
-    """How a benchmark reads a set.
+    """How a benchmark reads a set."""
 
-    Attributes:
-      preprocessing: Resizes and crops the images; None leaves them.
-      labelled: Whether examples carry their labels.
-      split: The part of the data set, for kinds that have several; else ''.
-      folders: The class folders to read, in the order of their labels; None for all.
-      class_names: The ID training set's, in the order of the labels; None if unknown.
-    """
-
-    preprocessing: Preprocessing | None
-    labelled: bool = False
-    split: str = ""
-    folders: Sequence[str] | None = None
-    class_names: Sequence[str] | None = None
+    preprocessing: Preprocessing | None  # resizes and crops the images
+    labelled: bool = False  # whether examples carry their labels
+    split: str = ""  # part of the data set, for kinds that have several
+    folders: Sequence[str] | None = None  # to read, in the order of labels; None: all
+    class_names: Sequence[str] | None = None  # the ID training set's, in that order
 
 
 def below_prefixes(root: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
@@ -51,17 +45,16 @@ class SourceKind(NamedTuple):
     Attributes:
       name: Its name in `Place.kind`.
       open: (path, `Reading`) -> the images of a benchmark's set; raises OSError or
-        ValueError, which say what is wrong and where. None for a kind that no
-        benchmark uses.
-      candidates: (data root, `Place.path`) -> paths at which a set may lie, the
-        first that is there wins.
+        ValueError, which say what is wrong and where. None if no benchmark uses it.
+      candidates: (data root, `Place.path`) -> paths at which a set may lie; the first
+        that is there wins.
       is_there: Whether one of these paths holds a set.
-      versioned: Whether each version of the program that prepares a set writes other
-        files, so that a digest that nobody knows is no error.
+      versioned: Whether versions of the program that prepares a set write different
+        files, so that an unknown digest is no error.
       takes: Whether a path, perhaps a pattern, holds images of this kind to score.
-      inputs: (path, preprocessing) -> such images without labels, and a name for
-        each. What cannot be opened at all may be in the source's `broken`, by path,
-        why. None for a kind that is not scored.
+      inputs: (path, preprocessing) -> such images without labels, and their names.
+        The source's `broken`, if any, says by path what cannot be opened and why.
+        None for a kind that is not scored.
       title: A phrase for what `takes` accepts, for the list in an error.
     """
 
@@ -71,7 +64,5 @@ class SourceKind(NamedTuple):
     is_there: Callable[[pathlib.Path], bool] = pathlib.Path.exists
     versioned: bool = False
     takes: Callable[[pathlib.Path], bool] = lambda path: False
-    inputs: (
-        Callable[[pathlib.Path, Preprocessing], tuple[Source, Sequence[str]]] | None
-    ) = None
+    inputs: Callable[[pathlib.Path, Preprocessing], NamedImages] | None = None
     title: str = ""

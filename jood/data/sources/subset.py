@@ -13,15 +13,10 @@ from jood.data.sources import Source
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subset:
-    """Some examples of a source.
-
-    Attributes:
-      source: The whole source.
-      indices: int [N], their places in it.
-    """
+    """Some examples of a source."""
 
     source: Source
-    indices: np.ndarray
+    indices: np.ndarray  # int [N], their places in the source
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -30,22 +25,13 @@ class Subset:
         return self.source[int(self.indices[index])]
 
     def fingerprint(self) -> str:
-        """Returns that of the source, and which examples these are.
-
-        Raises:
-          ValueError: the source has none.
-        """
+        """Returns that of the source, and which examples these are."""
         digest = fingerprinting.array_digest(indices=self.indices)
         return f"subset {digest} of {sources.fingerprint(self.source)}"
 
 
 def part(source: Source, indices: np.ndarray) -> Source:
-    """Returns some examples; of arrays as arrays, which are read a batch at a time.
-
-    Args:
-      source: N examples.
-      indices: int [n], their places, in [0, N).
-    """
+    """Returns some examples; of arrays as arrays, which are read a batch at a time."""
     if not isinstance(source, sources.ArraySource):
         return Subset(source, indices)
     labels = None if source.labels is None else source.labels[indices]
@@ -56,7 +42,7 @@ def hold_out(source: Source, every: int = 5) -> tuple[Subset, Subset]:
     """Splits a source into (kept, held out): every 5th example is held out.
 
     Raises:
-      ValueError: fewer than two examples, or `every` is below 2.
+      ValueError: There are fewer than two examples, or `every` is below 2.
     """
     if every < 2 or len(source) < 2:
         raise ValueError(

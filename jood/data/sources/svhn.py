@@ -1,8 +1,7 @@
 """SVHN's test set as the papers' repositories select it, from the original file.
 
-They take the first 1,000 images of each digit of test_32x32.mat, in the order of the
-file, 10,000 of 26,032 images, and keep them as selected_test_32x32.mat. Either file
-gives the same images here.
+They take the first 1,000 images of each digit of test_32x32.mat, in its order, 10,000
+of 26,032, and keep them as selected_test_32x32.mat; either file gives the same images.
 """
 
 import os
@@ -28,8 +27,8 @@ def read(folder: str | os.PathLike[str]) -> ArraySource:
     """Reads the selected images, without labels.
 
     Raises:
-      FileNotFoundError: neither file is there.
-      ValueError: the file is none of these.
+      FileNotFoundError: Neither file is there.
+      ValueError: The file is none of these.
     """
     from scipy import io  # takes a moment
 
@@ -40,20 +39,13 @@ def read(folder: str | os.PathLike[str]) -> ArraySource:
         content = io.loadmat(path, variable_names=["X", "y"])
         images, digits = content["X"], content["y"].ravel()
         images = np.ascontiguousarray(images.transpose(3, 0, 1, 2))  # [N, H, W, C]
-        return ArraySource(images[_first_of_each(digits)])
+        first = [np.flatnonzero(digits == d)[:PER_DIGIT] for d in np.unique(digits)]
+        return ArraySource(images[np.sort(np.concatenate(first))])
     except Exception as error:  # its reader raises nearly everything
         raise ValueError(
             f"cannot read SVHN from {path}: {str(error).rstrip('.')}. Expected the "
             "original .mat file with X, uint8 [32, 32, 3, N], and y, [N, 1]."
         ) from error
-
-
-def _first_of_each(digits: np.ndarray) -> np.ndarray:
-    """Indices, in order, of the first `PER_DIGIT` images of each digit."""
-    chosen = [
-        np.flatnonzero(digits == digit)[:PER_DIGIT] for digit in np.unique(digits)
-    ]
-    return np.sort(np.concatenate(chosen))
 
 
 KIND = source_kind.SourceKind(

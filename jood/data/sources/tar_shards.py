@@ -7,16 +7,15 @@ That needs plain tar files: a compressed one can only be read from its start.
 from collections.abc import Sequence
 import dataclasses
 import glob
-import os
 import pathlib
 import tarfile
 from typing import Any, NamedTuple
 
 from jood.core.preprocessing import Preprocessing
-from jood.data.sources import Source
 from jood.data.sources import decoding
 from jood.data.sources import file_lists
 from jood.data.sources import source_kind
+from jood.data.sources.source_kind import NamedImages
 
 # The first bytes of what gzip, bzip2, xz and zstd write.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
@@ -31,13 +30,11 @@ class _Member(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TarShards:
-    """The images of some tar files, in their order.
-
-    What else lies in them (labels, captions) is left out.
+    """The images of some tar files, in their order, without labels and captions.
 
     Attributes:
-      shards: paths of tar files.
-      preprocessing: resizes and crops the images.
+      shards: Paths of tar files.
+      preprocessing: Resizes and crops the images.
       names: 'shard/member' of every image.
       broken: Reasons, by path, why a shard ends early or is no tar file; the images
         before that place are there.
@@ -53,20 +50,16 @@ class TarShards:
         """Reads the headers.
 
         Raises:
-          OSError: a shard is missing or cannot be read.
-          ValueError: a shard is compressed, or there is no image in any.
+          OSError: A shard is missing or cannot be read.
+          ValueError: A shard is compressed, or there is no image in any.
         """
-        members: list[_Member] = []
-        broken = {}
-        for shard in self.shards:
-            found, problem = _members(shard)
-            members += found
-            if problem:
-                broken[shard] = problem
+        found = {shard: _members(shard) for shard in self.shards}
+        members = [member for shard in self.shards for member in found[shard][0]]
+        broken = {shard: problem for shard, (_, problem) in found.items() if problem}
         if not members:
             problem = next(iter(broken.values()), "")
             raise ValueError(
-                f"there is no image in {file_lists.some(list(self.shards))}"
+                f"there is no image in {file_lists.some(self.shards)}"
                 f"{problem and ': '}{problem}. Expected tar files of images, which end "
                 f"in {', '.join(sorted(file_lists.SUFFIXES))}."
             )
@@ -83,8 +76,7 @@ class TarShards:
             file.seek(member.start)
             data = file.read(member.size)
         name = self.names[index]
-        image = decoding.decode(data, name, self.preprocessing)
-        return {"image": image, "name": name}
+        return {"image": decoding.decode(data, name, self.preprocessing), "name": name}
 
     def fingerprint(self) -> str:
         """Returns a digest of the members' names and places, and the shards' times."""
@@ -124,24 +116,15 @@ def _members(shard: str) -> tuple[list[_Member], str]:
 
 
 def _is_image(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1]
-    suffix = os.path.splitext(last)[1].lower()
-    return suffix in file_lists.SUFFIXES and not last.startswith(".")
+    path = pathlib.PurePosixPath(name)
+    return path.suffix.lower() in file_lists.SUFFIXES and path.name[0] != "."
 
 
-def _matching(pattern: str) -> list[str]:
-    if os.path.isfile(pattern):
-        return [pattern]
-    found = sorted(glob.glob(pattern))
+def _inputs(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
+    found = [str(path)] if path.is_file() else sorted(glob.glob(str(path)))
     if not found:
-        raise FileNotFoundError(f"no tar file matches {pattern}.")
-    return found
-
-
-def _inputs(
-    path: pathlib.Path, preprocessing: Preprocessing
-) -> tuple[Source, Sequence[str]]:
-    shards = TarShards(_matching(str(path)), preprocessing)
+        raise FileNotFoundError(f"no tar file matches {path}.")
+    shards = TarShards(found, preprocessing)
     return shards, shards.names
 
 

@@ -2,9 +2,8 @@
 
     TfdsSource('data/tfds/cifar10/3.0.2', 'test')
 
-Random access needs the file format array_record. Images are decoded as all others
-are (`jood.data.sources.decoding`), so TFDS's own decoder and its wish for OpenCV do
-not come in.
+Random access needs the file format array_record. Images are decoded by
+`jood.data.sources.decoding`, as all others are, so OpenCV is not needed.
 """
 
 from collections.abc import Iterator
@@ -31,9 +30,9 @@ class TfdsSource:
     Attributes:
       folder: The folder of one version, with dataset_info.json; e.g. .../cifar10/3.0.2.
       split: The split, as TFDS writes it: 'test', 'train[:10%]', 'train+test'.
-      preprocessing: resizes and crops the images, if given.
-      image: name of the image's feature.
-      label: name of the class label's feature; None for an OOD set.
+      preprocessing: Resizes and crops the images, if given.
+      image: Name of the image's feature.
+      label: Name of the class label's feature; None for an OOD set.
     """
 
     folder: str | os.PathLike[str]
@@ -47,9 +46,9 @@ class TfdsSource:
         """Opens the data set.
 
         Raises:
-          FileNotFoundError: the folder or one of the split's files is missing.
-          ValueError: it was prepared as another format; there is no such split or
-            feature (the message lists those that there are); the split is empty.
+          FileNotFoundError: The folder or one of the split's files is missing.
+          ValueError: It was prepared as another format, the split is empty, or there
+            is no such split or feature.
         """
         folder = pathlib.Path(self.folder)
         if not (folder / "dataset_info.json").is_file():
@@ -81,8 +80,7 @@ class TfdsSource:
             ) from None
         if not count:
             raise ValueError(f"split {self.split!r} of {folder} is empty.")
-        missing = [file for file in files if not os.path.isfile(file)]
-        if missing:
+        if missing := [file for file in files if not os.path.isfile(file)]:
             raise FileNotFoundError(f"files of {folder} are missing: {missing}.")
 
     def __len__(self) -> int:
@@ -90,13 +88,9 @@ class TfdsSource:
 
     def __getitem__(self, index: Any) -> dict[str, Any]:
         record = self._records[int(index)]
-        example: dict[str, Any] = {
-            "image": decoding.decode(
-                record[self.image],
-                f"number {index} of {self.folder}, {self.split}",
-                self.preprocessing,
-            )
-        }
+        name = f"number {index} of {self.folder}, {self.split}"
+        image = decoding.decode(record[self.image], name, self.preprocessing)
+        example: dict[str, Any] = {"image": image}
         if self.label is not None:
             example["label"] = np.int32(record[self.label])
         return example
@@ -109,10 +103,9 @@ class TfdsSource:
         return tuple(self._builder.info.features[self.label].names)
 
     def fingerprint(self) -> str:
-        """Returns what tells this split from others, without reading the images.
+        """Returns a digest of the descriptions and of each file's size and last MiB.
 
-        The descriptions, and each record file's size and last MiB: there is the index
-        of its records, whose places change when the size of an image does.
+        There is the index of its records, whose places change with an image's size.
         """
         digest = hashlib.sha256()
         for name in ("dataset_info.json", "features.json"):

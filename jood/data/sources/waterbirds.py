@@ -17,16 +17,11 @@ SPLITS = {"train": "0", "val": "1", "test": "2"}  # in the column `split`
 
 
 def read(folder: pathlib.Path, how: source_kind.Reading) -> Files:
-    """Reads one split of the data set, with labels.
-
-    Args:
-      folder: Holds metadata.csv, with the columns img_filename, y and split, and the
-        images.
-      how: Names the split: 'train', 'val' or 'test'.
+    """Reads the split `how.split`, 'train', 'val' or 'test', with labels.
 
     Raises:
       FileNotFoundError: There is no list, or an image of it is missing.
-      ValueError: The list lacks columns, or this split.
+      ValueError: The list lacks the columns img_filename, y or split, or this split.
     """
     number = SPLITS[how.split]
     with (folder / LIST).open(newline="") as file:
@@ -41,8 +36,7 @@ def read(folder: pathlib.Path, how: source_kind.Reading) -> Files:
             f"0 or 1, got {len(rows)} images."
         )
     paths = [row["img_filename"] for row in rows]
-    missing = [path for path in paths if not (folder / path).is_file()]
-    if missing:
+    if missing := [path for path in paths if not (folder / path).is_file()]:
         raise FileNotFoundError(
             f"{len(missing)} of {len(paths)} images that {folder / LIST} lists are "
             f"missing, the first is {missing[0]}."
