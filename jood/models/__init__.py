@@ -1,8 +1,7 @@
 """Classifiers in Flax Linen whose stages are modules named C2..C5.
 
 `create(name, num_classes)` builds one, `names()` lists them; `describe` and `build`
-turn a model into plain JSON values and back, which is how a saved detector
-remembers its network.
+turn a model into JSON values and back, for detectors and networks that are saved.
 """
 
 import dataclasses
@@ -60,25 +59,23 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
     """Builds a model.
 
     Args:
-      name: one of `names()`.
-      num_classes: K, the width of the logits; of a ResNet also 0, a backbone without
+      name: One of `names()`.
+      num_classes: K, the width of the logits; for a ResNet also 0, a backbone without
         a head, which returns the pooled feature [B, D].
-      **options: fields of the model's class, such as `width` or `dtype`
-        ('float32' or 'bfloat16').
+      **options: Fields of the model's class, such as `width` or `dtype`.
 
     Returns:
       A Linen module: `model.apply(variables, images)` maps float [B, H, W, 3] to
       logits float32 [B, K] in evaluation mode.
 
     Raises:
-      ValueError: the name or an option is unknown; the near ones are listed.
+      ValueError: The name or an option is unknown; the near ones are listed.
 
     Example:
       >>> type(create('resnet18_cifar', num_classes=10)).__name__
       'ResNet'
     """
-    known = _FAMILIES.values()
-    family = next((family for family in known if name in family.models), None)
+    family = next((f for f in _FAMILIES.values() if name in f.models), None)
     if family is None:
         raise unknown_name.unknown("model", name, names())
     if isinstance(num_classes, np.integer):
@@ -112,16 +109,15 @@ def build(description: dict[str, Any]) -> nn.Module:
     """Builds the model that `describe` described.
 
     Raises:
-      ValueError: the family is unknown or a field does not fit it.
+      ValueError: The family is unknown or a field does not fit it.
     """
-    fields = dict(description)
-    family = fields.pop("family", None)
+    family = description.get("family")
     if family not in _FAMILIES:
-        raise ValueError(
-            f"unknown model family {family!r}; known: {', '.join(_FAMILIES)}."
-        )
-    known = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        known = ", ".join(_FAMILIES)
+        raise ValueError(f"unknown model family {family!r}; known: {known}.")
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
+    del fields["family"]
     try:
-        return _FAMILIES[family].module_class(**known)
+        return _FAMILIES[family].module_class(**fields)
     except TypeError as error:
         raise ValueError(f"{error}; in a model of family {family}.") from None

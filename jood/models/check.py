@@ -23,8 +23,8 @@ def check_variables(
     """Compares the names and shapes of variables with what a model expects.
 
     Collections beside those of a model ('params', 'batch_stats' and what its `init`
-    makes) belong to the objective that trained it. They travel with the network and
-    may hold anything; of those that scores read, the shapes are checked here.
+    makes) belong to the objective that trained it and may hold anything; of those that
+    scores read, the shapes are checked too.
 
     Args:
       model: A Linen module.
@@ -53,14 +53,9 @@ def check_variables(
 def expected_shapes(
     model: nn.Module, image_shape: tuple[int, ...]
 ) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of a model's variables by name; nothing is computed.
+    """Returns the shapes of a model's variables by names like 'params/head/kernel'.
 
-    Args:
-      model: a Linen module.
-      image_shape: (H, W, C) to initialise the model with.
-
-    Returns:
-      Shapes by names such as 'params/head/kernel'.
+    Nothing is computed; `image_shape` is (H, W, C) to initialise the model with.
     """
     images = jnp.zeros([1, *image_shape])
     return _shapes(jax.eval_shape(model.init, jax.random.key(0), images))
@@ -69,15 +64,10 @@ def expected_shapes(
 def differences(
     wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
 ) -> dict[str, list[str]]:
-    """Compares shapes by name.
-
-    Args:
-      wanted: the model's.
-      found: the file's.
+    """Compares the shapes of a model with those in a file, by name.
 
     Returns:
-      What is wrong, by its kind: names that are missing, unexpected and of another
-      shape; empty lists if nothing is.
+      Names by what is wrong: those missing, unexpected and of another shape.
     """
     return {
         "missing": sorted(wanted.keys() - found.keys()),

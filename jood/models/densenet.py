@@ -23,54 +23,47 @@ class DenseLayer(nn.Module):
     """Norm, ReLU, 1x1 convolution to 4 `growth` channels; the same, 3x3 to `growth`."""
 
     growth: int
-    types: layers.Types
-    train: bool
+    kit: layers.Kit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        norm = layers.batch_norm(self.types, self.train)
-        conv = functools.partial(layers.conv, self.types)
-        x = nn.relu(norm(name="bn1")(x))
-        x = conv(4 * self.growth, kernel=1, name="conv1")(x)
-        x = nn.relu(norm(name="bn2")(x))
-        return conv(self.growth, name="conv2")(x)
+        x = nn.relu(layers.batch_norm(self.kit, "bn1")(x))
+        x = layers.conv(self.kit, 4 * self.growth, kernel=1, name="conv1")(x)
+        x = nn.relu(layers.batch_norm(self.kit, "bn2")(x))
+        return layers.conv(self.kit, self.growth, name="conv2")(x)
 
 
 class Stage(nn.Module):
     """The transition of the block before, a dense block, norm and ReLU.
 
     Attributes:
-      size: number of dense layers.
-      growth: channels that each of them appends.
-      reduced: channels that the transition leaves; None in the first stage.
-      types: Types of the computation and the parameters.
-      train: whether BatchNorm uses the statistics of the batch.
+      size: Number of dense layers.
+      growth: Number of channels that each of them appends.
+      reduced: Number that the transition leaves; None in the first stage.
+      kit: What the layers of the network share.
     """
 
     size: int
     growth: int
     reduced: int | None
-    types: layers.Types
-    train: bool
+    kit: layers.Kit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.reduced is not None:
             # Pooling commutes with a 1x1 convolution; first, it saves 3/4 of the work.
             x = nn.avg_pool(x, (2, 2), (2, 2))
-            x = layers.conv(self.types, self.reduced, kernel=1, name="reduce")(x)
+            x = layers.conv(self.kit, self.reduced, kernel=1, name="reduce")(x)
         # One buffer, written in place: concatenating anew for every layer copies all
         # maps again, which makes DenseNet-100 a tenth to a fifth slower on CPUs.
         width = x.shape[-1]
         maps = jnp.pad(x, ((0, 0),) * 3 + ((0, self.size * self.growth),))
         for i in range(self.size):
-            layer = DenseLayer(
-                self.growth, self.types, self.train, name=f"layer{i + 1}"
-            )
+            layer = DenseLayer(self.growth, self.kit, name=f"layer{i + 1}")
             new = layer(maps[..., :width])
             maps = lax.dynamic_update_slice_in_dim(maps, new, width, axis=3)
             width += self.growth
-        return nn.relu(layers.batch_norm(self.types, self.train)(name="norm")(maps))
+        return nn.relu(layers.batch_norm(self.kit, "norm")(maps))
 
 
 class DenseNet(nn.Module):
@@ -82,8 +75,8 @@ class DenseNet(nn.Module):
       growth: channels that a layer appends; the stem has twice as many.
       stem: 'imagenet' (7x7 stride 2, norm, ReLU, max pooling) or 'cifar' (3x3 alone).
       compression: share of the channels that a transition leaves, in (0, 1].
-      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: type of parameters and statistics.
+      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: Type of the parameters and statistics.
     """
 
     block_sizes: tuple[int, ...]
@@ -111,25 +104,18 @@ class DenseNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
-        x = images.astype(types.dtype)
+        kit = layers.kit(self, train)
         if self.stem == "imagenet":
-            x = layers.conv(types, 2 * self.growth, 7, 2, name="conv1")(x)
-            x = nn.relu(layers.batch_norm(types, train)(name="bn1")(x))
-            x = layers.max_pool(x)
+            stem = layers.conv_norm(kit, "conv1", 2 * self.growth, 7, 2)
+            x = layers.max_pool(nn.relu(stem(images)))
         else:
-            x = layers.conv(types, 2 * self.growth, name="conv1")(x)
-
-        first = 6 - len(self.block_sizes)  # the last stage is always C5
+            x = layers.conv(kit, 2 * self.growth, name="conv1")(images)
         reduced = None
-        for i, size in enumerate(self.block_sizes):
-            stage = Stage(
-                size, self.growth, reduced, types, train, name=f"C{first + i}"
-            )
-            x = stage(x)
+        names = layers.stages(len(self.block_sizes))
+        for name, size in zip(names, self.block_sizes, strict=True):
+            x = Stage(size, self.growth, reduced, kit, name=name)(x)
             reduced = int(x.shape[-1] * self.compression)
-        x = layers.pooled(x)  # [B, D]
-        return layers.head(self.num_classes, types, x.shape[-1])(x)
+        return layers.linear(kit, layers.pooled(x), self.num_classes)
 
 
 _MODELS = {

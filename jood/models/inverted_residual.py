@@ -9,6 +9,7 @@ read the expanded map and nothing before it.
 
 from collections.abc import Callable, Sequence
 import functools
+import itertools
 import math
 from typing import NamedTuple
 
@@ -47,13 +48,6 @@ class Row(NamedTuple):
     activation: str = "relu6"
 
 
-class Kit(NamedTuple):
-    """What the layers of a network have in common."""
-
-    types: layers.Types
-    norm: Callable[..., nn.Module]
-
-
 class Depthwise(nn.Module):
     """A convolution of each channel for itself; parameters as those of `nn.Conv`.
 
@@ -62,12 +56,12 @@ class Depthwise(nn.Module):
 
     kernel: int
     stride: int
-    types: layers.Types
+    kit: layers.Kit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel, self.kernel, 1, x.shape[-1])
-        weight = self.param("kernel", layers.conv_init, shape, self.types.param_dtype)
+        weight = self.param("kernel", layers.conv_init, shape, self.kit.param_dtype)
         weight = weight.astype(jnp.float32)
         height, width = (math.ceil(side / self.stride) for side in x.shape[1:3])
         pad = (self.kernel // 2, self.kernel // 2)
@@ -78,24 +72,24 @@ class Depthwise(nn.Module):
             * weight[i, j][None, None]
             for i, j in np.ndindex(self.kernel, self.kernel)
         ]
-        return functools.reduce(jnp.add, taps).astype(self.types.dtype)
+        return functools.reduce(jnp.add, taps).astype(self.kit.dtype)
 
 
 class ConvNorm(nn.Module):
     """A convolution ('conv'), BatchNorm ('bn') and an activation."""
 
     features: int
-    kit: Kit
+    kit: layers.Kit
     activation: str
     kernel: int = 1
     stride: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = layers.conv(
-            self.kit.types, self.features, self.kernel, self.stride, name="conv"
+        sizes = self.features, self.kernel, self.stride
+        return ACTIVATIONS[self.activation](
+            layers.conv_norm(self.kit, "conv", *sizes)(x)
         )
-        return ACTIVATIONS[self.activation](self.kit.norm(name="bn")(conv(x)))
 
 
 class Block(nn.Module):
@@ -103,12 +97,12 @@ class Block(nn.Module):
 
     Attributes:
       row: Its sizes.
-      kit: The things that all blocks have in common.
+      kit: What the layers of the network share.
       part: 'whole', 'expansion' (the first convolution) or 'rest'.
     """
 
     row: Row
-    kit: Kit
+    kit: layers.Kit
     part: str
 
     @nn.compact
@@ -118,14 +112,11 @@ class Block(nn.Module):
             y = ConvNorm(row.expanded, kit, row.activation, name="expand")(y)
         if self.part == "expansion":
             return y
-        y = Depthwise(row.kernel, row.stride, kit.types, name="depthwise")(y)
-        y = ACTIVATIONS[row.activation](kit.norm(name="depthwise_bn")(y))
+        y = Depthwise(row.kernel, row.stride, kit, name="depthwise")(y)
+        y = ACTIVATIONS[row.activation](layers.batch_norm(kit, "depthwise_bn")(y))
         if row.gated:
-            squeezed = rounded(row.expanded / 4)
-            gate = layers.SqueezeExcitation(
-                squeezed, kit.types, nn.hard_sigmoid, name="gate"
-            )
-            y = gate(y)
+            size, gate = rounded(row.expanded / 4), nn.hard_sigmoid
+            y = layers.SqueezeExcitation(size, kit, gate, name="gate")(y)
         y = ConvNorm(row.features, kit, "linear", name="project")(y)
         shortcut = self.part == "whole" and row.stride == 1 and x.shape == y.shape
         return x + y if shortcut else y
@@ -137,12 +128,12 @@ class Stage(nn.Module):
     Attributes:
       rows: Sizes of all blocks of which it holds a part.
       number: Number of the first of them, from 1.
-      kit: The things that all blocks have in common.
+      kit: What the layers of the network share.
     """
 
     rows: tuple[Row, ...]
     number: int
-    kit: Kit
+    kit: layers.Kit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -154,15 +145,18 @@ class Stage(nn.Module):
 
 
 def pooled_map(
-    rows: Sequence[Row], kit: Kit, stem: int, activation: str, images: jax.Array
+    rows: Sequence[Row],
+    kit: layers.Kit,
+    stem: int,
+    activation: str,
+    images: jax.Array,
 ) -> jax.Array:
     """Maps images float [B, H, W, 3] to the mean of C5, float32 [B, C].
 
     It is called inside a network's `__call__`; `stem` is the number of channels of the
     3x3 convolution of stride 2 before the blocks, `activation` its activation.
     """
-    x = images.astype(kit.types.dtype)
-    x = ConvNorm(stem, kit, activation, kernel=3, stride=2, name="stem")(x)
+    x = ConvNorm(stem, kit, activation, kernel=3, stride=2, name="stem")(images)
     for name, (first, last) in ranges(rows).items():
         x = Stage(tuple(rows[first - 1 : last]), first, kit, name=name)(x)
     return layers.pooled(x)
@@ -181,9 +175,8 @@ def ranges(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
     """
     halving = [number for number, row in enumerate(rows, start=1) if row.stride == 2]
     ends = [*halving[1:], len(rows)]  # the first halves the map to stride 4, in C2
-    starts = [1, *ends]
-    first = 6 - len(ends)
-    return {f"C{first + i}": (starts[i], end) for i, end in enumerate(ends)}
+    names = layers.stages(len(ends))
+    return dict(zip(names, itertools.pairwise([1, *ends]), strict=True))
 
 
 def rounded(channels: float) -> int:

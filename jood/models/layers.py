@@ -15,6 +15,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from jood.core import activations
+
 # PyTorch's kaiming_normal_(mode='fan_out', nonlinearity='relu') for convolutions,
 # and its uniform ±1/sqrt(fan_in) for the weight and the bias of a linear layer.
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -30,55 +32,60 @@ def linear_bias_init(fan_in: int) -> Callable[..., jax.Array]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Types:
-    """The numerics of layers.
+class Kit:
+    """What the layers of a network have in common.
 
     Attributes:
-      dtype: the type that they compute in.
-      param_dtype: that of their parameters.
+      dtype: The type that they compute in.
+      param_dtype: The type of their parameters and statistics.
+      train: Whether BatchNorm uses, and follows, the statistics of the batch.
       epsilon: The number that BatchNorm adds to the variance.
+      momentum: Share of the old running statistics; PyTorch counts 1 - momentum.
     """
 
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    train: bool = False
     epsilon: float = 1e-5
+    momentum: float = 0.9
+
+
+def kit(model: Any, train: bool, **batch_norm: float) -> Kit:
+    """Returns the kit that a model's fields name, with BatchNorm's numbers if given."""
+    return Kit(jnp.dtype(model.dtype), model.param_dtype, train, **batch_norm)
+
+
+def stages(count: int) -> tuple[str, ...]:
+    """Returns the names of a network's stages, of which the last is always C5."""
+    return activations.STAGES[-count:]
 
 
 class Pointwise(nn.Module):
-    """A 1x1 convolution as a matrix product; parameters as those of `nn.Conv`.
-
-    Attributes:
-      features: channels of the output.
-      stride: The step, in both directions.
-      use_bias: whether a bias is added.
-      dtype: compute type.
-      param_dtype: type of the parameters.
-    """
+    """A 1x1 convolution as a matrix product; parameters as those of `nn.Conv`."""
 
     features: int
+    kit: Kit
     stride: int = 1
     use_bias: bool = False
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        dtype, param_dtype = self.kit.dtype, self.kit.param_dtype
         shape = (1, 1, x.shape[-1], self.features)
-        kernel = self.param("kernel", conv_init, shape, self.param_dtype)
+        kernel = self.param("kernel", conv_init, shape, param_dtype)
         if self.stride > 1:
             x = x[:, :: self.stride, :: self.stride]
         # [B, H, W, I] x [I, O]
-        y = jnp.dot(x.astype(self.dtype), kernel[0, 0].astype(self.dtype))
+        y = jnp.dot(x.astype(dtype), kernel[0, 0].astype(dtype))
         if self.use_bias:
-            bias = self.param(
-                "bias", nn.initializers.zeros, (self.features,), self.param_dtype
-            )
-            y = y + bias.astype(self.dtype)[None, None, None]
+            zeros = nn.initializers.zeros
+            bias = self.param("bias", zeros, (self.features,), param_dtype)
+            y = y + bias.astype(dtype)[None, None, None]
         return y
 
 
 def conv(
-    types: Types,
+    kit: Kit,
     features: int,
     kernel: int = 3,
     stride: int = 1,
@@ -91,19 +98,17 @@ def conv(
     """A square convolution that keeps the size at stride 1, padded on every side.
 
     Args:
-      types: Types of the computation and the parameters.
-      features: channels of the output.
+      kit: What it shares with other layers.
+      features: Number of channels of the output.
       kernel: Its side; odd.
       stride: The step, in both directions.
       groups: Number of groups of channels (their own number: depthwise).
       dilation: Distance of neighbouring taps.
-      use_bias: whether a bias is added.
+      use_bias: Whether a bias is added.
       name: The name of the module.
     """
     if kernel == 1 and groups == 1:
-        return Pointwise(
-            features, stride, use_bias, types.dtype, types.param_dtype, name=name
-        )
+        return Pointwise(features, kit, stride, use_bias, name=name)
     side = dilation * (kernel - 1) // 2
     return nn.Conv(
         features,
@@ -114,35 +119,37 @@ def conv(
         feature_group_count=groups,
         use_bias=use_bias,
         kernel_init=conv_init,
-        dtype=types.dtype,
-        param_dtype=types.param_dtype,
+        dtype=kit.dtype,
+        param_dtype=kit.param_dtype,
         name=name,
     )
 
 
-def batch_norm(
-    types: Types, train: bool, momentum: float = 0.9
-) -> Callable[..., nn.BatchNorm]:
-    """Returns BatchNorm with PyTorch's defaults, still to be named.
+def batch_norm(kit: Kit, name: str) -> nn.BatchNorm:
+    """BatchNorm as PyTorch's.
 
     The variance is that of centred values. As E[x²] - E[x]², Flax's default, it loses
     so many digits that the gradient on 8 devices differs from that on one by 1e-3,
     instead of 1e-5.
-
-    Args:
-      types: Types of the computation and the parameters.
-      train: whether it uses (and updates the running) statistics of the batch.
-      momentum: share of the old running statistics; PyTorch counts 1 - momentum.
     """
-    return functools.partial(
-        nn.BatchNorm,
-        use_running_average=not train,
-        momentum=momentum,
-        epsilon=types.epsilon,
+    return nn.BatchNorm(
+        use_running_average=not kit.train,
+        momentum=kit.momentum,
+        epsilon=kit.epsilon,
         use_fast_variance=False,
-        dtype=types.dtype,
-        param_dtype=types.param_dtype,
+        dtype=kit.dtype,
+        param_dtype=kit.param_dtype,
+        name=name,
     )
+
+
+def conv_norm(
+    kit: Kit, name: str, features: int, kernel: int = 3, stride: int = 1, **options: Any
+) -> Callable[[jax.Array], jax.Array]:
+    """A `conv` and its BatchNorm, which is named alike, with 'bn' for 'conv'."""
+    convolution = conv(kit, features, kernel, stride, name=name, **options)
+    norm = batch_norm(kit, name.replace("conv", "bn"))
+    return lambda x: norm(convolution(x))
 
 
 class Blocks(nn.Module):
@@ -171,17 +178,17 @@ class SqueezeExcitation(nn.Module):
 
     Attributes:
       squeezed: Width of the hidden layer.
-      types: Types of the computation and the parameters.
+      kit: What the layers of the network share.
       gate: Maps numbers to [0, 1].
     """
 
     squeezed: int
-    types: Types
+    kit: Kit
     gate: Callable[[jax.Array], jax.Array] = nn.sigmoid
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        narrow = functools.partial(conv, self.types, kernel=1, use_bias=True)
+        narrow = functools.partial(conv, self.kit, kernel=1, use_bias=True)
         gate = pooled(x).astype(x.dtype)[:, None, None]  # [B, 1, 1, C]
         gate = nn.relu(narrow(self.squeezed, name="fc1")(gate))
         return x * self.gate(narrow(x.shape[-1], name="fc2")(gate))
@@ -201,15 +208,15 @@ def pooled(x: jax.Array) -> jax.Array:
     return x.astype(jnp.float32).mean(axis=(1, 2))
 
 
-def head(num_classes: int, types: Types, fan_in: int) -> nn.Dense:
-    """The classifier: a `Dense` named 'head', computed in float32."""
+def linear(kit: Kit, x: jax.Array, features: int, name: str = "head") -> jax.Array:
+    """A linear layer in float32, [B, D] -> [B, features]; the classifier is 'head'."""
     return nn.Dense(
-        num_classes,
+        features,
         kernel_init=linear_init,
-        bias_init=linear_bias_init(fan_in),
-        param_dtype=types.param_dtype,
-        name="head",
-    )
+        bias_init=linear_bias_init(x.shape[-1]),
+        param_dtype=kit.param_dtype,
+        name=name,
+    )(x)
 
 
 def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:

@@ -5,7 +5,6 @@ Dropout before the classifier, which only training has, is left out.
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 
 from jood.models import inverted_residual
 from jood.models import layers
@@ -26,17 +25,16 @@ TABLE = (
 class MobileNetV2(nn.Module):
     """A MobileNetV2 classifier.
 
-    Its blocks return maps without activation (linear bottlenecks), so a stage ends
-    inside a block: after the expansion (1x1 convolution, norm, ReLU6) of the next block
-    that halves the map. At width 1 the maps have 144, 192 and 576 channels in C2, C3
-    and C4, at stride 4, 8 and 16, and lie in [0, 6]. C5, at stride 32, is the last 1x1
-    convolution's map of 1280 channels; its mean is the penultimate feature.
+    Stages end inside blocks (see `inverted_residual`). At width 1 the maps have 144,
+    192 and 576 channels in C2, C3 and C4, at stride 4, 8 and 16, and lie in [0, 6]. C5,
+    at stride 32, is the last 1x1 convolution's map of 1280 channels; its mean is the
+    penultimate feature.
 
     Attributes:
       num_classes: K.
       width: multiplier of the channels, which are rounded to multiples of 8.
-      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: type of parameters and statistics.
+      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: Type of the parameters and statistics.
     """
 
     num_classes: int
@@ -55,8 +53,7 @@ class MobileNetV2(nn.Module):
         rows, channels = [], self._stem
         for expansion, features, repeats, first_stride in TABLE:
             features = inverted_residual.rounded(features * self.width)
-            for i in range(repeats):
-                stride = first_stride if i == 0 else 1
+            for stride in (first_stride, *[1] * (repeats - 1)):
                 row = inverted_residual.Row(expansion * channels, features, stride)
                 rows.append(row)
                 channels = features
@@ -70,10 +67,9 @@ class MobileNetV2(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
-        kit = inverted_residual.Kit(types, layers.batch_norm(types, train))
+        kit = layers.kit(self, train)
         x = inverted_residual.pooled_map(self.rows, kit, self._stem, "relu6", images)
-        return layers.head(self.num_classes, types, x.shape[-1])(x)
+        return layers.linear(kit, x, self.num_classes)
 
 
 FAMILY = Family(MobileNetV2, {"mobilenet_v2": MobileNetV2})

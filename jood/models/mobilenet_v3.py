@@ -10,40 +10,34 @@ from typing import Any
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 
 from jood.models import inverted_residual
 from jood.models import layers
 from jood.models.family import Family
 
 # Table 1 of the paper: channels inside and out, stride, kernel, gate, activation.
-_TABLE = (
-    inverted_residual.Row(16, 16, 1, 3, False, "relu"),
-    inverted_residual.Row(64, 24, 2, 3, False, "relu"),
-    inverted_residual.Row(72, 24, 1, 3, False, "relu"),
-    inverted_residual.Row(72, 40, 2, 5, True, "relu"),
-    inverted_residual.Row(120, 40, 1, 5, True, "relu"),
-    inverted_residual.Row(120, 40, 1, 5, True, "relu"),
-    inverted_residual.Row(240, 80, 2, 3, False, "hard_swish"),
-    inverted_residual.Row(200, 80, 1, 3, False, "hard_swish"),
-    inverted_residual.Row(184, 80, 1, 3, False, "hard_swish"),
-    inverted_residual.Row(184, 80, 1, 3, False, "hard_swish"),
-    inverted_residual.Row(480, 112, 1, 3, True, "hard_swish"),
-    inverted_residual.Row(672, 112, 1, 3, True, "hard_swish"),
-    inverted_residual.Row(672, 160, 2, 5, True, "hard_swish"),
-    inverted_residual.Row(960, 160, 1, 5, True, "hard_swish"),
-    inverted_residual.Row(960, 160, 1, 5, True, "hard_swish"),
+_TABLE: tuple[tuple[Any, ...], ...] = (
+    (16, 16, 1, 3, False, "relu"),
+    (64, 24, 2, 3, False, "relu"),
+    (72, 24, 1, 3, False, "relu"),
+    (72, 40, 2, 5, True, "relu"),
+    *2 * ((120, 40, 1, 5, True, "relu"),),
+    (240, 80, 2, 3, False, "hard_swish"),
+    (200, 80, 1, 3, False, "hard_swish"),
+    *2 * ((184, 80, 1, 3, False, "hard_swish"),),
+    (480, 112, 1, 3, True, "hard_swish"),
+    (672, 112, 1, 3, True, "hard_swish"),
+    (672, 160, 2, 5, True, "hard_swish"),
+    *2 * ((960, 160, 1, 5, True, "hard_swish"),),
 )
 
 
 class MobileNetV3(nn.Module):
     """A MobileNetV3-Large classifier.
 
-    Its blocks return maps without activation (linear bottlenecks), so a stage ends
-    inside a block: after the expansion (1x1 convolution, norm, activation) of the next
-    block that halves the map. At width 1 the maps have 72, 240 and 672 channels in C2,
-    C3 and C4, at stride 4, 8 and 16. C5, at stride 32, is the last 1x1 convolution's
-    map of 960 channels.
+    Stages end inside blocks (see `inverted_residual`). At width 1 the maps have 72, 240
+    and 672 channels in C2, C3 and C4, at stride 4, 8 and 16. C5, at stride 32, is the
+    last 1x1 convolution's map of 960 channels.
 
     Two things differ from the other families. Only C2 is non-negative (ReLU): the hard
     swish of C3, C4 and C5 goes down to -3/8. And C5's mean is not the penultimate
@@ -53,8 +47,8 @@ class MobileNetV3(nn.Module):
     Attributes:
       num_classes: K.
       width: multiplier of the channels, which are rounded to multiples of 8.
-      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: type of parameters and statistics.
+      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: Type of the parameters and statistics.
     """
 
     num_classes: int
@@ -70,21 +64,18 @@ class MobileNetV3(nn.Module):
     @property
     def rows(self) -> tuple[inverted_residual.Row, ...]:
         """Sizes of the blocks; the last row is the last 1x1 convolution."""
+        rounded, row = inverted_residual.rounded, inverted_residual.Row
         rows = [
-            row._replace(
-                expanded=inverted_residual.rounded(row.expanded * self.width),
-                features=inverted_residual.rounded(row.features * self.width),
-            )
-            for row in _TABLE
+            row(rounded(expanded * self.width), rounded(features * self.width), *others)
+            for expanded, features, *others in _TABLE
         ]
-        last = inverted_residual.Row(6 * rows[-1].features, 0, activation="hard_swish")
-        return (*rows, last)
+        return (*rows, row(6 * rows[-1].features, 0, activation="hard_swish"))
 
     def head_input(self, params: Mapping[str, Any], x: jax.Array) -> jax.Array:
         """What the hidden layer makes of C5's mean, or of one location.
 
         Args:
-          params: the model's parameters.
+          params: The model's parameters.
           x: float32 [..., C], C = 960 at width 1.
 
         Returns:
@@ -97,20 +88,12 @@ class MobileNetV3(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype, epsilon=1e-3)
-        norm = layers.batch_norm(types, train, momentum=0.99)
-        kit = inverted_residual.Kit(types, norm)
+        kit = layers.kit(self, train, epsilon=1e-3, momentum=0.99)
         stem = inverted_residual.rounded(16 * self.width)
         x = inverted_residual.pooled_map(self.rows, kit, stem, "hard_swish", images)
-        hidden = nn.Dense(
-            inverted_residual.rounded(1280 * self.width),
-            kernel_init=layers.linear_init,
-            bias_init=layers.linear_bias_init(x.shape[-1]),
-            param_dtype=self.param_dtype,
-            name="hidden",
-        )
-        x = nn.hard_swish(hidden(x))  # [B, D]
-        return layers.head(self.num_classes, types, x.shape[-1])(x)
+        hidden = inverted_residual.rounded(1280 * self.width)
+        x = nn.hard_swish(layers.linear(kit, x, hidden, "hidden"))  # [B, D]
+        return layers.linear(kit, x, self.num_classes)
 
 
 FAMILY = Family(MobileNetV3, {"mobilenet_v3_large": MobileNetV3})

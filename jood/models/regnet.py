@@ -14,7 +14,6 @@ import functools
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 
 from jood.models import layers
 from jood.models.family import Family
@@ -24,28 +23,25 @@ class Block(nn.Module):
     """1x1, grouped 3x3, gate, 1x1; all `features` wide."""
 
     features: int
-    stride: int
     group_width: int
     gate_ratio: float
-    types: layers.Types
-    train: bool
+    kit: layers.Kit
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(layers.conv, self.types, self.features)
-        norm = layers.batch_norm(self.types, self.train)
-        groups = self.features // self.group_width
+        features, stride = self.features, self.stride
+        conv_norm = functools.partial(layers.conv_norm, self.kit, features=features)
+        groups = features // self.group_width
         # The gate is narrower in proportion to what enters the block.
         squeezed = round(self.gate_ratio * x.shape[-1])
 
-        y = nn.relu(norm(name="bn1")(conv(1, name="conv1")(x)))
-        y = conv(3, self.stride, groups=groups, name="conv2")(y)
-        y = nn.relu(norm(name="bn2")(y))
-        y = layers.SqueezeExcitation(squeezed, self.types, name="se")(y)
-        y = norm(name="bn3")(conv(1, name="conv3")(y))
-        if self.stride > 1 or x.shape[-1] != self.features:
-            x = conv(1, self.stride, name="downsample_conv")(x)
-            x = norm(name="downsample_bn")(x)
+        y = nn.relu(conv_norm("conv1", kernel=1)(x))
+        y = nn.relu(conv_norm("conv2", stride=stride, groups=groups)(y))
+        y = layers.SqueezeExcitation(squeezed, self.kit, name="se")(y)
+        y = conv_norm("conv3", kernel=1)(y)
+        if stride > 1 or x.shape[-1] != features:
+            x = conv_norm("downsample_conv", kernel=1, stride=stride)(x)
         return nn.relu(x + y)
 
 
@@ -59,8 +55,8 @@ class RegNet(nn.Module):
       num_classes: K.
       stem_width: channels of the 3x3 stem.
       gate_ratio: width of a gate's hidden layer per channel that enters the block.
-      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: type of parameters and statistics.
+      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: Type of the parameters and statistics.
     """
 
     depths: tuple[int, ...]
@@ -91,26 +87,17 @@ class RegNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
-        x = layers.conv(types, self.stem_width, stride=2, name="conv1")(
-            images.astype(types.dtype)
-        )
-        x = nn.relu(layers.batch_norm(types, train)(name="bn1")(x))
-        first = 6 - len(self.depths)  # the last stage is always C5
-        for i, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):
-            make_block = functools.partial(
-                Block,
-                features=width,
-                group_width=self.group_width,
-                gate_ratio=self.gate_ratio,
-                types=types,
-                train=train,
+        kit = layers.kit(self, train)
+        stem = layers.conv_norm(kit, "conv1", self.stem_width, stride=2)
+        x = nn.relu(stem(images))
+        stages = layers.stages(len(self.depths))
+        for name, depth, width in zip(stages, self.depths, self.widths, strict=True):
+            block = functools.partial(
+                Block, width, self.group_width, self.gate_ratio, kit
             )
-            halving = functools.partial(make_block, stride=2)
-            keeping = functools.partial(make_block, stride=1)
-            x = layers.Blocks(depth, halving, keeping, name=f"C{first + i}")(x)
-        x = layers.pooled(x)
-        return layers.head(self.num_classes, types, x.shape[-1])(x)
+            halving = functools.partial(block, stride=2)
+            x = layers.Blocks(depth, halving, block, name=name)(x)
+        return layers.linear(kit, layers.pooled(x), self.num_classes)
 
 
 _400MF = functools.partial(

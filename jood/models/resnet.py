@@ -1,20 +1,16 @@
 """Residual networks (He et al., CVPR 2016), laid out so that PyTorch's weights fit.
 
 Stages are modules named C2..C5; each returns the activated map after its last
-block, at stride 4, 8, 16, 32 with the ImageNet stem. A network of fewer stages ends
-at C5 all the same: the last stage is always C5. As in torchvision, a bottleneck has
-its stride on the 3x3 convolution, padding is (1, 1) on both sides also at stride 2
-(Flax's 'SAME' is not), and BatchNorm has epsilon 1e-5 and momentum 0.9.
+block, at stride 4, 8, 16, 32 with the ImageNet stem. The last stage is always C5, also
+where there are fewer. As in torchvision, a bottleneck has its stride on the 3x3
+convolution, padding is (1, 1) on both sides also at stride 2 (Flax's 'SAME' is not),
+and BatchNorm has epsilon 1e-5 and momentum 0.9.
 
 The variants are those of He et al., CVPR 2019 (Table 5, "bag of tricks"), and of
 dense prediction. `resnet50d` has a deep stem and pools before it projects (v1d).
 `resnet50_d8`, the backbone of FCN-R50-D8, has the deep stem (v1c) and dilates its
 last two stages instead of striding: its map is at stride 8. Faster R-CNN's backbone,
-torchvision's and mmdetection's (style='pytorch'), is `resnet50` itself. Backbones
-are built without a classifier by `num_classes=0`.
-
-`dtype` is the type that convolutions compute in (bfloat16 on accelerators); the
-parameters and BatchNorm statistics are `param_dtype`, the logits float32.
+torchvision's and mmdetection's (style='pytorch'), is `resnet50` itself.
 """
 
 import functools
@@ -22,7 +18,6 @@ from typing import Any
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 
 from jood.models import layers
 from jood.models.family import Family
@@ -35,19 +30,17 @@ class BasicBlock(nn.Module):
     """
 
     features: int
-    stride: int
-    dilation: int
     downsample: str
-    types: layers.Types
-    train: bool
+    kit: layers.Kit
+    dilation: int
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(layers.conv, self.types, self.features)
-        norm = layers.batch_norm(self.types, self.train)
-        y = conv(3, self.stride, dilation=self.dilation, name="conv1")(x)
-        y = nn.relu(norm(name="bn1")(y))
-        y = norm(name="bn2")(conv(3, name="conv2")(y))
+        conv_norm = functools.partial(layers.conv_norm, self.kit)
+        options = {"stride": self.stride, "dilation": self.dilation}
+        y = nn.relu(conv_norm("conv1", self.features, **options)(x))
+        y = conv_norm("conv2", self.features)(y)
         return nn.relu(y + _shortcut(self, x, y.shape[-1]))
 
 
@@ -55,22 +48,18 @@ class BottleneckBlock(nn.Module):
     """1x1, 3x3 and 1x1 convolutions; the output has 4 `features` channels."""
 
     features: int
-    stride: int
-    dilation: int
     downsample: str
-    types: layers.Types
-    train: bool
+    kit: layers.Kit
+    dilation: int
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(layers.conv, self.types)
-        norm = layers.batch_norm(self.types, self.train)
-        y = conv(self.features, 1, name="conv1")(x)
-        y = nn.relu(norm(name="bn1")(y))
-        y = conv(self.features, 3, self.stride, dilation=self.dilation, name="conv2")(y)
-        y = nn.relu(norm(name="bn2")(y))
-        y = conv(4 * self.features, 1, name="conv3")(y)
-        y = norm(name="bn3")(y)
+        conv_norm = functools.partial(layers.conv_norm, self.kit)
+        options = {"stride": self.stride, "dilation": self.dilation}
+        y = nn.relu(conv_norm("conv1", self.features, 1)(x))
+        y = nn.relu(conv_norm("conv2", self.features, **options)(y))
+        y = conv_norm("conv3", 4 * self.features, 1)(y)
         return nn.relu(y + _shortcut(self, x, y.shape[-1]))
 
 
@@ -85,8 +74,15 @@ def _shortcut(
         # An odd last row or column is the mean of what there is (ceil_mode).
         x = nn.avg_pool(x, (2, 2), (2, 2), padding="SAME", count_include_pad=False)
         stride = 1
-    x = layers.conv(block.types, channels, 1, stride, name="downsample_conv")(x)
-    return layers.batch_norm(block.types, block.train)(name="downsample_bn")(x)
+    return layers.conv_norm(block.kit, "downsample_conv", channels, 1, stride)(x)
+
+
+_STEMS = {  # convolutions: the width divided by their channels, kernel, stride
+    "imagenet": [(1, 7, 2)],
+    "deep": [(2, 3, 2), (2, 3, 1), (1, 3, 1)],
+    "cifar": [(1, 3, 1)],
+    "strided": [(1, 3, 2)],
+}
 
 
 class ResNet(nn.Module):
@@ -109,8 +105,8 @@ class ResNet(nn.Module):
         first block of a stage has half of it.
       epsilon: The number that BatchNorm adds to the variance. 0 for torchvision's
         Faster R-CNN with the weights COCO_V1, whose BatchNorm is frozen.
-      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: type of parameters and statistics.
+      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: Type of the parameters and statistics.
     """
 
     stage_sizes: tuple[int, ...]
@@ -127,15 +123,12 @@ class ResNet(nn.Module):
 
     def __post_init__(self) -> None:
         layers.check_choice("block", self.block, ("basic", "bottleneck"))
-        stems = ("imagenet", "deep", "cifar", "strided")
-        layers.check_choice("stem", self.stem, stems)
+        layers.check_choice("stem", self.stem, tuple(_STEMS))
         layers.check_choice("downsample", self.downsample, ("conv", "avgpool"))
         layers.check_dtype(self.dtype)
-        stages = len(self.stage_sizes)
+        sizes, stages = self.stage_sizes, len(self.stage_sizes)
         if not 2 <= stages <= 4:
-            raise ValueError(
-                f"stage_sizes must name 2 to 4 stages, got {self.stage_sizes}."
-            )
+            raise ValueError(f"stage_sizes must name 2 to 4 stages, got {sizes}.")
         if len(self.strides) not in (0, stages) or set(self.strides) - {1, 2}:
             raise ValueError(
                 f"strides must be 1 or 2 for each of the {stages} stages (or empty), "
@@ -151,45 +144,27 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype, self.epsilon)
-        x = self._stem(images.astype(types.dtype), types, train)
-        make = {"basic": BasicBlock, "bottleneck": BottleneckBlock}[self.block]
-        stages = len(self.stage_sizes)
-        strides = self.strides or (1, 2, 2, 2)[:stages]
-        dilations = self.dilations or (1, 1, 1, 1)[:stages]
-        for i, blocks in enumerate(self.stage_sizes):
-            make_block = functools.partial(
-                make,
-                features=self.width * 2**i,
-                downsample=self.downsample,
-                types=types,
-                train=train,
-            )
-            name = f"C{6 - stages + i}"  # the last stage is always C5
+        kit = layers.kit(self, train, epsilon=self.epsilon)
+        x = self._stem(kit, images)
+        block = {"basic": BasicBlock, "bottleneck": BottleneckBlock}[self.block]
+        strides = self.strides or (1, 2, 2, 2)
+        dilations = self.dilations or (1, 1, 1, 1)
+        for i, name in enumerate(layers.stages(len(self.stage_sizes))):
+            make = functools.partial(block, self.width * 2**i, self.downsample, kit)
             # The first block's input was made at the dilation of the stage before, so
             # it has half: torchvision's rule, and mmsegmentation's contract_dilation.
             half = max(dilations[i] // 2, 1)
-            first = functools.partial(make_block, stride=strides[i], dilation=half)
-            further = functools.partial(make_block, stride=1, dilation=dilations[i])
-            x = layers.Blocks(blocks, first, further, name=name)(x)
+            first = functools.partial(make, half, strides[i])
+            further = functools.partial(make, dilations[i])
+            x = layers.Blocks(self.stage_sizes[i], first, further, name=name)(x)
         x = layers.pooled(x)  # [B, D]
-        if self.num_classes == 0:
-            return x
-        return layers.head(self.num_classes, types, x.shape[-1])(x)
+        return layers.linear(kit, x, self.num_classes) if self.num_classes else x
 
-    def _stem(self, x: jax.Array, types: layers.Types, train: bool) -> jax.Array:
+    def _stem(self, kit: layers.Kit, x: jax.Array) -> jax.Array:
         """The layers before the first stage, each activated."""
-        half, width = self.width // 2, self.width
-        convs = {  # (channels, side, stride)
-            "imagenet": [(width, 7, 2)],
-            "deep": [(half, 3, 2), (half, 3, 1), (width, 3, 1)],
-            "cifar": [(width, 3, 1)],
-            "strided": [(width, 3, 2)],
-        }[self.stem]
-        norm = layers.batch_norm(types, train)
-        for i, (channels, side, stride) in enumerate(convs, start=1):
-            x = layers.conv(types, channels, side, stride, name=f"conv{i}")(x)
-            x = nn.relu(norm(name=f"bn{i}")(x))
+        for i, (part, *sizes) in enumerate(_STEMS[self.stem], start=1):
+            conv_norm = layers.conv_norm(kit, f"conv{i}", self.width // part, *sizes)
+            x = nn.relu(conv_norm(x))
         return layers.max_pool(x) if self.stem in ("imagenet", "deep") else x
 
 
@@ -199,29 +174,21 @@ _DEPTHS: dict[str, dict[str, Any]] = {
     "resnet50": {"stage_sizes": (3, 4, 6, 3), "block": "bottleneck"},
     "resnet101": {"stage_sizes": (3, 4, 23, 3), "block": "bottleneck"},
 }
-_DEEP_50 = functools.partial(ResNet, stem="deep", **_DEPTHS["resnet50"])
-_MODELS = {
-    **{n: functools.partial(ResNet, **depth) for n, depth in _DEPTHS.items()},
-    **{
-        f"{n}_cifar": functools.partial(ResNet, stem="cifar", **depth)
-        for n, depth in _DEPTHS.items()
-    },
-    "resnet50d": functools.partial(_DEEP_50, downsample="avgpool"),
+_R50 = _DEPTHS["resnet50"]
+_DILATED = {"strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4)}
+_SMALL = {"stage_sizes": (2, 2, 2), "width": 16}
+_FIELDS = {
+    **_DEPTHS,
+    **{f"{name}_cifar": depth | {"stem": "cifar"} for name, depth in _DEPTHS.items()},
+    "resnet50d": _R50 | {"stem": "deep", "downsample": "avgpool"},
     # Of torchvision's segmentation networks, and of mmsegmentation's R50 (not V1c).
-    "resnet50_dilated": functools.partial(
-        ResNet, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), **_DEPTHS["resnet50"]
-    ),
-    "faster_rcnn_r50": functools.partial(ResNet, epsilon=0.0, **_DEPTHS["resnet50"]),
-    "resnet50_d8": functools.partial(
-        _DEEP_50, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)
-    ),
+    "resnet50_dilated": _R50 | _DILATED,
+    "faster_rcnn_r50": _R50 | {"epsilon": 0.0},
+    "resnet50_d8": _R50 | _DILATED | {"stem": "deep"},
     # For the embedded benchmark. At 32 px the last map is 4x4, and two CPU cores train
     # it in two minutes; the second keeps 8x8 locations, at about a quarter of that.
-    "resnet_small": functools.partial(
-        ResNet, stage_sizes=(2, 2, 2), stem="strided", width=16
-    ),
-    "resnet_small_8x8": functools.partial(
-        ResNet, stage_sizes=(2, 2, 2), stem="cifar", width=16
-    ),
+    "resnet_small": _SMALL | {"stem": "strided"},
+    "resnet_small_8x8": _SMALL | {"stem": "cifar"},
 }
+_MODELS = {n: functools.partial(ResNet, **fields) for n, fields in _FIELDS.items()}
 FAMILY = Family(ResNet, _MODELS, fewest_classes=0)

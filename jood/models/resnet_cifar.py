@@ -22,16 +22,14 @@ class Block(nn.Module):
     """Two 3x3 convolutions and a shortcut without parameters."""
 
     features: int
-    stride: int
-    types: layers.Types
-    train: bool
+    kit: layers.Kit
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(layers.conv, self.types, self.features)
-        norm = layers.batch_norm(self.types, self.train)
-        y = nn.relu(norm(name="bn1")(conv(3, self.stride, name="conv1")(x)))
-        y = norm(name="bn2")(conv(3, name="conv2")(y))
+        conv_norm = functools.partial(layers.conv_norm, self.kit)
+        y = nn.relu(conv_norm("conv1", self.features, stride=self.stride)(x))
+        y = conv_norm("conv2", self.features)(y)
         if self.stride > 1:
             x = x[:, :: self.stride, :: self.stride]
             new = self.features - x.shape[-1]
@@ -46,8 +44,8 @@ class CifarResNet(nn.Module):
       blocks: n, the number of blocks of each of the three stages.
       num_classes: K.
       width: channels of the first stage; each further stage doubles it.
-      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: type of parameters and statistics.
+      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: Type of the parameters and statistics.
     """
 
     blocks: int
@@ -65,18 +63,13 @@ class CifarResNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
-        x = layers.conv(types, self.width, name="conv1")(images.astype(types.dtype))
-        x = nn.relu(layers.batch_norm(types, train)(name="bn1")(x))
-        for i, stage in enumerate(("C3", "C4", "C5")):
-            make_block = functools.partial(
-                Block, features=self.width * 2**i, types=types, train=train
-            )
-            first = functools.partial(make_block, stride=1 if i == 0 else 2)
-            further = functools.partial(make_block, stride=1)
-            x = layers.Blocks(self.blocks, first, further, name=stage)(x)
-        x = layers.pooled(x)  # [B, D]
-        return layers.head(self.num_classes, types, x.shape[-1])(x)
+        kit = layers.kit(self, train)
+        x = nn.relu(layers.conv_norm(kit, "conv1", self.width)(images))
+        for i, stage in enumerate(layers.stages(3)):
+            block = functools.partial(Block, self.width * 2**i, kit)
+            first = functools.partial(block, stride=min(i + 1, 2))
+            x = layers.Blocks(self.blocks, first, block, name=stage)(x)
+        return layers.linear(kit, layers.pooled(x), self.num_classes)
 
 
 _MODELS = {

@@ -34,23 +34,30 @@ class Block(nn.Module):
 
     heads: int
     mlp_width: int
-    types: layers.Types
+    kit: layers.Kit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, length, width = x.shape
-        dense = functools.partial(_dense, self.types)
-        norm = functools.partial(_layer_norm, self.types)
+        dense = functools.partial(
+            nn.Dense,
+            kernel_init=nn.initializers.xavier_uniform(),
+            dtype=self.kit.dtype,
+            param_dtype=self.kit.param_dtype,
+        )
+        norm = functools.partial(_layer_norm, self.kit)
 
-        qkv = dense(3 * width, name="qkv")(norm(name="norm1")(x))  # [B, L, 3 D]
+        qkv = dense(features=3 * width, name="qkv")(
+            norm(name="norm1")(x)
+        )  # [B, L, 3 D]
         qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads)
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         y = jax.nn.dot_product_attention(query, key, value)  # [B, L, heads, D / heads]
-        x = x + dense(width, name="out")(y.reshape(x.shape))
+        x = x + dense(features=width, name="out")(y.reshape(x.shape))
 
-        y = dense(self.mlp_width, name="mlp1")(norm(name="norm2")(x))
+        y = dense(features=self.mlp_width, name="mlp1")(norm(name="norm2")(x))
         y = nn.gelu(y, approximate=False)  # PyTorch's default, not Flax's
-        return x + dense(width, name="mlp2")(y)
+        return x + dense(features=width, name="mlp2")(y)
 
 
 class ViT(nn.Module):
@@ -65,8 +72,8 @@ class ViT(nn.Module):
       depth: number of blocks, a multiple of 4.
       heads: Number of the attention's heads.
       mlp_width: hidden size of the blocks' perceptrons.
-      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: type of parameters.
+      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: Type of the parameters.
     """
 
     num_classes: int
@@ -101,7 +108,6 @@ class ViT(nn.Module):
         Raises:
           ValueError: the images have another size.
         """
-        del train
         side = self.image_size
         if images.shape[1:3] != (side, side):
             raise ValueError(
@@ -109,34 +115,34 @@ class ViT(nn.Module):
                 f"embeddings are learned for that size), got {images.shape[1]} x "
                 f"{images.shape[2]}. Resize them, or create the model with image_size."
             )
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
+        kit = layers.kit(self, train)
         patches = nn.Conv(
             self.width,
             (self.patch, self.patch),
             (self.patch, self.patch),
             padding="VALID",
-            dtype=types.dtype,
-            param_dtype=types.param_dtype,
+            dtype=kit.dtype,
+            param_dtype=kit.param_dtype,
             name="patch_embedding",
-        )(images.astype(types.dtype))
+        )(images)
         patches = patches.reshape(len(images), -1, self.width)  # [B, L, D]
 
         def embedding(name: str, length: int) -> jax.Array:
             init = nn.initializers.normal(0.02)
             shape = (1, length, self.width)
-            return self.param(name, init, shape, types.param_dtype).astype(types.dtype)
+            return self.param(name, init, shape, kit.param_dtype).astype(kit.dtype)
 
         first = jnp.tile(embedding("class_token", 1), (len(images), 1, 1))
         x = jnp.concatenate([first, patches], axis=1)  # [B, 1 + L, D]
         x = x + embedding("position_embedding", x.shape[1])
         for i in range(self.depth):
-            x = Block(self.heads, self.mlp_width, types, name=f"block{i + 1}")(x)
+            x = Block(self.heads, self.mlp_width, kit, name=f"block{i + 1}")(x)
             quarter, rest = divmod(4 * (i + 1), self.depth)
             if rest == 0 and quarter < 4:
                 x = _named_patches(x, f"C{quarter + 1}")
-        x = _named_patches(_layer_norm(types, name="norm")(x), "C5")
+        x = _named_patches(_layer_norm(kit, name="norm")(x), "C5")
         feature = x[:, 0].astype(jnp.float32)  # [B, D]
-        return layers.head(self.num_classes, types, self.width)(feature)
+        return layers.linear(kit, feature, self.num_classes)
 
 
 def _named_patches(x: jax.Array, stage: str) -> jax.Array:
@@ -144,23 +150,13 @@ def _named_patches(x: jax.Array, stage: str) -> jax.Array:
     return jnp.concatenate([x[:, :1], Tokens(name=stage)(x[:, 1:])], axis=1)
 
 
-def _dense(types: layers.Types, features: int, name: str) -> nn.Dense:
-    return nn.Dense(
-        features,
-        kernel_init=nn.initializers.xavier_uniform(),
-        dtype=types.dtype,
-        param_dtype=types.param_dtype,
-        name=name,
-    )
-
-
-def _layer_norm(types: layers.Types, name: str) -> nn.LayerNorm:
+def _layer_norm(kit: layers.Kit, name: str) -> nn.LayerNorm:
     """PyTorch's, whose variance is that of the centred values."""
     return nn.LayerNorm(
         epsilon=1e-6,
         use_fast_variance=False,
-        dtype=types.dtype,
-        param_dtype=types.param_dtype,
+        dtype=kit.dtype,
+        param_dtype=kit.param_dtype,
         name=name,
     )
 

@@ -19,7 +19,6 @@ import functools
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 
 from jood.models import layers
 from jood.models.family import Family
@@ -30,30 +29,27 @@ class FirstBlock(nn.Module):
 
     features: int
     stride: int
-    types: layers.Types
-    train: bool
+    kit: layers.Kit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(layers.conv, self.types, self.features)
-        norm = layers.batch_norm(self.types, self.train)
+        conv = functools.partial(layers.conv, self.kit, self.features)
         y = conv(3, self.stride, name="conv1")(x)
-        y = conv(3, name="conv2")(nn.relu(norm(name="bn2")(y)))
+        y = conv(3, name="conv2")(nn.relu(layers.batch_norm(self.kit, "bn2")(y)))
         return y + conv(1, self.stride, name="shortcut")(x)
 
 
 class Block(nn.Module):
     """A pre-activated block that keeps the shape."""
 
-    types: layers.Types
-    train: bool
+    kit: layers.Kit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(layers.conv, self.types, x.shape[-1], 3)
-        norm = layers.batch_norm(self.types, self.train)
-        y = conv(name="conv1")(nn.relu(norm(name="bn1")(x)))
-        y = conv(name="conv2")(nn.relu(norm(name="bn2")(y)))
+        y = x
+        for i in (1, 2):
+            y = nn.relu(layers.batch_norm(self.kit, f"bn{i}")(y))
+            y = layers.conv(self.kit, x.shape[-1], name=f"conv{i}")(y)
         return x + y
 
 
@@ -63,16 +59,14 @@ class Stage(nn.Module):
     blocks: int
     features: int
     stride: int
-    types: layers.Types
-    train: bool
+    kit: layers.Kit
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        types, train = self.types, self.train
-        x = FirstBlock(self.features, self.stride, types, train, name="block1")(x)
+        x = FirstBlock(self.features, self.stride, self.kit, name="block1")(x)
         for i in range(2, self.blocks + 1):
-            x = Block(types, train, name=f"block{i}")(x)
-        return nn.relu(layers.batch_norm(types, train)(name="bn")(x))
+            x = Block(self.kit, name=f"block{i}")(x)
+        return nn.relu(layers.batch_norm(self.kit, "bn")(x))
 
 
 class WideResNet(nn.Module):
@@ -83,8 +77,8 @@ class WideResNet(nn.Module):
       widen: factor on the widths 16, 32 and 64; at 1 the first block would keep the
         shape and be of another kind, which is not built here.
       num_classes: K.
-      dtype: compute type, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: type of parameters and statistics.
+      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
+      param_dtype: Type of the parameters and statistics.
     """
 
     depth: int
@@ -106,15 +100,13 @@ class WideResNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
-        types = layers.Types(jnp.dtype(self.dtype), self.param_dtype)
-        x = layers.conv(types, 16, name="conv1")(images.astype(types.dtype))
-        x = nn.relu(layers.batch_norm(types, train)(name="bn1")(x))
+        kit = layers.kit(self, train)
+        x = nn.relu(layers.conv_norm(kit, "conv1", 16)(images))
         blocks = (self.depth - 4) // 6
-        for i, stage in enumerate(("C3", "C4", "C5")):
-            features, stride = 16 * self.widen * 2**i, 1 if i == 0 else 2
-            x = Stage(blocks, features, stride, types, train, name=stage)(x)
-        x = layers.pooled(x)  # [B, D]
-        return layers.head(self.num_classes, types, x.shape[-1])(x)
+        for i, stage in enumerate(layers.stages(3)):
+            features, stride = 16 * self.widen * 2**i, min(i + 1, 2)
+            x = Stage(blocks, features, stride, kit, name=stage)(x)
+        return layers.linear(kit, layers.pooled(x), self.num_classes)
 
 
 _MODELS = {

@@ -4,21 +4,23 @@ There a transition owns the norm that ends a stage here (see `jood.models.densen
 """
 
 from collections.abc import Iterator
+import itertools
 
 from jood.models import densenet
+from jood.models import layers
 from jood.weights import layout
+
+_PARTS = ("bn1", "conv1", "bn2", "conv2")
 
 
 def _torchvision(model: densenet.DenseNet) -> Iterator[tuple[str, str]]:
-    yield "conv1", "features.conv0"
-    yield "bn1", "features.norm0"
+    yield from (("conv1", "features.conv0"), ("bn1", "features.norm0"))
     for number, stage, size in _blocks(model):
         yield f"{stage}/reduce", f"features.transition{number - 1}.conv"
         for i in range(1, size + 1):
             theirs = f"features.denseblock{number}.denselayer{i}"
-            for j in (1, 2):
-                yield f"{stage}/layer{i}/bn{j}", f"{theirs}.norm{j}"
-                yield f"{stage}/layer{i}/conv{j}", f"{theirs}.conv{j}"
+            names = ("norm1", "conv1", "norm2", "conv2")
+            yield from layout.below(f"{stage}/layer{i}", theirs, _PARTS, names)
         yield f"{stage}/norm", f"features.transition{number}.norm"
     # The last block has no transition: this takes the place of that name.
     yield "C5/norm", f"features.norm{len(model.block_sizes) + 1}"
@@ -31,18 +33,17 @@ def _andreas_veit(model: densenet.DenseNet) -> Iterator[tuple[str, str]]:
     for number, stage, size in _blocks(model):
         yield f"{stage}/reduce", f"trans{number - 1}.conv1"
         for i in range(size):
-            for part in ("bn1", "conv1", "bn2", "conv2"):
-                theirs = f"block{number}.layer.{i}.{part}"
-                yield f"{stage}/layer{i + 1}/{part}", theirs
+            theirs = f"block{number}.layer.{i}"
+            yield from layout.below(f"{stage}/layer{i + 1}", theirs, _PARTS)
         yield f"{stage}/norm", f"trans{number}.bn1"
-    yield "C5/norm", "bn1"
-    yield "head", "fc"
+    yield from (("C5/norm", "bn1"), ("head", "fc"))
 
 
 def _blocks(model: densenet.DenseNet) -> Iterator[tuple[int, str, int]]:
     """Yields (number of the block from 1, our stage, number of its layers)."""
-    for number, size in enumerate(model.block_sizes, start=1):
-        yield number, f"C{5 - len(model.block_sizes) + number}", size
+    return zip(
+        itertools.count(1), layers.stages(len(model.block_sizes)), model.block_sizes
+    )
 
 
 _TORCHVISION = layout.Layout(_torchvision)

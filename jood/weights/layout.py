@@ -16,10 +16,12 @@ directions.
 """
 
 import collections
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from jood.models import layers
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -92,14 +94,31 @@ def to_torch(name: str, array: Any) -> np.ndarray:
 
 def torch_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Returns the shape that one of our variables has in PyTorch."""
-    order = _TO_TORCH.get((name.rpartition("/")[2], len(shape)))
-    return shape if order is None else tuple(shape[axis] for axis in order)
+    return to_torch(name, np.broadcast_to(0, shape)).shape
 
 
 def from_torch(name: str, tensor: np.ndarray) -> np.ndarray:
     """Returns a PyTorch tensor in the order of axes of our variable `name`."""
     order = _FROM_TORCH.get((name.rpartition("/")[2], tensor.ndim))
     return tensor if order is None else tensor.transpose(order)
+
+
+def blocks(sizes: Sequence[int]) -> Iterator[tuple[str, int, int]]:
+    """Yields (path of our block, number of its stage, its own), counted from 0."""
+    for stage, name in enumerate(layers.stages(len(sizes))):
+        for block in range(sizes[stage]):
+            yield f"{name}/block{block + 1}", stage, block
+
+
+def below(
+    ours: str,
+    theirs: str,
+    parts: Sequence[str],
+    names: Sequence[str | int] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Yields the pairs of parts of two modules, which are called alike by default."""
+    for part, name in zip(parts, names or parts, strict=True):
+        yield f"{ours}/{part}", f"{theirs}.{name}"
 
 
 def renamed(layout: Layout, *changes: tuple[str, str]) -> Layout:

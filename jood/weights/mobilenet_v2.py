@@ -4,57 +4,51 @@ A block that two of our stages share has one name there, so each is listed in bo
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from jood.models import inverted_residual
 from jood.models import mobilenet_v2
 from jood.weights import layout
 
+_PROJECT = ("project/conv", "project/bn")
+PARTS = ("expand/conv", "expand/bn", "depthwise", "depthwise_bn", *_PROJECT)
+
 
 def _torchvision(model: mobilenet_v2.MobileNetV2) -> Iterator[tuple[str, str]]:
-    yield "stem/conv", "features.0.0"
-    yield "stem/bn", "features.0.1"
-    for ours, number in _blocks(model):
-        theirs = f"features.{number}.conv"
-        i = 0 if number == 1 else 1  # the first block has no expansion
-        yield f"{ours}/expand/conv", f"{theirs}.0.0"
-        yield f"{ours}/expand/bn", f"{theirs}.0.1"
-        yield f"{ours}/depthwise", f"{theirs}.{i}.0"
-        yield f"{ours}/depthwise_bn", f"{theirs}.{i}.1"
-        yield f"{ours}/project/conv", f"{theirs}.{i + 1}"
-        yield f"{ours}/project/bn", f"{theirs}.{i + 2}"
-    number = len(model.rows)  # the last 1x1 convolution, a block of its own
-    yield f"C5/block{number}/expand/conv", f"features.{number}.0"
-    yield f"C5/block{number}/expand/bn", f"features.{number}.1"
+    last = f"features.{len(model.rows)}"
+    yield from ends(model, "features.0.0", "features.0.1", f"{last}.0", f"{last}.1")
     yield "head", "classifier.1"
+    for ours, number in blocks(model):
+        i = int(number > 1)  # the first block has no expansion
+        names = ("0.0", "0.1", f"{i}.0", f"{i}.1", i + 1, i + 2)
+        yield from layout.below(ours, f"features.{number}.conv", PARTS, names)
 
 
 def _timm(model: mobilenet_v2.MobileNetV2) -> Iterator[tuple[str, str]]:
-    yield "stem/conv", "conv_stem"
-    yield "stem/bn", "bn1"
-    groups = enumerate(repeats for _, _, repeats, _ in mobilenet_v2.TABLE)
-    names = [f"blocks.{group}.{i}" for group, n in groups for i in range(n)]
-    for ours, number in _blocks(model):
-        theirs = names[number - 1]
-        i = 1 if number == 1 else 2  # the first block has no expansion
-        yield f"{ours}/expand/conv", f"{theirs}.conv_pw"
-        yield f"{ours}/expand/bn", f"{theirs}.bn1"
-        yield f"{ours}/depthwise", f"{theirs}.conv_dw"
-        yield f"{ours}/depthwise_bn", f"{theirs}.bn{i}"
-        project = "conv_pw" if number == 1 else "conv_pwl"
-        yield f"{ours}/project/conv", f"{theirs}.{project}"
-        yield f"{ours}/project/bn", f"{theirs}.bn{i + 1}"
-    number = len(model.rows)  # the last 1x1 convolution, a block of its own
-    yield f"C5/block{number}/expand/conv", "conv_head"
-    yield f"C5/block{number}/expand/bn", "bn2"
+    yield from ends(model, "conv_stem", "bn1", "conv_head", "bn2")
     yield "head", "classifier"
+    groups = enumerate(repeats for _, _, repeats, _ in mobilenet_v2.TABLE)
+    theirs = [f"blocks.{group}.{i}" for group, n in groups for i in range(n)]
+    for ours, number in blocks(model):
+        # The first block has no expansion.
+        names = ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"]
+        if number == 1:
+            names[2:] = "conv_dw", "bn1", "conv_pw", "bn2"
+        yield from layout.below(ours, theirs[number - 1], PARTS, names)
 
 
-def _blocks(model: mobilenet_v2.MobileNetV2) -> Iterator[tuple[str, int]]:
+def ends(model: Any, *theirs: str) -> Iterator[tuple[str, str]]:
+    """Yields the pairs of the stem and of the last 1x1 convolution, a block alone."""
+    last = f"C5/block{len(model.rows)}/expand"
+    ours = ("stem/conv", "stem/bn", f"{last}/conv", f"{last}/bn")
+    return zip(ours, theirs, strict=True)
+
+
+def blocks(model: Any) -> Iterator[tuple[str, int]]:
     """Yields (path of our block, its number from 1), without the last convolution."""
     for stage, (first, last) in inverted_residual.ranges(model.rows).items():
-        for number in range(first, last + 1):
-            if number < len(model.rows):
-                yield f"{stage}/block{number}", number
+        for number in range(first, min(last + 1, len(model.rows))):
+            yield f"{stage}/block{number}", number
 
 
 MODEL = mobilenet_v2.MobileNetV2

@@ -5,43 +5,26 @@ from collections.abc import Iterator
 from jood.models import regnet
 from jood.weights import layout
 
+_CONVS = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3")
+_PARTS = (*_CONVS, "se/fc1", "se/fc2", "downsample_conv", "downsample_bn")
+
 
 def _torchvision(model: regnet.RegNet) -> Iterator[tuple[str, str]]:
-    yield "conv1", "stem.0"
-    yield "bn1", "stem.1"
-    for number, stage, block in _blocks(model):
-        ours = f"{stage}/block{block + 1}"
-        theirs = f"trunk_output.block{number}.block{number}-{block}"
-        for i, part in enumerate("abc", start=1):
-            yield f"{ours}/conv{i}", f"{theirs}.f.{part}.0"
-            yield f"{ours}/bn{i}", f"{theirs}.f.{part}.1"
-        yield f"{ours}/se/fc1", f"{theirs}.f.se.fc1"
-        yield f"{ours}/se/fc2", f"{theirs}.f.se.fc2"
-        yield f"{ours}/downsample_conv", f"{theirs}.proj.0"
-        yield f"{ours}/downsample_bn", f"{theirs}.proj.1"
-    yield "head", "fc"
+    yield from (("conv1", "stem.0"), ("bn1", "stem.1"), ("head", "fc"))
+    convs = (f"f.{part}.{i}" for part in "abc" for i in (0, 1))
+    names = (*convs, "f.se.fc1", "f.se.fc2", "proj.0", "proj.1")
+    for ours, stage, block in layout.blocks(model.depths):
+        theirs = f"trunk_output.block{stage + 1}.block{stage + 1}-{block}"
+        yield from layout.below(ours, theirs, _PARTS, names)
 
 
 def _timm(model: regnet.RegNet) -> Iterator[tuple[str, str]]:
-    yield "conv1", "stem.conv"
-    yield "bn1", "stem.bn"
-    for number, stage, block in _blocks(model):
-        ours, theirs = f"{stage}/block{block + 1}", f"s{number}.b{block + 1}"
-        for i in (1, 2, 3):
-            yield f"{ours}/conv{i}", f"{theirs}.conv{i}.conv"
-            yield f"{ours}/bn{i}", f"{theirs}.conv{i}.bn"
-        yield f"{ours}/se/fc1", f"{theirs}.se.fc1"
-        yield f"{ours}/se/fc2", f"{theirs}.se.fc2"
-        yield f"{ours}/downsample_conv", f"{theirs}.downsample.conv"
-        yield f"{ours}/downsample_bn", f"{theirs}.downsample.bn"
-    yield "head", "head.fc"
-
-
-def _blocks(model: regnet.RegNet) -> Iterator[tuple[int, str, int]]:
-    """Yields (number of the stage from 1, our stage, number of the block from 0)."""
-    for number, depth in enumerate(model.depths, start=1):
-        for block in range(depth):
-            yield number, f"C{5 - len(model.depths) + number}", block
+    yield from (("conv1", "stem.conv"), ("bn1", "stem.bn"), ("head", "head.fc"))
+    convs = (f"conv{i}.{part}" for i in (1, 2, 3) for part in ("conv", "bn"))
+    names = (*convs, "se.fc1", "se.fc2", "downsample.conv", "downsample.bn")
+    for ours, stage, block in layout.blocks(model.depths):
+        theirs = f"s{stage + 1}.b{block + 1}"
+        yield from layout.below(ours, theirs, _PARTS, names)
 
 
 MODEL = regnet.RegNet

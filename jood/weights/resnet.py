@@ -15,12 +15,11 @@ from typing import Any
 from jood.models import resnet
 from jood.weights import layout
 
-# Of conv1, bn1, conv2, bn2, conv3, bn3 in a deep stem.
+_CONVS = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3")
+# The same in a deep stem.
 _STEM = ("conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6", "bn1")
 _MM_STEM = tuple(f"stem.{i}" for i in (0, 1, 3, 4, 6, 7))
-_MMPRETRAIN_STEM = tuple(
-    f"stem.{i}.{part}" for i in range(3) for part in ("conv", "bn")
-)
+_MMPRETRAIN_STEM = tuple(f"stem.{i}.{of}" for i in range(3) for of in ("conv", "bn"))
 
 Projection = Callable[[resnet.ResNet, int], tuple[str, int]]
 
@@ -53,21 +52,15 @@ def _modules(
     projection: Projection = _downsample,
     head: str = "fc",
 ) -> Iterator[tuple[str, str]]:
-    theirs = stem if model.stem == "deep" else ("conv1", "bn1")
-    ours = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3")
-    yield from zip(ours, theirs, strict=False)
-    convs = 3 if model.block == "bottleneck" else 2
-    for stage, blocks in enumerate(model.stage_sizes):
-        for block in range(blocks):
-            to = f"C{6 - len(model.stage_sizes) + stage}/block{block + 1}"
-            name = f"layer{stage + 1}.{block}"
-            for i in range(1, convs + 1):
-                yield f"{to}/conv{i}", f"{name}.conv{i}"
-                yield f"{to}/bn{i}", f"{name}.bn{i}"
-            shortcut, index = projection(model, stage)
-            yield f"{to}/downsample_conv", f"{name}.{shortcut}.{index}"
-            yield f"{to}/downsample_bn", f"{name}.{shortcut}.{index + 1}"
+    yield from zip(_CONVS, stem if model.stem == "deep" else _CONVS[:2], strict=False)
     yield "head", head
+    convs = _CONVS if model.block == "bottleneck" else _CONVS[:4]
+    for ours, stage, block in layout.blocks(model.stage_sizes):
+        theirs = f"layer{stage + 1}.{block}"
+        yield from layout.below(ours, theirs, convs)
+        shortcut, index = projection(model, stage)
+        yield f"{ours}/downsample_conv", f"{theirs}.{shortcut}.{index}"
+        yield f"{ours}/downsample_bn", f"{theirs}.{shortcut}.{index + 1}"
 
 
 def _dilated(model: resnet.ResNet) -> layout.Pairs:

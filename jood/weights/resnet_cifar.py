@@ -7,16 +7,10 @@ from jood.weights import layout
 
 
 def _akamaster(model: resnet_cifar.CifarResNet) -> Iterator[tuple[str, str]]:
-    yield "conv1", "conv1"
-    yield "bn1", "bn1"
-    for stage in range(3):
-        for block in range(model.blocks):
-            for i in (1, 2):
-                ours = f"C{stage + 3}/block{block + 1}"
-                theirs = f"layer{stage + 1}.{block}"
-                yield f"{ours}/conv{i}", f"{theirs}.conv{i}"
-                yield f"{ours}/bn{i}", f"{theirs}.bn{i}"
-    yield "head", "linear"
+    yield from (("conv1", "conv1"), ("bn1", "bn1"), ("head", "linear"))
+    for ours, stage, block in layout.blocks(3 * [model.blocks]):
+        theirs = f"layer{stage + 1}.{block}"
+        yield from layout.below(ours, theirs, ("conv1", "bn1", "conv2", "bn2"))
 
 
 MODEL = resnet_cifar.CifarResNet

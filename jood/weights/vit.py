@@ -4,71 +4,52 @@ All three keep the projections to queries, keys and values as one matrix, in thi
 order, as we do; torchvision's has no module of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from jood.models import vit
 from jood.weights import layout
 
-
-def _torchvision(model: vit.ViT) -> Iterator[tuple[str, str]]:
-    yield "class_token", "class_token"
-    yield "position_embedding", "encoder.pos_embedding"
-    yield "patch_embedding", "conv_proj"
-    for i in range(model.depth):
-        ours, theirs = f"block{i + 1}", f"encoder.layers.encoder_layer_{i}"
-        yield f"{ours}/norm1", f"{theirs}.ln_1"
-        yield f"{ours}/qkv/kernel", f"{theirs}.self_attention.in_proj_weight"
-        yield f"{ours}/qkv/bias", f"{theirs}.self_attention.in_proj_bias"
-        yield f"{ours}/out", f"{theirs}.self_attention.out_proj"
-        yield f"{ours}/norm2", f"{theirs}.ln_2"
-        yield f"{ours}/mlp1", f"{theirs}.mlp.0"
-        yield f"{ours}/mlp2", f"{theirs}.mlp.3"
-    yield "norm", "encoder.ln"
-    yield "head", "heads.head"
+_EMBEDDINGS = ("class_token", "position_embedding", "patch_embedding")
+_PARTS = ("norm1", "qkv/kernel", "qkv/bias", "out", "norm2", "mlp1", "mlp2")
 
 
-def _timm(model: vit.ViT) -> Iterator[tuple[str, str]]:
-    yield "class_token", "cls_token"
-    yield "position_embedding", "pos_embed"
-    yield "patch_embedding", "patch_embed.proj"
-    for i in range(model.depth):
-        ours, theirs = f"block{i + 1}", f"blocks.{i}"
-        yield f"{ours}/norm1", f"{theirs}.norm1"
-        yield f"{ours}/qkv", f"{theirs}.attn.qkv"
-        yield f"{ours}/out", f"{theirs}.attn.proj"
-        yield f"{ours}/norm2", f"{theirs}.norm2"
-        yield f"{ours}/mlp1", f"{theirs}.mlp.fc1"
-        yield f"{ours}/mlp2", f"{theirs}.mlp.fc2"
-    yield "norm", "norm"
-    yield "head", "head"
+def _layout(ends: Sequence[str], block: str, parts: Sequence[str]) -> layout.Layout:
+    """Returns a layout of the embeddings, norm and head, and of numbered blocks."""
+
+    def modules(model: vit.ViT) -> Iterator[tuple[str, str]]:
+        yield from zip((*_EMBEDDINGS, "norm", "head"), ends, strict=True)
+        for i in range(model.depth):
+            yield from layout.below(f"block{i + 1}", f"{block}{i}", _PARTS, parts)
+
+    return layout.Layout(modules)
 
 
-def _mmpretrain(model: vit.ViT) -> Iterator[tuple[str, str]]:
-    yield "class_token", "backbone.cls_token"
-    yield "position_embedding", "backbone.pos_embed"
-    yield "patch_embedding", "backbone.patch_embed.projection"
-    for i in range(model.depth):
-        ours, theirs = f"block{i + 1}", f"backbone.layers.{i}"
-        yield f"{ours}/norm1", f"{theirs}.ln1"
-        yield f"{ours}/qkv", f"{theirs}.attn.qkv"
-        yield f"{ours}/out", f"{theirs}.attn.proj"
-        yield f"{ours}/norm2", f"{theirs}.ln2"
-        yield f"{ours}/mlp1", f"{theirs}.ffn.layers.0.0"
-        yield f"{ours}/mlp2", f"{theirs}.ffn.layers.1"
-    yield "norm", "backbone.ln1"
-    yield "head", "head.layers.head"
-
-
+_QKV = ("attn.qkv.weight", "attn.qkv.bias", "attn.proj")
+_OWN = ("in_proj_weight", "in_proj_bias", "out_proj")
+_TORCHVISION = _layout(
+    ("class_token", "encoder.pos_embedding", "conv_proj", "encoder.ln", "heads.head"),
+    "encoder.layers.encoder_layer_",
+    ("ln_1", *(f"self_attention.{name}" for name in _OWN), "ln_2", "mlp.0", "mlp.3"),
+)
+_MMPRETRAIN = _layout(
+    ("cls_token", "pos_embed", "patch_embed.projection", "ln1", "head.layers.head"),
+    "layers.",
+    ("ln1", *_QKV, "ln2", "ffn.layers.0.0", "ffn.layers.1"),
+)
 MODEL = vit.ViT
 LAYOUTS = {
-    "torchvision": layout.Layout(_torchvision),
+    "torchvision": _TORCHVISION,
     # The file that torchvision publishes (vit_b_16-c867db91.pth) is older than its
     # code, which renames these when it loads them.
     "torchvision_published": layout.renamed(
-        layout.Layout(_torchvision),
-        (".mlp.0", ".mlp.linear_1"),
-        (".mlp.3", ".mlp.linear_2"),
+        _TORCHVISION, (".mlp.0", ".mlp.linear_1"), (".mlp.3", ".mlp.linear_2")
     ),
-    "timm": layout.Layout(_timm),
-    "mmpretrain": layout.Layout(_mmpretrain),
+    "timm": _layout(
+        ("cls_token", "pos_embed", "patch_embed.proj", "norm", "head"),
+        "blocks.",
+        ("norm1", *_QKV, "norm2", "mlp.fc1", "mlp.fc2"),
+    ),
+    "mmpretrain": layout.renamed(
+        layout.prefixed(_MMPRETRAIN, "backbone."), ("backbone.head.", "head.")
+    ),
 }

@@ -11,23 +11,16 @@ from jood.weights import layout
 
 
 def _openood(model: wide_resnet.WideResNet) -> Iterator[tuple[str, str]]:
-    yield "conv1", "conv1"
-    yield "bn1", "block1.layer.0.bn1"
-    yield "C3/bn", "block2.layer.0.bn1"
-    yield "C4/bn", "block3.layer.0.bn1"
-    yield "C5/bn", "bn1"
-    for stage in range(3):
-        for block in range((model.depth - 4) // 6):
-            ours = f"C{stage + 3}/block{block + 1}"
-            theirs = f"block{stage + 1}.layer.{block}"
-            if block == 0:
-                yield f"{ours}/shortcut", f"{theirs}.convShortcut"
-            else:
-                yield f"{ours}/bn1", f"{theirs}.bn1"
-            yield f"{ours}/conv1", f"{theirs}.conv1"
-            yield f"{ours}/bn2", f"{theirs}.bn2"
-            yield f"{ours}/conv2", f"{theirs}.conv2"
-    yield "head", "fc"
+    yield from (("conv1", "conv1"), ("bn1", "block1.layer.0.bn1"))
+    yield from (("C3/bn", "block2.layer.0.bn1"), ("C4/bn", "block3.layer.0.bn1"))
+    yield from (("C5/bn", "bn1"), ("head", "fc"))
+    for ours, stage, block in layout.blocks(3 * [(model.depth - 4) // 6]):
+        theirs = f"block{stage + 1}.layer.{block}"
+        yield from layout.below(ours, theirs, ("conv1", "bn2", "conv2"))
+        if block == 0:
+            yield f"{ours}/shortcut", f"{theirs}.convShortcut"
+        else:
+            yield f"{ours}/bn1", f"{theirs}.bn1"
 
 
 MODEL = wide_resnet.WideResNet

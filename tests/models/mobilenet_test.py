@@ -155,7 +155,7 @@ def test_weights_go_both_ways_without_pytorch(model):
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
 def test_depthwise_is_flaxs_grouped_convolution(kernel, stride, side):
     x = torch_oracle.images(side)
-    ours = inverted_residual.Depthwise(kernel, stride, layers.Types())
+    ours = inverted_residual.Depthwise(kernel, stride, layers.Kit())
     theirs = nn.Conv(
         3,
         (kernel, kernel),
@@ -173,8 +173,8 @@ def test_depthwise_is_flaxs_grouped_convolution(kernel, stride, side):
 
 
 def test_depthwise_adds_in_float32_whatever_the_compute_type():
-    types = layers.Types(jnp.dtype("bfloat16"))
-    module = inverted_residual.Depthwise(5, 1, types)
+    kit = layers.Kit(jnp.dtype("bfloat16"))
+    module = inverted_residual.Depthwise(5, 1, kit)
     x = jnp.ones([1, 9, 9, 1], jnp.bfloat16)
     kernel = np.full([5, 5, 1, 1], 1 / 256, np.float32)
     kernel[0, 0] = 1  # in bfloat16, 1 + 1/256 is 1

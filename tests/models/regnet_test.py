@@ -96,7 +96,7 @@ def test_the_layout_is_found():
 
 
 def test_the_gate_is_squeeze_and_excitation():
-    gate = layers.SqueezeExcitation(2, layers.Types())
+    gate = layers.SqueezeExcitation(2, layers.Kit())
     x = np.random.default_rng(0).normal(size=(3, 4, 5, 6)).astype("f")
     params = jax.tree.map(
         lambda leaf: np.random.default_rng(leaf.size).normal(size=leaf.shape),

@@ -115,7 +115,7 @@ def test_mmpretrains_names():
 
 
 def test_a_block_is_attention_and_a_perceptron_behind_layer_norms():
-    block = vit.Block(2, 5, layers.Types())
+    block = vit.Block(2, 5, layers.Kit())
     rng = np.random.default_rng(0)
     x = rng.normal(3, 1, (2, 4, 6)).astype("f")
     params = jax.tree.map(
