@@ -1,6 +1,7 @@
 """Checkpoints of a run: which are kept, and what is refused or put aside."""
 
 import dataclasses
+import gc
 import logging
 import shutil
 
@@ -19,11 +20,23 @@ from jood.weights import checkpoint
 from jood.weights import run_checkpoint
 
 ONE = dataclasses.replace(tiny_run.CONFIG, epochs=1)
-# Where a damaged checkpoint cannot be read, Orbax leaves reads behind that fail once
-# more after their event loop is closed.
-damages_checkpoints = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+
+
+@pytest.fixture
+def _what_orbax_leaves_behind():
+    """Ends in the test that caused it, instead of failing whichever runs next.
+
+    Of a damaged checkpoint Orbax leaves reads behind that raise once more, after their
+    event loop is closed, when they are collected.
+    """
+    yield
+    gc.collect()
+
+
+def damages_checkpoints(test):
+    ignored = "ignore::pytest.PytestUnraisableExceptionWarning"
+    test = pytest.mark.filterwarnings(ignored)(test)
+    return pytest.mark.usefixtures("_what_orbax_leaves_behind")(test)
 
 
 def train(folder, config=ONE, model=tiny_run.MODEL, data=None, **options):
