@@ -135,16 +135,9 @@ class Detector:
     ) -> Iterator[tuple[Activations, jax.Array]]:
         """Yields records of penultimate features, without maps, batch by batch.
 
-        Args:
-          batches: Batches as for `fit`.
-          cache: As for `fit`; the network runs on what is missing there only.
-
-        Yields:
-          Activations with labels and the runs that `component.edits` names, and the
-          mask float32 [B], which is 0 for padding.
-
-        Raises:
-          ValueError, OSError: as `fit`.
+        Arguments and errors are those of `fit`; the network runs on what the cache
+        lacks. With each record, which has labels and the runs of `component.edits`,
+        comes a mask float32 [B], 0 for padding.
         """
         source = Restartable(batches, self.read_batch)
         return learning.feature_records(*self._parts, source, cache)
@@ -222,13 +215,10 @@ class Detector:
         return self._like_scores({n: s < thresholds[n] for n, s in scores.items()})
 
     def p_values(self, images: Any) -> Any:
-        """Split-conformal p-values, float64 [B] (or {name: [B]}).
+        """Returns split-conformal p-values, float64 [B] (or {name: [B]}).
 
-        p = (1 + #{calibration scores <= S}) / (1 + n): calling OOD what has p <= α
-        raises a false alarm on at most α of exchangeable ID images.
-
-        Raises:
-          NotFittedError: the detector is not calibrated.
+        p = (1 + #{calibration scores <= S}) / (1 + n): of exchangeable ID images at
+        most a share α has p <= α. Raises NotFittedError.
         """
         calibration = self._calibrated()
         return self._like_scores(calibration.p_values(self.run_named(images).scores))

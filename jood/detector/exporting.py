@@ -7,8 +7,8 @@ versioned as a whole and is never half there.
     program.stablehlo   network and method, of `jax.export`, for any batch size
     weights/*.npy       the network's variables and what was fitted
     calibration/*.npy   sorted scores of held-out ID images, for p-values
-    load.py             the loader (`jood/detector/export_loader.py`), which explains
-    itself __main__.py         so that `python FILE image.jpg` runs it
+    load.py             the loader, jood/detector/export_loader.py
+    __main__.py         so that `python FILE image.jpg` runs it
 
 Decoding, resizing and cropping are Pillow's work: the program takes uint8 images of
 the network's size and normalises them, and the loader does what comes before. Weights
