@@ -1,9 +1,7 @@
 """The contract: what every component must satisfy, as public checks.
 
-`check_component(factory)` runs all of them on a factory's default component. The
-suite runs them over every name in `transforms.__all__` and `scores.__all__`, so a new
-method is tested by being listed there. Each check raises `AssertionError` and says
-what was violated.
+The suite runs them over every name in `transforms.__all__` and `scores.__all__`, so a
+new method is tested by being listed there.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +18,7 @@ import numpy as np
 
 from jood import detector as detector_lib
 from jood import metrics
+from jood._utils import sharding
 from jood.core import compose
 from jood.core.activations import Activations
 from jood.core.component import Component
@@ -40,20 +39,18 @@ Factory = Callable[..., Component]
 
 def scoring(component: Component) -> Component:
     """Returns the component, or its chain with Energy if it returns no score."""
-    if component.slot in ("score", "bundle"):
-        return component
-    return compose.chain(component, energy())
+    scores = component.slot in ("score", "bundle")
+    return component if scores else compose.chain(component, energy())
 
 
 def check_component(factory: Factory) -> None:
     """Runs every check on `scoring(factory())`.
 
     Args:
-      factory: a function that returns a `Component` and can be called without
-        arguments.
+      factory: A function that returns a `Component`, called without arguments.
 
     Raises:
-      AssertionError: a check failed; the message says which promise is broken.
+      AssertionError: A check failed; the message says which promise is broken.
     """
     for _, check in component_checks():
         check(factory)
@@ -78,12 +75,6 @@ class _Subject(NamedTuple):
     traces: list[Any]  # one entry each time that `score` was traced
 
 
-@functools.lru_cache(maxsize=4)
-def _default(factory: Factory) -> _Subject:
-    """The subject of a factory without arguments, which its checks share."""
-    return _subject(factory)
-
-
 def _subject(factory: Factory) -> _Subject:
     component = scoring(factory())
     traces: list[Any] = []
@@ -96,11 +87,13 @@ def _subject(factory: Factory) -> _Subject:
     return _Subject(component, _fit(component), score, traces)
 
 
+_default = functools.lru_cache(maxsize=4)(_subject)  # shared by a factory's checks
+
+
 def _fit(component: Component, batches: Iterable[Any] | None = None) -> tuple[Any, ...]:
     """Fits on batches (images, labels, mask), by default four of the toy's."""
 
-    def observer(variables: Any, batch: Any) -> tuple[Activations, jax.Array]:
-        del variables
+    def observer(_: Any, batch: Any) -> tuple[Activations, jax.Array]:
         images, labels, mask = batch
         return toy_activations(component, images, labels), mask
 
@@ -198,14 +191,11 @@ def check_merge_equals_stream(factory: Factory) -> None:
 def check_masked_rows_are_ignored(factory: Factory) -> None:
     """Rows with mask 0 change no fitted value, whatever they hold."""
     padding = (np.full((8, SIZE, SIZE, WIDTH), 1e3), np.zeros(8), np.zeros(8))
-    batches = [
-        tuple(
-            np.concatenate([part, rows.astype(part.dtype)])
-            for part, rows in zip(batch, padding, strict=True)
-        )
-        for batch in _train()
-    ]
-    _check_same_scores(factory, batches)
+
+    def padded(part: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([part, rows.astype(part.dtype)])
+
+    _check_same_scores(factory, [jax.tree.map(padded, b, padding) for b in _train()])
 
 
 def _check_same_scores(factory: Factory, batches: Iterable[Any]) -> None:
@@ -217,19 +207,15 @@ def _check_same_scores(factory: Factory, batches: Iterable[Any]) -> None:
 
 def check_sharded_equals_single_device(factory: Factory) -> None:
     """Fitting and scoring over two devices give what one gives."""
-    if jax.device_count() < 2:
-        raise AssertionError(
-            "this check needs two devices; on a CPU set "
-            "XLA_FLAGS=--xla_force_host_platform_device_count=2 before JAX starts."
-        )
-    component, fitted, score, _ = _default(factory)
-    mesh = jax.make_mesh(
-        (2,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:2]
+    assert jax.device_count() > 1, (
+        "this check needs two devices; on a CPU set "
+        "XLA_FLAGS=--xla_force_host_platform_device_count=2 before JAX starts."
     )
-    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    sharded = _fit(component, [jax.device_put(batch, rows) for batch in _train()])
+    component, fitted, score, _ = _default(factory)
+    mesh = sharding.data_mesh(jax.devices()[:2])
+    sharded = _fit(component, [sharding.shard_batch(b, mesh) for b in _train()])
     images = _test_images()
-    scores = score(sharded, jax.device_put(images, rows))
+    scores = score(sharded, sharding.shard_batch(images, mesh))
     _assert_close(scores, score(fitted, images))
 
 
@@ -239,20 +225,15 @@ def check_extreme_inputs_stay_finite(factory: Factory) -> None:
     for value in (0.0, 1.0, 1e4):
         images = np.full((ROWS, SIZE, SIZE, WIDTH), value, np.float32)
         scores = np.asarray(score(fitted, images))
-        assert np.isfinite(scores).all(), (
-            f"{component.spec} is {scores} on images that are {value} everywhere"
-        )
+        assert np.isfinite(scores).all(), f"{component.spec}: {scores} on all-{value}"
 
 
 def check_survives_saving(factory: Factory) -> None:
     """A saved and loaded detector gives the same scores, bit for bit."""
     component, fitted, *_ = _default(factory)
+    shape = (SIZE, SIZE, WIDTH)
     detector = detector_lib.Detector(
-        component,
-        ToyNet(),
-        toy_variables(),
-        fitted=fitted,
-        image_shape=(SIZE, SIZE, WIDTH),
+        component, ToyNet(), toy_variables(), fitted=fitted, image_shape=shape
     )
     images = _test_images()
     with tempfile.TemporaryDirectory() as folder:
@@ -294,7 +275,6 @@ def check_separates_toy(factory: Factory) -> None:
         parts = np.split(images, len(images) // ROWS)
         return np.concatenate([score(fitted, part) for part in parts])
 
-    inside = scores(toy_images(64, seed=1)[0])
-    outside = scores(toy_images(64, seed=2, ood=True)[0])
-    value = metrics.auroc(inside, outside)
+    ood, _ = toy_images(64, seed=2, ood=True)
+    value = metrics.auroc(scores(toy_images(64, seed=1)[0]), scores(ood))
     assert value > 0.5, f"AUROC of {component.spec} is {value:.3f} on a separable toy"

@@ -16,9 +16,8 @@ from jood.testing.toy import WIDTH
 def of(parameter: inspect.Parameter) -> tuple[Any, ...]:
     """Other values to try for a hyper-parameter, by its default."""
     default = parameter.default
-    if isinstance(default, str):
-        choices = typing.get_args(parameter.annotation)  # of a Literal
-        return choices or ("C2", "C3", "C4", "C5")
+    if isinstance(default, str):  # one of a Literal, or a stage
+        return typing.get_args(parameter.annotation) or ("C2", "C3", "C4", "C5")
     if isinstance(default, tuple):  # names, such as stages: each alone
         return tuple((value,) for value in default)
     if isinstance(default, bool):
@@ -36,6 +35,7 @@ def _features_file() -> str:
     """A file of features, for methods that can read their memory from disk."""
     folder = tempfile.mkdtemp(prefix="jood_features_")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = f"{folder}/features.npy"
     features = np.random.default_rng(0).exponential(size=(96, WIDTH))
-    np.save(f"{folder}/features.npy", features.astype(np.float32))
-    return f"{folder}/features.npy"
+    np.save(path, features.astype(np.float32))
+    return path

@@ -1,10 +1,9 @@
 """A toy problem on which any sensible detector works: for checks and examples.
 
-"Images" are small maps in which ID examples light up one
-region with their class's pattern, and OOD examples are background only: weak, flat
-over the image, a few channels stronger than others, as real features are. The
-network passes them through four ReLU stages, pools, and compares with the classes'
-patterns. On it any sensible score ranks ID above OOD.
+"Images" are small maps. In ID ones a region lights up with the pattern of the class;
+OOD ones are background only: weak, flat over the image, a few channels stronger than
+others, as real features are. The network passes them through four ReLU stages, pools,
+and compares with the classes' patterns.
 """
 
 from typing import Any
@@ -37,24 +36,17 @@ class ToyNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps images [B, 4, 4, D] to logits [B, K]."""
-        x = images
+        x = _Pass(0.8, name="C2")(images)
         # C4 takes the tilt of C3 back: only the map of C3 is not a multiple of others.
-        for name, *gain in (
-            ("C2", 0.8),
-            ("C3", 1.25, 2.0),
-            ("C4", 0.9, 0.5),
-            ("C5", 1.2),
-        ):
-            x = _Pass(*gain, name=name)(x)
+        x = _Pass(1.25, 2.0, name="C3")(x)
+        x = _Pass(0.9, 0.5, name="C4")(x)
+        x = _Pass(1.2, name="C5")(x)
         return nn.Dense(CLASSES, name="head")(x.mean(axis=(1, 2)))
 
 
 def toy_variables() -> dict[str, Any]:
-    """Returns the toy's heads: its kernel [D, K] holds one pattern per class.
-
-    The OOD head weighs the channels from 0.02 to 0.08.
-    """
-    kernel = 4.0 * _patterns().T - 0.5
+    """Returns the classifier, a pattern per class, and an OOD head for the channels."""
+    kernel = 4.0 * _patterns().T - 0.5  # [D, K]
     weights = np.linspace(0.02, 0.08, WIDTH, dtype=np.float32)
     return {
         "params": {"head": {"kernel": kernel, "bias": np.zeros(CLASSES, "f")}},

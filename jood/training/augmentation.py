@@ -3,10 +3,9 @@
     augment = augmentation.build(("crop", "flip", "jitter"), size=32)
     images = augment(key, images)                  # uint8 [B, H, W, 3] -> the same
 
-Every image draws from a key of its own, so what happens to a row depends neither on
-the other rows nor on how the batch is spread over devices. LFF's networks are
-pre-trained with all three and fine-tuned without the jitter, which would hide what is
-background.
+Every image draws from a key of its own, so a row depends neither on the others nor on
+how the batch is spread over devices. LFF's networks are pre-trained with all three and
+fine-tuned without the jitter, which would hide what is background.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,19 +26,15 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.4, 0.1
 def random_crop(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
     """A random square of `size` pixels out of one image uint8 [H, W, C].
 
-    An image of that very size is padded with zeros first, by an eighth of it on every
-    side: 4 pixels for CIFAR.
-
-    Raises:
-      ValueError: the image is smaller.
+    An image of that very size is first padded with zeros by an eighth on every side: 4
+    pixels for CIFAR. A smaller one raises ValueError.
     """
-    if min(image.shape[:2]) < size:
-        raise ValueError(
-            f"images of {image.shape[:2]} pixels cannot be cropped to {size}."
-        )
-    if image.shape[:2] == (size, size):
-        pad = size // 8
-        image = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+    found = image.shape[:2]
+    if min(found) < size:
+        raise ValueError(f"images of {found} pixels cannot be cropped to {size}.")
+    if found == (size, size):
+        pad = (size // 8, size // 8)
+        image = jnp.pad(image, (pad, pad, (0, 0)))
     return pix.random_crop(key, image, (size, size, image.shape[-1]))
 
 
@@ -70,18 +65,16 @@ def colour_jitter(key: jax.Array, image: jax.Array) -> jax.Array:
     a factor in [1 - s, 1 + s]; the hue turns by up to HUE of the circle either way.
     As torchvision's ColorJitter, but always in this order.
     """
-    keys = jax.random.split(key, 4)
-
-    def factor(index: int, strength: float) -> jax.Array:
-        return jax.random.uniform(
-            keys[index], (), minval=1 - strength, maxval=1 + strength
-        )
-
+    strengths = (BRIGHTNESS, CONTRAST, SATURATION, HUE)
+    bright, contrast, saturation, hue = (
+        jax.random.uniform(k, (), minval=1 - strength, maxval=1 + strength)
+        for k, strength in zip(jax.random.split(key, 4), strengths, strict=True)
+    )
     x = image.astype(jnp.float32) / 255.0
-    x = blend(x, jnp.zeros_like(x), factor(0, BRIGHTNESS))
-    x = blend(x, jnp.full_like(x, grey(x).mean()), factor(1, CONTRAST))
-    x = blend(x, jnp.broadcast_to(grey(x), x.shape), factor(2, SATURATION))
-    x = shift_hue(x, factor(3, HUE) - 1.0)
+    x = blend(x, jnp.zeros_like(x), bright)
+    x = blend(x, jnp.full_like(x, grey(x).mean()), contrast)
+    x = blend(x, jnp.broadcast_to(grey(x), x.shape), saturation)
+    x = shift_hue(x, hue - 1.0)
     return jnp.round(255.0 * x).astype(jnp.uint8)
 
 
@@ -94,19 +87,14 @@ NAMES = tuple(_STEPS)
 
 
 def build(names: Sequence[str], size: int) -> Augment:
-    """Returns the chain of augmentations of a batch.
+    """Returns (key, images uint8 [B, H, W, 3]) -> augmented ones.
 
     Args:
-      names: Some of `NAMES`, in the order in which they are applied; () changes
-        nothing.
-      size: Side of the square images that the network takes, in pixels.
-
-    Returns:
-      (key, images uint8 [B, H, W, 3]) -> uint8 [B, size, size, 3] if 'crop' is among
-      them, else of the images' own size.
+      names: Some of `NAMES`, in the order in which they are applied.
+      size: Side of the square that 'crop' cuts, in pixels.
 
     Raises:
-      ValueError: an unknown name, or a size below 1.
+      ValueError: A name is unknown, or the size is below 1.
     """
     arguments.check_count("size", size)
     check(names)
@@ -116,10 +104,7 @@ def build(names: Sequence[str], size: int) -> Augment:
             image = _STEPS[name](jax.random.fold_in(key, number), image, size)
         return image
 
-    def augment(key: jax.Array, images: jax.Array) -> jax.Array:
-        return jax.vmap(one)(jax.random.split(key, len(images)), images)
-
-    return augment
+    return lambda key, images: jax.vmap(one)(jax.random.split(key, len(images)), images)
 
 
 def check(names: Sequence[str]) -> None:

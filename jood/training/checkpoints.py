@@ -7,9 +7,7 @@ A checkpoint is a folder named by its step, with two parts:
                 validation's metrics at this step
 
 It is written in the background and appears complete or not at all, so a killed run
-resumes from the last whole one. One that was damaged afterwards is put aside, and the
-newest whole one before it is taken. The last ones are kept, and the best one by a
-metric of the validation.
+resumes from the last whole one; those damaged afterwards are put aside.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,7 +37,20 @@ _PASSING = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE")
 
 
 class Checkpoints:
-    """Saves and restores the states of one run; use it as a context manager."""
+    """Saves and restores the states of one run; use it as a context manager.
+
+    Args:
+      folder: The run's folder, which all its processes see.
+      config: The run's configuration, JSON values; the folder belongs to it from now
+        on.
+      position: What decides the batches, JSON values; each checkpoint holds it.
+      keep: Number of newest checkpoints that are kept.
+      best: Metric of the validation by which the best one is kept, too; '': none is.
+
+    Raises:
+      ValueError: The folder belongs to a run with another configuration.
+      OSError: The folder cannot be written, or another process trains in it.
+    """
 
     def __init__(
         self,
@@ -49,22 +60,6 @@ class Checkpoints:
         keep: int = 2,
         best: str = "",
     ):
-        """Opens or creates a run's folder.
-
-        Args:
-          folder: The run's folder, which all its processes see.
-          config: The run's configuration, JSON values; the folder belongs to it from
-            now on.
-          position: What decides the batches, JSON values; each checkpoint holds it.
-          keep: Number of newest checkpoints that are kept.
-          best: Metric of the validation by which the best one is kept, too; '' keeps
-            the newest ones only.
-
-        Raises:
-          ValueError: The folder belongs to a run with another configuration; all
-            differences are listed.
-          OSError: The folder cannot be written, or another process trains in it.
-        """
         self._folder = pathlib.Path(folder).resolve()
         self._position, self._best = dict(position), best
         self._lock = filelock.FileLock(self._folder / ".lock", blocking=False)
@@ -100,8 +95,7 @@ class Checkpoints:
           metrics: The validation's at this step; {} if there was none.
 
         Raises:
-          OSError: This checkpoint, or the one before, could not be written; those
-            that were complete stay.
+          OSError: This checkpoint, or the one before, could not be written.
         """
         step = int(state.step)
         if step == self._manager.latest_step():
@@ -113,14 +107,12 @@ class Checkpoints:
             "best": self._best,
             "validation": dict(metrics),
         }
+        parts = ocp.args.Composite(
+            state=ocp.args.StandardSave(state.as_saved()),
+            position=ocp.args.JsonSave(position),
+        )
         with self._writing():
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state.as_saved()),
-                    position=ocp.args.JsonSave(position),
-                ),
-            )
+            self._manager.save(step, args=parts)
 
     def wait(self) -> None:
         """Returns when everything is written; raises OSError if it could not be."""
@@ -134,25 +126,19 @@ class Checkpoints:
         return self._folder / str(max(steps)) if steps else None
 
     def last_good(self) -> pathlib.Path | None:
-        """Returns the latest checkpoint once the one being written is complete.
-
-        If that one cannot be written, the one before is returned: the caller has
-        another error to report.
-        """
-        with contextlib.suppress(OSError):
+        """Returns the latest checkpoint once the one being written is complete."""
+        with contextlib.suppress(OSError):  # the caller has another error to report
             self.wait()
         return self.latest()
 
     def restore(self, state: TrainState) -> TrainState:
-        """Returns the newest whole state, placed as the given one is.
+        """Returns the newest whole state, or the given one; placed as that is.
 
-        If an older one is whole, those after it that are damaged are put aside, as
-        '<step>.damaged'; the log says so. The given state is returned if the folder
-        holds no checkpoint.
+        Damaged ones after it are put aside, as '<step>.damaged'; the log says so.
 
         Raises:
-          ValueError: The newest checkpoint is of another architecture (all differences
-            are listed) or of other data; or there are checkpoints, none of them whole.
+          ValueError: The newest checkpoint is of another architecture or of other data;
+            or there are checkpoints, none of them whole.
           OSError: One may not be read, or memory or the file system failed meanwhile.
         """
         damaged: list[int] = []
@@ -215,12 +201,10 @@ class Checkpoints:
                 f"cannot read the checkpoint {self._folder / str(step)} ({said}). It "
                 "is left as it is; mend that, and the same command goes on."
             ) from error
-        _LOGGER.warning(
-            "the checkpoint of step %d is truncated or damaged (%s); the newest whole "
-            "one before it is taken",
-            step,
-            said,
+        text = (
+            "the checkpoint of step %d is truncated or damaged (%s); trying older ones"
         )
+        _LOGGER.warning(text, step, said)
 
     def _put_aside(self, step: int) -> None:
         """Renames a damaged checkpoint: training will write that step again."""
@@ -239,9 +223,8 @@ class Checkpoints:
         if differ := run_folder.changes(found, self._position, "then"):
             raise ValueError(
                 f"the data are not those that {self._folder / str(step)} was trained "
-                f"on ({differ}), so the run cannot go on as it began. Bring "
-                f"the data back, or begin another run: --init_from={self._folder} and "
-                "another --workdir."
+                f"on ({differ}). Bring them back, or begin another run: "
+                f"--init_from={self._folder} and another --workdir."
             )
 
     @contextlib.contextmanager
@@ -249,12 +232,11 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # Orbax and TensorStore raise many kinds
-            latest = self.latest()
             raise OSError(
                 f"cannot write a checkpoint to {self._folder} "
-                f"({run_checkpoint.summary(error)}). "
-                + (f"The last whole one is {latest}. " if latest else "There is none. ")
-                + "Free space or make the folder writable; the same command goes on."
+                f"({run_checkpoint.summary(error)}). The last whole one is "
+                f"{self.latest() or 'missing'}. Free space or make the folder "
+                "writable; the same command goes on."
             ) from error
 
 

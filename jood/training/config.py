@@ -18,36 +18,32 @@ class TrainConfig:
     """A training run: everything that decides which parameters it ends with.
 
     Attributes:
-      benchmark: name of the benchmark whose ID training set is used.
-      image_size: side of the network's images, in pixels.
-      model: name of the network.
-      objective: what is minimised, as `jood.training.objectives.parse` reads it.
-      init_from: folder of the network to begin with; '' begins with random weights.
-      new_head: whether that network gets a new classifier, for other classes.
-      hold_out: one training image in so many is held out for validation; 0 trains on
-        all.
-      augment: names of `jood.training.augmentation`, in their order.
-      epochs: passes over the training set.
-      batch_size: images per step, over all devices and processes.
-      accumulate: parts that a batch is split into, whose gradients are averaged; the
-        memory of a step falls accordingly. Each part has its own batch statistics,
-        background locations and patches.
-      optimizer: 'sgd' (with momentum), 'nesterov' (the same in Nesterov's form) or
-        'adamw'.
-      learning_rate: peak, reached after warm-up.
+      benchmark: Benchmark whose ID training set is used.
+      image_size: Side of the network's images, in pixels.
+      model: Name of the network.
+      objective: What is minimised, as `jood.training.objectives.parse` reads it.
+      init_from: Folder of the network to begin with; '' begins with random weights.
+      new_head: Whether that network gets a new classifier, for other classes.
+      hold_out: One training image in so many is held out for validation; 0: none.
+      augment: Names of `jood.training.augmentation`, in their order.
+      epochs: Passes over the training set.
+      batch_size: Images per step, over all devices and processes.
+      accumulate: Parts of a batch, whose gradients are averaged; a step needs less
+        memory. Each has its own batch statistics, background locations and patches.
+      optimizer: 'sgd' (with momentum), 'nesterov' (Nesterov's form of it) or 'adamw'.
+      learning_rate: Peak, reached after warm-up.
       schedule: 'cosine' (to 0), 'step' (times `decay_factor` at each of
         `decay_epochs`) or 'constant'.
-      warmup_epochs: linear warm-up from 0.
-      decay_epochs: for 'step'.
-      decay_factor: for 'step', in (0, 1).
-      momentum: of SGD.
-      weight_decay: of weights with two axes or more, as convolutions' and linear ones
-        (not of biases and BatchNorm, which PyTorch's optimisers decay too); of SGD
-        added to the gradient, of AdamW decoupled.
-      dtype: compute type, 'float32' or 'bfloat16'; parameters stay float32.
-      seed: decides the initial parameters, the order of the data, the augmentation
-        and what an objective draws. A run that goes on from another's network with
-        the same seed sees the data in the same order again.
+      warmup_epochs: Linear warm-up from 0.
+      decay_epochs: Epochs at which 'step' decays.
+      decay_factor: Factor of 'step', in (0, 1).
+      momentum: Momentum of SGD.
+      weight_decay: Decay of weights with two axes or more, so not of biases and
+        BatchNorm, which PyTorch's optimisers decay too; decoupled for AdamW.
+      dtype: Compute type, 'float32' or 'bfloat16'; parameters stay float32.
+      seed: Decides the initial parameters, the order of the data, the augmentation and
+        what an objective draws. Fine-tuning with the first run's seed sees the data in
+        the same order again.
     """
 
     benchmark: str = "digits"
@@ -118,32 +114,18 @@ class TrainConfig:
         return problems
 
     def _contradictory(self) -> list[str]:
-        ends = [0.0, *self.decay_epochs, self.epochs]
-        rising = all(a < b for a, b in itertools.pairwise(ends))
-        return [
-            text
-            for wrong, text in (
-                (
-                    (self.schedule == "step") != bool(self.decay_epochs),
-                    "decay_epochs go with schedule='step', which needs at least one; "
-                    f"got {self.schedule!r} and {self.decay_epochs}",
-                ),
-                (
-                    self.decay_epochs and not rising,
-                    "decay_epochs must rise from above 0 to below epochs = "
-                    f"{self.epochs}, got {self.decay_epochs}",
-                ),
-                (self.new_head and not self.init_from, "new_head goes with init_from"),
-                (
-                    self.warmup_epochs > self.epochs,
-                    f"warmup_epochs must be <= epochs = {self.epochs}, got "
-                    f"{self.warmup_epochs}",
-                ),
-                (
-                    self.accumulate > 0 and self.batch_size % self.accumulate,
-                    "batch_size must be divisible by accumulate = "
-                    f"{self.accumulate}, got {self.batch_size}",
-                ),
-            )
-            if wrong
-        ]
+        decays, parts = self.decay_epochs, self.accumulate
+        steps = self.schedule == "step"
+        rising = all(a < b for a, b in itertools.pairwise([0, *decays, self.epochs]))
+        contradictions = {
+            "decay_epochs go with schedule='step', which needs at least one; got "
+            f"{self.schedule!r} and {decays}": steps != bool(decays),
+            f"decay_epochs must rise from above 0 to below epochs = {self.epochs}, got "
+            f"{decays}": decays and not rising,
+            "new_head goes with init_from": self.new_head and not self.init_from,
+            f"warmup_epochs must be <= epochs = {self.epochs}, got "
+            f"{self.warmup_epochs}": self.warmup_epochs > self.epochs,
+            f"batch_size must be divisible by accumulate = {parts}, got "
+            f"{self.batch_size}": parts > 0 and self.batch_size % parts,
+        }
+        return [text for text, wrong in contradictions.items() if wrong]

@@ -26,10 +26,9 @@ class TrainingData:
 
     Attributes:
       name: Name of the benchmark.
-      train: Labelled images uint8. Where the augmentation crops, those of a paper's
-        benchmark are larger than the network's.
-      validation: Labelled images of the network's size: held out or, if `hold_out`
-        is 0, some of those that are trained on.
+      train: Labelled images uint8; larger than the network's if they are to be cropped.
+      validation: Labelled images of the network's size: held out or, if `hold_out` is
+        0, some of those that are trained on.
       preprocessing: Normalises images on the device.
       class_names: One per class.
       image_size: Side of the network's images, in pixels.
@@ -60,10 +59,8 @@ def open_data(
     Args:
       config: The run's benchmark, image size, augmentation and held-out part.
       data_dir: Folder of the data sets; None for JOOD_DATA_DIR.
-      preprocessing: That of the network that is trained further; None for the
-        benchmark's.
-      skip_corrupt: Whether another image stands for one that cannot be read; else it
-        raises.
+      preprocessing: The one of a network to train further; None for the benchmark's.
+      skip_corrupt: Whether another image stands for one that cannot be read.
 
     Raises:
       FileNotFoundError: The training set is not there.
@@ -94,20 +91,14 @@ def open_data(
 
 
 def of_benchmark(benchmark: benchmarks.Benchmark, held_out: int = 0) -> TrainingData:
-    """Returns the training data of a benchmark that is open already.
-
-    Raises:
-      ValueError: its images have no labels.
-    """
+    """Returns the training data of a benchmark that is open already."""
     if "label" not in benchmark.id_train[0]:
         raise ValueError(
             f"training needs labels, but the ID images of {benchmark.name} have none."
         )
-    train, validation = _parts(benchmark.id_train, held_out)
     return TrainingData(
         benchmark.name,
-        train,
-        validation,
+        *_parts(benchmark.id_train, held_out),
         benchmark.preprocessing,
         benchmark.class_names,
         benchmark.image_size,
@@ -123,13 +114,13 @@ def _before_crop(fitted: Preprocessing) -> Preprocessing:
 
 
 def _parts(source: Source, held_out: int) -> tuple[Source, Source]:
-    if held_out:
-        if len(source) < _FEWEST * held_out:
-            raise ValueError(
-                f"holding out one image in {held_out} leaves fewer than {_FEWEST} of "
-                f"{len(source)} for the validation. Choose a smaller --hold_out."
-            )
-        kept, held = hold_out(source, held_out)
-        return part(source, kept.indices), part(source, held.indices)
-    watched = np.arange(0, len(source), min(_WATCHED, len(source)))
-    return source, part(source, watched)
+    if not held_out:
+        watched = np.arange(0, len(source), min(_WATCHED, len(source)))
+        return source, part(source, watched)
+    if len(source) < _FEWEST * held_out:
+        raise ValueError(
+            f"holding out one image in {held_out} leaves fewer than {_FEWEST} of "
+            f"{len(source)} for the validation. Choose a smaller --hold_out."
+        )
+    kept, held = hold_out(source, held_out)
+    return part(source, kept.indices), part(source, held.indices)

@@ -2,9 +2,7 @@
 
 A local feature z_j is what the classifier head would read at one location j of the
 last map: the map's own vector, since networks pool the map and the head is linear in
-the mean. Where the head improbably finds the true class, LFF and SSOD see background.
-(MobileNetV3 has a layer between: it is applied to each location, by the model's
-`head_input`, and the OOD head reads what it gives.)
+the mean. (MobileNetV3 has a layer between, `head_input`, applied to each location.)
 """
 
 from collections.abc import Mapping
@@ -28,8 +26,7 @@ class TrainingPass(struct.PyTreeNode):
     Attributes:
       acts: The record.
       labels: y, int32 [B].
-      local: z, float32 [B, HW, D]; None where the head cannot be applied to a
-        location.
+      local: z, float32 [B, HW, D]; None where the head cannot be applied to one.
       why_not: The reason, for the error.
       added: The collections beside the network's own, by name; see `Objective.init`.
     """
@@ -58,8 +55,7 @@ def look(
     """Runs the network once. Pure and differentiable; use it under `jit`.
 
     Args:
-      model: One of `jood.models`: stages C2..C5 and a head, and in training mode
-        `model.apply(variables, images, train=True)`.
+      model: One of `jood.models`, with stages, a head and an argument `train`.
       variables: Its parameters and statistics, and what an objective added to them.
       images: Floating [B, H, W, C], preprocessed.
       labels: int32 [B].
@@ -67,9 +63,6 @@ def look(
 
     Returns:
       The pass, and the batch statistics after it ({} where there are none).
-
-    Raises:
-      ValueError: The model has no such stages or head.
     """
     acts, changed = forward(model, variables, images, (), Taps(), train=train)
     stats = changed.get("batch_stats", variables.get("batch_stats", {}))
@@ -88,11 +81,10 @@ def _local_features(
     features = flat(last)  # [B, HW, C]
     if hasattr(model, "head_input"):
         features = model.head_input(variables["params"], features)
-    width = acts.kernel.shape[0]
-    if features.shape[-1] != width:
+    width, channels = acts.kernel.shape[0], features.shape[-1]
+    if channels != width:
         return None, (
-            f"the head reads {width} features and the last map has "
-            f"{features.shape[-1]} channels: give the model a method "
-            "head_input(params, [..., C]) -> [..., D] that does what stands between"
+            f"the head reads {width} features and the last map has {channels} channels:"
+            " give the model a method head_input(params, [..., C]) -> [..., D]"
         )
     return features, ""

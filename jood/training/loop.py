@@ -70,12 +70,10 @@ def train(
       config: The run's configuration.
       data: What to train on.
       model: The network.
-      folder: The run's folder; if it holds checkpoints of the same configuration, the
-        run resumes from the newest whole one.
-      variables: Those of the network that `config.init_from` names, or of one that is
-        at hand; None reads that folder, or begins with random ones if it names none.
-      validate: (variables on the mesh) -> metrics, as
-        `jood.training.validation.Validation`.
+      folder: The run's folder; a run of the same configuration in it is resumed.
+      variables: The network to begin with; None reads `config.init_from`, or begins
+        with random ones if it names none.
+      validate: (variables on the mesh) -> metrics; see `validation.Validation`.
       keeping: How often to log, validate and save; by default each epoch.
 
     Returns:
@@ -88,9 +86,8 @@ def train(
       ValueError: The folder belongs to another configuration, architecture or data
         set, the network to begin with does not fit the model or the data, or the
         batch size does not fit the data or the devices.
-      FloatingPointError: The loss, its gradient or a parameter is NaN or infinite; the
-        message names the step, the learning rate and the last checkpoint before it.
-        No such state is ever saved.
+      FloatingPointError: The loss, its gradient or a parameter is NaN or infinite; no
+        such state is ever saved.
       OSError: The folder cannot be written.
     """
     keeping = keeping or LoopOptions()
@@ -99,25 +96,21 @@ def train(
     mesh = sharding.data_mesh()
     variables = _initial_variables(config, data, model, variables)
     state, step = _begin(config, data, model, variables, plan, mesh)
+    settings = {
+        **config.as_json(),
+        "preprocessing": dataclasses.asdict(data.preprocessing),
+        "class_names": data.class_names,
+    }
+    position = {
+        "examples": len(data.train),
+        "classes": len(data.class_names),
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+    }
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(preemption.on_sigterm())
         checkpoints = stack.enter_context(
-            Checkpoints(
-                folder,
-                {
-                    **config.as_json(),
-                    "preprocessing": dataclasses.asdict(data.preprocessing),
-                    "class_names": data.class_names,
-                },
-                {
-                    "examples": len(data.train),
-                    "classes": len(data.class_names),
-                    "batch_size": config.batch_size,
-                    "seed": config.seed,
-                },
-                keeping.keep,
-                keeping.best,
-            )
+            Checkpoints(folder, settings, position, keeping.keep, keeping.best)
         )
         state = checkpoints.restore(state)
         start = int(state.step)
@@ -127,9 +120,8 @@ def train(
             _LOGGER.info("continuing at step %d of %d", start, plan.total)
         log = stack.enter_context(metric_logs.Log(folder, start, processes.is_first()))
         bar = stack.enter_context(_progress_bar(config, plan, start))
-        window = Window(
-            learning_rate_schedule(config, per_epoch), config.batch_size, start
-        )
+        rate = learning_rate_schedule(config, per_epoch)
+        window = Window(rate, config.batch_size, start)
         batches = _batches(config, data, plan, start, mesh)
         for index, batch in enumerate(batches, start=start + 1):
             state, metrics = step(state, batch)
@@ -143,8 +135,9 @@ def train(
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
                 if index % per_epoch == 0 or asked:
                     _tell(f"epoch {index / per_epoch:g}/{config.epochs}", values)
-            ends = due.validate or due.save or asked
-            if ends and not state.is_finite():  # the loss was that before the update
+            if not (due.save or asked):  # a validation is always saved, too
+                continue
+            if not state.is_finite():  # the loss was that before the update
                 what = "a parameter is not finite"
                 raise window.diverged(what, index, checkpoints.last_good())
             measured: Mapping[str, float] = {}
@@ -152,9 +145,8 @@ def train(
                 measured = validate(state.variables)
                 log.write(metric_logs.VALIDATION, index, measured)
                 _tell("validation", measured)
-            if due.save or asked:
-                checkpoints.save(state, measured)
-                window.resume()
+            checkpoints.save(state, measured)
+            window.resume()
             if asked and index < plan.total:
                 checkpoints.wait()
                 raise preemption.StoppedError(
@@ -202,13 +194,9 @@ def _begin(
     shardings = jax.tree.map(lambda _: sharding.replicated(mesh), state)
     if plan.keeping.split_state:
         shardings = sharding.split(state, mesh)
+    augment = augmentation.build(config.augment, data.image_size)
     step = make_step(
-        model,
-        objective,
-        optimizer,
-        data.preprocessing,
-        augmentation.build(config.augment, data.image_size),
-        config.accumulate,
+        model, objective, optimizer, data.preprocessing, augment, config.accumulate
     )
     return jax.device_put(state, shardings), compile_step(step, shardings)
 
@@ -246,14 +234,14 @@ def _asked(stop: threading.Event, together: bool) -> bool:
 
 
 def _progress_bar(config: TrainConfig, plan: Plan, start: int) -> Any:
-    disable = None if plan.keeping.progress is None else not plan.keeping.progress
+    shows = plan.keeping.progress if processes.is_first() else False
     return tqdm.tqdm(
         total=plan.total * config.batch_size,
         initial=start * config.batch_size,
         desc=f"{config.objective.split('(')[0]} {config.model} seed {config.seed}",
         unit="img",
         unit_scale=True,
-        disable=disable if processes.is_first() else True,
+        disable=None if shows is None else not shows,
     )
 
 

@@ -1,8 +1,8 @@
 """What a run tells while it trains: CSV files, TensorBoard events, and the log.
 
-`train.csv` has a row every few steps, `validation.csv` one per validation; a run that
-resumes from a checkpoint continues both from there, without a row twice. The same
-values are in event files: tensorboard --logdir FOLDER.
+`train.csv` has a row every few steps, `validation.csv` one per validation; a resumed
+run continues both without a row twice. Event files hold the same values: tensorboard
+--logdir FOLDER.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,16 @@ TRAIN, VALIDATION = "train", "validation"
 
 
 class Log:
-    """Writes the rows of one run; use it as a context manager."""
+    """Writes the rows of one run; use it as a context manager.
+
+    Args:
+      folder: The run's folder.
+      start: The step that the run resumes from; what was logged later is forgotten.
+      writes: Whether to write at all; of several processes the first one does.
+    """
 
     def __init__(self, folder: str | os.PathLike[str], start: int, writes: bool = True):
-        """Opens the log and forgets what was logged after the step `start`.
-
-        Args:
-          folder: The run's folder.
-          start: The step that the run resumes from.
-          writes: Whether to write at all; of several processes the first one does.
-        """
-        self._folder = pathlib.Path(folder)
-        self._start = start
+        self._folder, self._start = pathlib.Path(folder), start
         self._files: dict[str, Any] = {}
         self._events: Any = None
         if writes:
@@ -45,15 +43,12 @@ class Log:
             self._events.close()
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Appends a row.
+        """Appends a row; raises OSError if the folder cannot be written.
 
         Args:
-          kind: `TRAIN` or `VALIDATION`; all rows of a kind have the same columns.
+          kind: `TRAIN` or `VALIDATION`.
           step: Number of steps done.
-          values: Values by column.
-
-        Raises:
-          OSError: The folder cannot be written; the message names it.
+          values: Values by column; all rows of a kind have the same columns.
         """
         if self._events is None:
             return
@@ -87,10 +82,7 @@ class Log:
 
 
 def read(path: str | os.PathLike[str], last: int | None = None) -> list[dict[str, Any]]:
-    """Returns the rows of a log as text by column, up to a step.
-
-    A last row that was cut when its process was killed is left out.
-    """
+    """Returns the rows of a log, text by column, up to a step; skips one cut short."""
     with pathlib.Path(path).open(newline="") as file:
         rows = list(csv.DictReader(file))
     whole = [row for row in rows if None not in row.values() and row["step"].isdigit()]

@@ -10,22 +10,18 @@ from jood.training.config import TrainConfig
 
 def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
     """Returns step -> learning rate."""
-    warmup = round(config.warmup_epochs * steps_per_epoch)
-    total = config.epochs * steps_per_epoch
+    peak, warmup = config.learning_rate, round(config.warmup_epochs * steps_per_epoch)
     after: optax.Schedule
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(
-            config.learning_rate, max(total - warmup, 1)
-        )
-    elif config.schedule == "constant":
-        after = optax.constant_schedule(config.learning_rate)
-    else:
+        steps = config.epochs * steps_per_epoch - warmup
+        after = optax.cosine_decay_schedule(peak, max(steps, 1))
+    else:  # constant: without decays
         boundaries = {
             round(epoch * steps_per_epoch) - warmup: config.decay_factor
             for epoch in config.decay_epochs
         }
-        after = optax.piecewise_constant_schedule(config.learning_rate, boundaries)
-    rising = optax.linear_schedule(0.0, config.learning_rate, max(warmup, 1))
+        after = optax.piecewise_constant_schedule(peak, boundaries)
+    rising = optax.linear_schedule(0.0, peak, max(warmup, 1))
     return optax.join_schedules([rising, after], [warmup])
 
 
@@ -40,11 +36,8 @@ def make_optimizer(
     rate = learning_rate_schedule(config, steps_per_epoch)
     if config.optimizer == "adamw":
         return optax.adamw(rate, weight_decay=config.weight_decay, mask=kernels)
+    nesterov = config.optimizer == "nesterov" and config.momentum > 0
     return optax.chain(
         optax.add_decayed_weights(config.weight_decay, mask=kernels),
-        optax.sgd(
-            rate,
-            momentum=config.momentum or None,
-            nesterov=config.optimizer == "nesterov" and config.momentum > 0,
-        ),
+        optax.sgd(rate, config.momentum or None, nesterov),
     )

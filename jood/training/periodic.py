@@ -15,10 +15,9 @@ class LoopOptions:
       validate_every: Epochs between two validations; 0 never validates.
       checkpoint_every: Steps between two checkpoints; 0 saves at the end of epochs.
       keep: Number of newest checkpoints that are kept.
-      best: Metric of the validation by which the best checkpoint is kept, too; ''
-        keeps the newest ones only.
+      best: Metric of the validation by which the best one is kept, too; '': none is.
       split_state: Whether large parameters and their optimiser state are split over
-        the devices, instead of each holding all.
+        the devices.
       workers: Processes that read and decode images; 0 reads with threads.
       progress: Whether to draw a progress bar; None draws it on a terminal only.
     """
@@ -52,8 +51,7 @@ class Plan:
     """The steps of a run.
 
     Attributes:
-      steps_per_epoch: Whole batches of an epoch; the images left over are seen in the
-        next one.
+      steps_per_epoch: Whole batches of an epoch.
       total: Number of steps of the whole run.
       keeping: How often what is done.
     """
@@ -64,14 +62,9 @@ class Plan:
 
     def due(self, step: int) -> Due:
         """Returns what is due after `step` steps; with a save the log always is."""
-        keeping, last = self.keeping, step == self.total
-        ends_epoch = step % self.steps_per_epoch == 0 or last
-        epochs = keeping.validate_every
-        validate = epochs > 0 and (last or step % (epochs * self.steps_per_epoch) == 0)
-        save = _every(step, keeping.checkpoint_every, ends_epoch) or validate or last
-        log = _every(step, keeping.log_every, ends_epoch) or save
+        keeping, epoch, last = self.keeping, self.steps_per_epoch, step == self.total
+        between = keeping.validate_every * epoch
+        validate = between > 0 and (last or step % between == 0)
+        save = step % (keeping.checkpoint_every or epoch) == 0 or validate or last
+        log = step % (keeping.log_every or epoch) == 0 or save
         return Due(log, validate, save)
-
-
-def _every(step: int, count: int, ends_epoch: bool) -> bool:
-    return step % count == 0 if count else ends_epoch

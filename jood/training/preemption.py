@@ -1,4 +1,4 @@
-"""Stopping when asked: SIGTERM, as schedulers send it before they take a machine."""
+"""Stopping at SIGTERM, which schedulers send before they take a machine."""
 
 from collections.abc import Iterator
 import contextlib

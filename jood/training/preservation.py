@@ -11,10 +11,7 @@ class _Best(NamedTuple):
 
     ratings: Mapping[int, float | None]
 
-    def should_preserve(
-        self, checkpoints: Sequence[Any], *, context: Any
-    ) -> Sequence[bool]:
-        del context
+    def should_preserve(self, checkpoints: Sequence[Any], **_: Any) -> Sequence[bool]:
         steps = [checkpoint.step for checkpoint in checkpoints]
         rated = [(r, s) for s in steps if (r := self.ratings.get(s)) is not None]
         return [bool(rated) and step == max(rated)[1] for step in steps]
@@ -28,6 +25,5 @@ def last_and_best(keep: int, ratings: Mapping[int, float | None]) -> Any:
       ratings: Values by step, higher is better; None without a validation. What is
         added to them later counts.
     """
-    return preservation_policy.AnyPreservationPolicy(
-        [preservation_policy.LatestN(keep), _Best(ratings)]
-    )
+    policies = [preservation_policy.LatestN(keep), _Best(ratings)]
+    return preservation_policy.AnyPreservationPolicy(policies)

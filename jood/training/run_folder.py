@@ -35,11 +35,11 @@ def claim(
     Args:
       folder: The run's folder.
       config: The run's configuration, JSON values.
-      lock: The folder's, to be held until the process ends however it does.
+      lock: The folder's lock, held until the process ends.
 
     Raises:
-      ValueError: It belongs to a run with another configuration; all differences are
-        listed. Or it holds checkpoints, and nothing says of which run.
+      ValueError: It belongs to a run with another configuration, or holds checkpoints
+        of an unknown one.
       OSError: It cannot be written, or another process trains in it.
     """
     path = folder / run_checkpoint.CONFIG
@@ -57,12 +57,11 @@ def claim(
             "--workdir."
         ) from None
     except OSError as error:
-        raise not_writable(folder, error) from error
+        raise _not_writable(folder, error) from error
     if not path.exists():
         raise ValueError(
-            f"{folder} holds checkpoints but no {run_checkpoint.CONFIG}, so it "
-            "is unknown which run they belong to. Restore the file, or "
-            "choose another --workdir."
+            f"{folder} holds checkpoints but no {path.name}, so it is unknown which "
+            "run they belong to. Restore the file, or choose another --workdir."
         )
     # A field that an older jood did not have has its default value.
     found = {**TrainConfig().as_json(), **run_checkpoint.read_config(folder)}
@@ -75,13 +74,7 @@ def claim(
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> str:
-    """Returns the values that are others now, in one line; '' if none is.
-
-    Args:
-      before: Values by name; those that `now` does not name are ignored.
-      now: The values to compare them with.
-      where: What the text calls the values of `before`: 'then', 'there'.
-    """
+    """Returns in one line the values of `now` that were others `where`; '' if none."""
     return "; ".join(
         f"{name}: {where} {before.get(name)!r}, now {value!r}"
         for name, value in now.items()
@@ -90,11 +83,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> st
 
 
 def note_start(folder: pathlib.Path, step: int) -> None:
-    """Appends to `starts.jsonl` what a part of a run computes with, and since when.
-
-    Raises:
-      OSError: the folder cannot be written.
-    """
+    """Appends to `starts.jsonl` what a part of a run computes with, and since when."""
     start = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "step": step,
@@ -107,11 +96,10 @@ def note_start(folder: pathlib.Path, step: int) -> None:
         with (folder / STARTS).open("a") as file:
             file.write(json.dumps(start) + "\n")
     except OSError as error:
-        raise not_writable(folder, error) from error
+        raise _not_writable(folder, error) from error
 
 
-def not_writable(folder: pathlib.Path, error: OSError) -> OSError:
-    """Returns the error that says which folder could not be written, and why."""
+def _not_writable(folder: pathlib.Path, error: OSError) -> OSError:
     return OSError(
         f"cannot write to the run's folder {folder}: {error.strerror or error}. Choose "
         "another --workdir, or make it writable."

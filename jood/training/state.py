@@ -21,11 +21,10 @@ class TrainState(struct.PyTreeNode):
       step: Number of steps done, int32 [].
       trained: The collections that the optimiser changes, float32: 'params', and
         what the objective adds.
-      model_state: The other collections: 'batch_stats', BatchNorm's running means and
-        variances, and what the objective adds and updates itself.
+      model_state: The other collections: 'batch_stats', and what the objective adds and
+        updates itself.
       opt_state: The optimiser's state.
-      rng: Data of the key that, with the step, decides augmentation and what the
-        objective draws, uint32 [2].
+      rng: Data of the key that, with the step, decides what is drawn, uint32 [2].
     """
 
     step: jax.Array
@@ -70,8 +69,8 @@ def with_new_head(
 
     Args:
       model: The network with the new number of classes.
-      variables: Those of the same network, perhaps with another number.
-      image_size: Side of the network's images, in pixels.
+      variables: Variables of the same network, perhaps with another number.
+      image_size: Side of its images, in pixels.
       seed: Decides the weights.
     """
     images = jnp.zeros([1, image_size, image_size, 3])
@@ -91,13 +90,13 @@ def create_state(
     """Initialises a run from one seed.
 
     Args:
-      model: Takes images float32 [1, *image_shape].
+      model: The network.
       objective: May add collections to the model's.
       optimizer: An optax transformation.
       image_shape: (H, W, C).
       seed: Decides the initial parameters, and what is drawn later.
-      variables: Those of a trained network to begin with; None begins with random
-        ones. Collections that the objective adds and these lack are begun anew.
+      variables: A trained network to begin with; None begins with random ones. What
+        the objective adds and these lack is begun anew.
 
     Raises:
       ValueError: The objective adds a collection under a name that is taken.
@@ -116,10 +115,9 @@ def create_state(
     taken = {*NETWORK_COLLECTIONS, *TrainState.__dataclass_fields__}
     if taken & added.keys() or not set(objective.state) <= added.keys():
         raise ValueError(
-            f"{objective.spec} adds {', '.join(added) or 'nothing'}, of which it keeps "
-            f"{', '.join(objective.state) or 'nothing'} from the optimiser. What it "
-            "keeps must be among what it adds, and no name may be one of "
-            f"{', '.join(sorted(taken))}."
+            f"{objective.spec} adds {list(added)} and keeps {list(objective.state)} "
+            "from the optimiser. What it keeps must be among what it adds, and no name "
+            f"may be one of {', '.join(sorted(taken))}."
         )
     added = {name: variables.get(name, new) for name, new in added.items()}
     model_state = {name: added.pop(name) for name in objective.state}

@@ -23,6 +23,8 @@ from jood.training.state import TrainState
 from jood.training.step_metrics import Metrics
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+# (trained, model_state, batch, key) -> gradient, (metrics, next model_state)
+Gradient = Callable[..., Any]
 
 
 def make_step(
@@ -35,19 +37,17 @@ def make_step(
 ) -> Step:
     """Returns (state, batch) -> (state, metrics), to be compiled by `compile_step`.
 
+    The metrics stay on the device: 'loss', 'accuracy', 'gradient_norm' and what the
+    objective logs.
+
     Args:
       model: The network.
       objective: What is minimised.
       optimizer: An optax transformation.
       preprocessing: Normalises the augmented images.
       augment: Changes uint8 images; None leaves them as they are.
-      accumulate: The number of parts that a batch is split into, whose gradients are
-        averaged. Part i holds rows i, i + accumulate, ..., so each device keeps its
-        own rows.
-
-    Returns:
-      The step. Its metrics are sums and counts that stay on the device: 'loss',
-      'accuracy', 'gradient_norm' and what the objective logs.
+      accumulate: Number of parts of a batch, whose gradients are averaged. Part i holds
+        rows i, i + accumulate, ..., so each device keeps its own rows.
     """
 
     def loss_of(
@@ -60,28 +60,19 @@ def make_step(
         loss, parts = objective.loss(seen, second)
         size = jnp.float32(len(images))
         correct = jnp.sum(seen.acts.prediction == batch.label, dtype=jnp.float32)
-        parts = {
-            "loss": Part(size * loss, size),
-            "accuracy": Part(correct, size),
-            **parts,
-        }
-        return loss, (
-            parts,
-            {**model_state, "batch_stats": stats, **objective.update(seen)},
-        )
+        means = {"loss": Part(size * loss, size), "accuracy": Part(correct, size)}
+        updated = {**model_state, "batch_stats": stats, **objective.update(seen)}
+        return loss, ({**means, **parts}, updated)
 
-    gradient = jax.grad(loss_of, has_aux=True)
+    gradient: Gradient = jax.grad(loss_of, has_aux=True)
+    if accumulate > 1:
+        gradient = _accumulated(gradient, accumulate)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
-        if accumulate == 1:
-            grads, (metrics, model_state) = gradient(
-                state.trained, state.model_state, batch, key
-            )
-        else:
-            grads, metrics, model_state = _accumulated(
-                gradient, state, batch, key, accumulate
-            )
+        grads, (metrics, model_state) = gradient(
+            state.trained, state.model_state, batch, key
+        )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.trained)
         norm = Part(optax.tree.norm(grads), jnp.float32(1))
         return state.replace(
@@ -94,40 +85,30 @@ def make_step(
     return step
 
 
-def _accumulated(
-    gradient: Callable[..., Any],
-    state: TrainState,
-    batch: Batch,
-    key: jax.Array,
-    count: int,
-) -> tuple[Any, Metrics, Any]:
+def _accumulated(gradient: Gradient, count: int) -> Gradient:
     """The mean of the parts' gradients, the sums of their metrics, the last state."""
 
     def parts(array: jax.Array) -> jax.Array:
         # [B] -> [B / count, count]: the first axis is sharded as before.
-        split = array.reshape(-1, count, *array.shape[1:])
-        return jnp.moveaxis(split, 1, 0)
+        return jnp.moveaxis(array.reshape(-1, count, *array.shape[1:]), 1, 0)
 
-    def one(carry: Any, part: tuple[Batch, jax.Array]) -> tuple[Any, Metrics]:
-        total, model_state = carry
-        grads, (metrics, model_state) = gradient(state.trained, model_state, *part)
-        return (jax.tree.map(jnp.add, total, grads), model_state), metrics
+    def accumulated(
+        trained: Any, model_state: Any, batch: Batch, key: jax.Array
+    ) -> Any:
+        def one(carry: Any, part: tuple[Batch, jax.Array]) -> tuple[Any, Metrics]:
+            total, model_state = carry
+            grads, (metrics, model_state) = gradient(trained, model_state, *part)
+            return (jax.tree.map(jnp.add, total, grads), model_state), metrics
 
-    zeros = jax.tree.map(jnp.zeros_like, state.trained)
-    (total, model_state), metrics = jax.lax.scan(
-        one,
-        (zeros, state.model_state),
-        (jax.tree.map(parts, batch), jax.random.split(key, count)),
-    )
-    grads = jax.tree.map(lambda g: g / count, total)
-    return grads, jax.tree.map(lambda m: m.sum(0), metrics), model_state
+        start = jax.tree.map(jnp.zeros_like, trained), model_state
+        each = jax.tree.map(parts, batch), jax.random.split(key, count)
+        (total, model_state), metrics = jax.lax.scan(one, start, each)
+        grads = jax.tree.map(lambda g: g / count, total)
+        return grads, (jax.tree.map(lambda m: m.sum(0), metrics), model_state)
+
+    return accumulated
 
 
 def compile_step(step: Step, shardings: TrainState) -> jax.stages.Wrapped:
-    """Returns the compiled step, which reuses the state's memory.
-
-    Args:
-      step: What `make_step` returns.
-      shardings: Those of the state's arrays, before and after the step.
-    """
+    """Returns the compiled step, which reuses the state's memory and shardings."""
     return compiling.jit(step, donate_argnums=0, out_shardings=(shardings, None))

@@ -13,16 +13,15 @@ Metrics = dict[str, Part]
 
 
 class Window:
-    """Collects what steps return, on the device, until somebody asks for values."""
+    """Collects what steps return, on the device, until somebody asks for values.
+
+    Args:
+      rate: Number of steps done before -> learning rate of the next.
+      batch_size: Images per step.
+      start: Number of steps done.
+    """
 
     def __init__(self, rate: Callable[[int], float], batch_size: int, start: int):
-        """Begins after step `start`.
-
-        Args:
-          rate: Number of steps done before -> learning rate of the next.
-          batch_size: Images per step.
-          start: Number of steps done.
-        """
         self._rate, self._batch_size, self._last = rate, batch_size, start
         self._steps: list[Metrics] = []
         self._clock = time.monotonic()
@@ -36,18 +35,17 @@ class Window:
         self._clock = time.monotonic()
 
     def values(self, last_good: Callable[[], pathlib.Path | None]) -> dict[str, float]:
-        """Returns means over the steps since the last call, by name, and empties.
+        """Returns means over the steps since the last call, and begins anew.
+
+        'learning_rate' is that of the last step.
 
         Args:
           last_good: Gives the last complete checkpoint, for the message.
 
-        Returns:
-          The metrics, 'learning_rate' of the last step and 'images_per_second'.
-
         Raises:
           FloatingPointError: The loss or its gradient was not finite in a step.
         """
-        steps = jax.device_get(self._steps)
+        steps, self._steps = jax.device_get(self._steps), []
         for step, metrics in enumerate(steps, start=self._last + 1):
             for name in ("loss", "gradient_norm"):
                 value = _mean(metrics[name])
@@ -56,7 +54,6 @@ class Window:
                     raise self.diverged(what, step, last_good())
         sums = jax.tree.map(lambda *parts: float(sum(parts)), *steps)
         self._last += len(steps)
-        self._steps = []
         seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
         return {
             **{name: _mean(part) for name, part in sums.items()},
@@ -67,13 +64,7 @@ class Window:
     def diverged(
         self, what: str, step: int, latest: pathlib.Path | None
     ) -> FloatingPointError:
-        """Returns the error that ends a run.
-
-        Args:
-          what: What is not finite: "the loss is nan".
-          step: The step in which it is not.
-          latest: The last checkpoint, None without any.
-        """
+        """Returns the error that ends a run: what is not finite, and since when."""
         kept = f"The last good checkpoint is {latest}."
         return FloatingPointError(
             f"{what} in step {step}, at learning rate {float(self._rate(step - 1)):g}. "

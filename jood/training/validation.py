@@ -1,8 +1,8 @@
 """Validation while training: ID accuracy, and OOD metrics against Gaussian noise.
 
-No test set, ID or OOD, is ever looked at: ID images come from the training set, the
-noise is N(0, 1) per normalised pixel, the papers' own validation set (HIMPLoS,
-Sec. V-F; Feature Sim, App. A.1). "Best" is chosen on these numbers.
+No test set is looked at: ID images come from the training set, the noise is N(0, 1) per
+normalised pixel, the papers' own validation set (HIMPLoS, Sec. V-F; Feature Sim, App.
+A.1). "Best" is chosen on these numbers.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,10 +62,8 @@ class Validation:
     def __post_init__(self) -> None:
         for name, part in self._scores.items():
             if part.passes or part.slot != "score":
-                raise ValueError(
-                    "while training, detectors must be scores that fit nothing, got "
-                    f"{name}={part.spec}."
-                )
+                given = f"{name}={part.spec}"
+                raise ValueError(f"expected scores that fit nothing, got {given}.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,9 +105,8 @@ class Validation:
         def look(variables: Any, batch: Batch, key: jax.Array) -> tuple[Any, ...]:
             images = self.preprocessing(batch.image)
             noise = jax.random.normal(key, images.shape)
-            real, other = (
-                backbone.asked_by(bundle, variables, x) for x in (images, noise)
-            )
+            real = backbone.asked_by(bundle, variables, images)
+            other = backbone.asked_by(bundle, variables, noise)
             correct = real.prediction == batch.label
             return bundle.apply((), real), bundle.apply((), other), correct, batch.mask
 

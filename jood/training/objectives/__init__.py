@@ -19,9 +19,7 @@ from jood.training.objectives.ssod import ssod as ssod
 __all__ = ("cross_entropy", "lff", "ssod")
 
 Factory = TypeVar("Factory", bound=Callable[..., Objective])
-_FACTORIES: dict[str, Callable[..., Objective]] = {
-    name: globals()[name] for name in __all__
-}
+_FACTORIES: dict[str, Callable[..., Objective]] = {n: globals()[n] for n in __all__}
 
 
 def names() -> tuple[str, ...]:
@@ -33,34 +31,17 @@ def register(factory: Factory) -> Factory:
     """Makes a factory of objectives known by its name; use it as a decorator.
 
     Args:
-      factory: A function that returns an `Objective` whose text begins with the
-        function's name.
-
-    Returns:
-      The factory.
+      factory: A function whose `Objective` has a text that begins with its name.
 
     Raises:
       ValueError: The name is taken by another factory, or can be no name in a text.
-
-    Example:
-      >>> @register
-      ... def halved() -> Objective:
-      ...     whole = cross_entropy()
-      ...     def loss(seen, key):
-      ...         return whole.loss(seen, key)[0] / 2, {}
-      ...     return Objective('halved()', loss)
-      >>> parse('halved').spec
-      'halved()'
     """
-    name = factory.__name__
+    name, where = factory.__name__, (factory.__module__, factory.__qualname__)
     if not name.isidentifier():
         raise ValueError(f"an objective needs a name for its text, got {name!r}.")
     known = _FACTORIES.get(name, factory)
     # A cell of a notebook that runs again defines the same function once more.
-    if (known.__module__, known.__qualname__) != (
-        factory.__module__,
-        factory.__qualname__,
-    ):
+    if (known.__module__, known.__qualname__) != where:
         raise ValueError(
             f"the objective {name!r} exists already, in {known.__module__}. Give the "
             f"function in {factory.__module__} another name."
@@ -76,8 +57,7 @@ def parse(text: str) -> Objective:
       text: A name, or a call with literal arguments: 'lff(delta=0.01, mu=2)'.
 
     Raises:
-      ValueError: The text is no such call, the name is unknown, or arguments do not
-        fit (the signature is given).
+      ValueError: The text is no such call, or its name or arguments are unknown.
 
     Example:
       >>> parse('lff(mu=2)').spec

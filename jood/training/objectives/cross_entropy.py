@@ -12,14 +12,11 @@ from jood.training.objectives.objective import Part
 
 
 def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean over the batch of -log p_y, p = softmax(f).
+    """Mean over the batch of -log p_y, p = softmax(f), in nats, float32 [].
 
     Args:
       logits: f, floating [B, K]; the loss is computed in float32.
       labels: y, int32 [B], each in [0, K).
-
-    Returns:
-      The loss in nats, float32 [].
     """
     chex.assert_rank([logits, labels], [2, 1])
     chex.assert_equal_shape_prefix([logits, labels], 1)
@@ -35,15 +32,11 @@ def classification_loss(seen: TrainingPass) -> jax.Array:
 def cross_entropy() -> Objective:
     """L = mean over the batch of -log p_y.
 
-    Returns:
-      The objective.
-
     References:
       LFF (Local Background Features Matter in OOD Detection), Eq. 2.
     """
 
-    def loss(seen: TrainingPass, key: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        del key
+    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
         return classification_loss(seen), {}
 
     return Objective(component.call_spec("cross_entropy"), loss)

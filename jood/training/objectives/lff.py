@@ -1,8 +1,8 @@
 """LFF, local feature fine-tuning: background features of ID images become small.
 
 A location of an ID image where the head does not find the true class shows
-background, of the kind that OOD images consist of. The loss lets the norms of such
-features shrink, so that the network responds weakly to them wherever they appear.
+background, of the kind that OOD images consist of. The loss shrinks the norms of such
+features, so that the network responds weakly to them wherever they appear.
 """
 
 import chex
@@ -26,11 +26,7 @@ def local_feature_loss(local: jax.Array, chosen: jax.Array, mu: float) -> Part:
     Args:
       local: z, float32 [B, HW, D].
       chosen: S, bool [B, HW].
-      mu: margin >= 0, in units of the map. A feature whose norm is not above it has
-        gradient 0, the feature 0 included.
-
-    Returns:
-      The sum and the count over the whole batch.
+      mu: Margin >= 0, in units of the map; norms up to it have gradient 0.
     """
     chex.assert_rank([local, chosen], [3, 2])
     # max(‖z‖, μ) - μ = max(‖z‖ - μ, 0), with a gradient that is finite at z = 0.
@@ -50,16 +46,14 @@ def lff(delta: float = 0.1, mu: float = 1.0, lam: float = 1.0) -> Objective:
     Args:
       delta: δ, a probability in (0, 1). The paper's: 0.1 for CIFAR-10, 0.01 for
         CIFAR-100 and ImageNet-100.
-      mu: μ, margin of the norm, >= 0. The paper's: 1, 2 and 3 for CIFAR-10,
-        CIFAR-100 and ImageNet-100.
+      mu: μ, margin of the norm, >= 0. The paper's: 1, 2 and 3 for these.
       lam: λ >= 0, weight of the term; the paper's is 1.
 
     Returns:
-      The objective; it also logs the share of background locations and the mean
-      excess of their norms.
+      The objective; it also logs the share of background and its mean excess norm.
 
     Raises:
-      ValueError: a value is out of range.
+      ValueError: A value is out of range.
 
     References:
       Ye et al., LFF (Local Background Features Matter in OOD Detection), Eq. 4-7,
@@ -74,8 +68,7 @@ def lff(delta: float = 0.1, mu: float = 1.0, lam: float = 1.0) -> Objective:
         """S, Eq. 5: background alone, of the shape of p."""
         return Patches(inside=jnp.zeros(p.shape, bool), outside=p < delta)
 
-    def loss(seen: TrainingPass, key: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        del key
+    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
         chosen = sample(probability(seen)).outside
         excess = local_feature_loss(seen.locations(), chosen, mu)
         total = classification_loss(seen) + lam * excess.mean

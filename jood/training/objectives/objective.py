@@ -3,10 +3,9 @@
     seen, batch_stats = look(model, variables, images, labels)
     loss, parts = objective.loss(seen, key)
 
-An objective reads the record that detectors read (`jood.Activations`), so what a
-loss shapes and what a score reads have the same names. It is also a text, for flags
-and files: `lff(delta=0.1, mu=1.0, lam=1.0)`, which `jood.training.objectives.parse`
-reads. All that the jobs need to know of one stands in the record below.
+An objective reads the record that detectors read (`jood.Activations`). It is also a
+text, for flags and files: `lff(delta=0.1, mu=1.0, lam=1.0)`. All that the jobs need to
+know of one stands in the record below.
 """
 
 from collections.abc import Callable, Mapping
@@ -56,11 +55,10 @@ class Objective(NamedTuple):
       sample: p_j(y) [B, HW] -> the locations that it takes for ID and for background,
         for pictures; by default those of SSOD with the paper's γ.
       validation: Scores that are measured while training, beside the usual ones, by
-        name: texts, or components that fit nothing. By default the best checkpoint is
-        the best on the last of them.
+        name: texts, or components that fit nothing. The last of them decides by default
+        which checkpoint is the best.
       rows: Texts of detectors that only its networks can be asked, by name.
-      fine_tuning_rate: Its usual learning rate for fine-tuning; None if it has none of
-        its own.
+      fine_tuning_rate: Its own usual learning rate for fine-tuning.
     """
 
     spec: str

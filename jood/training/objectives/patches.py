@@ -37,13 +37,6 @@ def resample(patches: Patches, key: jax.Array) -> Patches:
 
     Of the n_ID and n_OOD patches of an image, min(n_ID, n_OOD) of either kind are
     kept, each subset of that size being equally likely.
-
-    Args:
-      patches: bool [B, HW] each.
-      key: decides which.
-
-    Returns:
-      The patches that are kept, bool [B, HW] each.
     """
     chex.assert_rank(list(patches), 2)
     count = jnp.minimum(patches.inside.sum(-1), patches.outside.sum(-1))  # [B]

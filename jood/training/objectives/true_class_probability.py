@@ -10,19 +10,15 @@ from jood.training.forward import TrainingPass
 def true_class_probability(
     local: jax.Array, kernel: jax.Array, bias: jax.Array, labels: jax.Array
 ) -> jax.Array:
-    """p_j(y) of p_j = softmax(z_j W + b), for each location j.
+    """p_j(y) of p_j = softmax(z_j W + b), for each location j, float32 [B, HW].
 
-    The logits of all locations are held once, as float32 [B, HW, K].
+    It carries no gradient: what counts as background is not to be learned.
 
     Args:
       local: z, float32 [B, HW, D].
       kernel: W, float32 [D, K].
       bias: b, float32 [K].
       labels: y, int32 [B], each in [0, K).
-
-    Returns:
-      float32 [B, HW], in [0, 1]. It carries no gradient: it decides what counts as
-      background, and that decision is not to be learned.
 
     References:
       LFF (Local Background Features Matter in OOD Detection), Eq. 4; SSOD (Image
