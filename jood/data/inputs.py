@@ -21,18 +21,12 @@ from jood.data.sources import kinds
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inputs:
-    """Images of one size, in order, each with a name.
+    """Images of one size, in order, each with a name."""
 
-    Attributes:
-      source: The images. An example that cannot be read has 'skipped'.
-      names: Each image's path, or its place in an archive.
-      fingerprint: A text that other images do not have.
-      broken: Reasons, by path, for what could not be opened at all.
-    """
-
-    source: Source
-    names: Sequence[str]
-    fingerprint: str
+    source: Source  # an example that cannot be read has 'skipped'
+    names: Sequence[str]  # each image's path, or its place in an archive
+    fingerprint: str  # a text that other images do not have
+    # Reasons, by path, for what could not be opened at all.
     broken: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 

@@ -2,10 +2,9 @@
 
 Handwritten digits (UCI Optical Recognition of Handwritten Digits) are painted at
 random size, place and colour over random crops of a photograph; both ship with
-scikit-learn (BSD; the digits are CC BY 4.0). ID classes are the digits 0 to 7. An
-object in the foreground of a background that it has nothing to do with is the
-structure that Feature Sim, LFF and SSOD rest on, and the hardest far OOD set, the
-background without an object, is the *spurious* OOD that these papers are about.
+scikit-learn (BSD; the digits are CC BY 4.0). An object before an unrelated background
+is the structure that Feature Sim, LFF and SSOD rest on, and the hardest far OOD set,
+the background without an object, is the *spurious* OOD that these papers are about.
 
 | set | what |
 |---|---|
@@ -44,20 +43,12 @@ _Paint = Callable[[np.random.Generator, int], np.ndarray]  # -> uint8 [H, W, 3]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PaintedSource:
-    """Examples that are painted when they are read.
-
-    Attributes:
-      paint: (generator, index) -> image uint8 [H, W, 3].
-      size: N.
-      key: (seed, number of the set, image size), which with the index decides an
-        example.
-      labels: int [N], or None.
-    """
+    """Examples that are painted when they are read; `key` and index decide them."""
 
     paint: _Paint
-    size: int
-    key: tuple[int, int, int]
-    labels: np.ndarray | None = None
+    size: int  # N
+    key: tuple[int, int, int]  # seed, number of the set, image size
+    labels: np.ndarray | None = None  # int [N]
 
     def __len__(self) -> int:
         return self.size
@@ -100,10 +91,8 @@ def digits(
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}.")
     if min(train_copies, test_copies, ood_size) < 1:
-        raise ValueError(
-            "train_copies, test_copies and ood_size must be at least 1, got "
-            f"{train_copies}, {test_copies} and {ood_size}."
-        )
+        counts = f"{train_copies=}, {test_copies=} and {ood_size=}"
+        raise ValueError(f"copies and sizes must be at least 1, got {counts}.")
     glyphs, labels, photo, other = _load()
     train, test = _split(labels, seed)
     middle = photo.shape[1] // 2
@@ -125,10 +114,9 @@ def digits(
         return PaintedSource(paint, ood_size, (seed, number, image_size))
 
     near_source = composites(2, near, right, test_copies)
-    if len(near_source) < ood_size:
+    if (most := len(near_source)) < ood_size:
         raise ValueError(
-            f"ood_size is at most {len(near_source)} with {test_copies=}, "
-            f"got {ood_size}."
+            f"ood_size is at most {most} with {test_copies=}, {ood_size=}."
         )
 
     def keep(source: Source) -> Source:
@@ -173,8 +161,8 @@ def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the ID digits for training and for testing, disjoint."""
     inside = np.flatnonzero(labels < ID_DIGITS)
     order = np.random.default_rng([seed, 99]).permutation(inside)
-    count = round(TRAIN_SHARE * len(order))
-    return order[:count], order[count:]
+    train, test = np.split(order, [round(TRAIN_SHARE * len(order))])
+    return train, test
 
 
 def _crop(rng: np.random.Generator, photo: np.ndarray, size: int) -> np.ndarray:

@@ -134,7 +134,7 @@ def _fitted(file: Image.Image, preprocessing: Preprocessing | None) -> Image.Ima
     file.load()
     image = _as_rgb(file)
     try:
-        turn = _TURNS.get(file.getexif().get(ExifTags.Base.Orientation))
+        turn = _TURNS.get(file.getexif().get(ExifTags.Base.Orientation, 1))
     except _METADATA_ERRORS:
         turn = None  # broken metadata say nothing about the pixels
     if turn is not None:

@@ -17,19 +17,12 @@ from jood.data.sources import decoding
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HuggingFaceSource:
-    """One split of a data set.
+    """One split of a data set."""
 
-    Attributes:
-      dataset: A `datasets.Dataset`, which is read at random.
-      image: Name of the column of images, of the feature `datasets.Image`.
-      label: Name of the column of integer labels; None for an OOD set.
-      preprocessing: Resizes and crops the images, if given.
-    """
-
-    dataset: Any
-    image: str = "image"
-    label: str | None = "label"
-    preprocessing: Preprocessing | None = None
+    dataset: Any  # a `datasets.Dataset`, which is read at random
+    image: str = "image"  # the column of images, of the feature `datasets.Image`
+    label: str | None = "label"  # that of integer labels; None for an OOD set
+    preprocessing: Preprocessing | None = None  # resizes and crops the images
 
     def __post_init__(self) -> None:
         """Checks the columns.
