@@ -44,14 +44,9 @@ def sharded(
     workers: int = 0,
     disable: bool | None = None,
 ) -> ShardedBatches:
-    """Returns the batches of a source on all local devices.
+    """Returns batches of a source, of `batch_size` images over all local devices.
 
-    Args:
-      source: The images.
-      batch_size: Images per step, over all devices.
-      what: The text of the progress bar.
-      workers: Processes that read and decode images; 0 reads with threads.
-      disable: Whether to draw none; None draws it on a terminal only.
+    The options are as in `ShardedBatches` and `EvaluationBatches`.
     """
     every = EvaluationBatches(source, batch_size, workers=workers)
     return ShardedBatches(every, Timed(every), sharding.data_mesh(), what, disable)

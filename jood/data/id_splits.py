@@ -128,10 +128,8 @@ def of_folders(
 def split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     """Splits a source at random into (kept, held out), each in the source's order.
 
-    Args:
-      source: N examples.
-      share: fraction to hold out, in (0, 1); at least one example is, and one kept.
-      seed: Seed of the choice.
+    `share` is the fraction to hold out, in (0, 1); at least one example is, and one is
+    kept.
 
     Raises:
       ValueError: `share` is out of range, or there are fewer than two examples.

@@ -67,8 +67,7 @@ def get(
         chooses among `describe(name).preprocessing`.
       ood: Names of the OOD sets to open, in their order; None for the paper's, and
         the further ones that are present.
-      skip_corrupt: Whether to skip and count images that cannot be read; else they
-        raise.
+      skip_corrupt: Whether to skip and count unreadable images; else they raise.
       **options: Further options of an embedded benchmark, such as `seed`.
 
     Raises:

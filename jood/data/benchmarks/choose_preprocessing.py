@@ -45,12 +45,9 @@ def for_files(
 ) -> Preprocessing:
     """Returns the preprocessing for images of any size.
 
-    Args:
-      spec: The benchmark.
-      preprocessing: As for `choose`; a network's own that neither resizes nor crops
-        takes this from the benchmark.
-      image_size: Side of the network's images in pixels, which then show the same
-        part of an image; None keeps that of the preprocessing.
+    A network's own that neither resizes nor crops takes this from the benchmark.
+    `image_size` is the side of the network's images in pixels, which then show the
+    same part of an image; None keeps that of the preprocessing.
 
     Raises:
       ValueError: The images would not be squares of one size, or `image_size`

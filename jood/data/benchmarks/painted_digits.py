@@ -28,9 +28,8 @@ from PIL import Image
 
 from jood._utils import fingerprinting
 from jood.core.preprocessing import Preprocessing
+from jood.data import sources
 from jood.data.benchmarks.spec import Benchmark
-from jood.data.sources import Source
-from jood.data.sources import materialise
 
 ID_DIGITS = 8  # 0..7 are classes, 8 and 9 are near OOD
 CLASS_NAMES = tuple(map(str, range(ID_DIGITS)))
@@ -95,7 +94,7 @@ def digits(
         raise ValueError(f"copies and sizes must be at least 1, got {counts}.")
     glyphs, labels, photo, other = _load()
     train, test = _split(labels, seed)
-    middle = photo.shape[1] // 2
+    middle, shape = photo.shape[1] // 2, (image_size, image_size, 3)
     left, right = photo[:, :middle], photo[:, middle:]
     near = np.flatnonzero(labels >= ID_DIGITS)
 
@@ -116,20 +115,18 @@ def digits(
     near_source = composites(2, near, right, test_copies)
     if (most := len(near_source)) < ood_size:
         raise ValueError(
-            f"ood_size is at most {most} with {test_copies=}, {ood_size=}."
+            f"ood_size is at most {most} with {test_copies=}, got {ood_size}."
         )
 
-    def keep(source: Source) -> Source:
-        return materialise(source) if image_size <= IN_MEMORY_SIZE else source
+    def keep(source: sources.Source) -> sources.Source:
+        return sources.materialise(source) if image_size <= IN_MEMORY_SIZE else source
 
     ood = {
         "near": dataclasses.replace(near_source, size=ood_size, labels=None),
         "background": unlabelled(3, lambda rng, _: _crop(rng, right, image_size)),
         "other_photo": unlabelled(4, lambda rng, _: _crop(rng, other, image_size)),
         "gaussian": unlabelled(5, lambda rng, _: _gaussian(rng, image_size)),
-        "uniform": unlabelled(
-            6, lambda rng, _: rng.integers(0, 256, (image_size, image_size, 3), "u1")
-        ),
+        "uniform": unlabelled(6, lambda rng, _: rng.integers(0, 256, shape, "u1")),
     }
     return Benchmark(
         name="digits",

@@ -11,37 +11,21 @@ from jood.methods.preset_values import PresetValues
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Benchmark:
-    """An ID task and the OOD sets that are told from it.
+    """An ID task and the OOD sets that are told from it."""
 
-    Attributes:
-      name: Its name for `benchmarks.get`.
-      id_train: Labelled images to train networks and fit detectors on.
-      id_test: Labelled images for ID accuracy and ID scores.
-      ood: OOD test sets by name, in the order of the table. Nothing is ever chosen
-        on them.
-      near: Names of the OOD sets that are semantically near the ID classes.
-      class_names: One per class; () where the ID images carry no class labels.
-      preprocessing: The network's preprocessing.
-      image_size: Side of the square images, in pixels.
-      protocol: How the numbers are made, in words, for the head of a table.
-      paper: Names of the OOD sets that the paper averages; () for all of them.
-      absent: By name of an OOD set that is not here, where it was looked for and where
-        to get it.
-      incomplete: By name of a set with another number of images than it should have,
-        'found ... of ...'.
-    """
-
-    name: str
-    id_train: Source
-    id_test: Source
-    ood: Mapping[str, Source]
-    near: tuple[str, ...]
-    class_names: tuple[str, ...]
-    preprocessing: Preprocessing
-    image_size: int
-    protocol: str
-    paper: tuple[str, ...] = ()
+    name: str  # for `benchmarks.get`
+    id_train: Source  # labelled, to train networks and fit detectors on
+    id_test: Source  # labelled, for ID accuracy and ID scores
+    ood: Mapping[str, Source]  # in the order of the table; nothing is chosen on them
+    near: tuple[str, ...]  # names of the OOD sets semantically near the ID classes
+    class_names: tuple[str, ...]  # () where the ID images carry no class labels
+    preprocessing: Preprocessing  # the network's
+    image_size: int  # side of the square images, in pixels
+    protocol: str  # how the numbers are made, in words, for the head of a table
+    paper: tuple[str, ...] = ()  # names of the sets that it averages; () for all
+    # By name of an OOD set that is not here: where it was looked for, where to get it.
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # By name of a set with another number of images than expected: 'found ... of ...'.
     incomplete: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 

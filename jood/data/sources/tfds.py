@@ -145,14 +145,11 @@ def _open(path: pathlib.Path, how: source_kind.Reading) -> TfdsSource:
 def _versions(root: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
     """The folders of all finished versions, the newest first."""
     infos = (root / path).glob("*/dataset_info.json")
-    versions = {_version(info.parent.name): info.parent for info in infos}
-    versions.pop((), None)  # what TFDS has not finished
-    return (versions[number] for number in sorted(versions, reverse=True))
-
-
-def _version(name: str) -> tuple[int, ...]:
-    parts = name.split(".")
-    return tuple(int(part) for part in parts) if all(map(str.isdigit, parts)) else ()
+    folders = {tuple(info.parent.name.split(".")): info.parent for info in infos}
+    # What TFDS has not finished has another name.
+    numbers = [parts for parts in folders if all(map(str.isdigit, parts))]
+    numbers.sort(key=lambda parts: [int(part) for part in parts], reverse=True)
+    return (folders[parts] for parts in numbers)
 
 
 KIND = source_kind.SourceKind("tfds", open=_open, candidates=_versions, versioned=True)
