@@ -14,8 +14,7 @@ def stack(
     Args:
       examples: At least one, at most `size`.
       size: B; rows after the last example are zeros.
-      first: Index of the first of consecutive examples; None if they come from
-        anywhere.
+      first: Index of the first of consecutive examples; None if they are none.
 
     Returns:
       'image' [B, H, W, C]; 'label' int32 [B], if there are labels; 'mask' float32 [B],

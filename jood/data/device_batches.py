@@ -17,27 +17,19 @@ from jood.data.sources import Source
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShardedBatches:
-    """Batches on a mesh of devices, to be iterated again and again.
+    """Batches on a mesh of devices, to be iterated again and again."""
 
-    Attributes:
-      batches: Batches on the host.
-      timed: The same, measured.
-      mesh: The mesh of the devices.
-      what: The text of the progress bar.
-      disable: Whether to draw none; None draws it on a terminal only.
-    """
-
-    batches: EvaluationBatches
-    timed: Timed
+    batches: EvaluationBatches  # on the host
+    timed: Timed  # the same, measured
     mesh: jax.sharding.Mesh
-    what: str
-    disable: bool | None
+    what: str  # the text of the progress bar
+    disable: bool | None  # whether to draw none; None draws it on a terminal only
 
     def __iter__(self) -> Iterator[Batch]:
         put = functools.partial(sharding.shard_batch, mesh=self.mesh)
-        bar = {"desc": self.what, "unit": "batch", "disable": self.disable}
-        sent = prefetched(self.timed, put)
-        return iter(tqdm.tqdm(sent, total=len(self.batches), **bar))
+        sent, total = prefetched(self.timed, put), len(self.batches)
+        bar = tqdm.tqdm(sent, self.what, total, unit="batch", disable=self.disable)
+        return iter(bar)
 
     def fingerprint(self) -> str:
         """Returns that of the batches."""
@@ -52,14 +44,9 @@ def sharded(
     workers: int = 0,
     disable: bool | None = None,
 ) -> ShardedBatches:
-    """Returns the batches of a source on all local devices.
+    """Returns batches of a source, of `batch_size` images over all local devices.
 
-    Args:
-      source: The images.
-      batch_size: Images per step, over all devices.
-      what: The text of the progress bar.
-      workers: Processes that read and decode images; 0 reads with threads.
-      disable: As in `ShardedBatches`.
+    The options are as in `ShardedBatches` and `EvaluationBatches`.
     """
     every = EvaluationBatches(source, batch_size, workers=workers)
     return ShardedBatches(every, Timed(every), sharding.data_mesh(), what, disable)

@@ -32,11 +32,9 @@ def check(workers: Any) -> None:
 
 
 def read(dataset: grain.MapDataset, workers: int = 0) -> Iterator[Any]:
-    """Yields the elements of a dataset in order, some read ahead.
+    """Yields the elements of a dataset, whole batches, in order, some read ahead.
 
-    Args:
-      dataset: A dataset whose elements are whole batches.
-      workers: Processes that read; 0 reads with threads of this one.
+    `workers` is the number of processes that read; 0 reads with threads of this one.
 
     Raises:
       RuntimeError: A worker process died.
@@ -73,9 +71,10 @@ def _in_processes(dataset: grain.MapDataset, workers: int) -> Iterator[Any]:
                 ) from error
             # Grain's arrays lie in shared memory, of which containers have little, and
             # where those stay that somebody holds when the interpreter ends.
-            yield jax.tree.map(
+            element = jax.tree.map(
                 lambda x: np.array(x) if isinstance(x, np.ndarray) else x, element
             )
+            yield element
     finally:
         elements.close_soon()
 

@@ -22,25 +22,15 @@ from jood.data.sources.subset import part
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class IdSplits:
-    """Disjoint sets of ID images.
+    """Disjoint sets of ID images."""
 
-    Attributes:
-      name: The name of the benchmark or folder.
-      fit: The images to learn from; labelled where labels are known.
-      calibration: The images to calibrate on.
-      check: ID images on which the promise can be checked; None if there are none.
-      preprocessing: The network's, which gives images of any size one size.
-      class_names: One per class; () if they are unknown.
-      remarks: Sentences that the user should read.
-    """
-
-    name: str
-    fit: Source
+    name: str  # of the benchmark or folder
+    fit: Source  # to learn from; labelled where labels are known
     calibration: Source
-    check: Source | None
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...]
-    remarks: Sequence[str] = ()
+    check: Source | None  # to check the promise on
+    preprocessing: Preprocessing  # the network's, which gives images one size
+    class_names: tuple[str, ...]  # () if they are unknown
+    remarks: Sequence[str] = ()  # sentences that the user should read
 
 
 def of_benchmark(
@@ -123,25 +113,23 @@ def of_folders(
         second, more = _folder(calibration, fit, known, num_classes)
         _check_apart(first, second)
         remarks += [text for text in more if text not in remarks]
-        return IdSplits(
-            str(images), opened(first), opened(second), None, fit, names, remarks
+        kept, held = opened(first), opened(second)
+    else:
+        kept, held = split(opened(first), share, seed)
+        remarks.append(
+            f"{len(held):,} images of {images}, drawn at random, are held out to "
+            "calibrate on. If the network was trained on them, new images raise more "
+            "false alarms than promised: give --calibration=FOLDER of ID images that "
+            "it has not seen."
         )
-    kept, held = split(opened(first), share, seed)
-    remarks.append(
-        f"{len(held):,} images of {images}, drawn at random, are held out to calibrate "
-        "on. If the network was trained on them, new images raise more false alarms "
-        "than promised: give --calibration=FOLDER of ID images that it has not seen."
-    )
     return IdSplits(str(images), kept, held, None, fit, names, remarks)
 
 
 def split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     """Splits a source at random into (kept, held out), each in the source's order.
 
-    Args:
-      source: N examples.
-      share: fraction to hold out, in (0, 1); at least one example is, and one kept.
-      seed: Seed of the choice.
+    `share` is the fraction to hold out, in (0, 1); at least one example is, and one is
+    kept.
 
     Raises:
       ValueError: `share` is out of range, or there are fewer than two examples.

@@ -13,26 +13,18 @@ import numpy as np
 
 from jood.core.preprocessing import Preprocessing
 from jood.data import sources
-from jood.data.sources import ArraySource
-from jood.data.sources import Source
 from jood.data.sources import decoding
 from jood.data.sources import kinds
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inputs:
-    """Images of one size, in order, each with a name.
+    """Images of one size, in order, each with a name."""
 
-    Attributes:
-      source: The images. An example that cannot be read has 'skipped'.
-      names: Each image's path, or its place in an archive.
-      fingerprint: A text that other images do not have.
-      broken: Reasons, by path, for what could not be opened at all.
-    """
-
-    source: Source
-    names: Sequence[str]
-    fingerprint: str
+    source: sources.Source  # an example that cannot be read has 'skipped'
+    names: Sequence[str]  # each image's path, or its place in an archive
+    fingerprint: str  # a text that other images do not have
+    # Reasons, by path, for what could not be opened at all.
     broken: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -71,7 +63,7 @@ def open_inputs(where: str, preprocessing: Preprocessing) -> Inputs:
         raise ValueError(f"{path} is none of what can be scored: {expected}.")
     source, names = inputs(path, preprocessing)
     fingerprint, broken = sources.fingerprint(source), getattr(source, "broken", {})
-    if not isinstance(source, ArraySource):
+    if not isinstance(source, sources.ArraySource):
         blank = np.zeros((*size, len(preprocessing.mean)), np.uint8)
         source = Tolerant(source, names, blank)
     return Inputs(source, names, fingerprint, broken)
@@ -85,7 +77,7 @@ class Tolerant:
     read, and sources of which no image is readable.
     """
 
-    source: Source
+    source: sources.Source
     names: Sequence[str]
     blank: np.ndarray  # uint8 [H, W, C], in the place of an unreadable image
 

@@ -20,8 +20,6 @@ from jood.core.batch import Batch
 from jood.data import collate
 from jood.data import grain_reading
 from jood.data import sources
-from jood.data.sources import ArraySource
-from jood.data.sources import Source
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,23 +28,17 @@ _LOGGER = logging.getLogger(__name__)
 class EvaluationBatches:
     """All examples in order; can be iterated again and again.
 
-    Attributes:
-      source: The examples. Unreadable images of a `jood.data.sources.Skipping` get
-        mask 0.
-      batch_size: B of every global batch; the last is padded with zeros.
-      workers: Processes that read; 0 reads with threads. Arrays are sliced here.
-      process_index: Index of this process, which yields the rows [index, index + 1)
-        * B / count of each batch; by default `jax.process_index()`.
-      process_count: Number of processes; by default `jax.process_count()`.
-      skipped: Unreadable images met so far, by index: which and why.
+    Of `process_count` JAX processes, that of `process_index` yields the rows [index,
+    index + 1) * B / count of each batch; by default as `jax.distributed` has it.
     """
 
-    source: Source
-    batch_size: int
+    source: sources.Source  # unreadable images of a `Skipping` one get mask 0
+    batch_size: int  # B of every global batch; the last is padded with zeros
     _: dataclasses.KW_ONLY
-    workers: int = 0
+    workers: int = 0  # processes that read; 0 reads with threads
     process_index: int | None = None
     process_count: int | None = None
+    # Unreadable images met so far, by index: which and why.
     skipped: dict[int, str] = dataclasses.field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -58,7 +50,7 @@ class EvaluationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         rows = _rows(self.batch_size, self.process_index, self.process_count)
-        if isinstance(self.source, ArraySource):
+        if isinstance(self.source, sources.ArraySource):
             for start in range(0, len(self.source), self.batch_size):
                 yield _sliced(self.source, start + rows.start, len(rows))
             return
@@ -80,7 +72,7 @@ class EvaluationBatches:
 class _Reader:
     """Random access to padded batches: what a thread or worker reads at a time."""
 
-    source: Source
+    source: sources.Source
     batch_size: int
     rows: range  # of every batch
     count: int
@@ -99,7 +91,7 @@ class _Reader:
         return {**zeros, "skipped": {}}
 
 
-def _sliced(source: ArraySource, start: int, size: int) -> Batch:
+def _sliced(source: sources.ArraySource, start: int, size: int) -> Batch:
     def rows(array: np.ndarray) -> np.ndarray:
         part = array[start : start + size]
         return np.pad(part, [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1))
@@ -114,7 +106,7 @@ def _sliced(source: ArraySource, start: int, size: int) -> Batch:
 
 
 def training_batches(
-    source: Source,
+    source: sources.Source,
     batch_size: int,
     *,
     steps: int,
@@ -162,12 +154,12 @@ def training_batches(
 class _Gather:
     """Reads the examples of a batch; the next readable one stands for a skipped one."""
 
-    source: Source
+    source: sources.Source
     rows: range  # of every batch
 
     def __call__(self, indices: np.ndarray) -> dict[str, Any]:
         indices = indices[self.rows.start : self.rows.stop]
-        if isinstance(self.source, ArraySource):
+        if isinstance(self.source, sources.ArraySource):
             images, labels = self.source.images, self.source.labels
             label = None if labels is None else labels[indices]
             mask = np.ones(len(indices), np.float32)
@@ -207,7 +199,7 @@ def _rows(batch_size: int, index: int | None, count: int | None) -> range:
     return range(index * size, (index + 1) * size)
 
 
-def _check_sizes(source: Source, batch_size: int, least: int) -> None:
+def _check_sizes(source: sources.Source, batch_size: int, least: int) -> None:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     if len(source) < least:

@@ -16,9 +16,7 @@ IN_FLIGHT = 2  # batches: one that the device works on, one that is on its way
 def prefetched(batches: Iterable[T], put: Callable[[T], U]) -> Iterator[U]:
     """Yields put(batch) of every batch, the next one put before it is asked for.
 
-    Args:
-      batches: Batches on the host.
-      put: A function that sends one and does not wait, such as `jax.device_put`.
+    `put` sends a batch to the device and does not wait, as `jax.device_put` does.
     """
     under_way: collections.deque[U] = collections.deque()
     for batch in batches:
@@ -29,19 +27,12 @@ def prefetched(batches: Iterable[T], put: Callable[[T], U]) -> Iterator[U]:
 
 
 class Timed:
-    """Batches that measure how long their user waits for them.
-
-    All iterations count.
-
-    Attributes:
-      batches: The batches to iterate.
-      waited: Seconds spent in reading, that of the first batch included.
-      total: Seconds between the start of an iteration and its last batch or end.
-    """
+    """Batches that measure how long their user waits for them, in all iterations."""
 
     def __init__(self, batches: Iterable[Any]) -> None:
         self.batches: Any = batches  # of which not all have a length
-        self.waited = self.total = 0.0
+        self.waited = 0.0  # seconds spent in reading, that of the first batch included
+        self.total = 0.0  # seconds from the start of an iteration to its last batch
 
     def __len__(self) -> int:
         return len(self.batches)

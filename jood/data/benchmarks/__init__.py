@@ -1,10 +1,8 @@
 """Benchmarks: an ID set to train and test on, and named OOD sets to tell from it.
 
 `get(name)` returns a `Benchmark`, `names()` lists them, `describe(name)` says what one
-consists of. All benchmarks are of one type, so whatever evaluates one evaluates all.
-The embedded ones need nothing; the papers' read their sets below a data root,
-`data_dir` or the environment variable JOOD_DATA_DIR, and `launch/prepare.py --check`
-says what of them is there.
+consists of. The embedded ones need nothing; the papers' read their sets below a data
+root, `data_dir` or JOOD_DATA_DIR, which `launch/prepare.py --check` inspects.
 """
 
 from collections.abc import Sequence
@@ -69,8 +67,7 @@ def get(
         chooses among `describe(name).preprocessing`.
       ood: Names of the OOD sets to open, in their order; None for the paper's, and
         the further ones that are present.
-      skip_corrupt: Whether to skip and count images that cannot be read; else they
-        raise.
+      skip_corrupt: Whether to skip and count unreadable images; else they raise.
       **options: Further options of an embedded benchmark, such as `seed`.
 
     Raises:

@@ -24,28 +24,16 @@ WRONG = "WRONG"
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What is there of one set.
+    """What is there of one set."""
 
-    Attributes:
-      name: 'id_train', 'id_test' or the OOD set's.
-      role: 'ID', 'OOD', 'OOD, near'; with 'extra' where nobody misses it.
-      spec: Its description.
-      state: `PRESENT`; `INCOMPLETE`, another number of images than expected; `ABSENT`;
-        or `BROKEN`, it cannot be opened.
-      path: Its place; '' if it is absent.
-      count: Number of images; None if it cannot be counted.
-      checksum: 'ok', `WRONG` with the file's name, or why there is none.
-      problem: The fault, and what to do about it; else ''.
-    """
-
-    name: str
-    role: str
+    name: str  # 'id_train', 'id_test' or the OOD set's
+    role: str  # 'ID', 'OOD', 'OOD, near'; with 'extra' where nobody misses it
     spec: SetSpec
-    state: str
-    path: str = ""
-    count: int | None = None
-    checksum: str = "-"
-    problem: str = ""
+    state: str  # PRESENT, INCOMPLETE (another number of images), ABSENT or BROKEN
+    path: str = ""  # '' if it is absent
+    count: int | None = None  # of images; None if they cannot be counted
+    checksum: str = "-"  # 'ok', WRONG with the file's name, or why there is none
+    problem: str = ""  # the fault, and what to do about it
 
     @property
     def is_wrong(self) -> bool:

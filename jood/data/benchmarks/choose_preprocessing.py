@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 import dataclasses
 
+import jax
+
 from jood._utils import unknown_name
 from jood.core.preprocessing import Preprocessing
 from jood.data.benchmarks.spec import BenchmarkSpec
@@ -43,12 +45,9 @@ def for_files(
 ) -> Preprocessing:
     """Returns the preprocessing for images of any size.
 
-    Args:
-      spec: The benchmark.
-      preprocessing: As for `choose`; a network's own that neither resizes nor crops
-        takes this from the benchmark.
-      image_size: Side of the network's images in pixels, which then show the same
-        part of an image; None keeps that of the preprocessing.
+    A network's own that neither resizes nor crops takes this from the benchmark.
+    `image_size` is the side of the network's images in pixels, which then show the
+    same part of an image; None keeps that of the preprocessing.
 
     Raises:
       ValueError: The images would not be squares of one size, or `image_size`
@@ -73,11 +72,8 @@ def for_files(
 def _rescaled(preprocessing: Preprocessing, scale: float, size: int) -> Preprocessing:
     if preprocessing.crop is None:
         return dataclasses.replace(preprocessing, resize=(size, size))
-    resize = preprocessing.resize
-    if isinstance(resize, tuple):
-        resize = (round(resize[0] * scale), round(resize[1] * scale))
-    elif resize is not None:
-        resize = round(resize * scale)
+    # Of the shorter side, of both, or of none.
+    resize = jax.tree.map(lambda length: round(length * scale), preprocessing.resize)
     return dataclasses.replace(preprocessing, resize=resize, crop=size)
 
 

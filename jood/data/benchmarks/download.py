@@ -52,8 +52,7 @@ def _has_tensorflow() -> bool:
 def fetch(archive: Archive, root: pathlib.Path) -> pathlib.Path:
     """Downloads an archive, checks it, and unpacks it below the data root.
 
-    A file that lies in root/downloads already is checked and used. Returns the folder
-    where it was unpacked.
+    Uses the file in root/downloads if it is there; returns the folder of its content.
 
     Raises:
       OSError: It cannot be downloaded.

@@ -16,6 +16,9 @@ CLASS_LIST = "ImageNet100/class_list.txt"
 _OWNERS = "the images belong to their owners"
 _RESEARCH = f"research and education; {_OWNERS}"
 _MOS = "http://pages.cs.wisc.edu/~huangrui/imagenet_ood_dataset"
+_IMAGENET_O_TAR = "https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar"
+_NINCO_URL = "https://zenodo.org/record/8013288"
+_NINCO_TAR = f"{_NINCO_URL}/files/NINCO_all.tar.gz"
 _COCO = "http://images.cocodataset.org/zips"
 _SPURIOUS_URL = "https://github.com/deeplearning-wisc/Spurious_OOD"
 _WATERBIRDS = "waterbird_complete90_forest2water2"
@@ -130,10 +133,6 @@ INATURALIST = _mos(
 SUN = _mos("SUN", f"none stated; {_OWNERS}")
 PLACES = _mos("Places", _RESEARCH)
 MOS = (INATURALIST, SUN, PLACES)
-_IMAGENET_O_ARCHIVE = Archive(
-    "https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar",
-    "md5:86bd7a50c1c4074fb18fc5f219d6d50b",
-)
 IMAGENET_O = SetSpec(
     name="imagenet_o",
     title="ImageNet-O",
@@ -141,7 +140,7 @@ IMAGENET_O = SetSpec(
     places=folders("imagenet-o", "imagenet_o", "images_largescale/imagenet_o"),
     url="https://github.com/hendrycks/natural-adv-examples",
     licence="images: ImageNet's terms",
-    archives=[_IMAGENET_O_ARCHIVE],
+    archives=[Archive(_IMAGENET_O_TAR, "md5:86bd7a50c1c4074fb18fc5f219d6d50b")],
 )
 OPENIMAGE_O = SetSpec(
     name="openimage_o",
@@ -164,10 +163,6 @@ SSB_HARD = SetSpec(
     licence="images: ImageNet's terms",
     how="OpenOOD's scripts/download has a copy",
 )
-_NINCO_ARCHIVE = Archive(
-    "https://zenodo.org/record/8013288/files/NINCO_all.tar.gz",
-    "md5:b9ffae324363cd900a81ce3c367cd834",
-)
 NINCO = SetSpec(
     name="ninco",
     title="NINCO, 64 classes",
@@ -175,9 +170,9 @@ NINCO = SetSpec(
     places=folders(
         "NINCO/NINCO_OOD_classes", "NINCO_OOD_classes", "images_largescale/ninco"
     ),
-    url="https://zenodo.org/record/8013288",
+    url=_NINCO_URL,
     licence="see there: it differs by source",
-    archives=[_NINCO_ARCHIVE],
+    archives=[Archive(_NINCO_TAR, "md5:b9ffae324363cd900a81ce3c367cd834")],
 )
 HARD = (IMAGENET_O, OPENIMAGE_O, SSB_HARD, NINCO)
 # 11,788 birds of CUB; a fifth of its training images, 1,199, validate.

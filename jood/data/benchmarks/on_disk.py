@@ -35,17 +35,11 @@ def data_root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A set that is on disk.
-
-    Attributes:
-      place: The one of the set's places.
-      path: Its folder or file.
-      classes: the class folders to read; () for all.
-    """
+    """A set that is on disk."""
 
     place: Place
-    path: pathlib.Path
-    classes: tuple[str, ...] = ()
+    path: pathlib.Path  # its folder or file
+    classes: tuple[str, ...] = ()  # the class folders to read; () for all
 
 
 def find(spec: SetSpec, root: pathlib.Path) -> Found | None:

@@ -13,12 +13,11 @@ import pathlib
 from typing import Any
 
 from jood.core.preprocessing import Preprocessing
+from jood.data import sources
 from jood.data.benchmarks import choose_preprocessing
 from jood.data.benchmarks import on_disk
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.benchmarks.spec import BenchmarkSpec
-from jood.data.sources import Skipping
-from jood.data.sources import Source
 from jood.data.sources.resized import Fitted
 
 _ID = ("id_train", "id_test")
@@ -30,10 +29,8 @@ SYNSETS = ("imagenet/LOC_synset_mapping.txt", "LOC_synset_mapping.txt")
 def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
     """Returns a `BenchmarkSpec.open` for a benchmark that a function makes.
 
-    Args:
-      make: A function of `image_size`, if one is asked for, and of the further options
-        of `benchmarks.get`. A preprocessing that resizes or crops is applied to what
-        it returns, so that a network keeps its own.
+    `make` takes `image_size`, if one is asked for, and the further options of
+    `benchmarks.get`. A preprocessing that resizes or crops is applied to its result.
     """
 
     def opened(
@@ -129,7 +126,7 @@ def open_training_set(
     preprocessing: Preprocessing,
     *,
     skip_corrupt: bool = False,
-) -> tuple[Source, tuple[str, ...]]:
+) -> tuple[sources.Source, tuple[str, ...]]:
     """Returns the ID training set, all that training needs, and its class names.
 
     Raises:
@@ -156,9 +153,9 @@ def _open_sets(
     preprocessing: Preprocessing,
     root: pathlib.Path,
     skip_corrupt: bool,
-) -> tuple[dict[str, Source], dict[str, str], tuple[tuple[str, ...], str]]:
+) -> tuple[dict[str, sources.Source], dict[str, str], tuple[tuple[str, ...], str]]:
     """Sources, 'id_train' first; what is incomplete; and what `class_names` returns."""
-    opened: dict[str, Source] = {}
+    opened: dict[str, sources.Source] = {}
     incomplete = {}
     folders: tuple[str, ...] | None = None
     for name, place in present.items():
@@ -174,7 +171,7 @@ def _open_sets(
         if size is not None and len(source) != size:
             incomplete[name] = text = f"found {len(source):,} of {size:,}"
             _LOG.warning("%s: %s is INCOMPLETE: %s", spec.name, name, text)
-        opened[name] = Skipping(source) if skip_corrupt else source
+        opened[name] = sources.Skipping(source) if skip_corrupt else source
     return opened, incomplete, class_names(spec, folders, root)
 
 
@@ -194,10 +191,7 @@ def class_names(
 ) -> tuple[tuple[str, ...], str]:
     """Returns class names, and what the protocol must say of them.
 
-    Args:
-      spec: The benchmark.
-      folders: The names of the labels in the ID training set, if it has such.
-      root: The data root.
+    `folders` are the names of the labels in the ID training set, if it has such.
 
     Raises:
       ValueError: They are not the benchmark's.

@@ -2,10 +2,9 @@
 
 Handwritten digits (UCI Optical Recognition of Handwritten Digits) are painted at
 random size, place and colour over random crops of a photograph; both ship with
-scikit-learn (BSD; the digits are CC BY 4.0). ID classes are the digits 0 to 7. An
-object in the foreground of a background that it has nothing to do with is the
-structure that Feature Sim, LFF and SSOD rest on, and the hardest far OOD set, the
-background without an object, is the *spurious* OOD that these papers are about.
+scikit-learn (BSD; the digits are CC BY 4.0). An object before an unrelated background
+is the structure that Feature Sim, LFF and SSOD rest on, and the hardest far OOD set,
+the background without an object, is the *spurious* OOD that these papers are about.
 
 | set | what |
 |---|---|
@@ -29,9 +28,8 @@ from PIL import Image
 
 from jood._utils import fingerprinting
 from jood.core.preprocessing import Preprocessing
+from jood.data import sources
 from jood.data.benchmarks.spec import Benchmark
-from jood.data.sources import Source
-from jood.data.sources import materialise
 
 ID_DIGITS = 8  # 0..7 are classes, 8 and 9 are near OOD
 CLASS_NAMES = tuple(map(str, range(ID_DIGITS)))
@@ -44,20 +42,12 @@ _Paint = Callable[[np.random.Generator, int], np.ndarray]  # -> uint8 [H, W, 3]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PaintedSource:
-    """Examples that are painted when they are read.
-
-    Attributes:
-      paint: (generator, index) -> image uint8 [H, W, 3].
-      size: N.
-      key: (seed, number of the set, image size), which with the index decides an
-        example.
-      labels: int [N], or None.
-    """
+    """Examples that are painted when they are read; `key` and index decide them."""
 
     paint: _Paint
-    size: int
-    key: tuple[int, int, int]
-    labels: np.ndarray | None = None
+    size: int  # N
+    key: tuple[int, int, int]  # seed, number of the set, image size
+    labels: np.ndarray | None = None  # int [N]
 
     def __len__(self) -> int:
         return self.size
@@ -100,13 +90,11 @@ def digits(
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}.")
     if min(train_copies, test_copies, ood_size) < 1:
-        raise ValueError(
-            "train_copies, test_copies and ood_size must be at least 1, got "
-            f"{train_copies}, {test_copies} and {ood_size}."
-        )
+        counts = f"{train_copies=}, {test_copies=} and {ood_size=}"
+        raise ValueError(f"copies and sizes must be at least 1, got {counts}.")
     glyphs, labels, photo, other = _load()
     train, test = _split(labels, seed)
-    middle = photo.shape[1] // 2
+    middle, shape = photo.shape[1] // 2, (image_size, image_size, 3)
     left, right = photo[:, :middle], photo[:, middle:]
     near = np.flatnonzero(labels >= ID_DIGITS)
 
@@ -125,23 +113,20 @@ def digits(
         return PaintedSource(paint, ood_size, (seed, number, image_size))
 
     near_source = composites(2, near, right, test_copies)
-    if len(near_source) < ood_size:
+    if (most := len(near_source)) < ood_size:
         raise ValueError(
-            f"ood_size is at most {len(near_source)} with {test_copies=}, "
-            f"got {ood_size}."
+            f"ood_size is at most {most} with {test_copies=}, got {ood_size}."
         )
 
-    def keep(source: Source) -> Source:
-        return materialise(source) if image_size <= IN_MEMORY_SIZE else source
+    def keep(source: sources.Source) -> sources.Source:
+        return sources.materialise(source) if image_size <= IN_MEMORY_SIZE else source
 
     ood = {
         "near": dataclasses.replace(near_source, size=ood_size, labels=None),
         "background": unlabelled(3, lambda rng, _: _crop(rng, right, image_size)),
         "other_photo": unlabelled(4, lambda rng, _: _crop(rng, other, image_size)),
         "gaussian": unlabelled(5, lambda rng, _: _gaussian(rng, image_size)),
-        "uniform": unlabelled(
-            6, lambda rng, _: rng.integers(0, 256, (image_size, image_size, 3), "u1")
-        ),
+        "uniform": unlabelled(6, lambda rng, _: rng.integers(0, 256, shape, "u1")),
     }
     return Benchmark(
         name="digits",
@@ -173,8 +158,8 @@ def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the ID digits for training and for testing, disjoint."""
     inside = np.flatnonzero(labels < ID_DIGITS)
     order = np.random.default_rng([seed, 99]).permutation(inside)
-    count = round(TRAIN_SHARE * len(order))
-    return order[:count], order[count:]
+    train, test = np.split(order, [round(TRAIN_SHARE * len(order))])
+    return train, test
 
 
 def _crop(rng: np.random.Generator, photo: np.ndarray, size: int) -> np.ndarray:

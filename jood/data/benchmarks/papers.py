@@ -17,8 +17,8 @@ from jood.data.benchmarks.spec import BenchmarkSpec
 
 _CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SQUARE = Preprocessing(_MEAN, _STD, resize=(224, 224))
-_SQUASHED = Preprocessing(_MEAN, _STD, resize=(256, 256), crop=224)
+_SQUARE_224 = Preprocessing(_MEAN, _STD, resize=(224, 224))
+_SQUARE_256 = Preprocessing(_MEAN, _STD, resize=(256, 256), crop=224)
 _FITTED = "Detectors are fitted on ID training images only."
 
 # HIMPLoS, Sec. V-A: all images are resized to 32 x 32, as in KNN-OOD's code. SSOD,
@@ -31,8 +31,8 @@ _CIFAR_PREPROCESSING = {
 # DICE and ReAct. The text of HIMPLoS has 256 x 256, that of Feature Sim 224 x 224.
 _IMAGENET_PREPROCESSING = {
     "torchvision": Preprocessing(_MEAN, _STD, resize=256, crop=224),
-    "himplos": _SQUASHED,
-    "feature_sim": _SQUARE,
+    "himplos": _SQUARE_256,
+    "feature_sim": _SQUARE_224,
 }
 _MOS_OOD = (*large_sets.MOS, small_sets.TEXTURES)
 # The classes of ILSVRC 2012, as TFDS lists them.
@@ -89,7 +89,7 @@ def _backbone(
         near=(),
         class_names=(),
         labelled=False,
-        preprocessing={"feature_sim": _SQUARE},
+        preprocessing={"feature_sim": _SQUARE_224},
         image_size=224,
         protocol=f"{protocol} backbone. {_FITTED}",
         paper="Feature Sim, Table 11; it gives no size: 224 x 224 as in its Sec. 6.1",
@@ -166,7 +166,7 @@ SPECS = (
         near=("spurious_places",),
         class_names=("landbird", "waterbird"),
         num_classes=2,
-        preprocessing={"spurious_ood": _SQUASHED},
+        preprocessing={"spurious_ood": _SQUARE_256},
         image_size=224,
         protocol=(
             f"Waterbirds, r = 0.9. {_FITTED} The mean of the far sets is that of the "

@@ -13,20 +13,13 @@ from jood.data.sources import kinds
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """One way in which a set may lie on disk.
+    """One way in which a set may lie on disk."""
 
-    Attributes:
-      kind: One of `jood.data.sources.kinds`, such as 'tfds', a data set as TFDS
-        prepares it, or 'folder', image files at any depth.
-      path: Below the data root, or below one of `source_kind.PREFIXES` there.
-      split: The split of a TFDS data set or of metadata.csv; else ''.
-      classes: A file below the data root that lists the class folders to read, one at
-        the start of each line; '' reads all.
-    """
-
-    kind: str
-    path: str
-    split: str = ""
+    kind: str  # one of `jood.data.sources.kinds`, such as 'tfds' or 'folder'
+    path: str  # below the data root, or below one of `source_kind.PREFIXES` there
+    split: str = ""  # of a TFDS data set or of metadata.csv
+    # A file below the data root that lists the class folders to read, one at the start
+    # of each line; '' reads all.
     classes: str = ""
 
     def __post_init__(self) -> None:
@@ -40,19 +33,12 @@ def folders(*paths: str, classes: str = "") -> tuple[Place, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A file that the publisher offers and whose digest is known.
-
-    Attributes:
-      url: Its address.
-      digest: 'sha256:...' or 'md5:...', hexadecimal.
-      into: Folder below the data root for its content, or for a plain file.
-      size: Bytes; 0 if unknown.
-    """
+    """A file that the publisher offers and whose digest is known."""
 
     url: str
-    digest: str
-    into: str = ""
-    size: int = 0
+    digest: str  # 'sha256:...' or 'md5:...', hexadecimal
+    into: str = ""  # folder below the data root for its content, or for a plain file
+    size: int = 0  # bytes; 0 if unknown
 
     def __post_init__(self) -> None:
         algorithm, _, value = self.digest.partition(":")
@@ -79,29 +65,17 @@ class KnownFile:
 
 @dataclasses.dataclass(frozen=True)
 class SetSpec:
-    """One set of images.
+    """One set of images."""
 
-    Attributes:
-      name: The name of its column in a table.
-      title: A short description, for people.
-      size: Number of images that it should have; None where none is published.
-      places: Its possible places on disk; the first that is there is read.
-      url: Its origin.
-      licence: The terms that its publisher states, or that none are stated.
-      how: Instructions to get it, beyond following the link.
-      tfds: The TFDS data set that `launch/prepare.py` prepares for it, or ''.
-      archives: The files that `launch/prepare.py` downloads for it.
-      known: Files whose content is known. Other content under these names is an
-        error, except in TFDS folders, which every version of TFDS writes anew.
-    """
-
-    name: str
-    title: str
-    size: int | None
-    places: Sequence[Place]
-    url: str
-    licence: str
-    how: str = ""
-    tfds: str = ""
-    archives: Sequence[Archive] = ()
+    name: str  # of its column in a table
+    title: str  # a short description, for people
+    size: int | None  # number of images; None where none is published
+    places: Sequence[Place]  # the first that is there is read
+    url: str  # its origin
+    licence: str  # the terms that its publisher states, or that none are stated
+    how: str = ""  # to get it, beyond following the link
+    tfds: str = ""  # the TFDS data set that `launch/prepare.py` prepares for it
+    archives: Sequence[Archive] = ()  # which `launch/prepare.py` downloads for it
+    # Other content under these names is an error, except in TFDS folders, which every
+    # version of TFDS writes anew.
     known: Sequence[KnownFile] = ()

@@ -11,82 +11,50 @@ from jood.methods.preset_values import PresetValues
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Benchmark:
-    """An ID task and the OOD sets that are told from it.
+    """An ID task and the OOD sets that are told from it."""
 
-    Attributes:
-      name: Its name for `benchmarks.get`.
-      id_train: Labelled images to train networks and fit detectors on.
-      id_test: Labelled images for ID accuracy and ID scores.
-      ood: OOD test sets by name, in the order of the table. Nothing is ever chosen
-        on them.
-      near: Names of the OOD sets that are semantically near the ID classes.
-      class_names: One per class; () where the ID images carry no class labels.
-      preprocessing: The network's preprocessing.
-      image_size: Side of the square images, in pixels.
-      protocol: How the numbers are made, in words, for the head of a table.
-      paper: Names of the OOD sets that the paper averages; () for all of them.
-      absent: By name of an OOD set that is not here, where it was looked for and where
-        to get it.
-      incomplete: By name of a set with another number of images than it should have,
-        'found ... of ...'.
-    """
-
-    name: str
-    id_train: Source
-    id_test: Source
-    ood: Mapping[str, Source]
-    near: tuple[str, ...]
-    class_names: tuple[str, ...]
-    preprocessing: Preprocessing
-    image_size: int
-    protocol: str
-    paper: tuple[str, ...] = ()
+    name: str  # for `benchmarks.get`
+    id_train: Source  # labelled, to train networks and fit detectors on
+    id_test: Source  # labelled, for ID accuracy and ID scores
+    ood: Mapping[str, Source]  # in the order of the table; nothing is chosen on them
+    near: tuple[str, ...]  # names of the OOD sets semantically near the ID classes
+    class_names: tuple[str, ...]  # () where the ID images carry no class labels
+    preprocessing: Preprocessing  # the network's
+    image_size: int  # side of the square images, in pixels
+    protocol: str  # how the numbers are made, in words, for the head of a table
+    paper: tuple[str, ...] = ()  # names of the sets that it averages; () for all
+    # By name of an OOD set that is not here: where it was looked for, where to get it.
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # By name of a set with another number of images than expected: 'found ... of ...'.
     incomplete: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkSpec:
-    """What a benchmark consists of, before anything is opened.
-
-    `near`, `image_size` and `protocol` are as in `Benchmark`.
-
-    Attributes:
-      name: Its name for `benchmarks.get`.
-      title: A short description, for people.
-      id_train: The ID training set.
-      id_test: The ID test set.
-      ood: The paper's OOD sets, in the order of the table.
-      extra: Further sets, scored where they are present.
-      class_names: One per class; () where they come from the ID set's folders.
-      labelled: Whether the ID images carry class labels.
-      num_classes: K, 0 without labels; `class_names` may come from the data.
-      classes_sha256: Where class names are the folders', the SHA-256 of their sorted
-        names, one a line without a last newline; '' where no list is published.
-      preprocessing: By name; the first is the benchmark's own.
-      paper: The paper that defines the benchmark.
-      open: A function of this description and the options of `benchmarks.get`, such as
-        `opening.made_by` returns; None reads the sets below the data root.
-      presets: The values that it fills into presets; None if they are known already,
-        or for `preset_values.FALLBACK`.
-    """
+    """What a benchmark consists of, before anything is opened; see `Benchmark`."""
 
     name: str
-    title: str
+    title: str  # a short description, for people
     id_train: SetSpec
     id_test: SetSpec
-    ood: Sequence[SetSpec]
+    ood: Sequence[SetSpec]  # the paper's, in the order of the table
     near: Sequence[str]
-    class_names: tuple[str, ...]
-    preprocessing: Mapping[str, Preprocessing]
-    image_size: int
+    class_names: tuple[str, ...]  # () where they come from the ID set's folders
+    preprocessing: Mapping[str, Preprocessing]  # the first is the benchmark's own
+    image_size: int  # of the first preprocessing
     protocol: str
-    paper: str
-    extra: Sequence[SetSpec] = ()
-    labelled: bool = True
-    num_classes: int = 0
+    paper: str  # the paper that defines the benchmark
+    extra: Sequence[SetSpec] = ()  # further sets, scored where they are present
+    labelled: bool = True  # whether the ID images carry class labels
+    num_classes: int = 0  # K; 0 without labels
+    # Where class names are the folders', the SHA-256 of their sorted names, one a line
+    # without a last newline; '' where no list is published.
     classes_sha256: str = ""
+    # A function of this description and the options of `benchmarks.get`, such as
+    # `opening.made_by` returns; None reads the sets below the data root.
     open: Callable[..., Benchmark] | None = None
+    # The values that it fills into presets; None if they are known already, or for
+    # `preset_values.FALLBACK`.
     presets: PresetValues | None = None
 
     def __post_init__(self) -> None:

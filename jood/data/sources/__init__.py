@@ -46,15 +46,14 @@ class ArraySource:
                 "images must be uint8 [N, H, W, C], got "
                 f"{self.images.dtype} {self.images.shape}."
             )
-        if self.labels is None:
-            return
-        if np.shape(self.labels) != self.images.shape[:1]:
+        labels = self.labels
+        if labels is not None and np.shape(labels) != self.images.shape[:1]:
             raise ValueError(
-                f"there must be one label per image, got labels {self.labels.shape} "
-                f"for {len(self.images)} images."
+                f"there must be one label per image, got labels {labels.shape} for "
+                f"{len(self.images)} images."
             )
-        if not np.issubdtype(self.labels.dtype, np.integer):
-            raise ValueError(f"labels must be integers, got {self.labels.dtype}.")
+        if labels is not None and not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(f"labels must be integers, got {labels.dtype}.")
 
     def __len__(self) -> int:
         return len(self.images)

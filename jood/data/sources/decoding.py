@@ -79,16 +79,15 @@ def decode(
     if not isinstance(data, bytes):
         name, data = name or os.fspath(data), pathlib.Path(data).read_bytes()
     with _named(name or f"({len(data)} bytes without a name)"):
-        return np.asarray(_decoded(data, preprocessing))
+        return _decoded(data, preprocessing)
 
 
 def from_pillow(
     image: Image.Image, name: str, preprocessing: Preprocessing | None = None
 ) -> np.ndarray:
     """Like `decode`, of an image that Pillow has opened; `name` is for errors."""
-    _silence_pillow()
     with _named(name):
-        return np.asarray(_fitted(image, preprocessing))
+        return _fitted(image, preprocessing)
 
 
 def version(preprocessing: Preprocessing | None) -> str:
@@ -104,6 +103,7 @@ def version(preprocessing: Preprocessing | None) -> str:
 @contextlib.contextmanager
 def _named(name: str) -> Iterator[None]:
     """Turns whatever goes wrong with an image into an error that names it."""
+    _silence_pillow()
     try:
         yield
     except MemoryError:
@@ -116,8 +116,7 @@ def _named(name: str) -> Iterator[None]:
         raise ImageError(name, reason) from error
 
 
-def _decoded(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
-    _silence_pillow()
+def _decoded(data: bytes, preprocessing: Preprocessing | None) -> np.ndarray:
     if not data:
         raise ValueError("the file is empty")
     with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
@@ -130,16 +129,16 @@ def _decoded(data: bytes, preprocessing: Preprocessing | None) -> Image.Image:
         return _fitted(file, preprocessing)
 
 
-def _fitted(file: Image.Image, preprocessing: Preprocessing | None) -> Image.Image:
+def _fitted(file: Image.Image, preprocessing: Preprocessing | None) -> np.ndarray:
     file.load()
     image = _as_rgb(file)
     try:
-        turn = _TURNS.get(file.getexif().get(ExifTags.Base.Orientation))
+        turn = _TURNS.get(file.getexif().get(ExifTags.Base.Orientation, 1))
     except _METADATA_ERRORS:
         turn = None  # broken metadata say nothing about the pixels
     if turn is not None:
         image = image.transpose(turn)
-    return image if preprocessing is None else preprocessing.fit_pil(image)
+    return np.asarray(preprocessing.fit_pil(image) if preprocessing else image)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -74,26 +74,25 @@ def entries(file_list: pathlib.Path) -> tuple[list[str], np.ndarray | None]:
       ValueError: It is empty, only some lines have labels, or a label is below 0.
     """
     text = file_list.read_text("utf-8-sig")  # some editors begin it with a mark
-    lines = [line.strip() for line in text.split("\n")]
-    numbers = [number for number, line in enumerate(lines) if line]
-    if not numbers:
+    lines = enumerate(map(str.strip, text.split("\n")), 1)
+    found = [(number, *_split(line)) for number, line in lines if line]
+    if not found:
         raise ValueError(f"{file_list} names no image.")
-    pairs = [_split(lines[number]) for number in numbers]
-    paths = [path for path, _ in pairs]
-    plain = [n for n, (_, label) in zip(numbers, pairs, strict=True) if label is None]
-    if plain and len(plain) < len(pairs):
+    paths = [path for _, path, _ in found]
+    plain = [number for number, _, label in found if label is None]
+    if plain and len(plain) < len(found):
         raise ValueError(
-            f"{file_list}: {len(plain)} of {len(pairs)} lines have no label (an "
-            f"integer after the last space); the first is line {plain[0] + 1}. All "
-            "must have one, or none."
+            f"{file_list}: {len(plain)} of {len(found)} lines have no label (an "
+            f"integer after the last space); the first is line {plain[0]}. All must "
+            "have one, or none."
         )
-    if plain or all(label == -1 for _, label in pairs):
+    if plain or all(label == -1 for *_, label in found):
         return paths, None
-    labels = np.array([label for _, label in pairs], np.int32)
+    labels = np.array([label for *_, label in found], np.int32)
     worst = int(labels.argmin())
     if labels[worst] < 0:
         raise ValueError(
-            f"{file_list}, line {numbers[worst] + 1}: label {labels[worst]}. Labels "
+            f"{file_list}, line {found[worst][0]}: label {labels[worst]}. Labels "
             "are >= 0, or -1 in every line of a list without labels."
         )
     return paths, labels

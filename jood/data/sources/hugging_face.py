@@ -1,8 +1,6 @@
 """A data set of the Hugging Face library `datasets`, if that is installed.
 
-    HuggingFaceSource(datasets.load_dataset('uoft-cs/cifar10', split='test'), 'img')
-
-Images are decoded by `jood.data.sources.decoding`, as all others are.
+HuggingFaceSource(datasets.load_dataset('uoft-cs/cifar10', split='test'), 'img')
 """
 
 import dataclasses
@@ -17,19 +15,12 @@ from jood.data.sources import decoding
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HuggingFaceSource:
-    """One split of a data set.
+    """One split of a data set, decoded by `jood.data.sources.decoding`."""
 
-    Attributes:
-      dataset: A `datasets.Dataset`, which is read at random.
-      image: Name of the column of images, of the feature `datasets.Image`.
-      label: Name of the column of integer labels; None for an OOD set.
-      preprocessing: Resizes and crops the images, if given.
-    """
-
-    dataset: Any
-    image: str = "image"
-    label: str | None = "label"
-    preprocessing: Preprocessing | None = None
+    dataset: Any  # a `datasets.Dataset`, which is read at random
+    image: str = "image"  # the column of images, of the feature `datasets.Image`
+    label: str | None = "label"  # that of integer labels; None for an OOD set
+    preprocessing: Preprocessing | None = None  # resizes and crops the images
 
     def __post_init__(self) -> None:
         """Checks the columns.
@@ -56,9 +47,8 @@ class HuggingFaceSource:
                 f"columns are {dict(features)}. Name another, or "
                 "dataset.cast_column(name, datasets.Image())."
             )
-        label = features.get(self.label)
-        integral = getattr(label, "dtype", "").startswith(("int", "uint"))
-        if self.label is not None and not integral:
+        dtype = getattr(features.get(self.label), "dtype", "")
+        if self.label is not None and not dtype.startswith(("int", "uint")):
             raise ValueError(
                 f"the column {self.label!r} must hold integers; the columns are "
                 f"{dict(features)}. Name another, or label=None for an OOD set."

@@ -1,10 +1,8 @@
 """Image files below a folder: one folder per class, all together, or from a list.
 
-    ImageFolder('imagenet/val')                         # labels: sorted folder names
-    ImageFolder('textures', labelled=False)             # an OOD set, at any depth
-    ImageFolder('images_largescale', file_list='benchmark_imglist/test_imagenet.txt')
-
-The files are listed when the source is made and decoded when an example is read.
+ImageFolder('imagenet/val')                         # labels: sorted folder names
+ImageFolder('textures', labelled=False)             # an OOD set, at any depth
+ImageFolder('images_largescale', file_list='benchmark_imglist/test_imagenet.txt')
 """
 
 from collections.abc import Sequence
@@ -26,26 +24,18 @@ from jood.data.sources.source_kind import NamedImages
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageFolder:
-    """Images in files, in the order of their paths or of a list.
+    """Images in files, in the order of their paths or of a list."""
 
-    Attributes:
-      folder: The root of the images; see `file_lists.images`.
-      file_list: A list of images below the root; see `file_lists.entries`.
-      preprocessing: Resizes and crops the images; needed to batch those that differ.
-      labelled: Whether an example has the label of its folder, or of the list; None
-        decides by what is there.
-      folders: The folders below the root to read, in the order of their labels; by
-        default all, sorted. Not with a list.
-      class_names: One per label. Without `folders` and a list: the folders' names in
-        the order of their labels; other folders are refused, one may be missing.
-    """
-
-    folder: str | os.PathLike[str]
+    folder: str | os.PathLike[str]  # the root of `file_lists.images`
     _: dataclasses.KW_ONLY
-    file_list: str | os.PathLike[str] | None = None
-    preprocessing: Preprocessing | None = None
+    file_list: str | os.PathLike[str] | None = None  # see `file_lists.entries`
+    preprocessing: Preprocessing | None = None  # resizes and crops the images
+    # Whether examples have the label of their folder or list; None for what is there.
     labelled: bool | None = None
+    # Those below the root to read, in the order of their labels; None for all, sorted.
     folders: Sequence[str] | None = None
+    # One per label. Without `folders` and a list: the folders' names in the order of
+    # their labels; other folders are refused, one may be missing.
     class_names: Sequence[str] | None = None
     paths: Sequence[str] = dataclasses.field(init=False, repr=False)
     labels: np.ndarray | None = dataclasses.field(init=False, repr=False)
@@ -79,15 +69,28 @@ class ImageFolder:
                 f"labelled=True, but the images of {root} have no labels: they are "
                 "neither in folders, one per class, nor in a list of 'path label'."
             )
+        object.__setattr__(self, "paths", paths)
         if self.labelled is False or labels is None:
             names, labels = None, None
         else:
             labels = labels.astype(np.int32)
-            if names is not None:
-                _check_names(names, paths, labels, self.folders)
-        object.__setattr__(self, "paths", paths)
+            self._check_names(names, labels)
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "class_names", names and tuple(names))
+
+    def _check_names(self, names: Sequence[str] | None, labels: np.ndarray) -> None:
+        if names is None:
+            return
+        if self.folders is not None and len(names) != len(self.folders):
+            raise ValueError(
+                f"there must be one class name per folder, got {len(names)} names for "
+                f"{len(self.folders)} folders."
+            )
+        if labels.max() >= len(names):
+            raise ValueError(
+                f"labels must be below the number of class names, {len(names)}, got "
+                f"{labels.max()} for {self.paths[int(labels.argmax())]}."
+            )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -140,24 +143,6 @@ def _folder_labels(
             f"{file_lists.some(unknown)}. class_names are {file_lists.some(names)}."
         )
     return np.array([index[folder] for folder in folders])
-
-
-def _check_names(
-    names: Sequence[str],
-    paths: Sequence[str],
-    labels: np.ndarray,
-    folders: Sequence[str] | None,
-) -> None:
-    if folders is not None and len(names) != len(folders):
-        raise ValueError(
-            f"there must be one class name per folder, got {len(names)} names for "
-            f"{len(folders)} folders."
-        )
-    if labels.max() >= len(names):
-        raise ValueError(
-            f"labels must be below the number of class names, {len(names)}, got "
-            f"{labels.max()} for {paths[int(labels.argmax())]}."
-        )
 
 
 def _open(path: pathlib.Path, how: source_kind.Reading) -> ImageFolder:

@@ -6,18 +6,13 @@ from typing import Any
 
 from jood.core.preprocessing import Preprocessing
 from jood.data import sources
-from jood.data.sources import ArraySource
-from jood.data.sources import Source
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fitted:
-    """A source whose images are resized and cropped when they are read.
+    """Images that are resized and cropped when read; files are when decoded."""
 
-    Files and TFDS records do this while they are decoded; this is for arrays.
-    """
-
-    source: Source
+    source: sources.Source
     preprocessing: Preprocessing
 
     def __len__(self) -> int:
@@ -34,7 +29,9 @@ class Fitted:
         return f"{sources.fingerprint(self.source)}, {how}"
 
 
-def fitted(arrays: ArraySource, preprocessing: Preprocessing | None) -> Source:
+def fitted(
+    arrays: sources.ArraySource, preprocessing: Preprocessing | None
+) -> sources.Source:
     """Returns arrays at the size that a preprocessing makes; themselves if they are."""
     if preprocessing is None or preprocessing.leaves(*arrays.images.shape[1:3]):
         return arrays

@@ -40,29 +40,20 @@ def ending_in(suffixes: Iterable[str]) -> Callable[[pathlib.Path], bool]:
 
 
 class SourceKind(NamedTuple):
-    """One way in which images lie on disk.
+    """One way in which images lie on disk."""
 
-    Attributes:
-      name: Its name in `Place.kind`.
-      open: (path, `Reading`) -> the images of a benchmark's set; raises OSError or
-        ValueError, which say what is wrong and where. None if no benchmark uses it.
-      candidates: (data root, `Place.path`) -> paths at which a set may lie; the first
-        that is there wins.
-      is_there: Whether one of these paths holds a set.
-      versioned: Whether versions of the program that prepares a set write different
-        files, so that an unknown digest is no error.
-      takes: Whether a path, perhaps a pattern, holds images of this kind to score.
-      inputs: (path, preprocessing) -> such images without labels, and their names.
-        The source's `broken`, if any, says by path what cannot be opened and why.
-        None for a kind that is not scored.
-      title: A phrase for what `takes` accepts, for the list in an error.
-    """
-
-    name: str
+    name: str  # in `Place.kind`
+    # The images of a benchmark's set; raises OSError or ValueError, which say what is
+    # wrong and where. None if no benchmark uses it.
     open: Callable[[pathlib.Path, Reading], Source] | None = None
+    # (data root, `Place.path`) -> paths at which a set may lie; the first that
+    # `is_there` wins.
     candidates: Callable[[pathlib.Path, str], Iterable[pathlib.Path]] = below_prefixes
     is_there: Callable[[pathlib.Path], bool] = pathlib.Path.exists
-    versioned: bool = False
+    versioned: bool = False  # files differ by the preparing program's version
+    # Whether a path, perhaps a pattern, holds images of this kind to score.
     takes: Callable[[pathlib.Path], bool] = lambda path: False
+    # Such images without labels; the source's `broken`, if any, says by path what
+    # cannot be opened and why. None for a kind that is not scored.
     inputs: Callable[[pathlib.Path, Preprocessing], NamedImages] | None = None
-    title: str = ""
+    title: str = ""  # what `takes` accepts, for the list in an error

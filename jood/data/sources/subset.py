@@ -8,14 +8,13 @@ import numpy as np
 
 from jood._utils import fingerprinting
 from jood.data import sources
-from jood.data.sources import Source
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subset:
     """Some examples of a source."""
 
-    source: Source
+    source: sources.Source
     indices: np.ndarray  # int [N], their places in the source
 
     def __len__(self) -> int:
@@ -30,7 +29,7 @@ class Subset:
         return f"subset {digest} of {sources.fingerprint(self.source)}"
 
 
-def part(source: Source, indices: np.ndarray) -> Source:
+def part(source: sources.Source, indices: np.ndarray) -> sources.Source:
     """Returns some examples; of arrays as arrays, which are read a batch at a time."""
     if not isinstance(source, sources.ArraySource):
         return Subset(source, indices)
@@ -38,7 +37,7 @@ def part(source: Source, indices: np.ndarray) -> Source:
     return sources.ArraySource(source.images[indices], labels)
 
 
-def hold_out(source: Source, every: int = 5) -> tuple[Subset, Subset]:
+def hold_out(source: sources.Source, every: int = 5) -> tuple[Subset, Subset]:
     """Splits a source into (kept, held out): every 5th example is held out.
 
     Raises:

@@ -17,7 +17,7 @@ from jood.data.sources import file_lists
 from jood.data.sources import source_kind
 from jood.data.sources.source_kind import NamedImages
 
-# The first bytes of what gzip, bzip2, xz and zstd write.
+# What gzip, bzip2, xz and zstd write first.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 
@@ -30,19 +30,14 @@ class _Member(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TarShards:
-    """The images of some tar files, in their order, without labels and captions.
+    """The images of some tar files, in their order, without labels and captions."""
 
-    Attributes:
-      shards: Paths of tar files.
-      preprocessing: Resizes and crops the images.
-      names: 'shard/member' of every image.
-      broken: Reasons, by path, why a shard ends early or is no tar file; the images
-        before that place are there.
-    """
-
-    shards: Sequence[str]
-    preprocessing: Preprocessing | None = None
+    shards: Sequence[str]  # paths of tar files
+    preprocessing: Preprocessing | None = None  # resizes and crops the images
+    # 'shard/member' of every image.
     names: list[str] = dataclasses.field(init=False, repr=False)
+    # Reasons, by path, why a shard ends early or is no tar file; the images before that
+    # place are there.
     broken: dict[str, str] = dataclasses.field(init=False, repr=False)
     _members: list[_Member] = dataclasses.field(init=False, repr=False)
 

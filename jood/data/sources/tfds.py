@@ -25,22 +25,14 @@ _INDEX_BYTES = 1 << 20  # at the end of a record file: 64 KiB follow on the inde
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TfdsSource:
-    """One split of a prepared data set.
+    """One split of a prepared data set."""
 
-    Attributes:
-      folder: The folder of one version, with dataset_info.json; e.g. .../cifar10/3.0.2.
-      split: The split, as TFDS writes it: 'test', 'train[:10%]', 'train+test'.
-      preprocessing: Resizes and crops the images, if given.
-      image: Name of the image's feature.
-      label: Name of the class label's feature; None for an OOD set.
-    """
-
-    folder: str | os.PathLike[str]
-    split: str
+    folder: str | os.PathLike[str]  # of one version: .../cifar10/3.0.2
+    split: str  # as TFDS writes it: 'test', 'train[:10%]', 'train+test'
     _: dataclasses.KW_ONLY
-    preprocessing: Preprocessing | None = None
-    image: str = "image"
-    label: str | None = "label"
+    preprocessing: Preprocessing | None = None  # resizes and crops the images
+    image: str = "image"  # name of the image's feature
+    label: str | None = "label"  # name of the label's; None for an OOD set
 
     def __post_init__(self) -> None:
         """Opens the data set.
@@ -153,14 +145,11 @@ def _open(path: pathlib.Path, how: source_kind.Reading) -> TfdsSource:
 def _versions(root: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
     """The folders of all finished versions, the newest first."""
     infos = (root / path).glob("*/dataset_info.json")
-    versions = {_version(info.parent.name): info.parent for info in infos}
-    versions.pop((), None)  # what TFDS has not finished
-    return (versions[number] for number in sorted(versions, reverse=True))
-
-
-def _version(name: str) -> tuple[int, ...]:
-    parts = name.split(".")
-    return tuple(int(part) for part in parts) if all(map(str.isdigit, parts)) else ()
+    folders = {tuple(info.parent.name.split(".")): info.parent for info in infos}
+    # What TFDS has not finished has another name.
+    numbers = [parts for parts in folders if all(map(str.isdigit, parts))]
+    numbers.sort(key=lambda parts: [int(part) for part in parts], reverse=True)
+    return (folders[parts] for parts in numbers)
 
 
 KIND = source_kind.SourceKind("tfds", open=_open, candidates=_versions, versioned=True)
