@@ -97,12 +97,9 @@ def describe(model: nn.Module) -> dict[str, Any] | None:
     family = type(model).__name__
     if family not in _FAMILIES or _FAMILIES[family].module_class is not type(model):
         return None
-    fields = {
-        field.name: getattr(model, field.name)
-        for field in dataclasses.fields(model)
-        if field.name not in ("parent", "name")
-    }
-    return {"family": family, **fields}
+    fields = [field.name for field in dataclasses.fields(model)]
+    own = {n: getattr(model, n) for n in fields if n not in ("parent", "name")}
+    return {"family": family, **own}
 
 
 def build(description: dict[str, Any]) -> nn.Module:

@@ -36,11 +36,7 @@ class DenseLayer(nn.Module):
 class Stage(nn.Module):
     """The transition of the block before, a dense block, norm and ReLU.
 
-    Attributes:
-      size: Number of dense layers.
-      growth: Number of channels that each of them appends.
-      reduced: Number that the transition leaves; None in the first stage.
-      kit: What the layers of the network share.
+    The transition leaves `reduced` channels; None in the first stage, without one.
     """
 
     size: int
@@ -75,8 +71,7 @@ class DenseNet(nn.Module):
       growth: channels that a layer appends; the stem has twice as many.
       stem: 'imagenet' (7x7 stride 2, norm, ReLU, max pooling) or 'cifar' (3x3 alone).
       compression: share of the channels that a transition leaves, in (0, 1].
-      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: Type of the parameters and statistics.
+      dtype, param_dtype: Types of the computation and of the parameters; see `layers`.
     """
 
     block_sizes: tuple[int, ...]
@@ -91,10 +86,8 @@ class DenseNet(nn.Module):
         layers.check_choice("stem", self.stem, ("imagenet", "cifar"))
         layers.check_dtype(self.dtype)
         if not 2 <= len(self.block_sizes) <= 4 or min(self.block_sizes) < 1:
-            raise ValueError(
-                "block_sizes must name 2 to 4 blocks of at least one layer, got "
-                f"{self.block_sizes}."
-            )
+            expected = "block_sizes must name 2 to 4 blocks of at least one layer"
+            raise ValueError(f"{expected}, got {self.block_sizes}.")
         if self.growth < 1:
             raise ValueError(f"growth must be >= 1, got {self.growth}.")
         if not 0 < self.compression <= 1:
@@ -111,9 +104,8 @@ class DenseNet(nn.Module):
         else:
             x = layers.conv(kit, 2 * self.growth, name="conv1")(images)
         reduced = None
-        names = layers.stages(len(self.block_sizes))
-        for name, size in zip(names, self.block_sizes, strict=True):
-            x = Stage(size, self.growth, reduced, kit, name=name)(x)
+        for i, name in enumerate(layers.stages(len(self.block_sizes))):
+            x = Stage(self.block_sizes[i], self.growth, reduced, kit, name=name)(x)
             reduced = int(x.shape[-1] * self.compression)
         return layers.linear(kit, layers.pooled(x), self.num_classes)
 

@@ -29,23 +29,14 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 class Row(NamedTuple):
-    """One block of a network.
+    """One block of a network."""
 
-    Attributes:
-      expanded: channels inside.
-      features: channels that it returns.
-      stride: 1 or 2.
-      kernel: side of its depthwise convolution.
-      gated: whether a squeeze-and-excitation gate follows that.
-      activation: A key of `ACTIVATIONS`, for all but its last convolution.
-    """
-
-    expanded: int
-    features: int
-    stride: int = 1
-    kernel: int = 3
-    gated: bool = False
-    activation: str = "relu6"
+    expanded: int  # channels inside
+    features: int  # channels that it returns
+    stride: int = 1  # or 2
+    kernel: int = 3  # side of its depthwise convolution
+    gated: bool = False  # whether a squeeze-and-excitation gate follows that
+    activation: str = "relu6"  # a key of `ACTIVATIONS`; its last convolution has none
 
 
 class Depthwise(nn.Module):
@@ -87,18 +78,14 @@ class ConvNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         sizes = self.features, self.kernel, self.stride
-        return ACTIVATIONS[self.activation](
-            layers.conv_norm(self.kit, "conv", *sizes)(x)
-        )
+        x = layers.conv_norm(self.kit, "conv", *sizes)(x)
+        return ACTIVATIONS[self.activation](x)
 
 
 class Block(nn.Module):
     """An inverted residual, or the part of one that a stage holds.
 
-    Attributes:
-      row: Its sizes.
-      kit: What the layers of the network share.
-      part: 'whole', 'expansion' (the first convolution) or 'rest'.
+    `part` is 'whole', 'expansion' (the first convolution) or 'rest'.
     """
 
     row: Row
@@ -125,10 +112,7 @@ class Block(nn.Module):
 class Stage(nn.Module):
     """Blocks from inside one that halves the map to inside the next one.
 
-    Attributes:
-      rows: Sizes of all blocks of which it holds a part.
-      number: Number of the first of them, from 1.
-      kit: What the layers of the network share.
+    `rows` has all blocks of which it holds a part; `number` counts the first, from 1.
     """
 
     rows: tuple[Row, ...]
@@ -145,18 +129,14 @@ class Stage(nn.Module):
 
 
 def pooled_map(
-    rows: Sequence[Row],
-    kit: layers.Kit,
-    stem: int,
-    activation: str,
-    images: jax.Array,
+    rows: Sequence[Row], kit: layers.Kit, stem: int, act: str, images: jax.Array
 ) -> jax.Array:
     """Maps images float [B, H, W, 3] to the mean of C5, float32 [B, C].
 
     It is called inside a network's `__call__`; `stem` is the number of channels of the
-    3x3 convolution of stride 2 before the blocks, `activation` its activation.
+    3x3 convolution of stride 2 before the blocks, `act` its activation.
     """
-    x = ConvNorm(stem, kit, activation, kernel=3, stride=2, name="stem")(images)
+    x = ConvNorm(stem, kit, act, kernel=3, stride=2, name="stem")(images)
     for name, (first, last) in ranges(rows).items():
         x = Stage(tuple(rows[first - 1 : last]), first, kit, name=name)(x)
     return layers.pooled(x)
@@ -165,13 +145,9 @@ def pooled_map(
 def ranges(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
     """Returns the first and last block of each stage, numbered from 1.
 
-    Args:
-      rows: Sizes of the network's blocks; the last stands for the 1x1 convolution that
-        ends the network, an expansion that no block follows.
-
-    Returns:
-      Numbers by stage. A block that two stages share is in both: the earlier one holds
-      its expansion.
+    The last row stands for the 1x1 convolution that ends the network, an expansion that
+    no block follows. A block that two stages share is in both: the earlier one holds
+    its expansion.
     """
     halving = [number for number, row in enumerate(rows, start=1) if row.stride == 2]
     ends = [*halving[1:], len(rows)]  # the first halves the map to stride 4, in C2

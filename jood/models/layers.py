@@ -3,7 +3,9 @@
 Flax's 'SAME' is not PyTorch's padding at stride 2, and its BatchNorm has another
 default epsilon and momentum; a 1x1 convolution is a matrix product, which XLA runs
 faster on CPUs when it is told so. Parameters have the names and shapes of `nn.Conv`,
-`nn.BatchNorm` and `nn.Dense`.
+`nn.BatchNorm` and `nn.Dense`. A model's `dtype` is the type that its convolutions
+compute in: 'float32', or 'bfloat16' or 'float16' on accelerators; its parameters and
+statistics have `param_dtype`, its logits are float32.
 """
 
 from collections.abc import Callable
@@ -33,21 +35,18 @@ def linear_bias_init(fan_in: int) -> Callable[..., jax.Array]:
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-    """What the layers of a network have in common.
+    """What the layers of a network have in common."""
 
-    Attributes:
-      dtype: The type that they compute in.
-      param_dtype: The type of their parameters and statistics.
-      train: Whether BatchNorm uses, and follows, the statistics of the batch.
-      epsilon: The number that BatchNorm adds to the variance.
-      momentum: Share of the old running statistics; PyTorch counts 1 - momentum.
-    """
+    dtype: Any = jnp.float32  # that they compute in
+    param_dtype: Any = jnp.float32  # of parameters and statistics
+    train: bool = False  # whether BatchNorm uses, and follows, those of the batch
+    epsilon: float = 1e-5  # that BatchNorm adds to the variance
+    momentum: float = 0.9  # share of the old statistics; PyTorch counts 1 - momentum
 
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-    train: bool = False
-    epsilon: float = 1e-5
-    momentum: float = 0.9
+    @property
+    def types(self) -> dict[str, Any]:
+        """Both types, by the names that Linen's layers give them."""
+        return {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
 
 def kit(model: Any, train: bool, **batch_norm: float) -> Kit:
@@ -95,17 +94,10 @@ def conv(
     use_bias: bool = False,
     name: str | None = None,
 ) -> nn.Module:
-    """A square convolution that keeps the size at stride 1, padded on every side.
+    """A convolution that keeps the size at stride 1, padded on every side.
 
-    Args:
-      kit: What it shares with other layers.
-      features: Number of channels of the output.
-      kernel: Its side; odd.
-      stride: The step, in both directions.
-      groups: Number of groups of channels (their own number: depthwise).
-      dilation: Distance of neighbouring taps.
-      use_bias: Whether a bias is added.
-      name: The name of the module.
+    `features` is the number of channels of the output, `kernel` the side (odd), and
+    `dilation` the distance of neighbouring taps.
     """
     if kernel == 1 and groups == 1:
         return Pointwise(features, kit, stride, use_bias, name=name)
@@ -119,9 +111,8 @@ def conv(
         feature_group_count=groups,
         use_bias=use_bias,
         kernel_init=conv_init,
-        dtype=kit.dtype,
-        param_dtype=kit.param_dtype,
         name=name,
+        **kit.types,
     )
 
 
@@ -137,9 +128,8 @@ def batch_norm(kit: Kit, name: str) -> nn.BatchNorm:
         momentum=kit.momentum,
         epsilon=kit.epsilon,
         use_fast_variance=False,
-        dtype=kit.dtype,
-        param_dtype=kit.param_dtype,
         name=name,
+        **kit.types,
     )
 
 
@@ -155,10 +145,7 @@ def conv_norm(
 class Blocks(nn.Module):
     """A stage: a run of blocks named block1, block2, ...
 
-    Attributes:
-      count: How many there are.
-      first: Makes the first, which may halve the map.
-      further: Makes each of the others.
+    `first` makes the first, which may halve the map, `further` each of the others.
     """
 
     count: int
@@ -176,10 +163,7 @@ class Blocks(nn.Module):
 class SqueezeExcitation(nn.Module):
     """Scales each channel by a gate in [0, 1] that is read off the map's mean.
 
-    Attributes:
-      squeezed: Width of the hidden layer.
-      kit: What the layers of the network share.
-      gate: Maps numbers to [0, 1].
+    A hidden layer is `squeezed` wide; `gate` maps numbers to [0, 1].
     """
 
     squeezed: int

@@ -47,8 +47,7 @@ class MobileNetV3(nn.Module):
     Attributes:
       num_classes: K.
       width: multiplier of the channels, which are rounded to multiples of 8.
-      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: Type of the parameters and statistics.
+      dtype, param_dtype: Types of the computation and of the parameters; see `layers`.
     """
 
     num_classes: int

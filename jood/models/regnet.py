@@ -55,8 +55,7 @@ class RegNet(nn.Module):
       num_classes: K.
       stem_width: channels of the 3x3 stem.
       gate_ratio: width of a gate's hidden layer per channel that enters the block.
-      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: Type of the parameters and statistics.
+      dtype, param_dtype: Types of the computation and of the parameters; see `layers`.
     """
 
     depths: tuple[int, ...]
@@ -71,17 +70,13 @@ class RegNet(nn.Module):
     def __post_init__(self) -> None:
         layers.check_dtype(self.dtype)
         if not 2 <= len(self.depths) == len(self.widths) <= 4:
-            raise ValueError(
-                "depths and widths must both name 2 to 4 stages, got "
-                f"{self.depths=}, {self.widths=}."
-            )
+            expected = "depths and widths must both name 2 to 4 stages"
+            raise ValueError(f"{expected}, got {self.depths=}, {self.widths=}.")
         if self.group_width < 1:
             raise ValueError(f"group_width must be >= 1, got {self.group_width}.")
         if any(width % self.group_width for width in self.widths):
-            raise ValueError(
-                f"widths must be multiples of group_width = {self.group_width}, got "
-                f"{self.widths}."
-            )
+            expected = f"widths must be multiples of group_width = {self.group_width}"
+            raise ValueError(f"{expected}, got {self.widths}.")
         super().__post_init__()
 
     @nn.compact
@@ -92,9 +87,8 @@ class RegNet(nn.Module):
         x = nn.relu(stem(images))
         stages = layers.stages(len(self.depths))
         for name, depth, width in zip(stages, self.depths, self.widths, strict=True):
-            block = functools.partial(
-                Block, width, self.group_width, self.gate_ratio, kit
-            )
+            sizes = width, self.group_width, self.gate_ratio
+            block = functools.partial(Block, *sizes, kit)
             halving = functools.partial(block, stride=2)
             x = layers.Blocks(depth, halving, block, name=name)(x)
         return layers.linear(kit, layers.pooled(x), self.num_classes)

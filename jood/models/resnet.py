@@ -18,63 +18,55 @@ from typing import Any
 
 from flax import linen as nn
 import jax
+import jax.numpy as jnp
 
 from jood.models import layers
 from jood.models.family import Family
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; the output has `features` channels.
+class Block(nn.Module):
+    """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1, and a shortcut.
 
-    Only the first is dilated, as in mmsegmentation (timm dilates both).
+    A bottleneck returns 4 `features` channels. Only the first 3x3 convolution is
+    dilated, as in mmsegmentation (timm dilates both).
+
+    Attributes:
+      kind: 'basic' or 'bottleneck'.
+      downsample: The way a shortcut changes its shape, as in `ResNet`; or 'pad', which
+        takes every second pixel and pads the channels with zeros on both sides.
     """
 
     features: int
+    kind: str
     downsample: str
     kit: layers.Kit
-    dilation: int
+    dilation: int = 1
     stride: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         conv_norm = functools.partial(layers.conv_norm, self.kit)
-        options = {"stride": self.stride, "dilation": self.dilation}
-        y = nn.relu(conv_norm("conv1", self.features, **options)(x))
-        y = conv_norm("conv2", self.features)(y)
-        return nn.relu(y + _shortcut(self, x, y.shape[-1]))
-
-
-class BottleneckBlock(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions; the output has 4 `features` channels."""
-
-    features: int
-    downsample: str
-    kit: layers.Kit
-    dilation: int
-    stride: int = 1
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        conv_norm = functools.partial(layers.conv_norm, self.kit)
-        options = {"stride": self.stride, "dilation": self.dilation}
-        y = nn.relu(conv_norm("conv1", self.features, 1)(x))
-        y = nn.relu(conv_norm("conv2", self.features, **options)(y))
-        y = conv_norm("conv3", 4 * self.features, 1)(y)
-        return nn.relu(y + _shortcut(self, x, y.shape[-1]))
-
-
-def _shortcut(
-    block: BasicBlock | BottleneckBlock, x: jax.Array, channels: int
-) -> jax.Array:
-    """The identity, or a 1x1 projection where the shape changes."""
-    stride = block.stride
-    if stride == 1 and x.shape[-1] == channels:
-        return x
-    if block.downsample == "avgpool" and stride == 2:
-        # An odd last row or column is the mean of what there is (ceil_mode).
-        x = nn.avg_pool(x, (2, 2), (2, 2), padding="SAME", count_include_pad=False)
-        stride = 1
-    return layers.conv_norm(block.kit, "downsample_conv", channels, 1, stride)(x)
+        features, stride = self.features, self.stride
+        spatial = {"stride": stride, "dilation": self.dilation}
+        if self.kind == "bottleneck":
+            y = nn.relu(conv_norm("conv1", features, 1)(x))
+            y = nn.relu(conv_norm("conv2", features, **spatial)(y))
+            y = conv_norm("conv3", 4 * features, 1)(y)
+        else:
+            y = nn.relu(conv_norm("conv1", features, **spatial)(x))
+            y = conv_norm("conv2", features)(y)
+        added = y.shape[-1] - x.shape[-1]
+        if stride == 1 and not added:
+            return nn.relu(y + x)
+        if self.downsample == "pad":
+            x = x[:, ::stride, ::stride]
+            zeros = (added // 2, added - added // 2)
+            return nn.relu(y + jnp.pad(x, ((0, 0), (0, 0), (0, 0), zeros)))
+        if self.downsample == "avgpool" and stride == 2:
+            # An odd last row or column is the mean of what there is (ceil_mode).
+            x = nn.avg_pool(x, (2, 2), (2, 2), padding="SAME", count_include_pad=False)
+            stride = 1
+        return nn.relu(y + conv_norm("downsample_conv", y.shape[-1], 1, stride)(x))
 
 
 _STEMS = {  # convolutions: the width divided by their channels, kernel, stride
@@ -89,24 +81,23 @@ class ResNet(nn.Module):
     """A ResNet classifier.
 
     Attributes:
-      stage_sizes: number of blocks of each stage, two to four stages.
+      stage_sizes: Number of blocks of each stage, two to four stages.
       num_classes: K; 0 is a backbone without a head, which returns the pooled
         feature [B, D] instead of logits.
       block: 'basic' or 'bottleneck'.
       stem: 'imagenet' (7x7 stride 2 and max pooling), 'deep' (three 3x3, the first
         of stride 2 and two of half the width, and max pooling), 'cifar' (3x3
         stride 1) or 'strided' (3x3 stride 2, a quarter of the cost).
-      width: channels of the first stage (a bottleneck returns four times as many);
+      width: Channels of the first stage (a bottleneck returns four times as many);
         each further stage doubles it.
       downsample: The way a shortcut strides: 'conv' (the 1x1 projection has the
         stride) or 'avgpool' (the mean of 2x2 pixels, then the projection).
       strides: 1 or 2 for each stage; () is 1, then 2 for each further stage.
-      dilations: distance of the taps of each stage's 3x3 convolutions; () is 1. The
+      dilations: Distance of the taps of each stage's 3x3 convolutions; () is 1. The
         first block of a stage has half of it.
       epsilon: The number that BatchNorm adds to the variance. 0 for torchvision's
         Faster R-CNN with the weights COCO_V1, whose BatchNorm is frozen.
-      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: Type of the parameters and statistics.
+      dtype, param_dtype: Types of the computation and of the parameters; see `layers`.
     """
 
     stage_sizes: tuple[int, ...]
@@ -146,11 +137,11 @@ class ResNet(nn.Module):
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
         kit = layers.kit(self, train, epsilon=self.epsilon)
         x = self._stem(kit, images)
-        block = {"basic": BasicBlock, "bottleneck": BottleneckBlock}[self.block]
         strides = self.strides or (1, 2, 2, 2)
         dilations = self.dilations or (1, 1, 1, 1)
         for i, name in enumerate(layers.stages(len(self.stage_sizes))):
-            make = functools.partial(block, self.width * 2**i, self.downsample, kit)
+            fields = self.width * 2**i, self.block, self.downsample, kit
+            make = functools.partial(Block, *fields)
             # The first block's input was made at the dilation of the stage before, so
             # it has half: torchvision's rule, and mmsegmentation's contract_dilation.
             half = max(dilations[i] // 2, 1)

@@ -12,29 +12,10 @@ import functools
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 
 from jood.models import layers
+from jood.models import resnet
 from jood.models.family import Family
-
-
-class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut without parameters."""
-
-    features: int
-    kit: layers.Kit
-    stride: int = 1
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        conv_norm = functools.partial(layers.conv_norm, self.kit)
-        y = nn.relu(conv_norm("conv1", self.features, stride=self.stride)(x))
-        y = conv_norm("conv2", self.features)(y)
-        if self.stride > 1:
-            x = x[:, :: self.stride, :: self.stride]
-            new = self.features - x.shape[-1]
-            x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (new // 2, new - new // 2)))
-        return nn.relu(x + y)
 
 
 class CifarResNet(nn.Module):
@@ -44,8 +25,7 @@ class CifarResNet(nn.Module):
       blocks: n, the number of blocks of each of the three stages.
       num_classes: K.
       width: channels of the first stage; each further stage doubles it.
-      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: Type of the parameters and statistics.
+      dtype, param_dtype: Types of the computation and of the parameters; see `layers`.
     """
 
     blocks: int
@@ -66,7 +46,8 @@ class CifarResNet(nn.Module):
         kit = layers.kit(self, train)
         x = nn.relu(layers.conv_norm(kit, "conv1", self.width)(images))
         for i, stage in enumerate(layers.stages(3)):
-            block = functools.partial(Block, self.width * 2**i, kit)
+            width = self.width * 2**i
+            block = functools.partial(resnet.Block, width, "basic", "pad", kit)
             first = functools.partial(block, stride=min(i + 1, 2))
             x = layers.Blocks(self.blocks, first, block, name=stage)(x)
         return layers.linear(kit, layers.pooled(x), self.num_classes)

@@ -39,17 +39,11 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, length, width = x.shape
-        dense = functools.partial(
-            nn.Dense,
-            kernel_init=nn.initializers.xavier_uniform(),
-            dtype=self.kit.dtype,
-            param_dtype=self.kit.param_dtype,
-        )
+        init = nn.initializers.xavier_uniform()
+        dense = functools.partial(nn.Dense, kernel_init=init, **self.kit.types)
         norm = functools.partial(_layer_norm, self.kit)
 
-        qkv = dense(features=3 * width, name="qkv")(
-            norm(name="norm1")(x)
-        )  # [B, L, 3 D]
+        qkv = dense(features=3 * width, name="qkv")(norm(name="norm1")(x))
         qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads)
         query, key, value = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
         y = jax.nn.dot_product_attention(query, key, value)  # [B, L, heads, D / heads]
@@ -72,8 +66,7 @@ class ViT(nn.Module):
       depth: number of blocks, a multiple of 4.
       heads: Number of the attention's heads.
       mlp_width: hidden size of the blocks' perceptrons.
-      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: Type of the parameters.
+      dtype, param_dtype: Types of the computation and of the parameters; see `layers`.
     """
 
     num_classes: int
@@ -101,19 +94,17 @@ class ViT(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3], H = W = image_size, to float32 [B, K].
 
-        Args:
-          images: preprocessed.
-          train: without effect: there is no dropout and no BatchNorm.
+        `train` has no effect: there is no dropout and no BatchNorm.
 
         Raises:
-          ValueError: the images have another size.
+          ValueError: The images have another size.
         """
         side = self.image_size
         if images.shape[1:3] != (side, side):
+            height, width = images.shape[1:3]
             raise ValueError(
-                f"this ViT takes images of {side} x {side} pixels (its position "
-                f"embeddings are learned for that size), got {images.shape[1]} x "
-                f"{images.shape[2]}. Resize them, or create the model with image_size."
+                f"this ViT takes images of {side} x {side} pixels, got {height} x "
+                f"{width}. Resize them, or create the model with image_size."
             )
         kit = layers.kit(self, train)
         patches = nn.Conv(
@@ -121,9 +112,8 @@ class ViT(nn.Module):
             (self.patch, self.patch),
             (self.patch, self.patch),
             padding="VALID",
-            dtype=kit.dtype,
-            param_dtype=kit.param_dtype,
             name="patch_embedding",
+            **kit.types,
         )(images)
         patches = patches.reshape(len(images), -1, self.width)  # [B, L, D]
 
@@ -152,13 +142,7 @@ def _named_patches(x: jax.Array, stage: str) -> jax.Array:
 
 def _layer_norm(kit: layers.Kit, name: str) -> nn.LayerNorm:
     """PyTorch's, whose variance is that of the centred values."""
-    return nn.LayerNorm(
-        epsilon=1e-6,
-        use_fast_variance=False,
-        dtype=kit.dtype,
-        param_dtype=kit.param_dtype,
-        name=name,
-    )
+    return nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, name=name, **kit.types)
 
 
 FAMILY = Family(ViT, {"vit_b16": ViT})

@@ -24,33 +24,28 @@ from jood.models import layers
 from jood.models.family import Family
 
 
-class FirstBlock(nn.Module):
-    """The block that widens an activated map; its shortcut is a 1x1 convolution."""
+class Block(nn.Module):
+    """A pre-activated block that keeps the shape, or the one that begins a stage.
+
+    The latter widens an activated map; its shortcut is a 1x1 convolution.
+    """
 
     features: int
-    stride: int
     kit: layers.Kit
+    first_stride: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         conv = functools.partial(layers.conv, self.kit, self.features)
-        y = conv(3, self.stride, name="conv1")(x)
+        if self.first_stride is None:
+            shortcut, stride = x, 1
+            x = nn.relu(layers.batch_norm(self.kit, "bn1")(x))
+        else:
+            stride = self.first_stride
+            shortcut = conv(1, stride, name="shortcut")(x)
+        y = conv(3, stride, name="conv1")(x)
         y = conv(3, name="conv2")(nn.relu(layers.batch_norm(self.kit, "bn2")(y)))
-        return y + conv(1, self.stride, name="shortcut")(x)
-
-
-class Block(nn.Module):
-    """A pre-activated block that keeps the shape."""
-
-    kit: layers.Kit
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = x
-        for i in (1, 2):
-            y = nn.relu(layers.batch_norm(self.kit, f"bn{i}")(y))
-            y = layers.conv(self.kit, x.shape[-1], name=f"conv{i}")(y)
-        return x + y
+        return shortcut + y
 
 
 class Stage(nn.Module):
@@ -63,9 +58,10 @@ class Stage(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = FirstBlock(self.features, self.stride, self.kit, name="block1")(x)
+        block = functools.partial(Block, self.features, self.kit)
+        x = block(self.stride, name="block1")(x)
         for i in range(2, self.blocks + 1):
-            x = Block(self.kit, name=f"block{i}")(x)
+            x = block(name=f"block{i}")(x)
         return nn.relu(layers.batch_norm(self.kit, "bn")(x))
 
 
@@ -77,8 +73,7 @@ class WideResNet(nn.Module):
       widen: factor on the widths 16, 32 and 64; at 1 the first block would keep the
         shape and be of another kind, which is not built here.
       num_classes: K.
-      dtype: Type of the computation, 'float32', 'bfloat16' or 'float16'.
-      param_dtype: Type of the parameters and statistics.
+      dtype, param_dtype: Types of the computation and of the parameters; see `layers`.
     """
 
     depth: int
@@ -90,9 +85,7 @@ class WideResNet(nn.Module):
     def __post_init__(self) -> None:
         layers.check_dtype(self.dtype)
         if self.depth < 10 or self.depth % 6 != 4:
-            raise ValueError(
-                f"depth must be 6n + 4 with n >= 1 (10, 16, ...), got {self.depth}."
-            )
+            raise ValueError(f"depth must be 6n + 4 (10, 16, ...), got {self.depth}.")
         if self.widen < 2:
             raise ValueError(f"widen must be >= 2, got {self.widen}.")
         super().__post_init__()

@@ -53,10 +53,10 @@ _LAYOUTS: dict[type[nn.Module], Mapping[str, Layout]] = {
 def register(
     family: models.Family, layouts: Mapping[str, Layout] | None = None
 ) -> None:
-    """Makes a family of models known, and how code bases name its tensors.
+    """Makes a family of models known, as `jood.models.register`, and its layouts.
 
     Args:
-      family: The record that `jood.models.register` takes.
+      family: The family's record.
       layouts: Layouts by code base; the first is written by default.
 
     Raises:
@@ -83,10 +83,10 @@ def layouts(model: nn.Module) -> dict[str, Layout]:
 
 
 def find_layout(tensors: Mapping[str, Any], model: nn.Module) -> str:
-    """Returns the name of the layout that fits the most tensors.
+    """Returns the name of the layout that fits the most tensors of a model's family.
 
     Args:
-      tensors: arrays (or PyTorch tensors) by PyTorch's names.
+      tensors: Arrays (or PyTorch tensors) by PyTorch's names.
       model: A model of `jood.models`; its number of classes does not matter.
     """
     tensors = state_dicts.tidy(tensors, "the given tensors")
@@ -99,10 +99,7 @@ def num_classes(
 ) -> int:
     """Returns for how many classes some tensors have a classifier, 0 for none.
 
-    Args:
-      tensors: arrays (or PyTorch tensors) by PyTorch's names.
-      model: A model of the family; its own number of classes does not matter.
-      layout: The same as for `from_torch_names`.
+    The arguments are those of `find_layout` and the layout of the tensors.
     """
     tensors = state_dicts.tidy(tensors, "the given tensors")
     return matching.head_size(tensors, model, _layout(model, layout)) or 0
@@ -118,19 +115,18 @@ def from_torch_names(
     """Returns PyTorch tensors as variables of a model.
 
     Args:
-      tensors: arrays (or PyTorch tensors) by PyTorch's names.
-      model: a model of `jood.models`, or any Linen module if `layout` is a `Layout`.
-      layout: name of a code base in `layouts(model)`, a `Layout` of your own, or None
+      tensors: Arrays (or PyTorch tensors) by PyTorch's names.
+      model: A model of `jood.models`, or any Linen module if `layout` is a `Layout`.
+      layout: Name of a code base in `layouts(model)`, a `Layout` of your own, or None
         for the code base that fits the most names.
-      where: The tensors' origin, for messages.
+      where: Origin of the tensors, for messages.
 
     Returns:
       {'params': ..., 'batch_stats': ...} of contiguous float32 arrays, and SSOD's
       'ood_head' if there are tensors 'ood_head.weight' and 'ood_head.bias'.
 
     Raises:
-      ValueError: the tensors do not fit; all that is missing, unexpected or of another
-        shape is in one message.
+      ValueError: The tensors do not fit; the message says all that is wrong.
     """
     tensors, head = ood_head.from_torch(state_dicts.tidy(tensors, where))
     shapes = matching.expected_shapes(model)
@@ -146,19 +142,16 @@ def from_torch_names(
 def to_torch_names(
     model: nn.Module, variables: Mapping[str, Any], layout: str | Layout
 ) -> dict[str, np.ndarray]:
-    """Returns a model's variables as PyTorch tensors: the inverse of the above.
+    """Returns variables as contiguous float32 arrays by PyTorch's names.
 
     Args:
-      model: The same as for `from_torch_names`.
-      variables: The model's; an OOD head becomes 'ood_head.weight' and '.bias'. What
-        else an objective added has no names in PyTorch and is left out.
-      layout: name of a code base in `layouts(model)`, or a `Layout` of your own.
-
-    Returns:
-      Contiguous float32 arrays by PyTorch's names.
+      model: The same as for `from_torch_names`, the inverse.
+      variables: Those of the model; an OOD head becomes 'ood_head.weight' and '.bias'.
+        What else an objective added has no names in PyTorch and is skipped.
+      layout: Name of a code base in `layouts(model)`, or a `Layout` of your own.
 
     Raises:
-      ValueError: the layout is unknown; the near ones are listed.
+      ValueError: The layout is unknown; the near ones are listed.
     """
     layout = _layout(model, layout)
     variables, head = ood_head.to_torch(variables)
@@ -179,19 +172,15 @@ def load(
     """Reads the weights of a model.
 
     Args:
-      path: a file of PyTorch's tensors (see `reading.read`), or a folder: a training
+      path: A file of PyTorch's tensors (see `reading.read`), or a folder: a training
         run of jood, a converted network, or a bare Orbax checkpoint.
-      model: The same as for `from_torch_names`.
-      layout: The same as for `from_torch_names`; not for a folder, which has jood's
-        own names.
-
-    Returns:
-      {'params': ..., 'batch_stats': ...} of float32 arrays.
+      model: The same as for `from_torch_names`, which says what is returned.
+      layout: The same; not for a folder, which has jood's own names.
 
     Raises:
-      FileNotFoundError: there is no such file or folder.
+      FileNotFoundError: There is no such file or folder.
       ImportError: PyTorch is needed and not installed.
-      ValueError: the file is damaged or does not fit the model.
+      ValueError: The file is damaged or does not fit the model.
     """
     path = pathlib.Path(path)
     if path.is_dir():

@@ -1,8 +1,7 @@
 """A trained network in a folder, with all that must travel with its weights.
 
-A folder that `save` wrote holds `network.json` (the model, its class names and
-preprocessing, where the weights come from) beside the arrays, written by Orbax. `open`
-reads it, and the folder of a training run just the same.
+A folder that `save` wrote holds `network.json` beside the arrays, written by Orbax.
+`open` reads it, and the folder of a training run.
 """
 
 from collections.abc import Mapping
@@ -41,11 +40,11 @@ class TrainedNetwork:
       model: A model of `jood.models`.
       variables: {'params': ..., 'batch_stats': ...} and what the objective that trained
         the network added, such as 'ood_head'; arrays on the host.
-      name: the model's name in `models.names()`.
+      name: Name of the model in `models.names()`.
       class_names: One per class; None if they are unknown.
       preprocessing: The one that the network was trained with.
-      image_size: side of the square images that it takes, in pixels.
-      source: The weights' origin, as JSON values: a file with its SHA-256 and
+      image_size: Side of the square images that it takes, in pixels.
+      source: Origin of the weights, as JSON values: a file with its SHA-256 and
         layout, or the configuration of a training run.
     """
 
@@ -62,8 +61,7 @@ class TrainedNetwork:
         if self.class_names is not None and len(self.class_names) != classes:
             raise ValueError(
                 f"there are {len(self.class_names)} class names for a network of "
-                f"{classes} classes; one per class is needed, in the order of the "
-                "logits."
+                f"{classes} classes; give one per class, in the order of the logits."
             )
         size = (self.image_size, self.image_size)
         if self.preprocessing.fixed_size not in (None, size):
@@ -77,8 +75,8 @@ def save(folder: str | os.PathLike[str], trained: TrainedNetwork) -> None:
     """Writes a network into a new folder, which appears complete or not at all.
 
     Raises:
-      FileExistsError: the folder exists already; nothing is overwritten.
-      ValueError: the model is not of `jood.models`, or the variables do not fit it.
+      FileExistsError: The folder exists already; nothing is overwritten.
+      ValueError: The model is not of `jood.models`, or the variables do not fit it.
     """
     description = models.describe(trained.model)
     if description is None:
@@ -114,8 +112,8 @@ def open(folder: str | os.PathLike[str], which: str = "last") -> TrainedNetwork:
       which: The 'last' checkpoint of a run, or the 'best' on its validation.
 
     Raises:
-      FileNotFoundError: there is no such folder, or it holds no network.
-      ValueError: a file is truncated or was changed, or the arrays do not fit the
+      FileNotFoundError: There is no such folder, or it holds no network.
+      ValueError: A file is truncated or was changed, or the arrays do not fit the
         model; all differences are in one message.
     """
     path = pathlib.Path(folder).resolve()
@@ -135,23 +133,18 @@ def load_variables(folder: str | os.PathLike[str], model: nn.Module) -> dict[str
     """Returns the variables in a folder, for a model that is given.
 
     Args:
-      folder: A folder that `open` takes, or a bare Orbax checkpoint of a dict with
-        'params' and perhaps 'batch_stats'.
+      folder: A folder that `open` takes, or one for `read_arrays`.
       model: The model whose shapes the variables must have.
 
     Raises:
-      FileNotFoundError: there is no such folder, or it holds no network.
-      ValueError: an array is missing, unexpected or of another shape.
+      FileNotFoundError: There is no such folder, or it holds no network.
+      ValueError: An array is missing, unexpected or of another shape.
     """
     path = pathlib.Path(folder).resolve()
-    shape = matching.image_shape(model)
-    if (path / JSON_NAME).is_file():
-        variables = dict(_open_saved(path).variables)
-    elif (path / run_checkpoint.CONFIG).is_file():
-        variables = run_checkpoint.load_variables(path, model, shape)
-    else:
-        variables = read_arrays(path)
-    check.check_variables(model, variables, shape, str(path))
+    kinds = (JSON_NAME, run_checkpoint.CONFIG)
+    described = any((path / name).is_file() for name in kinds)
+    variables = dict(open(path).variables) if described else read_arrays(path)
+    check.check_variables(model, variables, matching.image_shape(model), str(path))
     return variables
 
 
@@ -159,8 +152,8 @@ def read_arrays(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Returns 'params' and 'batch_stats' of a bare Orbax checkpoint, as float32.
 
     Raises:
-      FileNotFoundError: the folder is no Orbax checkpoint.
-      ValueError: it holds no 'params', or is damaged.
+      FileNotFoundError: The folder is no Orbax checkpoint.
+      ValueError: It holds no 'params', or is damaged.
     """
     path = pathlib.Path(folder).resolve()
     if not _is_orbax(path):
@@ -187,30 +180,23 @@ def _open_saved(path: pathlib.Path) -> TrainedNetwork:
             f"match the SHA-256 in {JSON_NAME}. Convert the weights again."
         )
     return TrainedNetwork(
-        model=model,
-        variables=variables,
-        name=content["name"],
-        class_names=content["class_names"] and tuple(content["class_names"]),
-        preprocessing=Preprocessing(**content["preprocessing"]),
-        image_size=size,
-        source=content["source"],
+        model,
+        variables,
+        content["name"],
+        content["class_names"] and tuple(content["class_names"]),
+        Preprocessing(**content["preprocessing"]),
+        size,
+        content["source"],
     )
 
 
 def _open_run(path: pathlib.Path, which: str) -> TrainedNetwork:
     run = run_checkpoint.read_config(path)
-    size = run["image_size"]
-    names = tuple(run["class_names"])
-    model = models.create(run["model"], len(names), dtype=run["dtype"])
-    return TrainedNetwork(
-        model=model,
-        variables=run_checkpoint.load_variables(path, model, (size, size, 3), which),
-        name=run["model"],
-        class_names=names,
-        preprocessing=Preprocessing(**run["preprocessing"]),
-        image_size=size,
-        source=run,
-    )
+    name, size, classes = run["model"], run["image_size"], tuple(run["class_names"])
+    model = models.create(name, len(classes), dtype=run["dtype"])
+    variables = run_checkpoint.load_variables(path, model, (size, size, 3), which)
+    preprocessing = Preprocessing(**run["preprocessing"])
+    return TrainedNetwork(model, variables, name, classes, preprocessing, size, run)
 
 
 def _restore(path: pathlib.Path) -> Any:

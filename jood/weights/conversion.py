@@ -31,20 +31,20 @@ def convert(
     """Reads weights and joins them with what must travel with them.
 
     Args:
-      path: a file of PyTorch's tensors, or an Orbax checkpoint.
-      name: The model's name, one of `models.names()`.
+      path: A file of PyTorch's tensors, or an Orbax checkpoint.
+      name: Name of the model, one of `models.names()`.
       preprocessing: The one that the network was trained with.
-      class_names: one per class, in the order of the logits.
+      class_names: One per class, in the order of the logits.
       image_size: Side of the network's images, in pixels; by default what the
         preprocessing makes, else the model's own.
-      num_classes: by default what the file's classifier has; 0 for a backbone alone.
-      layout: code base whose names the tensors have; by default the one that fits.
+      num_classes: By default what the file's classifier has; 0 for a backbone alone.
+      layout: Code base whose names the tensors have; by default the one that fits.
       entry: The same as for `reading.read`.
 
     Raises:
-      FileNotFoundError: there is no such file or folder.
+      FileNotFoundError: There is no such file or folder.
       ImportError: PyTorch is needed and not installed.
-      ValueError: the file is damaged, does not fit the model, or something that must
+      ValueError: The file is damaged, does not fit the model, or something that must
         travel with the weights is missing or does not fit them.
     """
     path = pathlib.Path(path)
@@ -79,13 +79,7 @@ def convert(
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         source |= {"layout": layout, "sha256": digest}
     return checkpoint.TrainedNetwork(
-        model=model,
-        variables=variables,
-        name=name,
-        class_names=class_names,
-        preprocessing=preprocessing,
-        image_size=image_size,
-        source=source,
+        model, variables, name, class_names, preprocessing, image_size, source
     )
 
 
@@ -94,20 +88,17 @@ def export(
     path: str | os.PathLike[str],
     layout: str | None = None,
 ) -> str:
-    """Writes a network's tensors under PyTorch's names.
+    """Writes a network's tensors under PyTorch's names; returns the layout's name.
 
     Args:
       network: A network, as `checkpoint.open` returns it.
-      path: new `.safetensors` file.
-      layout: code base whose names they get; by default that which they were read
+      path: A new `.safetensors` file.
+      layout: Code base whose names they get; by default that which they were read
         with, else the first of the model's family.
 
-    Returns:
-      The layout's name.
-
     Raises:
-      FileExistsError: the file exists already; nothing is overwritten.
-      ValueError: the file's or the layout's name is not known.
+      FileExistsError: The file exists already; nothing is overwritten.
+      ValueError: The name of the file or of the layout is not known.
     """
     path = pathlib.Path(path)
     if path.suffix != ".safetensors":

@@ -11,12 +11,11 @@ below them follow by their kind:
     mean, var (batch_stats)           running_mean, running_var
 
 A pair may also name a single parameter (ViT's 'class_token', 'cls_token'); its axes
-are moved only if it is one of the kernels above. The same table serves both
-directions.
+are moved only if it is one of the kernels above.
 """
 
 import collections
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,10 +39,10 @@ class Layout(NamedTuple):
     """How a code base names the tensors of a family.
 
     Attributes:
-      modules: model -> pairs (path of our module, name of PyTorch's), such as
+      modules: Maps a model to pairs (path of our module, name of PyTorch's), such as
         ('C2/block1/conv1', 'layer1.0.conv1'). Modules that a model lacks may be
         listed; a layout that does not list all that it has is not of this model.
-      ignored: prefixes of tensors that are not of this network, such as the decode
+      ignored: Prefixes of tensors that are not of this network, such as the decode
         head of a segmentation model.
     """
 
@@ -52,15 +51,10 @@ class Layout(NamedTuple):
 
 
 def torch_names(layout: Layout, model: Any, ours: Iterable[str]) -> dict[str, str]:
-    """Returns PyTorch's name of each of our variables.
-
-    Args:
-      layout: A code base's layout.
-      model: The model whose modules the layout lists.
-      ours: names of variables, such as 'params/C2/block1/conv1/kernel'.
+    """Returns PyTorch's names by ours, such as 'params/C2/block1/conv1/kernel'.
 
     Raises:
-      ValueError: the layout does not list a module (it is not of this model), or
+      ValueError: The layout does not list a module (it is not of this model), or
         gives one name to two variables (it is wrong).
     """
     modules = dict(layout.modules(model))
@@ -140,8 +134,3 @@ def prefixed(layout: Layout, prefix: str, ignored: tuple[str, ...] = ()) -> Layo
         return ((ours, prefix + theirs) for ours, theirs in layout.modules(model))
 
     return Layout(modules, layout.ignored + ignored)
-
-
-def ignoring(layout: Layout, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the tensors that a layout does not ignore."""
-    return {n: t for n, t in names.items() if not n.startswith(layout.ignored)}

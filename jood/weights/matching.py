@@ -1,8 +1,7 @@
 """Fits tensors with PyTorch's names to a model: which code base, and is all there?
 
-The model says which variables it has (nothing is computed), a layout says what they
-are called in PyTorch. All that is wrong with a file comes in one message, in
-PyTorch's names and order of axes, because those are what its maker can look up.
+All that is wrong with a file comes in one message, in PyTorch's names and order of
+axes, because those are what its maker can look up.
 """
 
 from collections.abc import Mapping
@@ -42,14 +41,13 @@ def choose(
 
     Args:
       tensors: Tensors by PyTorch's names.
-      model: a Linen module.
+      model: A Linen module.
       shapes: `expected_shapes(model)`.
       layouts: Layouts by code base; of those that fit equally well the first is taken.
-        One that does not list all of the model's modules, because the code base has no
-        such variant, is passed over.
+        One of a code base that has no such variant of the model is skipped.
 
     Raises:
-      ValueError: no layout is of this model.
+      ValueError: No layout lists all modules of this model.
     """
     fits = {}
     for name, layout in layouts.items():
@@ -70,11 +68,8 @@ def head_size(
     tensors: Mapping[str, np.ndarray], model: nn.Module, layout: layout_lib.Layout
 ) -> int | None:
     """Returns the number of classes of a file, None if it has no classifier."""
-    for name in _head_names(model, layout):
-        weight = tensors.get(f"{name}.weight")
-        if weight is not None:
-            return int(weight.shape[0])
-    return None
+    names = (f"{name}.weight" for name in _head_names(model, layout))
+    return next((int(tensors[n].shape[0]) for n in names if n in tensors), None)
 
 
 def assign(
@@ -88,16 +83,16 @@ def assign(
 
     Args:
       tensors: Tensors by PyTorch's names.
-      model: a Linen module.
+      model: A Linen module.
       shapes: `expected_shapes(model)`.
-      layout: The file's names of tensors.
-      where: the file and the layout, for the message.
+      layout: How the file names tensors.
+      where: The file and the layout, for the message.
 
     Returns:
       Nested dict of contiguous float32 arrays, as `model.apply` takes it.
 
     Raises:
-      ValueError: a tensor is missing, unexpected, of another shape, not of floating
+      ValueError: Tensors are missing, unexpected, of another shape, not of floating
         point or not finite; all are in one message.
     """
     names = layout_lib.torch_names(layout, model, shapes)
@@ -116,12 +111,8 @@ def assign(
             + check.listed(problems)
             + _advice(problems, tensors, model, layout)
         )
-    flat = {
-        ours: np.array(
-            layout_lib.from_torch(ours, given[theirs]), np.float32, order="C"
-        )
-        for ours, theirs in names.items()
-    }
+    moved = {n: layout_lib.from_torch(n, given[theirs]) for n, theirs in names.items()}
+    flat = {n: np.array(array, np.float32, order="C") for n, array in moved.items()}
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
@@ -131,11 +122,11 @@ def _belonging(
     shapes: Shapes,
     layout: layout_lib.Layout,
 ) -> dict[str, Any]:
-    """Leaves out what is not of this network; the classifier, if it has none."""
+    """Skips what is not of this network; the classifier, if it has none."""
+    ignored = layout.ignored
     if not any(name.startswith(f"params/{_HEAD}/") for name in shapes):
-        head = tuple(f"{name}." for name in _head_names(model, layout))
-        layout = layout._replace(ignored=layout.ignored + head)
-    return layout_lib.ignoring(layout, tensors)
+        ignored += tuple(f"{name}." for name in _head_names(model, layout))
+    return {name: t for name, t in tensors.items() if not name.startswith(ignored)}
 
 
 def _head_names(model: nn.Module, layout: layout_lib.Layout) -> list[str]:
@@ -156,10 +147,8 @@ def _advice(
     if not head or others or classes == in_file:
         return ""
     if in_file is None:
-        return (
-            "\nOnly the classifier is missing: a ResNet of num_classes=0 has none "
-            "either."
-        )
+        advice = "a ResNet of num_classes=0 has none either"
+        return f"\nOnly the classifier is missing: {advice}."
     return (
         f"\nOnly the classifier differs: num_classes={in_file} in the file, {classes} "
         f"in the model. Make the model with num_classes={in_file} (a ResNet also with "

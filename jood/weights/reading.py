@@ -25,7 +25,7 @@ _NO_WEIGHTS = {  # how files begin that are something else
     b"<?xml": "an XML page",
     b"version https://git-lfs": "a pointer of Git LFS (run: git lfs pull)",
 }
-_SAFETENSORS_TYPES = {
+_TYPES = {  # safetensors' names
     "F64": np.float64,
     "F32": np.float32,
     "F16": np.float16,
@@ -45,18 +45,17 @@ def read(
     """Reads a file of weights.
 
     Args:
-      path: one of `SUFFIXES`.
-      entry: for a checkpoint that holds several networks, the key of the one to
-        read, such as 'state_dict_ema'; by default the most usual key.
+      path: A file that ends in one of `SUFFIXES`.
+      entry: Key of the network to read, such as 'state_dict_ema', where a checkpoint
+        holds several; by default the most usual one.
 
     Returns:
-      Arrays by PyTorch's names, without prefixes such as DataParallel's 'module.' and
-      without BatchNorm's counters; those of floating point are float32.
+      Arrays by PyTorch's names, as `state_dicts.tidy` makes them.
 
     Raises:
-      FileNotFoundError, IsADirectoryError: there is no such file.
+      FileNotFoundError, IsADirectoryError: There is no such file.
       ImportError: PyTorch is needed and not installed.
-      ValueError: the file is damaged, is something else, would have to run code, or
+      ValueError: The file is damaged, is something else, would have to run code, or
         holds no tensors.
     """
     path = pathlib.Path(path)
@@ -90,9 +89,7 @@ def _check_start(path: pathlib.Path) -> None:
         raise ValueError(f"{path} is empty; fetch or save it again.")
     for begin, what in _NO_WEIGHTS.items():
         if start.startswith(begin):
-            raise ValueError(
-                f"{path} is {what}, not a file of weights; fetch it again."
-            )
+            raise ValueError(f"{path} is {what}, not weights; fetch it again.")
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -102,23 +99,15 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path} is truncated or not a .safetensors file ({error}); fetch it again."
         ) from None
-    strange = [
-        f"{name} ({tensor['dtype']})"
-        for name, tensor in tensors.items()
-        if tensor["dtype"] not in _SAFETENSORS_TYPES
-    ]
+    types = {name: tensor["dtype"] for name, tensor in tensors.items()}
+    strange = [f"{name} ({t})" for name, t in types.items() if t not in _TYPES]
     if strange:
         raise ValueError(
             f"{path} has tensors of types that are not read: {', '.join(strange[:6])}. "
-            f"Expected {', '.join(_SAFETENSORS_TYPES)}; quantised weights must be "
-            "expanded first."
+            f"Expected {', '.join(_TYPES)}; expand quantised weights first."
         )
-    return {
-        name: np.frombuffer(
-            tensor["data"], _SAFETENSORS_TYPES[tensor["dtype"]]
-        ).reshape(tensor["shape"])
-        for name, tensor in tensors.items()
-    }
+    flat = {n: np.frombuffer(t["data"], _TYPES[types[n]]) for n, t in tensors.items()}
+    return {name: array.reshape(tensors[name]["shape"]) for name, array in flat.items()}
 
 
 def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -24,9 +24,8 @@ _MMPRETRAIN_STEM = tuple(f"stem.{i}.{of}" for i in range(3) for of in ("conv", "
 Projection = Callable[[resnet.ResNet, int], tuple[str, int]]
 
 
-def _downsample(model: resnet.ResNet, stage: int) -> tuple[str, int]:
+def _downsample(model: resnet.ResNet, _: int) -> tuple[str, int]:
     """The pooling has a place, an identity where the stride is 1."""
-    del stage
     return "downsample", int(model.downsample == "avgpool")
 
 
@@ -36,14 +35,9 @@ def _mmpretrain_downsample(model: resnet.ResNet, stage: int) -> tuple[str, int]:
     return "downsample", int(model.downsample == "avgpool" and strides[stage] == 2)
 
 
-def _shortcut(model: resnet.ResNet, stage: int) -> tuple[str, int]:
-    del model, stage
-    return "shortcut", 0
-
-
 def _openood_projection(model: resnet.ResNet, stage: int) -> tuple[str, int]:
     """OpenOOD's small-image networks follow kuangliu, the others torchvision."""
-    return (_shortcut if model.stem == "cifar" else _downsample)(model, stage)
+    return ("shortcut", 0) if model.stem == "cifar" else _downsample(model, stage)
 
 
 def _modules(
@@ -87,7 +81,7 @@ LAYOUTS = {
     "torchvision": _TORCHVISION,
     "timm": _TORCHVISION,
     "openood": _layout(projection=_openood_projection),
-    "kuangliu": _layout(projection=_shortcut, head="linear"),
+    "kuangliu": _layout(projection=lambda *_: ("shortcut", 0), head="linear"),
     "torchvision_detection": layout.prefixed(
         _TORCHVISION, "backbone.body.", ("backbone.fpn.", "rpn.", "roi_heads.")
     ),

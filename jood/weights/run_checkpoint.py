@@ -58,10 +58,7 @@ def position(opened: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 
 
 def rating(metric: str, metrics: Mapping[str, float]) -> float | None:
-    """Returns the value of a metric with its sign turned so that higher is better.
-
-    FPR and losses are better low. None if it is not among the metrics.
-    """
+    """Returns a metric with the sign by which higher is better; None without it."""
     if metric not in metrics:
         return None
     low = "fpr" in metric or "loss" in metric
@@ -74,22 +71,20 @@ def load_variables(
     image_shape: tuple[int, ...],
     which: str = "last",
 ) -> dict[str, Any]:
-    """Returns the variables of a run's network, to evaluate a model with.
+    """Returns the variables of a run's network as NumPy arrays.
 
     Args:
       folder: The folder of a run.
-      model: the network; its shapes are compared with the checkpoint's.
+      model: The network; its shapes are compared with those of the checkpoint.
       image_shape: (H, W, C).
       which: 'last', or 'best' on the validation's metric that the run names.
 
     Returns:
-      'params', 'batch_stats' and what the run's objective added, such as 'ood_head';
-      NumPy arrays.
+      'params', 'batch_stats' and what the run's objective added, such as 'ood_head'.
 
     Raises:
-      FileNotFoundError: the folder holds no checkpoint, or none with a validation.
-      ValueError: the checkpoint is of another architecture (all differences are
-        listed), or is damaged.
+      FileNotFoundError: The folder holds no checkpoint, or none with a validation.
+      ValueError: The checkpoint is damaged or of another architecture.
     """
     path = pathlib.Path(folder).resolve()
     if not path.is_dir():
@@ -114,11 +109,7 @@ def load_variables(
 
 
 def on_one_device(tree: Any) -> Any:
-    """Returns where to restore arrays: on this machine's first device.
-
-    Args:
-      tree: Orbax's metadata of arrays, whatever they were sharded over.
-    """
+    """Returns where to restore arrays of some metadata: on our first device."""
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), tree
@@ -138,17 +129,15 @@ def _chosen(opened: ocp.CheckpointManager, path: pathlib.Path, which: str) -> in
         return max(steps)
     # The metric that the run goes by now: it may have had another before.
     metric = position(opened, max(steps))["best"]
-    rated = {}
-    for step in steps:
-        value = rating(metric, position(opened, step)["validation"])
-        if value is not None:
-            rated[step] = (value, step)  # of equal ones the later
+    ratings = {n: rating(metric, position(opened, n)["validation"]) for n in steps}
+    # Of equal ones the later.
+    rated = [(value, step) for step, value in ratings.items() if value is not None]
     if not rated:
         raise FileNotFoundError(
             f"no checkpoint in {path} has a validation, so none is the best one. Take "
             "the last one, or train with --validate_every above 0."
         )
-    return max(rated, key=lambda step: rated[step])
+    return max(rated)[1]
 
 
 def summary(error: BaseException) -> str:

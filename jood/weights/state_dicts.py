@@ -6,6 +6,8 @@ and the optimiser; wrappers such as DataParallel and torch.compile prefix each n
 
 from collections.abc import Iterator, Mapping
 import logging
+import re
+import textwrap
 from typing import Any
 
 import jax.numpy as jnp
@@ -30,7 +32,7 @@ _ENTRIES = (
 )
 # DataParallel's and DistributedDataParallel's, on any name; Lightning's and other
 # holders' only where all names have it.
-_PREFIX = "module."
+_PREFIX = re.compile(r"^(module\.)+")
 _COMMON_PREFIXES = ("model.", "net.")
 _COMPILED = "_orig_mod."  # torch.compile's, also in the middle of a name
 # BatchNorm's, which only its momentum=None would need, and averaged networks'.
@@ -38,27 +40,24 @@ _COUNTERS = ("num_batches_tracked", "n_averaged")
 
 
 def unwrap(content: Any, where: str, entry: str | None = None) -> dict[str, Any]:
-    """Returns the dict of tensors that a checkpoint holds.
+    """Returns the dict of tensors that the content of a file holds.
 
     Args:
-      content: The file's content.
-      where: the file, for messages.
-      entry: the key to take, such as 'state_dict_ema'; by default the most usual one
+      content: What the file holds.
+      where: The file, for messages.
+      entry: Key to take, such as 'state_dict_ema'; by default the most usual one
         that holds tensors.
 
     Raises:
-      ValueError: nothing holds tensors, or it is unclear which entry is meant.
+      ValueError: Nothing holds tensors, or it is unclear which entry is meant.
     """
     if not isinstance(content, Mapping):
         raise ValueError(
             f"{where} holds a {type(content).__name__}; expected tensors by name: save "
             "model.state_dict()."
         )
-    entries = [
-        key
-        for key, value in content.items()
-        if isinstance(value, Mapping) and any(_has_tensors(value))
-    ]
+    nested = {k: value for k, value in content.items() if isinstance(value, Mapping)}
+    entries = [key for key, value in nested.items() if any(_has_tensors(value))]
     if entry is None:
         usual = [key for key in _ENTRIES if key in entries]
         if not usual and (any(map(_is_tensor, content.values())) or not entries):
@@ -72,52 +71,39 @@ def unwrap(content: Any, where: str, entry: str | None = None) -> dict[str, Any]
         if len(entries) > 1:
             logger.info("%s: %r is read, of %s.", where, entry, entries)
     if entry not in entries:
-        raise ValueError(
-            f"{where} has no tensors under {entry!r}; there are "
-            f"{', '.join(map(repr, entries)) or 'none under any key'}."
-        )
+        known = ", ".join(map(repr, entries)) or "none under any key"
+        raise ValueError(f"{where} has no tensors under {entry!r}; there are {known}.")
     return unwrap(content[entry], where)
 
 
 def tidy(tensors: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
-    """Returns tensors without wrappers' prefixes, those of floating point as float32.
+    """Returns arrays without wrappers' prefixes, those of floating point as float32.
 
-    Counters of batches are left out.
-
-    Args:
-      tensors: NumPy arrays or PyTorch tensors by name.
-      where: the file, for messages.
+    Takes NumPy's and PyTorch's. BatchNorm's counters of batches are skipped.
 
     Raises:
-      ValueError: two names become one, or a tensor's type is none of NumPy's.
+      ValueError: Two names become one, or the type of a tensor is none of NumPy's.
     """
-    names = {
-        name: _bare(name)
-        for name in tensors
-        if name.rpartition(".")[2] not in _COUNTERS
-    }
+    kept = [name for name in tensors if name.rpartition(".")[2] not in _COUNTERS]
+    names = {name: _PREFIX.sub("", name.replace(_COMPILED, "")) for name in kept}
     for prefix in _COMMON_PREFIXES:
         if names and all(bare.startswith(prefix) for bare in names.values()):
             names = {name: bare.removeprefix(prefix) for name, bare in names.items()}
     if len(set(names.values())) < len(names):
         raise ValueError(
-            f"{where} has a tensor both with and without {_PREFIX!r} or {_COMPILED!r} "
+            f"{where} has a tensor both with and without 'module.' or {_COMPILED!r} "
             "before its name; keep one of them."
         )
-    return {
-        bare: _array(tensors[name], f"{name} in {where}")
-        for name, bare in names.items()
-    }
+    return {bare: _array(tensors[n], f"{n} in {where}") for n, bare in names.items()}
 
 
 def _named(content: Mapping[Any, Any], where: str) -> dict[str, Any]:
-    tensors = {
-        name: value for name, value in content.items() if hasattr(value, "shape")
-    }
+    tensors = {n: value for n, value in content.items() if hasattr(value, "shape")}
     if not tensors or not all(isinstance(name, str) for name in tensors):
+        keys = textwrap.shorten(", ".join(map(repr, content)), 80, placeholder=" ...")
         raise ValueError(
-            f"{where} holds no tensors by name, only {_shown(content)}. Expected a "
-            "state_dict, perhaps under 'state_dict' or 'model'."
+            f"{where} holds no tensors by name, only {keys or 'an empty dict'}. "
+            "Expected a state_dict, perhaps under 'state_dict' or 'model'."
         )
     return tensors
 
@@ -136,13 +122,6 @@ def _has_tensors(content: Mapping[Any, Any]) -> Iterator[bool]:
                 yield any(_has_tensors(value))
 
 
-def _bare(name: str) -> str:
-    name = name.replace(_COMPILED, "")
-    while name.startswith(_PREFIX):
-        name = name.removeprefix(_PREFIX)
-    return name
-
-
 def _array(value: Any, where: str) -> np.ndarray:
     if hasattr(value, "detach"):  # a PyTorch tensor; bfloat16 is no type of NumPy's
         try:
@@ -154,8 +133,3 @@ def _array(value: Any, where: str) -> np.ndarray:
     if jnp.issubdtype(array.dtype, jnp.floating):  # NumPy's own does not know bfloat16
         return array.astype(np.float32, copy=False)
     return array
-
-
-def _shown(content: Mapping[Any, Any]) -> str:
-    keys = [repr(key) for key in content]
-    return ", ".join(keys[:6]) + ", ..." * (len(keys) > 6) or "an empty dict"

@@ -210,7 +210,7 @@ def test_a_model_survives_its_description_in_json(name):
 
 
 def test_a_cifar_shortcut_takes_every_second_pixel_between_zero_channels():
-    block = resnet_cifar.Block(8, layers.Kit(), 2)
+    block = resnet.Block(8, "basic", "pad", layers.Kit(), stride=2)
     x = jnp.arange(1.0, 101.0).reshape(1, 5, 5, 4)
     variables = jax.eval_shape(block.init, jax.random.key(0), x)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), variables)
