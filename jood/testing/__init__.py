@@ -46,9 +46,6 @@ def scoring(component: Component) -> Component:
 def check_component(factory: Factory) -> None:
     """Runs every check on `scoring(factory())`.
 
-    Args:
-      factory: A function that returns a `Component`, called without arguments.
-
     Raises:
       AssertionError: A check failed; the message says which promise is broken.
     """
@@ -162,12 +159,13 @@ def check_rows_are_independent(factory: Factory) -> None:
 def check_order_and_split_do_not_matter(factory: Factory) -> None:
     """Reordering the training data or batching it otherwise changes nothing."""
     order = np.random.default_rng(1).permutation(256)
-    _check_same_scores(factory, _train(order, splits=(96, 192)))
+    batches = _train(order, splits=(96, 192))
+    _check_same_scores(factory, _fit(_default(factory).component, batches))
 
 
 def check_merge_equals_stream(factory: Factory) -> None:
     """Merging states of parts, in any order, equals one stream over all."""
-    component, fitted, score, _ = _default(factory)
+    component = _default(factory).component
     merged: tuple[Any, ...] = ()
     for build in component.passes:
         statistic = build(merged)
@@ -184,8 +182,7 @@ def check_merge_equals_stream(factory: Factory) -> None:
         states = [state for _, state in pairs[::-1]]
         state = functools.reduce(jax.jit(statistic.merge), [*states, pairs[0][0]])
         merged += (statistic.finalize(jax.device_get(state)),)
-    images = _test_images()
-    _assert_close(score(merged, images), score(fitted, images))
+    _check_same_scores(factory, merged)
 
 
 def check_masked_rows_are_ignored(factory: Factory) -> None:
@@ -195,13 +192,14 @@ def check_masked_rows_are_ignored(factory: Factory) -> None:
     def padded(part: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return np.concatenate([part, rows.astype(part.dtype)])
 
-    _check_same_scores(factory, [jax.tree.map(padded, b, padding) for b in _train()])
+    batches = [jax.tree.map(padded, batch, padding) for batch in _train()]
+    _check_same_scores(factory, _fit(_default(factory).component, batches))
 
 
-def _check_same_scores(factory: Factory, batches: Iterable[Any]) -> None:
-    """Fitting on these batches gives the scores of the plain fit."""
-    component, fitted, score, _ = _default(factory)
-    other, images = _fit(component, batches), _test_images()
+def _check_same_scores(factory: Factory, other: tuple[Any, ...]) -> None:
+    """These fitted values give the scores of the plain fit."""
+    _, fitted, score, _ = _default(factory)
+    images = _test_images()
     _assert_close(score(other, images), score(fitted, images))
 
 
@@ -261,10 +259,8 @@ def check_hyper_parameters_matter(factory: Factory) -> None:
             if not np.allclose(scores, before, rtol=1e-6, atol=1e-7):
                 break
         else:
-            raise AssertionError(
-                f"{parameter.name} of {component.spec} has no effect on the scores "
-                f"({tried} other values tried)"
-            )
+            what = f"{parameter.name} of {component.spec}"
+            raise AssertionError(f"{what} has no effect; {tried} other values tried")
 
 
 def check_separates_toy(factory: Factory) -> None:

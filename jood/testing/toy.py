@@ -2,8 +2,7 @@
 
 "Images" are small maps. In ID ones a region lights up with the pattern of the class;
 OOD ones are background only: weak, flat over the image, a few channels stronger than
-others, as real features are. The network passes them through four ReLU stages, pools,
-and compares with the classes' patterns.
+others, as real features are.
 """
 
 from typing import Any

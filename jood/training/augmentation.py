@@ -1,8 +1,5 @@
 """Augmentation on the device, inside the training step: crop, flip, colour jitter.
 
-    augment = augmentation.build(("crop", "flip", "jitter"), size=32)
-    images = augment(key, images)                  # uint8 [B, H, W, 3] -> the same
-
 Every image draws from a key of its own, so a row depends neither on the others nor on
 how the batch is spread over devices. LFF's networks are pre-trained with all three and
 fine-tuned without the jitter, which would hide what is background.
@@ -61,9 +58,9 @@ def shift_hue(image: jax.Array, turn: jax.Array) -> jax.Array:
 def colour_jitter(key: jax.Array, image: jax.Array) -> jax.Array:
     """Changes brightness, contrast, saturation and hue of one image uint8 [H, W, 3].
 
-    The first three blend with black, with the mean grey and with the image in grey, by
-    a factor in [1 - s, 1 + s]; the hue turns by up to HUE of the circle either way.
-    As torchvision's ColorJitter, but always in this order.
+    The first three blend with black, the mean grey and the image in grey, by a factor
+    in [1 - s, 1 + s]; the hue turns by up to HUE of the circle. As torchvision's
+    ColorJitter, but always in this order.
     """
     strengths = (BRIGHTNESS, CONTRAST, SATURATION, HUE)
     bright, contrast, saturation, hue = (
@@ -90,11 +87,8 @@ def build(names: Sequence[str], size: int) -> Augment:
     """Returns (key, images uint8 [B, H, W, 3]) -> augmented ones.
 
     Args:
-      names: Some of `NAMES`, in the order in which they are applied.
+      names: Some of `NAMES`, in their order.
       size: Side of the square that 'crop' cuts, in pixels.
-
-    Raises:
-      ValueError: A name is unknown, or the size is below 1.
     """
     arguments.check_count("size", size)
     check(names)
@@ -109,8 +103,7 @@ def build(names: Sequence[str], size: int) -> Augment:
 
 def check(names: Sequence[str]) -> None:
     """Raises ValueError if a name is none of `NAMES`, or there twice."""
-    for name in names:
-        if name not in _STEPS:
-            raise unknown_name.unknown("augmentation", name, _STEPS)
+    if unknown := [name for name in names if name not in _STEPS]:
+        raise unknown_name.unknown("augmentation", unknown[0], _STEPS)
     if len(set(names)) < len(names):
         raise ValueError(f"augmentations must differ, got {', '.join(names)}.")

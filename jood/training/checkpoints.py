@@ -1,32 +1,28 @@
 """Checkpoints of a run, with Orbax: atomic, resumable, tied to one configuration.
 
-A checkpoint is a folder named by its step, with two parts:
-
-    state       the network's variables, optimiser, step, random key
-    position    the place in the data, what decides the batches after it, and the
-                validation's metrics at this step
-
-It is written in the background and appears complete or not at all, so a killed run
-resumes from the last whole one; those damaged afterwards are put aside.
+A checkpoint is a folder named by its step, with two parts: `state`, a `TrainState`, and
+`position`, the place in the data with the validation's metrics there. It is written in
+the background and appears complete or not at all, so a killed run resumes from the last
+whole one; those damaged afterwards are put aside.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import itertools
 import logging
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import filelock
 from flax import serialization
 from flax import traverse_util
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jood._utils import processes
 from jood.models import check
-from jood.training import preservation
 from jood.training import run_folder
 from jood.training.state import TrainState
 from jood.weights import run_checkpoint
@@ -41,8 +37,7 @@ class Checkpoints:
 
     Args:
       folder: The run's folder, which all its processes see.
-      config: The run's configuration, JSON values; the folder belongs to it from now
-        on.
+      config: The run's configuration, JSON values, which the folder belongs to.
       position: What decides the batches, JSON values; each checkpoint holds it.
       keep: Number of newest checkpoints that are kept.
       best: Metric of the validation by which the best one is kept, too; '': none is.
@@ -62,16 +57,14 @@ class Checkpoints:
     ):
         self._folder = pathlib.Path(folder).resolve()
         self._position, self._best = dict(position), best
-        self._lock = filelock.FileLock(self._folder / ".lock", blocking=False)
+        self._lock = lock = filelock.FileLock(self._folder / ".lock", blocking=False)
         try:
-            processes.first_does(
-                lambda: run_folder.claim(self._folder, config, self._lock)
-            )
+            processes.first_does(lambda: run_folder.claim(self._folder, config, lock))
         except Exception:
             self._lock.release()
             raise
         self._ratings: dict[int, float | None] = {}
-        self._policy = preservation.last_and_best(keep, self._ratings)
+        self._policy = last_and_best(keep, self._ratings)
         self._manager = self._opened()
 
     def __enter__(self) -> "Checkpoints":
@@ -88,11 +81,7 @@ class Checkpoints:
             self._lock.release()
 
     def save(self, state: TrainState, metrics: Mapping[str, float]) -> None:
-        """Starts to write a checkpoint; training may continue meanwhile.
-
-        Args:
-          state: The run's state.
-          metrics: The validation's at this step; {} if there was none.
+        """Starts to write a state with a validation's metrics ({} without one).
 
         Raises:
           OSError: This checkpoint, or the one before, could not be written.
@@ -101,15 +90,10 @@ class Checkpoints:
         if step == self._manager.latest_step():
             return
         self._ratings[step] = run_checkpoint.rating(self._best, metrics)
-        position = {
-            **self._position,
-            "next_batch": step,
-            "best": self._best,
-            "validation": dict(metrics),
-        }
+        told = {"next_batch": step, "best": self._best, "validation": dict(metrics)}
         parts = ocp.args.Composite(
             state=ocp.args.StandardSave(state.as_saved()),
-            position=ocp.args.JsonSave(position),
+            position=ocp.args.JsonSave({**self._position, **told}),
         )
         with self._writing():
             self._manager.save(step, args=parts)
@@ -132,30 +116,27 @@ class Checkpoints:
         return self.latest()
 
     def restore(self, state: TrainState) -> TrainState:
-        """Returns the newest whole state, or the given one; placed as that is.
-
-        Damaged ones after it are put aside, as '<step>.damaged'; the log says so.
+        """Returns the newest whole state, placed as the given one; else that one.
 
         Raises:
-          ValueError: The newest checkpoint is of another architecture or of other data;
-            or there are checkpoints, none of them whole.
-          OSError: One may not be read, or memory or the file system failed meanwhile.
+          ValueError: The newest whole checkpoint is of another architecture or of other
+            data, or none is whole.
+          OSError: The machine failed, not a checkpoint.
         """
-        damaged: list[int] = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for index, step in enumerate(steps):
             found = self._read(step, state)
             if processes.all_agree(found is not None):
                 assert found is not None
                 self._check_position(found[1], step)
-                for other in damaged:
-                    self._put_aside(other)
+                for damaged in steps[:index]:
+                    self._put_aside(damaged)
                 return found[0]
-            damaged.append(step)
-        if damaged:
+        if steps:
+            numbers = ", ".join(map(str, steps))
             raise ValueError(
-                f"none of the checkpoints in {self._folder} is whole: "
-                f"{', '.join(map(str, damaged))}. Restore one from a backup, or delete "
-                "the folder to begin again."
+                f"none of the checkpoints in {self._folder} is whole: {numbers}. "
+                "Restore one from a backup, or delete the folder to begin again."
             )
         return state
 
@@ -169,9 +150,7 @@ class Checkpoints:
                 self._ratings[step] = run_checkpoint.rating(self._best, metrics)
         return manager
 
-    def _read(
-        self, step: int, state: TrainState
-    ) -> tuple[TrainState, dict[str, Any]] | None:
+    def _read(self, step: int, state: TrainState) -> tuple[TrainState, Any] | None:
         """A checkpoint's state and position, or None if it is damaged."""
         wanted = state.as_saved()
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, wanted)
@@ -201,10 +180,9 @@ class Checkpoints:
                 f"cannot read the checkpoint {self._folder / str(step)} ({said}). It "
                 "is left as it is; mend that, and the same command goes on."
             ) from error
-        text = (
-            "the checkpoint of step %d is truncated or damaged (%s); trying older ones"
+        _LOGGER.warning(
+            "the checkpoint of step %d is truncated or damaged (%s)", step, said
         )
-        _LOGGER.warning(text, step, said)
 
     def _put_aside(self, step: int) -> None:
         """Renames a damaged checkpoint: training will write that step again."""
@@ -222,8 +200,8 @@ class Checkpoints:
     def _check_position(self, found: Mapping[str, Any], step: int) -> None:
         if differ := run_folder.changes(found, self._position, "then"):
             raise ValueError(
-                f"the data are not those that {self._folder / str(step)} was trained "
-                f"on ({differ}). Bring them back, or begin another run: "
+                f"{self._folder / str(step)} was trained on other data ({differ}). "
+                "Bring the data back, or begin another run: "
                 f"--init_from={self._folder} and another --workdir."
             )
 
@@ -238,6 +216,23 @@ class Checkpoints:
                 f"{self.latest() or 'missing'}. Free space or make the folder "
                 "writable; the same command goes on."
             ) from error
+
+
+class _Best(NamedTuple):
+    """Orbax's BestN reads metrics from files of its own; these are the validation's."""
+
+    ratings: Mapping[int, float | None]
+
+    def should_preserve(self, checkpoints: Sequence[Any], **_: Any) -> Sequence[bool]:
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        rated = [(r, s) for s in steps if (r := self.ratings.get(s)) is not None]
+        return [bool(rated) and step == max(rated)[1] for step in steps]
+
+
+def last_and_best(keep: int, ratings: Mapping[int, float | None]) -> Any:
+    """Returns the policy that keeps so many last checkpoints and the best rated one."""
+    policies = [preservation_policy.LatestN(keep), _Best(ratings)]
+    return preservation_policy.AnyPreservationPolicy(policies)
 
 
 def _shapes(nested: Any) -> dict[str, tuple[int, ...]]:

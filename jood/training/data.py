@@ -27,8 +27,7 @@ class TrainingData:
     Attributes:
       name: Name of the benchmark.
       train: Labelled images uint8; larger than the network's if they are to be cropped.
-      validation: Labelled images of the network's size: held out or, if `hold_out` is
-        0, some of those that are trained on.
+      validation: Labelled images of the network's size, held out or some of `train`.
       preprocessing: Normalises images on the device.
       class_names: One per class.
       image_size: Side of the network's images, in pixels.
@@ -64,41 +63,38 @@ def open_data(
 
     Raises:
       FileNotFoundError: The training set is not there.
-      ValueError: Its images have no labels, or an option does not fit.
     """
-    spec = benchmarks.describe(config.benchmark)
+    spec, size = benchmarks.describe(config.benchmark), config.image_size
     if benchmarks.is_embedded(config.benchmark):
         benchmark = benchmarks.get(
-            config.benchmark, image_size=config.image_size, preprocessing=preprocessing
+            config.benchmark, image_size=size, preprocessing=preprocessing
         )
         return of_benchmark(benchmark, config.hold_out)
-    fitted = choose_preprocessing.for_files(spec, preprocessing, config.image_size)
+    fitted = choose_preprocessing.for_files(spec, preprocessing, size)
 
     def opened(fit: Preprocessing) -> tuple[Source, tuple[str, ...]]:
         source, names = opening.open_training_set(
             spec, data_dir, fit, skip_corrupt=skip_corrupt
         )
-        if config.image_size <= IN_MEMORY_SIZE and not skip_corrupt:
-            source = sources.materialise(source)
-        return source, names
+        in_memory = size <= IN_MEMORY_SIZE and not skip_corrupt
+        return sources.materialise(source) if in_memory else source, names
 
     whole, names = opened(fitted)
     wider = _before_crop(fitted) if "crop" in config.augment else fitted
     train, validation = _parts(whole, config.hold_out)
     if wider != fitted:
         train, _ = _parts(opened(wider)[0], config.hold_out)
-    return TrainingData(spec.name, train, validation, fitted, names, config.image_size)
+    return TrainingData(spec.name, train, validation, fitted, names, size)
 
 
 def of_benchmark(benchmark: benchmarks.Benchmark, held_out: int = 0) -> TrainingData:
     """Returns the training data of a benchmark that is open already."""
-    if "label" not in benchmark.id_train[0]:
-        raise ValueError(
-            f"training needs labels, but the ID images of {benchmark.name} have none."
-        )
+    name, images = benchmark.name, benchmark.id_train
+    if "label" not in images[0]:
+        raise ValueError(f"training needs labels; the ID images of {name} have none.")
     return TrainingData(
-        benchmark.name,
-        *_parts(benchmark.id_train, held_out),
+        name,
+        *_parts(images, held_out),
         benchmark.preprocessing,
         benchmark.class_names,
         benchmark.image_size,

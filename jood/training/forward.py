@@ -1,8 +1,7 @@
 """The forward pass of training: the record of detectors, and its local features.
 
-A local feature z_j is what the classifier head would read at one location j of the
-last map: the map's own vector, since networks pool the map and the head is linear in
-the mean. (MobileNetV3 has a layer between, `head_input`, applied to each location.)
+A local feature z_j is what the head would read at one location j of the last map: the
+map's own vector, or what a layer between (`head_input` of MobileNetV3) makes of it.
 """
 
 from collections.abc import Mapping
@@ -56,10 +55,10 @@ def look(
 
     Args:
       model: One of `jood.models`, with stages, a head and an argument `train`.
-      variables: Its parameters and statistics, and what an objective added to them.
+      variables: Its variables, and what an objective added to them.
       images: Floating [B, H, W, C], preprocessed.
       labels: int32 [B].
-      train: Whether the batch's statistics are used, and the running ones updated.
+      train: Whether to use the batch's statistics and update the running ones.
 
     Returns:
       The pass, and the batch statistics after it ({} where there are none).

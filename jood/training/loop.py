@@ -30,21 +30,16 @@ from jood.models import check
 from jood.training import augmentation
 from jood.training import metric_logs
 from jood.training import objectives
+from jood.training import optimizer as optimizer_lib
 from jood.training import preemption
 from jood.training import run_folder
+from jood.training import state as state_lib
+from jood.training import step as step_lib
 from jood.training.checkpoints import Checkpoints
 from jood.training.config import TrainConfig
 from jood.training.data import TrainingData
-from jood.training.optimizer import learning_rate_schedule
-from jood.training.optimizer import make_optimizer
 from jood.training.periodic import LoopOptions
 from jood.training.periodic import Plan
-from jood.training.state import TrainState
-from jood.training.state import create_state
-from jood.training.state import with_new_head
-from jood.training.step import Step
-from jood.training.step import compile_step
-from jood.training.step import make_step
 from jood.training.step_metrics import Window
 from jood.weights import checkpoint
 
@@ -71,23 +66,19 @@ def train(
       data: What to train on.
       model: The network.
       folder: The run's folder; a run of the same configuration in it is resumed.
-      variables: The network to begin with; None reads `config.init_from`, or begins
-        with random ones if it names none.
+      variables: The network to begin with; None for `config.init_from`, or random ones.
       validate: (variables on the mesh) -> metrics; see `validation.Validation`.
       keeping: How often to log, validate and save; by default each epoch.
 
     Returns:
-      The trained variables as NumPy arrays: 'params', 'batch_stats', and what the
-      objective adds.
+      The trained variables as NumPy arrays, with what the objective adds.
 
     Raises:
       StoppedError: SIGTERM came; the state after the current step is saved.
       FileNotFoundError: There is no network in `config.init_from`.
-      ValueError: The folder belongs to another configuration, architecture or data
-        set, the network to begin with does not fit the model or the data, or the
-        batch size does not fit the data or the devices.
-      FloatingPointError: The loss, its gradient or a parameter is NaN or infinite; no
-        such state is ever saved.
+      ValueError: The folder is another run's; or network, data and devices do not fit.
+      FloatingPointError: The loss, its gradient or a parameter is not finite; no such
+        state is ever saved.
       OSError: The folder cannot be written.
     """
     keeping = keeping or LoopOptions()
@@ -120,7 +111,7 @@ def train(
             _LOGGER.info("continuing at step %d of %d", start, plan.total)
         log = stack.enter_context(metric_logs.Log(folder, start, processes.is_first()))
         bar = stack.enter_context(_progress_bar(config, plan, start))
-        rate = learning_rate_schedule(config, per_epoch)
+        rate = optimizer_lib.learning_rate_schedule(config, per_epoch)
         window = Window(rate, config.batch_size, start)
         batches = _batches(config, data, plan, start, mesh)
         for index, batch in enumerate(batches, start=start + 1):
@@ -150,8 +141,8 @@ def train(
             if asked and index < plan.total:
                 checkpoints.wait()
                 raise preemption.StoppedError(
-                    f"stopped by SIGTERM after step {index} of {plan.total}, which is "
-                    f"saved in {checkpoints.latest()}; the same command goes on there."
+                    f"stopped by SIGTERM after step {index} of {plan.total}, saved in "
+                    f"{checkpoints.latest()}; the same command goes on there."
                 )
     return sharding.gathered(state.variables, mesh)
 
@@ -171,7 +162,9 @@ def _initial_variables(
     if variables is None:
         return None
     if config.new_head:
-        variables = with_new_head(model, variables, data.image_size, config.seed)
+        variables = state_lib.with_new_head(
+            model, variables, data.image_size, config.seed
+        )
     where = config.init_from or "the network to begin with"
     check.check_variables(model, variables, data.image_shape, where)
     return variables
@@ -184,21 +177,21 @@ def _begin(
     variables: Mapping[str, Any] | None,
     plan: Plan,
     mesh: jax.sharding.Mesh,
-) -> tuple[TrainState, Step]:
+) -> tuple[state_lib.TrainState, step_lib.Step]:
     """The state before the first step, on the mesh, and the compiled step."""
     objective = objectives.parse(config.objective)
-    optimizer = make_optimizer(config, plan.steps_per_epoch)
-    state = create_state(
+    optimizer = optimizer_lib.make_optimizer(config, plan.steps_per_epoch)
+    augment = augmentation.build(config.augment, data.image_size)
+    state = state_lib.create_state(
         model, objective, optimizer, data.image_shape, config.seed, variables
+    )
+    step = step_lib.make_step(
+        model, objective, optimizer, data.preprocessing, augment, config.accumulate
     )
     shardings = jax.tree.map(lambda _: sharding.replicated(mesh), state)
     if plan.keeping.split_state:
         shardings = sharding.split(state, mesh)
-    augment = augmentation.build(config.augment, data.image_size)
-    step = make_step(
-        model, objective, optimizer, data.preprocessing, augment, config.accumulate
-    )
-    return jax.device_put(state, shardings), compile_step(step, shardings)
+    return jax.device_put(state, shardings), step_lib.compile_step(step, shardings)
 
 
 def _batches(
@@ -211,8 +204,7 @@ def _batches(
     """The batches from step `start` on, on their way to the devices."""
 
     def put(batch: Batch) -> Batch:
-        classes = len(data.class_names)
-        activations.check_labels(batch.label, len(batch.label), classes)
+        activations.check_labels(batch.label, len(batch.label), len(data.class_names))
         return sharding.shard_batch(batch, mesh)
 
     read = pipeline.training_batches(
@@ -228,13 +220,12 @@ def _batches(
 
 def _asked(stop: threading.Event, together: bool) -> bool:
     """Whether to stop now; several processes settle it together."""
-    if jax.process_count() == 1:
-        return stop.is_set()
-    return together and processes.any_agree(stop.is_set())
+    settled = together or jax.process_count() == 1
+    return settled and processes.any_agree(stop.is_set())
 
 
 def _progress_bar(config: TrainConfig, plan: Plan, start: int) -> Any:
-    shows = plan.keeping.progress if processes.is_first() else False
+    shows = processes.is_first() and plan.keeping.progress
     return tqdm.tqdm(
         total=plan.total * config.batch_size,
         initial=start * config.batch_size,
@@ -247,5 +238,4 @@ def _progress_bar(config: TrainConfig, plan: Plan, start: int) -> Any:
 
 def _tell(what: str, values: Mapping[str, float]) -> None:
     if processes.is_first():
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        _LOGGER.info("%s  %s", what, shown)
+        _LOGGER.info("  ".join([what, *(f"{k} {v:.4g}" for k, v in values.items())]))

@@ -1,11 +1,11 @@
 """What a run tells while it trains: CSV files, TensorBoard events, and the log.
 
 `train.csv` has a row every few steps, `validation.csv` one per validation; a resumed
-run continues both without a row twice. Event files hold the same values: tensorboard
---logdir FOLDER.
+run continues both without a row twice.
 """
 
 from collections.abc import Mapping
+import contextlib
 import csv
 import os
 import pathlib
@@ -14,7 +14,7 @@ from typing import Any
 TRAIN, VALIDATION = "train", "validation"
 
 
-class Log:
+class Log(contextlib.ExitStack):
     """Writes the rows of one run; use it as a context manager.
 
     Args:
@@ -24,6 +24,7 @@ class Log:
     """
 
     def __init__(self, folder: str | os.PathLike[str], start: int, writes: bool = True):
+        super().__init__()  # of what is closed in the end
         self._folder, self._start = pathlib.Path(folder), start
         self._files: dict[str, Any] = {}
         self._events: Any = None
@@ -32,24 +33,10 @@ class Log:
 
             # Readers drop what an earlier process logged after this step.
             self._events = SummaryWriter(str(folder), purge_step=start + 1)
-
-    def __enter__(self) -> "Log":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file, _ in self._files.values():
-            file.close()
-        if self._events is not None:
-            self._events.close()
+            self.callback(self._events.close)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Appends a row; raises OSError if the folder cannot be written.
-
-        Args:
-          kind: `TRAIN` or `VALIDATION`.
-          step: Number of steps done.
-          values: Values by column; all rows of a kind have the same columns.
-        """
+        """Appends a row to the log of a kind; raises OSError if it cannot be written."""
         if self._events is None:
             return
         try:
@@ -72,8 +59,8 @@ class Log:
         path = self._folder / f"{kind}.csv"
         kept = read(path, self._start) if self._start and path.exists() else []
         partial = path.with_suffix(".partial")
-        file = partial.open("w", newline="")
-        writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+        file = self.enter_context(partial.open("w", newline=""))
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(kept)
         file.flush()

@@ -16,8 +16,7 @@ class LoopOptions:
       checkpoint_every: Steps between two checkpoints; 0 saves at the end of epochs.
       keep: Number of newest checkpoints that are kept.
       best: Metric of the validation by which the best one is kept, too; '': none is.
-      split_state: Whether large parameters and their optimiser state are split over
-        the devices.
+      split_state: Whether large parameters and their optimiser state are split.
       workers: Processes that read and decode images; 0 reads with threads.
       progress: Whether to draw a progress bar; None draws it on a terminal only.
     """

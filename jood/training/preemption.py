@@ -13,15 +13,11 @@ class StoppedError(Exception):
 
 @contextlib.contextmanager
 def on_sigterm() -> Iterator[threading.Event]:
-    """Yields an event that the first SIGTERM sets; a second one ends the process.
-
-    Signals reach the main thread only, so in another thread nothing sets it.
-    """
-    asked = threading.Event()
+    """Yields an event that the first SIGTERM sets; a second one ends the process."""
+    asked, before = threading.Event(), signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield asked  # signals reach the main thread only
         return
-    before = signal.getsignal(signal.SIGTERM)
 
     def ask(*_: Any) -> None:
         asked.set()

@@ -32,14 +32,8 @@ def claim(
     A run without a checkpoint has nothing to lose, so another one takes its place: a
     command with a mistake in it can be corrected and given again.
 
-    Args:
-      folder: The run's folder.
-      config: The run's configuration, JSON values.
-      lock: The folder's lock, held until the process ends.
-
     Raises:
-      ValueError: It belongs to a run with another configuration, or holds checkpoints
-        of an unknown one.
+      ValueError: It belongs to another run, or to an unknown one.
       OSError: It cannot be written, or another process trains in it.
     """
     path = folder / run_checkpoint.CONFIG

@@ -19,10 +19,8 @@ class TrainState(struct.PyTreeNode):
 
     Attributes:
       step: Number of steps done, int32 [].
-      trained: The collections that the optimiser changes, float32: 'params', and
-        what the objective adds.
-      model_state: The other collections: 'batch_stats', and what the objective adds and
-        updates itself.
+      trained: The collections that the optimiser changes, float32.
+      model_state: The other collections: 'batch_stats', and an objective's own state.
       opt_state: The optimiser's state.
       rng: Data of the key that, with the step, decides what is drawn, uint32 [2].
     """
@@ -56,22 +54,16 @@ class TrainState(struct.PyTreeNode):
 
 @jax.jit
 def _all_finite(arrays: Any) -> jax.Array:
-    leaves = jax.tree.leaves(arrays)
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+    leaves = jax.tree.leaves(jax.tree.map(lambda x: jnp.isfinite(x).all(), arrays))
+    return jnp.stack(leaves).all()
 
 
 def with_new_head(
     model: nn.Module, variables: Mapping[str, Any], image_size: int, seed: int
 ) -> dict[str, Any]:
-    """Returns a trained network's variables with a classifier of random weights.
+    """Returns a trained network's variables with a new, random classifier of `model`.
 
     What an objective added is dropped: the old classifier's classes taught it.
-
-    Args:
-      model: The network with the new number of classes.
-      variables: Variables of the same network, perhaps with another number.
-      image_size: Side of its images, in pixels.
-      seed: Decides the weights.
     """
     images = jnp.zeros([1, image_size, image_size, 3])
     begun = jax.jit(model.init)(jax.random.key(seed), images)["params"]["head"]
@@ -83,23 +75,13 @@ def create_state(
     model: nn.Module,
     objective: Objective,
     optimizer: optax.GradientTransformation,
-    image_shape: tuple[int, ...],
+    image_shape: tuple[int, ...],  # (H, W, C)
     seed: int,
     variables: Mapping[str, Any] | None = None,
 ) -> TrainState:
-    """Initialises a run from one seed.
+    """Initialises a run from one seed: with a trained network's variables, or random.
 
-    Args:
-      model: The network.
-      objective: May add collections to the model's.
-      optimizer: An optax transformation.
-      image_shape: (H, W, C).
-      seed: Decides the initial parameters, and what is drawn later.
-      variables: A trained network to begin with; None begins with random ones. What
-        the objective adds and these lack is begun anew.
-
-    Raises:
-      ValueError: The objective adds a collection under a name that is taken.
+    Collections that the objective adds and these variables lack are begun anew.
     """
     images = jnp.zeros([1, *image_shape])
     key = jax.random.key(seed)

@@ -1,7 +1,6 @@
 """One training step: look, differentiate, update; pure, for `jax.jit` over a mesh.
 
-With a batch that is sharded over a mesh, XLA inserts the sums: gradients, BatchNorm's
-statistics and the objective's means are those of the global batch.
+XLA inserts the sums: gradients and all means are those of the global batch.
 """
 
 from collections.abc import Callable

@@ -37,19 +37,14 @@ class Window:
     def values(self, last_good: Callable[[], pathlib.Path | None]) -> dict[str, float]:
         """Returns means over the steps since the last call, and begins anew.
 
-        'learning_rate' is that of the last step.
-
-        Args:
-          last_good: Gives the last complete checkpoint, for the message.
-
         Raises:
-          FloatingPointError: The loss or its gradient was not finite in a step.
+          FloatingPointError: The loss or its gradient was not finite in a step; the
+            message names the last good checkpoint.
         """
         steps, self._steps = jax.device_get(self._steps), []
         for step, metrics in enumerate(steps, start=self._last + 1):
             for name in ("loss", "gradient_norm"):
-                value = _mean(metrics[name])
-                if not math.isfinite(value):
+                if not math.isfinite(value := _mean(metrics[name])):
                     what = f"the {name.replace('_', ' ')} is {value}"
                     raise self.diverged(what, step, last_good())
         sums = jax.tree.map(lambda *parts: float(sum(parts)), *steps)

@@ -26,11 +26,8 @@ from jood.data.pipeline import EvaluationBatches
 from jood.data.sources import Source
 from jood.methods import detector_text
 
-DETECTORS: Mapping[str, str | Component] = {
-    "msp": "msp()",
-    "energy": "energy()",
-    "feature_sim": "feature_sim()",
-}
+Scores = Mapping[str, str | Component]
+DETECTORS: Scores = {n: f"{n}()" for n in ("msp", "energy", "feature_sim")}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,7 +37,7 @@ class Validation:
     Attributes:
       model: The network.
       preprocessing: Normalises the images.
-      source: Labelled ID images, not those of a test set.
+      source: Labelled ID images of no test set.
       mesh: The devices over which each batch is spread.
       batch_size: Images per step, over all devices.
       detectors: Scores that fit nothing, by name: texts or components.
@@ -53,9 +50,7 @@ class Validation:
     source: Source
     mesh: jax.sharding.Mesh
     batch_size: int
-    detectors: Mapping[str, str | Component] = dataclasses.field(
-        default_factory=lambda: DETECTORS
-    )
+    detectors: Scores = dataclasses.field(default_factory=lambda: DETECTORS)
     workers: int = 0
     seed: int = 0
 
@@ -90,10 +85,9 @@ class Validation:
 
     @functools.cached_property
     def _scores(self) -> dict[str, Component]:
-        return {
-            name: detector_text.parse(score) if isinstance(score, str) else score
-            for name, score in self.detectors.items()
-        }
+        parse = detector_text.parse
+        scores = self.detectors.items()
+        return {n: parse(s) if isinstance(s, str) else s for n, s in scores}
 
     @functools.cached_property
     def _look(self) -> Callable[..., Any]:

@@ -51,7 +51,7 @@ def run(tmp_path_factory):
     state = state_lib.TrainState(
         step=np.array(3),
         trained={"params": variables["params"]},
-        batch_stats=variables["batch_stats"],
+        model_state={"batch_stats": variables["batch_stats"]},
         opt_state={"momentum": variables["params"]},
         rng=np.zeros(2, np.uint32),
     )

@@ -13,9 +13,9 @@ import pytest
 
 import jood
 from jood import models
+from jood.training import checkpoints
 from jood.training import loop
 from jood.training import periodic
-from jood.training import preservation
 from jood.weights import checkpoint
 from jood.weights import run_checkpoint
 
@@ -353,7 +353,7 @@ def test_a_run_is_a_network_that_others_open(tmp_path):
 
 
 def test_the_policy_keeps_the_later_of_equally_good_ones():
-    policy = preservation.last_and_best(2, {1: 0.5, 2: 0.5, 3: None, 4: 0.1, 5: None})
+    policy = checkpoints.last_and_best(2, {1: 0.5, 2: 0.5, 3: None, 4: 0.1, 5: None})
 
     @dataclasses.dataclass
     class Info:

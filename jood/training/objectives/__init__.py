@@ -1,8 +1,4 @@
-"""Objectives of training, one file each; see `objective.py` for what one is.
-
-A new one is a file here and a line below. One that lives elsewhere is made known by
-`register`. Either way `launch/train.py --objective` reads it.
-"""
+"""Objectives of training, one file each; those that live elsewhere `register`."""
 
 import ast
 from collections.abc import Callable
@@ -30,9 +26,6 @@ def names() -> tuple[str, ...]:
 def register(factory: Factory) -> Factory:
     """Makes a factory of objectives known by its name; use it as a decorator.
 
-    Args:
-      factory: A function whose `Objective` has a text that begins with its name.
-
     Raises:
       ValueError: The name is taken by another factory, or can be no name in a text.
     """
@@ -51,10 +44,7 @@ def register(factory: Factory) -> Factory:
 
 
 def parse(text: str) -> Objective:
-    """Returns the objective that a text describes.
-
-    Args:
-      text: A name, or a call with literal arguments: 'lff(delta=0.01, mu=2)'.
+    """Returns the objective of a text: a name, or a call with literal arguments.
 
     Raises:
       ValueError: The text is no such call, or its name or arguments are unknown.

@@ -30,11 +30,7 @@ def classification_loss(seen: TrainingPass) -> jax.Array:
 
 
 def cross_entropy() -> Objective:
-    """L = mean over the batch of -log p_y.
-
-    References:
-      LFF (Local Background Features Matter in OOD Detection), Eq. 2.
-    """
+    """L = mean over the batch of -log p_y (LFF, Eq. 2)."""
 
     def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
         return classification_loss(seen), {}

@@ -1,8 +1,8 @@
 """LFF, local feature fine-tuning: background features of ID images become small.
 
-A location of an ID image where the head does not find the true class shows
-background, of the kind that OOD images consist of. The loss shrinks the norms of such
-features, so that the network responds weakly to them wherever they appear.
+Where the head does not find the true class, an ID image shows background, of which OOD
+images consist. The loss shrinks its features' norms, so that the network responds
+weakly to them wherever they appear.
 """
 
 import chex
@@ -37,23 +37,16 @@ def local_feature_loss(local: jax.Array, chosen: jax.Array, mu: float) -> Part:
 def lff(delta: float = 0.1, mu: float = 1.0, lam: float = 1.0) -> Objective:
     """L = L_CE + λ · 1/|S| Σ_S max(‖z_j‖₂ - μ, 0), S = {j : p_j(y) < δ}.
 
-    S is taken over the whole batch (where a batch is split by `accumulate`, over each
-    part, which then count alike); if it is empty, L = L_CE. For fine-tuning: a network
-    that has not learned the classes finds background everywhere. At first the term may
-    be larger than L_CE; a high learning rate then switches the network off (all
-    features 0, p = 1/K, from which it does not recover): let it rise from 0.
+    S is taken over the whole batch (or each part of `accumulate`); if it is empty,
+    L = L_CE. For fine-tuning: a network that has not learned the classes finds
+    background everywhere. At first the term may be larger than L_CE; a high learning
+    rate then switches the network off for good: let it rise from 0.
 
     Args:
       delta: δ, a probability in (0, 1). The paper's: 0.1 for CIFAR-10, 0.01 for
         CIFAR-100 and ImageNet-100.
       mu: μ, margin of the norm, >= 0. The paper's: 1, 2 and 3 for these.
       lam: λ >= 0, weight of the term; the paper's is 1.
-
-    Returns:
-      The objective; it also logs the share of background and its mean excess norm.
-
-    Raises:
-      ValueError: A value is out of range.
 
     References:
       Ye et al., LFF (Local Background Features Matter in OOD Detection), Eq. 4-7,

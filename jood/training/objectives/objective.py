@@ -3,9 +3,8 @@
     seen, batch_stats = look(model, variables, images, labels)
     loss, parts = objective.loss(seen, key)
 
-An objective reads the record that detectors read (`jood.Activations`). It is also a
-text, for flags and files: `lff(delta=0.1, mu=1.0, lam=1.0)`. All that the jobs need to
-know of one stands in the record below.
+An objective reads the record that detectors read (`jood.Activations`). All that the
+jobs need to know of one stands in the record below.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,8 +18,6 @@ from jood.core.component import Component
 from jood.training.forward import TrainingPass
 from jood.training.objectives.patches import Patches
 from jood.training.objectives.patches import sample_patches
-
-_NONE: Mapping[str, Any] = types.MappingProxyType({})
 
 
 class Part(NamedTuple):
@@ -45,18 +42,17 @@ class Objective(NamedTuple):
 
     Attributes:
       spec: Its own text; `objectives.parse(objective.spec)` gives it back.
-      loss: (pass over a batch, key) -> the loss, float32 [], and what it consists of,
-        by name, for the log. The key is another one in every step.
+      loss: (pass over a batch, key of the step) -> the loss, float32 [], and what it
+        consists of, by name, for the log.
       init: (key, D) -> collections beside the network's own, by name, such as
-        {'ood_head': {'kernel': [D, 1], 'bias': [1]}}. They travel with the network's
-        variables; `loss` finds them in `seen.added`.
+        {'ood_head': {'kernel': [D, 1], 'bias': [1]}}; `loss` finds them in
+        `seen.added`.
       state: Names of the collections among them that the optimiser leaves alone.
       update: (pass over a batch) -> the next values of these, by name.
       sample: p_j(y) [B, HW] -> the locations that it takes for ID and for background,
         for pictures; by default those of SSOD with the paper's γ.
-      validation: Scores that are measured while training, beside the usual ones, by
-        name: texts, or components that fit nothing. The last of them decides by default
-        which checkpoint is the best.
+      validation: Scores to measure while training beside the usual ones, by name:
+        texts, or components that fit nothing. By default the last rates checkpoints.
       rows: Texts of detectors that only its networks can be asked, by name.
       fine_tuning_rate: Its own usual learning rate for fine-tuning.
     """
@@ -67,6 +63,6 @@ class Objective(NamedTuple):
     state: tuple[str, ...] = ()
     update: Callable[[TrainingPass], Mapping[str, Any]] = lambda seen: {}
     sample: Callable[[jax.Array], Patches] = lambda p: sample_patches(p, 0.95)
-    validation: Mapping[str, str | Component] = _NONE
-    rows: Mapping[str, str] = _NONE
+    validation: Mapping[str, str | Component] = types.MappingProxyType({})
+    rows: Mapping[str, str] = types.MappingProxyType({})
     fine_tuning_rate: float | None = None

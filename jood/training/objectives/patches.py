@@ -33,11 +33,7 @@ def sample_patches(probability: jax.Array, gamma: float) -> Patches:
 
 
 def resample(patches: Patches, key: jax.Array) -> Patches:
-    """Draws equal numbers of ID and OOD patches within each image (scheme DR).
-
-    Of the n_ID and n_OOD patches of an image, min(n_ID, n_OOD) of either kind are
-    kept, each subset of that size being equally likely.
-    """
+    """Draws min(n_ID, n_OOD) patches of either kind within each image (scheme DR)."""
     chex.assert_rank(list(patches), 2)
     count = jnp.minimum(patches.inside.sum(-1), patches.outside.sum(-1))  # [B]
 

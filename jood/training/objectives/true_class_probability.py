@@ -10,9 +10,7 @@ from jood.training.forward import TrainingPass
 def true_class_probability(
     local: jax.Array, kernel: jax.Array, bias: jax.Array, labels: jax.Array
 ) -> jax.Array:
-    """p_j(y) of p_j = softmax(z_j W + b), for each location j, float32 [B, HW].
-
-    It carries no gradient: what counts as background is not to be learned.
+    """p_j(y), p_j = softmax(z_j W + b), at each location, float32 [B, HW], no gradient.
 
     Args:
       local: z, float32 [B, HW, D].
@@ -25,6 +23,7 @@ def true_class_probability(
       Background Serves as Good Proxy for OOD Data), Sec. 2.3.
     """
     chex.assert_rank([local, kernel, bias, labels], [3, 2, 1, 1])
+    # What counts as background is not to be learned.
     local, kernel, bias = jax.lax.stop_gradient((local, kernel, bias))
     logits = local @ kernel + bias[None, None]  # [B, HW, K]
     true = jnp.take_along_axis(logits, labels[:, None, None], axis=-1)[..., 0]
