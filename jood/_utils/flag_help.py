@@ -11,21 +11,11 @@ _WIDEST = 100  # columns
 
 
 def job_help(docstring: str, flags: Iterable[Any]) -> str:
-    """Returns the help of a job.
-
-    Args:
-      docstring: what the job does, and an example: its module's docstring.
-      flags: the job's flags, as absl keeps them.
-    """
+    """Returns the help of a job: its module's docstring, and its absl flags."""
     width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
-    return "\n".join(
-        [
-            inspect.cleandoc(docstring),
-            "",
-            "flags (--helpfull explains them at length; --flagfile=FILE reads them):",
-            *(_line(flag, width) for flag in sorted(flags, key=lambda f: f.name)),
-        ]
-    )
+    title = "flags (--helpfull explains them at length; --flagfile=FILE reads them):"
+    lines = [_line(flag, width) for flag in sorted(flags, key=lambda f: f.name)]
+    return "\n".join([inspect.cleandoc(docstring), "", title, *lines])
 
 
 def _line(flag: Any, width: int) -> str:
