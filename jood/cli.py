@@ -50,9 +50,8 @@ def run(main: Callable[[list[str]], Any]) -> None:
         except _USER_ERRORS as error:
             if absl_logging.level_debug():
                 raise
-            processes.leave(
-                f"error: {error}\n(--verbosity=1 shows where it was raised)"
-            )
+            hint = "(--verbosity=1 shows where it was raised)"
+            processes.leave(f"error: {error}\n{hint}")
         except StoppedError as stopped:
             print(stopped)
         except KeyboardInterrupt:
@@ -64,7 +63,8 @@ def run(main: Callable[[list[str]], Any]) -> None:
         "Modules or .py files to import first, whose methods, benchmarks, models, ... "
         "(jood.register) the other flags may then name.",
     )
-    if _asks_for_help(sys.argv[1:]):
+    # --helpfull is absl's own, and long.
+    if {"--help", "-h", "-help", "--helpshort"} & set(sys.argv[1:]):
         docstring = sys.modules[main.__module__].__doc__ or ""
         print(flag_help.job_help(docstring, _flags()))
         return
@@ -88,56 +88,54 @@ def _load_plugins(arguments: Sequence[str]) -> None:
             sys.exit(f"error: --plugins={names}: {error}")
 
 
-def _shared(define: Any, name: str, default: Any, help: str, **options: Any) -> Any:
+def _shared(
+    define: Any, name: str, help: str, default: Any = None, **options: Any
+) -> Any:
     """Returns what defines a flag, for which a job may give another help or default."""
     return functools.partial(define, name=name, default=default, help=help, **options)
 
 
 _string = functools.partial(_shared, flags.DEFINE_string)
-_integer = functools.partial(_shared, flags.DEFINE_integer)
+_integer = functools.partial(_shared, flags.DEFINE_integer, lower_bound=0)
 _enum = functools.partial(_shared, flags.DEFINE_enum)
-define_output = _string("output", None, "New folder for the results.", required=True)
-define_data_dir = _string(
-    "data_dir", None, "Folder of the data sets; else JOOD_DATA_DIR."
-)
+define_output = _string("output", "New folder for the results.", required=True)
+define_data_dir = _string("data_dir", "Folder of the data sets; else JOOD_DATA_DIR.")
 define_checkpoint = _string(
     "checkpoint",
-    None,
     "Folder of a network: --output of launch/convert.py, or --workdir of "
     "launch/train.py.",
 )
 define_cache = _string(
     "cache",
-    None,
     "Folder that keeps training features for later runs; else they are not kept.",
 )
 define_ood = _shared(
-    flags.DEFINE_list, "ood", None, "OOD sets to score; else all that are present."
+    flags.DEFINE_list, "ood", "OOD sets to score; else all that are present."
 )
 define_which = _enum(
     "which",
-    "last",
     "Of a training run, the last checkpoint or the best on its validation.",
+    "last",
     enum_values=run_checkpoint.WHICH,
 )
 define_corrupt = _enum(
     "corrupt",
-    "raise",
     "What to do with images that cannot be read: stop, or skip and count them.",
+    "raise",
     enum_values=("raise", "skip"),
 )
 define_workers = _integer(
-    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
+    "workers", "Processes that read images; 0 reads with threads.", 0
 )
 define_batch_size = _integer(
-    "batch_size", 128, "Images per step, over all devices.", lower_bound=1
+    "batch_size", "Images per step, over all devices.", 128, lower_bound=1
 )
-define_seed = _integer("seed", 0, "Seed of everything random.", lower_bound=0)
+define_seed = _integer("seed", "Seed of everything random.", 0)
 define_dry_run = _shared(
     flags.DEFINE_bool,
     "dry_run",
-    False,
     "Check the flags, tell what would be done, and stop.",
+    False,
 )
 
 
@@ -196,12 +194,7 @@ def _define_name(
 def detectors(
     text: str, benchmark: str, backbone: str = ""
 ) -> tuple[dict[str, Component], dict[str, str]]:
-    """Reads --detectors.
-
-    Args:
-      text: the flag's value.
-      benchmark: the name of the benchmark, whose values presets take.
-      backbone: the name of the network, for presets that have values for it.
+    """Reads --detectors; presets take the values of the named benchmark and network.
 
     Returns:
       Components by row name, and the texts that they were read from.
@@ -220,19 +213,13 @@ def detectors(
 
 def would(*lines: str) -> None:
     """Prints what a job would do."""
-    print("dry run, nothing is written. It would:")
-    for line in lines:
-        print(f"  {line}")
+    print("dry run, nothing is written. It would:", *lines, sep="\n  ")
 
 
 def numbers(flag: str, texts: Sequence[str]) -> tuple[float, ...]:
-    """Returns the values of a list flag as numbers.
-
-    Raises:
-      ValueError: one of them is none.
-    """
+    """Returns the values of a list flag as numbers; raises ValueError if one is not."""
     try:
-        return tuple(float(text) for text in texts)
+        return tuple(map(float, texts))
     except ValueError:
         raise ValueError(
             f"--{flag} must be numbers separated by commas, got {','.join(texts)!r}."
@@ -242,15 +229,15 @@ def numbers(flag: str, texts: Sequence[str]) -> tuple[float, ...]:
 def benchmark_name(
     asked: str | None, source: Mapping[str, Any], checkpoint: str
 ) -> str:
-    """Returns --benchmark, or what a network says that it was trained on.
+    """Returns --benchmark (`asked`), or what the network was trained on.
 
     Args:
       asked: the flag's value.
-      source: where the network comes from, as `TrainedNetwork.source`.
+      source: as `TrainedNetwork.source`.
       checkpoint: the network's folder, for the message.
 
     Raises:
-      ValueError: neither says one.
+      ValueError: neither names a benchmark.
     """
     name = asked or source.get("benchmark")
     if name is None:
@@ -270,8 +257,3 @@ def flag_values(without: Collection[str] = ()) -> dict[str, Any]:
 def _flags() -> Sequence[Any]:
     """The flags of the job itself, those that it defines with this module included."""
     return flags.FLAGS.get_key_flags_for_module(sys.argv[0])
-
-
-def _asks_for_help(arguments: list[str]) -> bool:
-    """Whether the arguments ask for help; `--helpfull` is absl's own, and long."""
-    return any(one in ("--help", "-h", "-help", "--helpshort") for one in arguments)

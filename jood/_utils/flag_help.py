@@ -11,10 +11,10 @@ _WIDEST = 100  # columns
 
 
 def job_help(docstring: str, flags: Iterable[Any]) -> str:
-    """Returns the help of a job: its module's docstring, and a line per absl flag."""
+    """Returns the help of a job: its module's docstring, and its absl flags."""
     width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
     title = "flags (--helpfull explains them at length; --flagfile=FILE reads them):"
-    lines = (_line(flag, width) for flag in sorted(flags, key=lambda f: f.name))
+    lines = [_line(flag, width) for flag in sorted(flags, key=lambda f: f.name)]
     return "\n".join([inspect.cleandoc(docstring), "", title, *lines])
 
 

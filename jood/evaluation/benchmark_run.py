@@ -31,8 +31,8 @@ class Evaluation:
         correctly; NaN if they carry no labels.
       id_scores: float32 [N] by detector.
       ood_scores: float32 [M] by OOD set and detector.
-      skipped: images that could not be read and have no score: which and why, by set
-        ('id_train', 'id_test' or an OOD set) and place in the set.
+      skipped: why images could not be read and have no score, by set ('id_train',
+        'id_test' or an OOD set) and place in the set.
       waiting: fraction of the time that was spent waiting for data.
     """
 
@@ -44,15 +44,13 @@ class Evaluation:
 
     def scores(self, name: str, detector: str) -> np.ndarray:
         """Returns a detector's scores of 'id_test' or of an OOD set, float32 [N]."""
-        own = self.id_scores if name == "id_test" else self.ood_scores[name]
-        return own[detector]
+        return {"id_test": self.id_scores, **self.ood_scores}[name][detector]
 
     def places(self, name: str) -> np.ndarray:
         """Returns where in its set each scored image is, int [N]; see `scores`."""
-        left_out = list(self.skipped.get(name, ()))
-        some = next(iter(self.id_scores))
-        every = np.arange(len(self.scores(name, some)) + len(left_out))
-        return np.delete(every, left_out)
+        skipped = list(self.skipped.get(name, ()))
+        scored = len(self.scores(name, next(iter(self.id_scores))))
+        return np.delete(np.arange(scored + len(skipped)), skipped)
 
     def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
         """Returns {detector: {OOD set: {metric: fraction}}}."""
@@ -78,21 +76,20 @@ def make_detector(
     gives every metric the same value, except for the ties.
 
     Args:
-      detectors: components by name, or texts (`jood.parse`), in which presets take the
-        benchmark's values.
-      benchmark: the benchmark, which gives preprocessing and class names.
+      detectors: components, or texts in which presets take the benchmark's values.
+      benchmark: gives preprocessing and class names.
       model: the network.
       variables: its parameters and statistics.
       backbone: the network's name, for presets that have values for it.
     """
-    parts = {
-        name: detector_text.parse(part, benchmark.name, backbone)
-        if isinstance(part, str)
-        else part
-        for name, part in detectors.items()
-    }
+
+    def ranking(part: Component | str) -> Component:
+        if isinstance(part, str):
+            part = detector_text.parse(part, benchmark.name, backbone)
+        return part.ranking or part
+
     return Detector(
-        compose.bundle(**{name: part.ranking or part for name, part in parts.items()}),
+        compose.bundle(**{name: ranking(part) for name, part in detectors.items()}),
         model,
         variables,
         preprocessing=benchmark.preprocessing,
@@ -110,13 +107,12 @@ def evaluate(
     progress: bool | None = None,
     cache: str | os.PathLike[str] | None = None,
 ) -> tuple[Detector, Evaluation]:
-    """Fits a bundle on the ID training set and scores every test set.
+    """Fits a bundle on the ID training set, and nothing else; scores every test set.
 
-    The network runs once per image, however many detectors are asked; nothing is
-    fitted or chosen on a test set.
+    The network runs once per image, however many detectors are asked.
 
     Args:
-      detector: a bundle on a network, as `make_detector` returns it, or a user's own.
+      detector: a bundle, as `make_detector` returns it, or a user's own.
       benchmark: the sets.
       batch_size: images per step, over all devices.
       workers: processes that read and decode images; 0 reads with threads.
@@ -135,19 +131,18 @@ def evaluate(
     fitted = detector.fit(training, cache=cache)
     sets = {"id_test": benchmark.id_test, **benchmark.ood}
     tests = {name: batches(source, f"score {name}") for name, source in sets.items()}
-    scores, correct = {}, {}
-    for name, test in tests.items():
-        scores[name], correct[name] = streaming.concatenated(
-            lambda batch: fitted.run_named(batch.image), test
-        )
+    found = {
+        name: streaming.concatenated(lambda batch: fitted.run_named(batch.image), test)
+        for name, test in tests.items()
+    }
+    inside, correct = found.pop("id_test")
     every = {"id_train": training, **tests}
     waited = sum(part.timed.waited for part in every.values())
     total = sum(part.timed.total for part in every.values())
-    right = correct["id_test"]
     return fitted, Evaluation(
-        accuracy=math.nan if right is None else float(right.mean()),
-        id_scores=scores.pop("id_test"),
-        ood_scores=scores,
+        accuracy=math.nan if correct is None else float(correct.mean()),
+        id_scores=inside,
+        ood_scores={name: scores for name, (scores, _) in found.items()},
         skipped={n: s for n, part in every.items() if (s := part.batches.skipped)},
         waiting=waited / total if total else 0.0,
     )

@@ -1,11 +1,11 @@
 """Curves of the papers' values on test sets: what they do to AUROC and ID accuracy.
 
 Feature Sim's Fig. 4 and 5 and Table 7 (λ, k), HIMPLoS's Fig. 6 and 7 (clip, masking
-fraction). They are there to be looked at: a value that is chosen on them is chosen on
-the test sets. `jood.select` chooses on Gaussian noise instead.
+fraction). A value that is chosen on them is chosen on the test sets: `jood.select`
+chooses on Gaussian noise instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ import numpy as np
 
 from jood import metrics
 from jood._utils import csv_text
-from jood.core.activations import Activations
 from jood.core.fitting import Restartable
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.pipeline import EvaluationBatches
@@ -35,7 +34,7 @@ class Sweep(NamedTuple):
 
     Attributes:
       name: one of `NAMES`, or of an objective's values.
-      title: for people.
+      title: the heading.
       methods: texts by row name, in which `value` stands for what is swept.
       rewrite: a text without a score, whose logits answer the ID task; '' if the
         value does not touch them.
@@ -59,7 +58,7 @@ class Curve:
       sweep: what was swept.
       accuracy: fraction of ID test images classified correctly, by value; None where
         the value does not touch the answer or the images carry no labels.
-      auroc: fractions by row, OOD set and value: {row: {set: [n]}}.
+      auroc: fractions {row: {OOD set: [one per value]}}.
       fpr95: likewise.
     """
 
@@ -70,8 +69,8 @@ class Curve:
 
     def mean(self, metric: str, row: str) -> np.ndarray:
         """Returns 'auroc' or 'fpr95' of a row averaged over the sets, by value."""
-        found = {"auroc": self.auroc, "fpr95": self.fpr95}[metric][row]
-        return np.mean(list(found.values()), axis=0)
+        sets = {"auroc": self.auroc, "fpr95": self.fpr95}[metric][row]
+        return np.mean(list(sets.values()), axis=0)
 
 
 def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
@@ -82,7 +81,6 @@ def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
     by_mask = himplos.format("value", clip)
     by_clip = himplos.format(mask, "q=value")
     fused = "fuse(feature_sim(), {}(), weights={})"
-    usually = fused.format("energy", usual["energy"])
     name, _, number = clip.partition("=")
     every = (
         Sweep(
@@ -91,7 +89,8 @@ def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
             {
                 "FS+TA": "ta(k=value)|feature_sim()",
                 "Energy+TA": "ta(k=value)|energy()",
-                "Energy+TA+FS": f"ta(k=value)|{usually}",
+                "Energy+TA+FS": "ta(k=value)|"
+                + fused.format("energy", usual["energy"]),
             },
             "ta(k=value)",
             _K,
@@ -101,8 +100,8 @@ def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
             "lambda",
             "The weight λ of the fused score (Feature Sim, Fig. 4)",
             {
-                f"{title}+TA+FS": f"ta(k={k})|{fused.format(score, '(1, value)')}"
-                for title, score in (("Energy", "energy"), ("MSP", "msp"))
+                "Energy+TA+FS": f"ta(k={k})|{fused.format('energy', '(1, value)')}",
+                "MSP+TA+FS": f"ta(k={k})|{fused.format('msp', '(1, value)')}",
             },
             "",
             paper_grids.LAMBDA,
@@ -146,7 +145,7 @@ def run(
       most: test images per set, at even distances; None takes all.
 
     Raises:
-      ValueError: an image cannot be read, or is one that the network refuses.
+      ValueError: an image cannot be read, or the network refuses it.
     """
 
     def batches(source: Source, most: int | None = None) -> Restartable:
@@ -159,58 +158,51 @@ def run(
     outside = {name: batches(source, most) for name, source in benchmark.ood.items()}
     points = [{"value": float(value)} for value in sweep.values]
     bundle = ", ".join(f"{name!r}: {text!s}" for name, text in sweep.methods.items())
-    found = selection.candidates(
-        f"bundle(**{{{bundle}}})",
-        points,
-        network,
-        train,
-        inside,
-        *outside.values(),
-        read=lambda scores: jnp.stack([scores[n] for n in sweep.methods], axis=-1),
-    )
-    curves: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for metric, measure in (("auroc", metrics.auroc), ("fpr95", metrics.fpr_at_tpr)):
-        curves[metric] = {
+
+    def stacked(scores: Mapping[str, jax.Array]) -> jax.Array:
+        return jnp.stack([scores[row] for row in sweep.methods], axis=-1)
+
+    sets = (train, inside, *outside.values())
+    method = f"bundle(**{{{bundle}}})"
+    found = selection.candidates(method, points, network, *sets, read=stacked)
+
+    def measured(measure: Callable[..., float]) -> dict[str, dict[str, list[float]]]:
+        return {
             row: {
-                name: [measure(one[0][:, i], one[1 + j][:, i]) for one in found]
-                for j, name in enumerate(outside)
+                name: [measure(one[0][:, i], one[j][:, i]) for one in found]
+                for j, name in enumerate(outside, 1)
             }
             for i, row in enumerate(sweep.methods)
         }
+
     accuracy = None
     if sweep.rewrite and "label" in benchmark.id_test[0] and network.head is not None:
-        right = selection.candidates(
-            sweep.rewrite, points, network, train, inside, read=_right
-        )
+        given = (sweep.rewrite, points, network, train, inside)
+        right = selection.candidates(*given, read=_right)
         accuracy = [float(one[0].mean()) for one in right]
-    return Curve(sweep, accuracy, curves["auroc"], curves["fpr95"])
+    return Curve(sweep, accuracy, measured(metrics.auroc), measured(metrics.fpr_at_tpr))
 
 
 def as_csv(curves: Sequence[Curve]) -> str:
     """Returns a line per value, row and OOD set."""
-    header = ["sweep", "value", "detector", "ood_set", "AUROC_percent"]
-    header += ["FPR95_percent", "id_accuracy_percent"]
+    header = ["sweep", "value", "detector", "ood_set"]
+    header += ["AUROC_percent", "FPR95_percent", "id_accuracy_percent"]
     rows = []
     for curve in curves:
-        none: list[float | None] = [None] * len(curve.sweep.values)
+        values = curve.sweep.values
+        accuracy = _percents(curve.accuracy or ()) or [""] * len(values)
         for row, sets in curve.auroc.items():
             for name, aurocs in sets.items():
-                points = zip(
-                    curve.sweep.values,
-                    aurocs,
-                    curve.fpr95[row][name],
-                    curve.accuracy or none,
-                    strict=True,
-                )
-                for value, *fractions in points:
-                    percents = [
-                        "" if x is None else f"{100 * x:.4f}" for x in fractions
-                    ]
+                columns = _percents(aurocs), _percents(curve.fpr95[row][name]), accuracy
+                for value, *percents in zip(values, *columns, strict=True):
                     rows.append([curve.sweep.name, value, row, name, *percents])
     return csv_text.joined(header, rows)
 
 
-def _right(acts: Activations) -> jax.Array:
+def _percents(fractions: Sequence[float]) -> list[str]:
+    return [f"{100 * fraction:.4f}" for fraction in fractions]
+
+
+def _right(acts: Any) -> jax.Array:
     """Whether the rewritten logits answer correctly, float32 [B]."""
-    labels: Any = acts.labels
-    return (acts.logits.argmax(-1) == labels).astype(jnp.float32)
+    return (acts.logits.argmax(-1) == acts.labels).astype(jnp.float32)

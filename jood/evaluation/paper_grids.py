@@ -1,7 +1,7 @@
 """The selections that `--select` makes: TA's k and stage, λ, HIMPLoS's mask and clip.
 
-Each is the papers' own: a grid, and Gaussian noise to choose on. ID validation images
-are held out from the training set; no test set is read.
+Each grid is its paper's, and is chosen on Gaussian noise. ID validation images are held
+out from the training set; no test set is read.
 """
 
 from collections.abc import Mapping
@@ -32,17 +32,13 @@ HIMPLOS = "feature_mask(q=q)|react(q=clip)|prototype_smoothing()|energy()"
 def run(
     network: Detector, benchmark: Benchmark, batch_size: int, seed: int = 0
 ) -> dict[str, Selection]:
-    """Makes every selection.
+    """Makes every selection; returns the curves by `NAMES`.
 
     Args:
       network: any detector with the network and its preprocessing.
-      benchmark: the benchmark, whose ID training set is split into training and
-        validation.
+      benchmark: its ID training set is split into training and validation.
       batch_size: images per step.
       seed: seed of the noise.
-
-    Returns:
-      The curves by `NAMES`.
     """
     kept, held = hold_out(benchmark.id_train)
     sets = (EvaluationBatches(kept, batch_size), EvaluationBatches(held, batch_size))

@@ -30,12 +30,12 @@ class _Classes(Protocol):
 def check_classes(
     model: nn.Module, class_names: Sequence[str] | None, benchmark: _Classes
 ) -> None:
-    """Finds out whether a network's classes are those of a benchmark, in its order.
+    """Checks that a network's classes are those of a benchmark, in its order.
 
     Args:
-      model: the network, whose `num_classes` is compared, if it says.
+      model: the network; its `num_classes` is compared if it has any.
       class_names: the network's own; None if unknown.
-      benchmark: a benchmark or its training data; labels are places in its class names.
+      benchmark: a benchmark or its training data.
 
     Raises:
       ValueError: another number of classes, or the same names in another order.
@@ -45,15 +45,13 @@ def check_classes(
     if wanted and classes and classes != len(wanted):
         raise ValueError(
             f"the network has {classes} classes, but {benchmark.name} has "
-            f"{len(wanted)}: it was not trained on it. (launch/train.py --new_head "
-            "trains it further with a new classifier.)"
+            f"{len(wanted)}; launch/train.py --new_head trains a new classifier on it."
         )
     if class_names and set(class_names) == set(wanted) and tuple(class_names) != wanted:
         raise ValueError(
-            f"the network's classes are those of {benchmark.name} in another order "
-            f"({', '.join(class_names[:3])}, ... there, {', '.join(wanted[:3])}, ... "
-            "here), so its answers would be misread. Convert it with the order of its "
-            "own training."
+            f"the network's classes are those of {benchmark.name} in another order: "
+            f"{', '.join(class_names[:3])}, ... there, {', '.join(wanted[:3])}, ... "
+            "here. Convert it with the order of its own training."
         )
 
 
@@ -75,15 +73,7 @@ def possible(
 ) -> tuple[dict[str, Component], dict[str, str]]:
     """Returns the detectors that a network can be asked, and why not the others.
 
-    Left out is what reads a classifier or an OOD head that the network lacks.
-
-    Args:
-      detectors: components by name.
-      model: the network.
-      variables: its parameters and statistics.
-
-    Returns:
-      Components by name, and reasons by name.
+    Skips what reads a classifier or an OOD head that the network lacks; all by name.
     """
     out = {}
     for name, part in detectors.items():
@@ -100,14 +90,14 @@ def check(
     image_size: int,
     variables: Mapping[str, Any] | None = None,
 ) -> None:
-    """Finds out, before hours of training, whether detectors fit a network.
+    """Checks, before hours of training, that detectors fit a network.
 
     Args:
       detectors: components by name.
       model: the network.
       image_size: side of its square images, in pixels.
-      variables: those of the network, if it is trained already; None takes those that
-        the model begins with, which hold no OOD head.
+      variables: those of a trained network; None takes those that the model begins
+        with, which hold no OOD head.
 
     Raises:
       ValueError: a detector does not end in a score, or reads what the network lacks

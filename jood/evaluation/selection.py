@@ -1,17 +1,15 @@
 """`select`: choose hyper-parameters without seeing an OOD set.
 
-The papers' validation strategy (HIMPLoS, Sec. V-F; Feature Sim, App. A.1; DICE): ID
-validation images against images of Gaussian noise, N(0, 1) per normalised pixel.
-Every candidate of a grid is fitted on ID training images and told from the noise;
-the whole curve is returned, not only the winner.
+The papers' validation strategy (HIMPLoS, Sec. V-F; Feature Sim, App. A.1; DICE): every
+candidate of a grid is fitted on ID training images and tells ID validation images from
+images of Gaussian noise, N(0, 1) per normalised pixel.
 
     "feature_mask(q=q)|react(q=r)|prototype_smoothing()|energy()",
     {"q": (0.1, 0.3, 0.6), "r": (0.8, 0.9)}
 
-Candidates that differ in traced numbers are one vectorised program: a sweep over
-TA's k compiles once and runs the layers before TA once. Candidates that read neither
-maps nor edited runs are swept on kept features; the network then runs once per image
-for the whole grid.
+Candidates that differ in traced numbers are one program (`vectorised`). Those that read
+neither maps nor edited runs are swept on kept features: the network then runs once per
+image for the whole grid.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,7 +47,7 @@ class Candidate:
       auroc: fraction; ID validation images against noise.
       fpr95: fraction of noise accepted where 95 % of ID validation images are.
       separation: (mean_ID - mean_noise) / sqrt((var_ID + var_noise) / 2) of the
-        scores: tells candidates apart that rank all images correctly.
+        scores: ranks candidates that are correct on all images.
     """
 
     values: Mapping[str, Any]
@@ -91,17 +89,13 @@ class Selection:
 
     def text(self, style: str = "simple") -> str:
         """Returns the curve as a table (a `tabulate` style)."""
-        return tabulate.tabulate(
-            self.rows(), headers="keys", tablefmt=style, floatfmt=".5g"
-        )
+        return tabulate.tabulate(self.rows(), "keys", style, ".5g")
 
     def as_csv(self) -> str:
         """Returns the curve as CSV, full precision, with each candidate's text."""
-        rows = [
-            {**row, "spec": candidate.spec}
-            for row, candidate in zip(self.rows(), self.candidates, strict=True)
-        ]
-        return csv_text.joined(list(rows[0]), [list(row.values()) for row in rows])
+        rows, specs = self.rows(), [candidate.spec for candidate in self.candidates]
+        lines = [[*r.values(), spec] for r, spec in zip(rows, specs, strict=True)]
+        return csv_text.joined([*rows[0], "spec"], lines)
 
 
 def select(
@@ -119,11 +113,10 @@ def select(
       method: a detector's text in which names stand for what is chosen, such as
         'ta(k=k, stage=stage)|feature_sim()'.
       grid: the values to try, by those names.
-      detector: gives network, preprocessing and module paths; its own component
-        does not matter.
+      detector: gives network, preprocessing and module paths, not its component.
       train: ID training batches, as for `Detector.fit`; can be iterated again.
-      validation: ID batches that are neither in `train` nor in a test set. As many
-        noise images of the same size are drawn. Can be iterated again.
+      validation: ID batches that are neither in `train` nor in a test set, which can
+        be iterated again. As many noise images of the same size are drawn.
       seed: seed of the noise.
 
     Returns:
@@ -131,8 +124,7 @@ def select(
 
     Raises:
       ValueError: a name of the grid is not in the method, the grid is empty, a text
-        cannot be read, a source is empty, or a batch is one that the detector
-        refuses.
+        cannot be read, a source is empty, or the detector refuses a batch.
 
     References:
       Sun et al., HIMPLoS, Sec. V-F; Feature Map Matters in OOD Detection, App. A.1.
@@ -154,13 +146,9 @@ def select(
     train, validation = Restartable(train, read), Restartable(validation, read)
     noise = Restartable(_Noise(validation, seed))
     found = candidates(method, points, detector, train, validation, noise)
-    return Selection(
-        method,
-        tuple(
-            _candidate(values, component.spec, *scores)
-            for values, component, scores in zip(points, components, found, strict=True)
-        ),
-    )
+    triples = zip(points, components, found, strict=True)
+    made = [_candidate(values, part.spec, *scores) for values, part, scores in triples]
+    return Selection(method, tuple(made))
 
 
 def candidates(
@@ -171,63 +159,41 @@ def candidates(
     *sources: Restartable,
     read: vectorised.Read = lambda scores: scores,
 ) -> list[list[np.ndarray]]:
-    """Fits every candidate of a method and scores sources with it.
+    """Fits every candidate of a method and scores sources; see `vectorised.scores`.
 
-    Args:
-      method: a text with free names.
-      points: their values, one mapping per candidate.
-      detector: gives network, preprocessing and module paths.
-      train: batches as `detector.read_batch` gives them.
-      *sources: batches to score.
-      read: what of a candidate's result is kept, an array [B, ...].
-
-    Returns:
-      Per candidate, per source: float32 [N], or [N, ...] as `read` gives it.
+    Batches are those of `detector.read_batch`; its component does not matter.
     """
 
     def look(
-        component: Component | None, variables: Any, batch: "Batch | _NoiseBatch"
+        component: Component, variables: Any, batch: "Batch | _NoiseBatch"
     ) -> tuple[Activations, jax.Array]:
         backbone = detector.backbone
         noise = isinstance(batch, _NoiseBatch)  # which is normalised already
         run = backbone.observe_normalised if noise else backbone.observe
-        acts = run(
-            variables,
-            batch.image,
-            component.edits if component else (),
-            getattr(batch, "label", None),
-            component.needs_network if component else False,
-        )
-        return acts, batch.mask
+        edits, needs = component.edits, component.needs_network
+        label = getattr(batch, "label", None)
+        return run(variables, batch.image, edits, label, needs), batch.mask
 
-    variables = detector.variables
+    variables, every = detector.variables, (train, *sources)
     first = detector_text.parse(method, variables=points[0])
     if not first.edits and not first.needs_network:
+        plain = functools.partial(look, first)
         with contextlib.ExitStack() as stack:
-            readers = [
-                features.Reader(
-                    functools.partial(look, None),
-                    variables,
-                    source,
-                    source.first(),
-                    stack.enter_context(feature_cache.temporary(())),
-                )
-                for source in (train, *sources)
-            ]
+
+            def reader(source: Restartable) -> features.Reader:
+                cache = stack.enter_context(feature_cache.temporary(()))
+                return features.Reader(plain, variables, source, source.first(), cache)
+
+            readers = [reader(source) for source in every]
             with contextlib.suppress(MissingStageError):  # else it reads a map
                 return vectorised.scores(
                     method, points, _kept, readers[0].head, *readers, read=read
                 )
-    return vectorised.scores(
-        method, points, look, variables, train, *sources, read=read
-    )
+    return vectorised.scores(method, points, look, variables, *every, read=read)
 
 
-def _kept(
-    component: Component, head: Any, batch: features.Features
-) -> tuple[Activations, jax.Array]:
-    del component
-    return features.kept(head, batch)
+def _kept(_: Component, *kept: Any) -> tuple[Activations, jax.Array]:
+    return features.kept(*kept)
 
 
 class _NoiseBatch(NamedTuple):
@@ -252,21 +218,20 @@ class _Noise:
 
 
 def _points(method: str, grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    if not grid or not all(len(values) for values in grid.values()):
+    if not grid or not all(map(len, grid.values())):
         raise ValueError(f"the grid needs at least one value per name, got {grid}.")
     unused = sorted(set(grid) - detector_text.free_names(method))
     if unused:
         raise ValueError(
-            f"the grid names {', '.join(unused)}, which {method!r} does not mention. "
-            "Write the name where its value belongs: 'ta(k=k)|feature_sim()' for "
-            "{'k': (0.1, 0.2)}."
+            f"the grid names {', '.join(unused)}, which {method!r} does not mention: "
+            "write 'ta(k=k)|feature_sim()' for {'k': (0.1, 0.2)}."
         )
     axes = [_axis(name, values) for name, values in grid.items()]
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*axes)]
 
 
 def _axis(name: str, values: Any) -> list[Any]:
-    """Values as Python's own; whole numbers beside fractions become floats."""
+    """Returns values as Python's own; integers beside fractions become floats."""
     if isinstance(values, str):
         raise ValueError(f"grid[{name!r}] must be a list of values, got {values!r}.")
     plain = [v.item() if hasattr(v, "item") else v for v in values]

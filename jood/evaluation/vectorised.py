@@ -1,14 +1,15 @@
 """Many candidates of one method in one program: the engine of `jood.select`.
 
-A text with free names is a function of their values. Numbers may be traced; then
-candidates that differ in nothing else are vectorised with `vmap`: what does not
-depend on the swept value (the layers before Threshold Activation, say) is computed
-once for all of them, and nothing is compiled again. Values that must be known while
-tracing (a stage's name, a k, what steers Python) make programs of their own.
+A text with free names is a function of their values. Candidates that differ in traced
+numbers only are vectorised with `vmap`: what does not depend on the swept value (the
+layers before Threshold Activation, say) is computed and compiled once for all. Values
+that must be known while tracing (a stage's name, what steers Python) make programs of
+their own.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import math
+import operator
 from typing import Any
 
 import jax
@@ -51,27 +52,21 @@ def scores(
       read: what of a candidate's result is kept, an array [B, ...].
 
     Returns:
-      Per candidate, per source: float32 [N] without padded rows; [N, ...] as `read`
-      gives it.
+      Per candidate, per source: float32 [N, ...] without padded rows.
     """
-
-    def together(
-        chosen: Sequence[Values], traced: tuple[str, ...]
-    ) -> list[list[np.ndarray]]:
-        return _together(method, chosen, traced, look, variables, train, sources, read)
-
+    given = (look, variables, train, sources, read)
     found: list[list[np.ndarray]] = [[] for _ in points]
     at_once = _at_once(method, points[0], look, variables, train)
     for names, group in _groups(points, at_once):
         chosen = [points[i] for i in group]
         try:
-            results = together(chosen, names)
+            results = _together(method, chosen, names, *given)
         except (
             jax.errors.ConcretizationTypeError,  # a value steers Python,
             jax.errors.TracerArrayConversionError,  # or NumPy,
             _DifferentShapesError,  # or what is learned has another size
         ):
-            results = [result for one in chosen for result in together([one], ())]
+            results = [_together(method, [one], (), *given)[0] for one in chosen]
         for index, result in zip(group, results, strict=True):
             found[index] = result
     return found
@@ -94,8 +89,7 @@ def _at_once(
         return component.passes[0](()).init(acts)
 
     for batch in train:
-        state = jax.eval_shape(init, variables, batch)
-        leaves = jax.tree.leaves(state)
+        leaves = jax.tree.leaves(jax.eval_shape(init, variables, batch))
         size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
         return max(min(AT_ONCE, MEMORY // max(size, 1)), 1)
     raise component_lib.empty_data_set("fit")
@@ -107,14 +101,13 @@ def _groups(
     """Candidates that differ in floats only, at most `at_once` of them together."""
     members: dict[Any, list[int]] = {}
     for index, values in enumerate(points):
-        key = tuple((k, None if isinstance(v, float) else v) for k, v in values.items())
+        key = tuple(
+            (k, float if isinstance(v, float) else v) for k, v in values.items()
+        )
         members.setdefault(key, []).append(index)
     return [
-        (
-            tuple(k for k, v in points[group[0]].items() if isinstance(v, float)),
-            group[start : start + at_once],
-        )
-        for group in members.values()
+        (tuple(k for k, kind in key if kind is float), group[start : start + at_once])
+        for key, group in members.items()
         for start in range(0, len(group), at_once)
     ]
 
@@ -135,26 +128,26 @@ def _together(
     numbers["index"] = jnp.arange(len(points))  # so that there is an axis to map over
     static = {k: v for k, v in points[0].items() if k not in traced}
 
-    def build(own: dict[str, jax.Array]) -> Component:
+    def view(variables: Any, batch: Any, own: dict[str, jax.Array]) -> Any:
         given = {name: own[name] for name in traced}
-        return detector_text.parse(method, variables={**static, **given})
+        component = detector_text.parse(method, variables={**static, **given})
+        return component, *look(component, variables, batch)
 
+    # `fit` holds what earlier passes learned, so its length is the number of this one.
+    def init(variables: Any, batch: Any, own: Any, fit: tuple[Any, ...]) -> Any:
+        component, acts, _ = view(variables, batch, own)
+        return component.passes[len(fit)](fit).init(acts)
+
+    def update(
+        state: Any, variables: Any, batch: Any, own: Any, fit: tuple[Any, ...]
+    ) -> Any:
+        component, acts, mask = view(variables, batch, own)
+        return component.passes[len(fit)](fit).update(state, acts, mask)
+
+    start = compiling.jit(jax.vmap(init, in_axes=(None, None, 0, 0)))
+    step = compiling.jit(jax.vmap(update, in_axes=(0, None, None, 0, 0)))
     fitted: list[tuple[Any, ...]] = [() for _ in points]
-    for j in range(len(components[0].passes)):
-
-        def init(variables: Any, batch: Any, own: Any, fit: Any, j: int = j) -> Any:
-            component = build(own)
-            return component.passes[j](fit).init(look(component, variables, batch)[0])
-
-        def update(
-            state: Any, variables: Any, batch: Any, own: Any, fit: Any, j: int = j
-        ) -> Any:
-            component = build(own)
-            acts, mask = look(component, variables, batch)
-            return component.passes[j](fit).update(state, acts, mask)
-
-        start = compiling.jit(jax.vmap(init, in_axes=(None, None, 0, 0)))
-        step = compiling.jit(jax.vmap(update, in_axes=(0, None, None, 0, 0)))
+    for _ in components[0].passes:
         stacked, state = _stack(fitted), None
         for batch in train:
             if state is None:
@@ -163,14 +156,16 @@ def _together(
         if state is None:
             raise component_lib.empty_data_set("fit")
         states = jax.device_get(state)
+        each = [
+            jax.tree.map(operator.itemgetter(i), states) for i in range(len(points))
+        ]
         fitted = [
-            (*fit, component.passes[j](fit).finalize(_item(states, i)))
-            for i, (component, fit) in enumerate(zip(components, fitted, strict=True))
+            (*fit, component.passes[len(fit)](fit).finalize(state))
+            for component, fit, state in zip(components, fitted, each, strict=True)
         ]
 
-    def score(variables: Any, batch: Any, own: Any, fit: Any) -> Any:
-        component = build(own)
-        acts, mask = look(component, variables, batch)
+    def score(variables: Any, batch: Any, own: Any, fit: tuple[Any, ...]) -> Any:
+        component, acts, mask = view(variables, batch, own)
         return read(component.apply(fit, acts)), mask
 
     every = jax.vmap(score, in_axes=(None, None, 0, 0), out_axes=(0, None))
@@ -193,7 +188,3 @@ def _stack(fitted: Sequence[tuple[Any, ...]]) -> Any:
     if len({tuple(np.shape(x) for x in jax.tree.leaves(one)) for one in fitted}) > 1:
         raise _DifferentShapesError
     return jax.tree.map(lambda *leaves: np.stack(leaves), *fitted)
-
-
-def _item(states: Any, index: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[index], states)

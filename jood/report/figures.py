@@ -1,6 +1,6 @@
 """What all figures share: colours, line styles, grids of panels, how they are saved."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 import itertools
 import pathlib
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 GREY = "#555555"
 # Every colour in every style before one comes again.
-STYLES = tuple(itertools.product(("-", "--", ":"), COLOURS))
+_STYLES = [{"linestyle": s, "color": c} for s in ("-", "--", ":") for c in COLOURS]
 DOTS_PER_INCH = 150
 
 
@@ -21,11 +21,9 @@ def grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]
     """Returns a figure with so many panels, at most three side by side, and these."""
     columns = min(3, panels)
     rows = -(-panels // columns)
-    fig = figure.Figure(
-        figsize=(width * columns, height * rows),
-        # Inches between panels: else titles touch the labels above them.
-        layout=layout_engine.ConstrainedLayoutEngine(h_pad=0.1),
-    )
+    # Inches between panels: else titles touch the labels above them.
+    layout = layout_engine.ConstrainedLayoutEngine(h_pad=0.1)
+    fig = figure.Figure(figsize=(width * columns, height * rows), layout=layout)
     axes = fig.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes[panels:]:
         axis.set_axis_off()
@@ -36,15 +34,20 @@ def grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]
 
 def styled(things: Iterable[Any]) -> Iterable[tuple[Any, dict[str, str]]]:
     """Pairs each thing with the colour and style of its line."""
-    styles = [{"linestyle": style, "color": colour} for style, colour in STYLES]
-    return zip(things, itertools.cycle(styles), strict=False)
+    return zip(things, itertools.cycle(_STYLES), strict=False)
 
 
-def bare(axes: np.ndarray) -> None:
+def bare(axes: Any) -> None:
     """Takes ticks and frames off axes that show pictures."""
-    for axis in axes.ravel():
+    for axis in np.ravel(axes):
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
+
+
+def legend_below(fig: figure.Figure, handles: Sequence[Any]) -> None:
+    """Adds a legend of one line below all panels."""
+    options: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
+    fig.legend(handles=handles, ncols=len(handles), **options)
 
 
 def save_pictures(folder: pathlib.Path, pictures: Mapping[str, figure.Figure]) -> None:

@@ -29,13 +29,7 @@ class Picture(NamedTuple):
 def save(
     folder: pathlib.Path, pictures: Iterable[Picture], results: Any
 ) -> list[page.Section]:
-    """Draws pictures, writes each as PNG and PDF and returns their sections.
-
-    Args:
-      folder: where the files go.
-      pictures: in the order of the page.
-      results: what the pictures are drawn of.
-    """
+    """Draws pictures, writes each as PNG and PDF, and returns their sections."""
     sections: dict[str, list[page.Block]] = {}
     for picture in pictures:
         drawn = picture.draw(results)

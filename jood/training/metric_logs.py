@@ -36,7 +36,7 @@ class Log(contextlib.ExitStack):
             self.callback(self._events.close)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Appends a row to the log of a kind; raises OSError if it cannot be written."""
+        """Appends a row to the log of a kind; raises OSError if that fails."""
         if self._events is None:
             return
         try:

@@ -31,8 +31,7 @@ class BenchmarkResults:
       detectors: texts by row name, in the order of the rows.
       configuration: whatever is needed to run this again, JSON values.
       curves: selections whose best candidates are rows of the table.
-      examine: the row whose mistakes are shown; None for the one with the highest
-        mean AUROC.
+      examine: the row whose mistakes are shown; None for that of the best mean AUROC.
     """
 
     evaluations: Sequence[Evaluation]

@@ -17,14 +17,8 @@ def draw(benchmark: Benchmark, viewer: Viewer) -> figure.Figure | None:
     """Draws Feature Sim's Fig. 1 on a benchmark's own images.
 
     A heatmap is the last map summed over channels (App. C.1). All share one colour
-    scale, so that ID can be compared with OOD and the plain pass with TA.
-
-    Args:
-      benchmark: where images come from.
-      viewer: the network, its maps and TA's threshold.
-
-    Returns:
-      The figure; None for a network without maps.
+    scale, so that ID can be compared with OOD and the plain pass with TA. Returns None
+    for a network without maps.
     """
     if viewer.last is None:
         return None
@@ -43,7 +37,7 @@ def draw(benchmark: Benchmark, viewer: Viewer) -> figure.Figure | None:
 def images_shown(benchmark: Benchmark) -> dict[str, np.ndarray]:
     """Returns some images of a benchmark, uint8 [n, H, W, 3] by set.
 
-    They are the first ID test images of different classes and the images 0 and 7 of
+    These are the first ID test images of different classes and the images 0 and 7 of
     the first OOD sets that are no noise: none is picked by its score.
     """
     shown = {"ID": first_of_classes(benchmark.id_test, ID_SHOWN)[0]}
@@ -55,11 +49,11 @@ def images_shown(benchmark: Benchmark) -> dict[str, np.ndarray]:
 
 
 def first_of_classes(source: Source, count: int) -> tuple[np.ndarray, list[int]]:
-    """Returns the first image of each of the first classes met, and their labels.
+    """Returns the first image of each of the first `count` classes, and their labels.
 
     Args:
-      source: images; of those without labels, the first are taken.
-      count: how many at most.
+      source: images; without labels, the first are taken.
+      count: the largest number of images.
 
     Returns:
       uint8 [n, H, W, 3] and n labels.

@@ -1,7 +1,6 @@
 """What a detector gets wrong: OOD images with high scores, ID images with low ones.
 
-Scores are what an evaluation keeps of every image; the few images themselves are read
-again, so memory does not grow with the data set.
+An evaluation keeps the scores of every image; these few images are read again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +24,11 @@ class Mistake(NamedTuple):
     """An image on the wrong side, or near it.
 
     Attributes:
-      place: in its set, counted from 0.
+      place: index in its set.
       name: the file's, or '' for an array's row.
       image: uint8 [H, W, 3].
       score: the detector's.
-      wrong: whether it is on the wrong side of the threshold that keeps 95 % of the
-        ID images.
+      wrong: whether the threshold that keeps 95 % of the ID images misjudges it.
       prediction: the class that the network answers, '' without a classifier.
       label: the class that it is, '' where that is unknown, as of OOD images.
       maps: heatmaps float32 [h, w], in the order of `Viewer.labels`.
@@ -47,15 +45,11 @@ class Mistake(NamedTuple):
 
 
 def extreme(scores: np.ndarray, count: int, *, highest: bool) -> np.ndarray:
-    """Returns the places of the highest or lowest scores, the most extreme first.
+    """Returns the places of the `count` highest or lowest scores [N], extremes first.
 
-    Args:
-      scores: floating [N]; of equal ones, the first in the set come first.
-      count: how many, at most N.
-      highest: else the lowest.
+    Of equal scores, the first in the set come first.
     """
-    order = np.argsort(-scores if highest else scores, kind="stable")
-    return order[:count]
+    return np.argsort(-scores if highest else scores, kind="stable")[:count]
 
 
 def find(
@@ -65,27 +59,18 @@ def find(
     viewer: Viewer,
     count: int = COUNT,
 ) -> dict[str, list[Mistake]]:
-    """Reads the images again that a detector is most mistaken about.
-
-    Args:
-      evaluation: the network's scores.
-      detector: name of a row.
-      benchmark: what was evaluated.
-      viewer: looks at the images with the network.
-      count: images per set.
+    """Reads the images again, `count` per set, that a row is most mistaken about.
 
     Returns:
       The ID test images with the lowest scores under 'id_test', and the images with
-      the highest of each OOD set, the worst first.
+      the highest scores of each OOD set, the worst first.
 
     Raises:
       ValueError: there is no such row.
     """
     if detector not in evaluation.id_scores:
-        raise ValueError(
-            f"no detector {detector!r} in these results; there are: "
-            f"{', '.join(evaluation.id_scores)}."
-        )
+        known = f"there are: {', '.join(evaluation.id_scores)}"
+        raise ValueError(f"no detector {detector!r} in these results; {known}.")
     threshold = metrics.threshold_at_tpr(evaluation.id_scores[detector])
     found = {}
     for name, source in {ID: benchmark.id_test, **benchmark.ood}.items():
@@ -95,6 +80,7 @@ def find(
         examples = [source[int(place)] for place in places]
         images = np.stack([np.asarray(e["image"]) for e in examples])
         view = viewer(images)
+        answers = [None] * len(order) if view.prediction is None else view.prediction
         found[name] = [
             Mistake(
                 place=int(places[i]),
@@ -102,9 +88,7 @@ def find(
                 image=images[i],
                 score=float(scores[order[i]]),
                 wrong=bool((scores[order[i]] >= threshold) == (name != ID)),
-                prediction=_class(
-                    benchmark, None if view.prediction is None else view.prediction[i]
-                ),
+                prediction=_class(benchmark, answers[i]),
                 label=_class(benchmark, example.get("label") if name == ID else None),
                 maps=tuple(heatmaps[i] for heatmaps in view.maps),
             )
@@ -127,13 +111,7 @@ def as_csv(found: Mapping[str, Sequence[Mistake]]) -> str:
 def section(
     found: Mapping[str, Sequence[Mistake]], detector: str, viewer: Viewer
 ) -> page.Section:
-    """Returns the section.
-
-    Args:
-      found: by set, as `find` returns it.
-      detector: name of the row.
-      viewer: what drew the heatmaps.
-    """
+    """Returns the section of a row's mistakes by set, whose maps the viewer drew."""
     text = (
         f"Of {detector}, the ID images with the lowest scores and the images of each "
         "OOD set with the highest. 'wrong side' are those that the threshold which "
@@ -152,17 +130,16 @@ def section(
 
 
 def _card(one: Mistake, labels: Sequence[str], top: float) -> page.Card:
-    pictures = [(thumbnails.of_image(one.image), "image")]
-    for heatmap, what in zip(one.maps, labels, strict=True):
-        pictures.append((thumbnails.of_map(heatmap, top), what))
-    side = ", wrong side" if one.wrong else ""
-    lines = [f"score {one.score:.4g}{side}"]
-    if one.prediction:
-        lines.append(f"predicted: {one.prediction}")
-    if one.label:
-        lines.append(f"label: {one.label}")
-    lines.append(one.name or f"image {one.place}")
-    return page.Card(pictures, lines)
+    addresses = [thumbnails.of_map(heatmap, top) for heatmap in one.maps]
+    image = (thumbnails.of_image(one.image), "image")
+    pictures = [image, *zip(addresses, labels, strict=True)]
+    lines = (
+        f"score {one.score:.4g}{', wrong side' if one.wrong else ''}",
+        one.prediction and f"predicted: {one.prediction}",
+        one.label and f"label: {one.label}",
+        one.name or f"image {one.place}",
+    )
+    return page.Card(pictures, [line for line in lines if line])
 
 
 def _class(benchmark: Benchmark, label: Any) -> str:

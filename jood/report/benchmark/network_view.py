@@ -22,12 +22,11 @@ _AT_ONCE = 8  # images per step: one compilation serves any number
 
 
 class NetworkView(NamedTuple):
-    """What a network makes of n images.
+    """What a network makes of n images; maps in the order of `Viewer.labels`.
 
     Attributes:
       prediction: int32 [n], the class; None without a classifier.
-      maps: float32 [n, h, w] each, the last map summed over channels (Feature Sim,
-        App. C.1), in the order of `Viewer.labels`.
+      maps: float32 [n, h, w] each, summed over channels (Feature Sim, App. C.1).
       scores: float32 [n] each, Feature Sim of these maps.
     """
 
@@ -44,7 +43,7 @@ class Viewer:
       detector: any detector with the network.
       k: TA's threshold.
       last: name of the last map; None for a network without maps.
-      edited: name of the stage after which TA stands; None if no map is before `last`.
+      edited: name of the stage that TA edits; None if no map is before `last`.
     """
 
     detector: Detector
@@ -62,12 +61,10 @@ class Viewer:
 
     def __call__(self, images: np.ndarray) -> NetworkView:
         """Returns what the network makes of the images."""
-        parts = []
-        for start in range(0, len(images), _AT_ONCE):
-            part = images[start : start + _AT_ONCE]
-            missing = _AT_ONCE - len(part)
-            padded = np.pad(part, [(0, missing), (0, 0), (0, 0), (0, 0)])
-            parts.append(jax.device_get(self._program(padded)))
+        missing = -len(images) % _AT_ONCE
+        padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
+        steps = np.split(padded, len(padded) // _AT_ONCE)
+        parts = [jax.device_get(self._program(step)) for step in steps]
         joined = jax.tree.map(lambda *each: np.concatenate(each), *parts)
         return jax.tree.map(lambda rows: rows[: len(images)], joined)
 
@@ -103,7 +100,5 @@ class Viewer:
         text = f"the last feature map, {self.last}, summed over channels"
         if self.edited is None:
             return text
-        return (
-            f"{text}: without and with Threshold Activation on {self.edited} "
-            f"(k = {self.k:g})"
-        )
+        edit = f"Threshold Activation on {self.edited} (k = {self.k:g})"
+        return f"{text}: without and with {edit}"

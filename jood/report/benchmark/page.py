@@ -20,44 +20,43 @@ def build(
     blocks: Sequence[page.Block],
     sections: Sequence[page.Section],
 ) -> str:
-    """Returns the page.
+    """Returns the page: the table, `blocks` below it, `sections`, and how it was run.
 
-    Args:
-      title: what was measured.
-      heading: how the numbers were made.
-      table: the numbers.
-      texts: the detectors' texts by row name.
-      run: the 'configuration' of the run and the 'versions' of the packages.
-      blocks: what stands below the table.
-      sections: what follows the results.
+    The detectors' texts are by row name; `run` holds 'configuration' and 'versions'.
     """
     skipped = {name: "; ".join(images) for name, images in table.skipped.items()}
-    about = {
-        "Configuration": run["configuration"],
-        "Versions": run["versions"],
+    lost = {
         "Sets that are absent": table.absent,
         "Sets that are not whole": table.incomplete,
         "Images that cannot be read": skipped,
     }
-    always = ("Configuration", "Versions")
-    facts = [page.Facts(k, v) for k, v in about.items() if v or k in always]
     every = [
         page.Section("Results", [table_grid(table), *blocks]),
         *sections,
         page.Section("Detectors", [texts_grid(texts)]),
-        page.Section("How it was run", facts),
+        how_it_was_run(run, [page.Facts(k, v) for k, v in lost.items() if v]),
     ]
     return page.render(title, heading, every)
 
 
+def how_it_was_run(
+    run: Mapping[str, Any], facts: Sequence[page.Facts] = ()
+) -> page.Section:
+    """Returns the section of a run's configuration, versions and further facts."""
+    always = [page.Facts(k.title(), run[k]) for k in ("configuration", "versions")]
+    return page.Section("How it was run", [*always, *facts])
+
+
 def selections(curves: Mapping[str, Selection]) -> page.Section:
     """Returns the section of the curves that were chosen on, by row name."""
-    grids = []
-    for name, curve in curves.items():
-        rows = curve.rows()
-        columns = [page.GridColumn(title) for title in rows[0]]
-        cells = [[_cell(value) for value in row.values()] for row in rows]
-        grids.append(page.Grid(columns, cells, f"{name}: {curve.method}"))
+    grids = [
+        page.Grid(
+            [page.GridColumn(title) for title in curve.rows()[0]],
+            [[_cell(value) for value in row.values()] for row in curve.rows()],
+            f"{name}: {curve.method}",
+        )
+        for name, curve in curves.items()
+    ]
     return page.Section("Chosen on noise", grids)
 
 
@@ -68,10 +67,7 @@ def _cell(value: Any) -> page.Cell:
 
 
 def table_grid(table: Table) -> page.Grid:
-    """Returns detectors x (OOD sets and averages), best and second best marked.
-
-    Values that are shown as the same text share a place.
-    """
+    """Returns detectors x (OOD sets and averages); equal texts share a place."""
     shown = metrics.shown()
     columns = [page.GridColumn("detector")]
     cells = [[page.Cell(name)] for name in table.detectors]
@@ -79,10 +75,8 @@ def table_grid(table: Table) -> page.Grid:
         for metric in shown:
             first = not metric.lower_is_better
             columns.append(page.GridColumn(metric.name, title, descending=first))
-            for row, cell in zip(
-                cells, _metric_cells(table, column, metric), strict=True
-            ):
-                row.append(cell)
+            own = _metric_cells(table, column, metric)
+            cells = [[*row, cell] for row, cell in zip(cells, own, strict=True)]
     return page.Grid(
         columns,
         cells,
@@ -108,6 +102,6 @@ def _metric_cells(table: Table, column: str, metric: Column) -> list[page.Cell]:
     for name in table.detectors:
         value = table.mean(name, column, metric.name)
         mark = words.get(round(value, 1), "") if len(places) > 1 else ""
-        text = tables.value_text(table, name, column, metric.name)
+        text = tables.spread(table.percents(name, column, metric.name), 1)
         cells.append(page.Cell(text, value, mark))
     return cells

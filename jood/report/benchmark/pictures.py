@@ -1,7 +1,4 @@
-"""The pictures of a benchmark's results, in the order of the page; `register` adds one.
-
-Each is drawn from `BenchmarkResults`.
-"""
+"""The pictures of `BenchmarkResults` in the order of the page; `register` adds one."""
 
 from jood.report.benchmark import heatmaps
 from jood.report.benchmark import plots

@@ -1,7 +1,7 @@
 """Pictures: score histograms, ROC curves and heatmaps."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib import figure
 import numpy as np
@@ -10,57 +10,48 @@ from jood import metrics
 from jood.evaluation.benchmark_run import Evaluation
 from jood.report import figures
 
+# The line of the threshold that keeps 95 % of the ID images.
+_THRESHOLD: dict[str, Any] = {"color": figures.GREY, "linestyle": "--", "linewidth": 1}
+
 
 def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     """Draws the score distributions of ID and every OOD set, a panel per detector.
 
-    Every distribution is drawn to the same height: it is their places that matter,
-    and a saturated one (MSP's) would flatten the others. The dashed line is the
-    threshold that keeps 95 % of the ID images.
+    Every distribution is drawn to the same height: their places matter, and a
+    saturated one (MSP's) would flatten the others.
     """
     fig, axes = figures.grid(len(names), 4.2, 2.8)
     for axis, name in zip(axes, names, strict=True):
         inside = evaluation.id_scores[name]
         sets = {ood: s[name] for ood, s in evaluation.ood_scores.items()}
         edges = _edges(inside, *sets.values())
-        axis.stairs(
-            _heights(inside, edges), edges, fill=True, color="#C8C8C8", label="ID test"
-        )
+        grey = {"fill": True, "color": "#C8C8C8", "label": "ID test"}
+        axis.stairs(_heights(inside, edges), edges, **grey)
         for (ood, scores), line in figures.styled(sets.items()):
             heights = _heights(scores, edges)
             axis.stairs(heights, edges, linewidth=1.6, label=ood, **line)
-        threshold = metrics.threshold_at_tpr(inside)
-        axis.axvline(threshold, color=figures.GREY, linestyle="--", linewidth=1)
+        axis.axvline(metrics.threshold_at_tpr(inside), **_THRESHOLD)
         axis.set(ylim=(0, 1.08), yticks=[], title=name)
         axis.set_xlabel("score (higher = more in-distribution)")
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(
-        handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
-    )
+    figures.legend_below(fig, axes[0].get_legend_handles_labels()[0])
     return fig
 
 
 def distributions(evaluation: Evaluation, name: str) -> figure.Figure:
     """Draws one detector's scores, a panel per OOD set beside the ID test set.
 
-    As Feature Sim's Fig. 10: densities, so that equal areas are equal shares. The
-    dashed line is the threshold that keeps 95 % of the ID images.
+    As Feature Sim's Fig. 10: densities, so that equal areas are equal shares.
     """
     inside = evaluation.id_scores[name]
-    threshold = metrics.threshold_at_tpr(inside)
     fig, axes = figures.grid(len(evaluation.ood_scores), 3.8, 2.6)
     for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
         outside = scores[name]
         edges = _edges(inside, outside)
-        for values, colour, what in (
-            (inside, figures.COLOURS[0], "ID"),
-            (outside, figures.COLOURS[1], "OOD"),
-        ):
+        for values, index, what in ((inside, 0, "ID"), (outside, 1, "OOD")):
+            style = {"color": figures.COLOURS[index], "alpha": 0.55, "label": what}
             clipped = np.clip(values, edges[0], edges[-1])
-            axis.hist(
-                clipped, edges, density=True, color=colour, alpha=0.55, label=what
-            )
-        axis.axvline(threshold, color=figures.GREY, linestyle="--", linewidth=1)
+            axis.hist(clipped, edges, density=True, **style)
+        axis.axvline(metrics.threshold_at_tpr(inside), **_THRESHOLD)
         accepted = 100 * metrics.fpr_at_tpr(inside, outside)
         axis.set_title(f"{ood}: {accepted:.1f} % taken for ID", fontsize=10)
         axis.set(yticks=[], xlabel=f"score of {name}")
@@ -95,8 +86,7 @@ def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
         axis.plot([0, 1], [0, 1], color="#CCCCCC", linewidth=1, zorder=0)
         axis.axhline(0.95, color=figures.GREY, linestyle="--", linewidth=0.8, zorder=0)
         axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", title=f"ID vs {ood}")
-        axis.set_xlabel("OOD accepted (FPR)")
-        axis.set_ylabel("ID accepted (TPR)")
+        axis.set(xlabel="OOD accepted (FPR)", ylabel="ID accepted (TPR)")
         legend = axis.legend(title="AUROC in %", loc="lower right", fontsize=8)
         legend.get_frame().set(edgecolor="none", alpha=0.75)
     return fig
@@ -121,12 +111,7 @@ class HeatmapRow(NamedTuple):
 def heatmaps(
     images: Mapping[str, np.ndarray], rows: Sequence[HeatmapRow]
 ) -> figure.Figure:
-    """Draws images over rows of their heatmaps.
-
-    Args:
-      images: uint8 [n, H, W, 3] by set.
-      rows: heatmaps of the same sets.
-    """
+    """Draws images, uint8 [n, H, W, 3] by set, over rows of their heatmaps."""
     columns = [(name, i) for name, batch in images.items() for i in range(len(batch))]
     size = (1.3 * len(columns), 0.5 + 1.3 * (1 + len(rows)))
     fig = figure.Figure(figsize=size, layout="constrained")
@@ -137,17 +122,12 @@ def heatmaps(
             title = name.replace("_", " ")
             axes[0, column].set_title(title, loc="left", fontweight="bold")
         for row, axis in zip(rows, axes[1:, column], strict=True):
-            axis.imshow(
-                row.maps[name][i],
-                cmap="inferno",
-                vmin=0,
-                vmax=row.top,
-                interpolation="bicubic",
-            )
+            scale = {"cmap": "inferno", "vmin": 0, "vmax": row.top}
+            axis.imshow(row.maps[name][i], interpolation="bicubic", **scale)
             axis.set_title(row.captions[name][i], fontsize=9, pad=3)
     figures.bare(axes)
     for label, axis in zip(
-        ("image", *(r.label for r in rows)), axes[:, 0], strict=True
+        ["image", *(r.label for r in rows)], axes[:, 0], strict=True
     ):
         axis.set_ylabel(label, fontsize=11)
     return fig

@@ -1,8 +1,7 @@
 """Results folders: complete or absent, never half-written.
 
 A folder holds the table in four formats, `results.json` (what was run, by which
-versions, and every number), the pictures as PNG and PDF, and `report.html`, which shows
-all of it on one page.
+versions, and every number), the pictures as PNG and PDF, and `report.html` with all.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,8 +40,7 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
         for name, curve in results.curves.items():
             stem = name.replace(" (selected)", "").replace("+", "_")
             (partial / f"selection_{stem}.csv").write_text(curve.as_csv())
-        found = results.mistakes
-        (partial / "mistakes.csv").write_text(mistakes.as_csv(found))
+        (partial / "mistakes.csv").write_text(mistakes.as_csv(results.mistakes))
         seeds = len(results.evaluations)
         several = page.Text(f"Pictures are of the first of {seeds} networks.")
         shown = page_lib.build(
@@ -54,7 +52,7 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
             [several] if seeds > 1 else [],
             [
                 *pictures_lib.save(partial, pictures.PICTURES, results),
-                mistakes.section(found, results.examined, results.viewer),
+                mistakes.section(results.mistakes, results.examined, results.viewer),
                 page_lib.selections(results.curves),
             ],
         )
@@ -63,13 +61,7 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
 
 
 def summary(results: Any, table: Table, **own: Any) -> dict[str, Any]:
-    """Returns what results.json says of results on a benchmark.
-
-    Args:
-      results: what was run: configuration, detectors and benchmark.
-      table: the numbers.
-      **own: what these results say besides, JSON values.
-    """
+    """Returns what results.json says of results, with further JSON values `own`."""
     return {
         "configuration": dict(results.configuration),
         "versions": provenance.versions(),
@@ -89,14 +81,10 @@ def write_tables(
     as_text: Callable[[str], str],
     run: Mapping[str, Any],
 ) -> None:
-    """Writes a table in four formats, and results.json.
+    """Writes a table in four formats, and `run` as results.json.
 
-    Args:
-      folder: where the files go.
-      table: the numbers.
-      texts: the detectors' texts by row name.
-      as_text: the table under its heading, in a style of `tables.text`.
-      run: the content of results.json.
+    The detectors' texts are by row name; `as_text` returns the table under its heading
+    in a style of `tables.text`.
     """
     (folder / TABLE).write_text(as_text("simple"))
     (folder / "table.md").write_text(as_text("github"))
@@ -119,10 +107,8 @@ def finished(
     if not path.exists():
         return None
     found = json.loads((path / SUMMARY).read_text()) if path.is_dir() else {}
-    if (found.get("configuration"), found.get("detectors")) != (
-        dict(configuration),
-        dict(detectors),
-    ):
+    asked = {"configuration": dict(configuration), "detectors": dict(detectors)}
+    if {name: found.get(name) for name in asked} != asked:
         raise FileExistsError(
             f"{path} holds results of another configuration or other detectors and is "
             "not overwritten. Choose another --workdir or delete that folder."

@@ -33,20 +33,14 @@ def embedding(samples: Mapping[str, Sample], seed: int = 0) -> np.ndarray | None
         return None
     features = features / largest  # only neighbours matter; squares may not overflow
     perplexity = min(30.0, (len(features) - 1) / 3)
-    return manifold.TSNE(
-        perplexity=perplexity, init="pca", random_state=seed
-    ).fit_transform(features)
+    tsne = manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed)
+    return tsne.fit_transform(features)
 
 
 def tsne(samples: Mapping[str, Sample], seed: int = 0) -> figure.Figure | None:
     """Draws HIMPLoS's Fig. 3: one embedding, a panel per OOD set over the ID images.
 
-    Args:
-      samples: by set, the ID test set first, as `samples.take` returns them.
-      seed: seed of t-SNE.
-
-    Returns:
-      The figure, or None where there is no embedding.
+    Returns None where there is no embedding.
     """
     points = embedding(samples, seed)
     if points is None:
@@ -62,8 +56,7 @@ def tsne(samples: Mapping[str, Sample], seed: int = 0) -> figure.Figure | None:
         axis.scatter(*inside.T, s=7, linewidths=0, alpha=0.7, **options)
         axis.scatter(*outside.T, s=16, marker="x", linewidths=0.9, color="black")
         axis.set_title(f"ID (dots) and {name} (crosses)", fontsize=10)
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
+    figures.bare(axes)
     return fig
 
 
@@ -71,10 +64,8 @@ def intensities(samples: Mapping[str, Sample]) -> figure.Figure | None:
     """Draws Feature Sim's Fig. 3: intensities of the last map with their mixture.
 
     A panel per set: the intensities at all locations of all images of the sample, and
-    the mixture of a background and a foreground Gaussian that EM fits to them.
-
-    Returns:
-      The figure, or None for a network without maps.
+    the mixture of a background and a foreground Gaussian that EM fits to them. Returns
+    None for a network without maps.
     """
     from scipy import stats  # takes a while to import
 
@@ -91,25 +82,20 @@ def intensities(samples: Mapping[str, Sample]) -> figure.Figure | None:
     x = np.linspace(edges[0], edges[-1], 400)
     fig, axes = figures.grid(len(values), 3.8, 2.7)
     for axis, (name, part) in zip(axes, values.items(), strict=True):
-        axis.hist(
-            np.clip(part, edges[0], edges[-1]), edges, density=True, color="#C8C8C8"
-        )
+        clipped = np.clip(part, edges[0], edges[-1])
+        axis.hist(clipped, edges, density=True, color="#C8C8C8")
         ceiling = axis.get_ylim()[1]
-        mixture = [
-            float(v[0, 0])
-            for v in fit_mixture(jnp.asarray(part[None, :, None]), iterations=100)
-        ]
-        w, mu1, mu2, sigma1, sigma2 = mixture
+        mixture = fit_mixture(jnp.asarray(part[None, :, None]), iterations=100)
+        w, mu1, mu2, sigma1, sigma2 = (float(v[0, 0]) for v in mixture)
         background = (1 - w) * stats.norm.pdf(x, mu2, max(sigma2, _NARROWEST))
         foreground = w * stats.norm.pdf(x, mu1, max(sigma1, _NARROWEST))
+        total = background + foreground
         axis.plot(x, background, color=figures.COLOURS[0], label="background")
         axis.plot(x, foreground, color=figures.COLOURS[1], label="foreground")
-        axis.plot(
-            x, background + foreground, "--", color=figures.COLOURS[2], label="sum"
-        )
+        axis.plot(x, total, "--", color=figures.COLOURS[2], label="sum")
         title = "ID test" if name == ID else name
         axis.set_title(f"{title}: μ apart by {mu1 - mu2:.2g}", fontsize=10)
-        peak = float((background + foreground).max())  # endless for a single value
+        peak = float(total.max())  # endless for a single value
         ceiling = min(max(ceiling, 1.05 * peak), 1.5 * ceiling)
         axis.set(yticks=[], ylim=(0, ceiling), xlim=(edges[0], edges[-1]))
         axis.set_xlabel("intensity of the last map")

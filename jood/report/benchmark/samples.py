@@ -20,8 +20,8 @@ class Sample(NamedTuple):
     Attributes:
       features: float32 [n, D], penultimate.
       labels: int [n], or None where there are none.
-      intensities: float32 [n, h * w], the mean over channels at each location of the
-        last map, or None for a network without maps.
+      intensities: float32 [n, h * w], the last map averaged over channels, or None for
+        a network without maps.
     """
 
     features: np.ndarray
@@ -33,11 +33,6 @@ def take(
     benchmark: Benchmark, viewer: Viewer, batch_size: int = 64
 ) -> dict[str, Sample]:
     """Runs the network on images at even distances in each test set.
-
-    Args:
-      benchmark: the sets.
-      viewer: the network, and which of its maps is the last.
-      batch_size: images per step.
 
     Returns:
       The sample of 'id_test' and of each OOD set, without images that cannot be read.

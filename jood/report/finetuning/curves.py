@@ -1,7 +1,7 @@
 """Curves of an objective's values, from runs of launch/finetune.py: LFF's Fig. 6.
 
-Each run of a --workdir has its own values of the objective. Those that differ from its
-defaults in one value alone make the curve of that value.
+Runs whose objective differs from its defaults in one value alone make the curve of that
+value.
 """
 
 import ast
@@ -28,34 +28,29 @@ class Run(NamedTuple):
 
 
 def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
-    """Reads the finished runs of an objective.
-
-    Args:
-      workdir: the folder as launch/finetune.py has it.
-      objective: its name, 'lff'.
+    """Reads the finished runs of an objective ('lff') in a --workdir of finetune.py.
 
     Raises:
       ValueError: there are fewer than two, or they differ in more than the objective.
     """
+    paths = sorted(pathlib.Path(workdir).glob(f"*/results/{results.SUMMARY}"))
     runs = []
-    for path in sorted(pathlib.Path(workdir).glob(f"*/results/{results.SUMMARY}")):
-        summary = json.loads(path.read_text())
+    for summary in [json.loads(path.read_text()) for path in paths]:
         text = summary["configuration"]["objective"]
         if text.split("(")[0] == objective:
             runs.append(Run(_values(text), summary))
     if len(runs) < 2:
         raise ValueError(
-            f"{workdir} holds {len(runs)} finished run(s) of {objective}, expected at "
-            "least two with different values: launch/finetune.py --workdir=... "
-            f"--objective='{objective}(...)'."
+            f"{workdir} holds {len(runs)} finished run(s) of {objective}, expected two "
+            f"or more: launch/finetune.py --workdir=... --objective='{objective}(...)'."
         )
     for name in runs[0].summary["configuration"]:
         found = {json.dumps(r.summary["configuration"].get(name)) for r in runs}
         if name != "objective" and len(found) > 1:
             raise ValueError(
                 f"the runs in {workdir} were made with different --{name}: "
-                f"{', '.join(sorted(found))}. A curve compares values of the objective "
-                "alone: keep other runs in a --workdir of their own."
+                f"{', '.join(sorted(found))}. Only the objective may differ: keep "
+                "other runs in a --workdir of their own."
             )
     return runs
 
@@ -63,22 +58,16 @@ def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
 def per_value(runs: Sequence[Run], objective: str) -> list[Curve]:
     """Returns the curve of each value that two or more runs tell apart.
 
-    Args:
-      runs: runs as `read` returns them.
-      objective: its name.
-
-    Returns:
-      Curves with the rows after fine-tuning, averaged over the seeds.
+    Rows are those after fine-tuning, averaged over the seeds.
     """
     usual = _values(objectives.parse(objective).spec)
-    found = []
+    curves = []
     for name in usual:
-        others = [other for other in usual if other != name]
-        part = [r for r in runs if all(r.values[o] == usual[o] for o in others)]
-        part = sorted(part, key=lambda run: run.values[name])
+        part = [r for r in runs if {**r.values, name: 0} == {**usual, name: 0}]
+        part.sort(key=lambda run: run.values[name])
         if len(part) > 1:
-            found.append(_curve(name, usual[name], part, objective))
-    return found
+            curves.append(_curve(name, usual[name], part, objective))
+    return curves
 
 
 def _curve(name: str, usual: float, runs: Sequence[Run], objective: str) -> Curve:
@@ -87,24 +76,16 @@ def _curve(name: str, usual: float, runs: Sequence[Run], objective: str) -> Curv
     rows = [row for row in first["metrics_by_seed"][0] if row.endswith(label)]
     sets = list(first["norm_ratios"]["after"][0])
 
-    def mean(run: Run, row: str, ood: str, metric: str) -> float:
-        seeds = run.summary["metrics_by_seed"]
-        return float(np.mean([seed[row][ood][metric] for seed in seeds]))
-
     def curve(metric: str) -> dict[str, dict[str, list[float]]]:
-        return {
-            row: {ood: [mean(run, row, ood, metric) for run in runs] for ood in sets}
-            for row in rows
-        }
+        def mean(run: Run, row: str, ood: str) -> float:
+            seeds = run.summary["metrics_by_seed"]
+            return float(np.mean([seed[row][ood][metric] for seed in seeds]))
 
-    sweep = Sweep(
-        name=name,
-        title=f"{objective.upper()}'s {name}",
-        methods=dict.fromkeys(rows, ""),
-        rewrite="",
-        values=[run.values[name] for run in runs],
-        usual=usual,
-    )
+        return {r: {o: [mean(run, r, o) for run in runs] for o in sets} for r in rows}
+
+    values = [run.values[name] for run in runs]
+    title = f"{objective.upper()}'s {name}"
+    sweep = Sweep(name, title, dict.fromkeys(rows, ""), "", values, usual)
     accuracy = [float(np.mean(run.summary["id_accuracy"]["after"])) for run in runs]
     return Curve(sweep, accuracy, curve("AUROC"), curve("FPR95"))
 

@@ -30,34 +30,27 @@ def norm_distributions(
 ) -> figure.Figure:
     """Draws LFF's Fig. 5: distributions of ‖h‖₂, a row per network, a column per set.
 
-    Args:
-      evaluations: by label, in the order of the rows.
-      norm: name of the detector whose score is the norm.
+    The evaluations have labels; `norm` names the detector whose score is the norm.
     """
-    labels = list(evaluations)
-    sets = list(evaluations[labels[0]].ood_scores)
-    fig = figure.Figure(
-        figsize=(2.6 * len(sets), 2.1 * len(labels) + 0.4), layout="constrained"
-    )
-    axes = fig.subplots(len(labels), len(sets), squeeze=False, sharex="row")
-    for label, row in zip(labels, axes, strict=True):
-        inside = evaluations[label].id_scores[norm]
-        every = [inside, *(s[norm] for s in evaluations[label].ood_scores.values())]
+    sets = list(next(iter(evaluations.values())).ood_scores)
+    size = (2.6 * len(sets), 2.1 * len(evaluations) + 0.4)
+    fig = figure.Figure(figsize=size, layout="constrained")
+    axes = fig.subplots(len(evaluations), len(sets), squeeze=False, sharex="row")
+    for (label, evaluation), row in zip(evaluations.items(), axes, strict=True):
+        inside = evaluation.id_scores[norm]
+        every = [inside, *(s[norm] for s in evaluation.ood_scores.values())]
         edges = np.linspace(0, max(np.quantile(x, 0.995) for x in every), 61)
         for name, axis in zip(sets, row, strict=True):
-            outside = evaluations[label].ood_scores[name][norm]
-            for values, colour, what in (
-                (inside, figures.COLOURS[4], "ID"),
-                (outside, figures.COLOURS[2], "OOD"),
-            ):
+            outside = evaluation.ood_scores[name][norm]
+            for values, index, what in ((inside, 4, "ID"), (outside, 2, "OOD")):
                 counts, _ = np.histogram(values, edges, density=True)
+                colour = figures.COLOURS[index]
                 axis.stairs(counts, edges, fill=True, color=colour, alpha=0.5)
                 axis.stairs(counts, edges, color=colour, linewidth=1.2, label=what)
             ratio = outside.mean() / inside.mean()
+            title = f"{name}: OOD / ID {ratio:.0%}".replace("_", " ")
             axis.set(yticks=[], ylim=(0, None))
-            axis.set_title(
-                f"{name}: OOD / ID {ratio:.0%}".replace("_", " "), fontsize=9
-            )
+            axis.set_title(title, fontsize=9)
             axis.spines[["top", "right", "left"]].set_visible(False)
         row[0].set_ylabel(label, fontsize=11)
     for axis in axes[-1]:
@@ -69,13 +62,8 @@ def norm_distributions(
 def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure:
     """Draws LFF's Fig. 7: ‖z_j‖₂ at each location, a row per network.
 
-    Each row has its own colour scale, up to its largest norm, so that ID can be
-    compared with OOD within a network, and the contrast between networks.
-
-    Args:
-      benchmark: where images come from.
-      networks: detectors with networks of one architecture, by label, in the order of
-        the rows.
+    Each row has its own colour scale, up to its largest norm: ID is compared with OOD
+    within a network, and the contrast between networks of one architecture.
     """
     one = next(iter(networks.values()))
     shown = heatmaps.images_shown(benchmark)
@@ -87,15 +75,10 @@ def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure:
 
     rows = []
     for label, network in networks.items():
-        maps = {
-            name: np.asarray(norms(network.variables, images))
-            for name, images in shown.items()
-        }
-        captions = {
-            name: [f"mean {x.mean():.2g}" for x in found]
-            for name, found in maps.items()
-        }
-        top = max(float(found.max()) for found in maps.values())
+        found = {n: norms(network.variables, images) for n, images in shown.items()}
+        maps = {name: np.asarray(norm) for name, norm in found.items()}
+        captions = {n: [f"mean {x.mean():.2g}" for x in m] for n, m in maps.items()}
+        top = max(float(norm.max()) for norm in maps.values())
         rows.append(plots.HeatmapRow(label, maps, captions, top))
     return plots.heatmaps(shown, rows)
 
@@ -105,13 +88,9 @@ def patches(
 ) -> figure.Figure:
     """Draws SSOD's Fig. 2 (c) and (d): the patches that a network samples.
 
-    Green are those that teach the OOD head what is ID, red what is background; the
-    others are ignored. Shown are the first ID test images of different classes.
-
-    Args:
-      benchmark: where images come from.
-      networks: as for `norm_heatmaps`.
-      sample: probabilities of the true class [B, HW] -> patches.
+    Green ones teach the OOD head what is ID, red ones what is background; the others
+    are ignored. Shown are the first ID test images of different classes. `sample` maps
+    probabilities of the true class [B, HW] to patches.
     """
     one = next(iter(networks.values()))
     classes = min(IMAGES_SHOWN, len(benchmark.class_names))
@@ -124,11 +103,9 @@ def patches(
         found = sample(p)
         return found.inside.reshape(side), found.outside.reshape(side), p.reshape(side)
 
-    count = len(images)
-    fig = figure.Figure(
-        figsize=(1.5 * count, 1.6 * len(networks) + 0.5), layout="constrained"
-    )
-    axes = fig.subplots(len(networks), count, squeeze=False)
+    size = (1.5 * len(images), 1.6 * len(networks) + 0.5)
+    fig = figure.Figure(figsize=size, layout="constrained")
+    axes = fig.subplots(len(networks), len(images), squeeze=False)
     for row, (label, network) in zip(axes, networks.items(), strict=True):
         inside, outside, p = jax.device_get(sampled(network.variables))
         for column, axis in enumerate(row):
@@ -138,15 +115,9 @@ def patches(
             axis.set_title(f"largest p {p[column].max():.2f}", fontsize=8, pad=3)
         row[0].set_ylabel(label, fontsize=11)
     figures.bare(axes)
-    fig.legend(
-        handles=[
-            shapes.Patch(color=_INSIDE, alpha=0.5, label="ID"),
-            shapes.Patch(color=_OUTSIDE, alpha=0.5, label="background"),
-        ],
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
-    )
+    named = {"ID": _INSIDE, "background": _OUTSIDE}
+    handles = [shapes.Patch(color=c, alpha=0.5, label=n) for n, c in named.items()]
+    figures.legend_below(fig, handles=handles)
     return fig
 
 

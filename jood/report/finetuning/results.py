@@ -1,7 +1,7 @@
 """What fine-tuning did to a network: the results folder of launch/finetune.py.
 
-Rows come in pairs, a detector on the network before and after, as in LFF's Table IV;
-with them go the ID accuracy and how large OOD features are, relative to ID ones.
+Rows come in pairs, a detector on the network before and after, as in LFF's Table IV,
+beside the ID accuracy and the size of OOD features relative to ID ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +10,7 @@ import os
 from typing import Any, NamedTuple
 
 import jax
+from matplotlib import figure
 import numpy as np
 import tabulate
 
@@ -28,7 +29,14 @@ from jood.report.pictures import Picture
 from jood.training.objectives.patches import Patches
 
 NORM = "Feature L2 norm"  # the row whose score is ‖h‖₂
-_WHEN = ("before", "after")
+_Ratios = Mapping[str, Sequence[Mapping[str, float]]]  # by 'before' or 'after', seed
+
+
+def _of_maps(draw: Callable[..., figure.Figure]) -> Callable[[Any], Any]:
+    """Draws a picture of a network that has maps: results -> a figure or None."""
+    return lambda results: draw(results) if results.has_maps else None
+
+
 # In the order of the page; drawn from `FinetuningResults`.
 PICTURES: list[Picture] = [
     Picture(
@@ -43,22 +51,14 @@ PICTURES: list[Picture] = [
         "Where the network responds",
         "‖z_j‖₂ at each location of the last map, before and after (LFF's Fig. 7). "
         "Each row has its own colour scale.",
-        lambda results: (
-            plots.norm_heatmaps(results.benchmark, results.networks)
-            if results.has_maps
-            else None
-        ),
+        _of_maps(lambda r: plots.norm_heatmaps(r.benchmark, r.networks)),
     ),
     Picture(
         "patches",
         "Patches that are sampled",
         "Locations that the network takes for the object (green) and for background "
         "(red), before and after (SSOD's Fig. 2).",
-        lambda results: (
-            plots.patches(results.benchmark, results.networks, results.sample)
-            if results.has_maps
-            else None
-        ),
+        _of_maps(lambda r: plots.patches(r.benchmark, r.networks, r.sample)),
     ),
 ]
 
@@ -77,12 +77,11 @@ class FinetuningResults:
     Attributes:
       pairs: one per seed.
       before: a detector with the first seed's network before.
-      after: a detector with the first seed's network after.
+      after: a detector with the same network after.
       sample: probabilities of the true class [B, HW] -> the patches to show.
       label: the objective's name, for the rows: 'LFF'.
       benchmark: what was scored.
-      detectors: texts by row name; those that only the network after can be asked
-        have one row.
+      detectors: texts by row name; one row if only the network after can be asked.
       configuration: whatever is needed to run this again, JSON values.
     """
 
@@ -114,41 +113,27 @@ class FinetuningResults:
 def joined(pair: Pair, label: str, names: Sequence[str]) -> Evaluation:
     """Returns both evaluations as one, whose rows 'MSP' and 'MSP + LFF' alternate.
 
-    Args:
-      pair: the evaluations.
-      label: what is added to the names of the rows after.
-      names: detectors in the order of the rows; not each is in both.
+    `names` are the detectors in the order of the rows; not each is in both.
     """
 
-    def rows(
-        before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
-        both = {}
-        for name in names:
-            if name in before:
-                both[name] = before[name]
-            if name in after:
-                both[f"{name} + {label}"] = after[name]
-        return both
+    def rows(*both: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {
+            f"{name}{mark}": scores[name]
+            for name in names
+            for mark, scores in zip(("", f" + {label}"), both, strict=True)
+            if name in scores
+        }
 
     before, after = pair
-    return dataclasses.replace(
-        after,
-        id_scores=rows(before.id_scores, after.id_scores),
-        ood_scores={
-            name: rows(before.ood_scores[name], after.ood_scores[name])
-            for name in after.ood_scores
-        },
-    )
+    inside = rows(before.id_scores, after.id_scores)
+    sets = {n: rows(before.ood_scores[n], s) for n, s in after.ood_scores.items()}
+    return dataclasses.replace(after, id_scores=inside, ood_scores=sets)
 
 
 def norm_ratios(evaluation: Evaluation) -> dict[str, float]:
     """Returns mean ‖h‖₂ of each OOD set over that of the ID test set."""
-    inside = evaluation.id_scores[NORM].mean()
-    return {
-        name: float(scores[NORM].mean() / inside)
-        for name, scores in evaluation.ood_scores.items()
-    }
+    inside, sets = evaluation.id_scores[NORM].mean(), evaluation.ood_scores
+    return {name: float(s[NORM].mean() / inside) for name, s in sets.items()}
 
 
 def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
@@ -160,10 +145,11 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
         name: results.detectors[name.removesuffix(f" + {label}")]
         for name in table.detectors
     }
-    accuracies = {w: [getattr(pair, w).accuracy for pair in pairs] for w in _WHEN}
-    ratios = {w: [norm_ratios(getattr(pair, w)) for pair in pairs] for w in _WHEN}
-    told = f"ID accuracy {_spread(accuracies['before'])} % before, "
-    told += f"{_spread(accuracies['after'])} % after {label}. "
+    by_time = dict(zip(Pair._fields, zip(*pairs, strict=True), strict=True))
+    accuracies = {when: [one.accuracy for one in by_time[when]] for when in by_time}
+    ratios = {when: [norm_ratios(one) for one in by_time[when]] for when in by_time}
+    before, after = (_spread(values, 2) for values in accuracies.values())
+    told = f"ID accuracy {before} % before, {after} % after {label}. "
     heading = tables.heading(table, benchmark.protocol, told)
     run = folder_lib.summary(results, table, id_accuracy=accuracies, norm_ratios=ratios)
 
@@ -188,7 +174,7 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
     return as_text("simple")
 
 
-def _ratios_grid(ratios: Mapping[str, Sequence[Mapping[str, float]]]) -> page.Grid:
+def _ratios_grid(ratios: _Ratios) -> page.Grid:
     sets = list(ratios["before"][0])
     rows = []
     for when, seeds in ratios.items():
@@ -198,21 +184,14 @@ def _ratios_grid(ratios: Mapping[str, Sequence[Mapping[str, float]]]) -> page.Gr
     return page.Grid(columns, rows, "Mean ‖h‖₂ of OOD images over ID images, in %.")
 
 
-def _ratios_text(
-    ratios: Mapping[str, Sequence[Mapping[str, float]]], style: str
-) -> str:
+def _ratios_text(ratios: _Ratios, style: str) -> str:
     sets = list(ratios["before"][0])
     rows = [
-        [when, *(_spread([one[name] for one in seeds], digits=0) for name in sets)]
+        [when, *(_spread([one[name] for one in seeds], 0) for name in sets)]
         for when, seeds in ratios.items()
     ]
     return tabulate.tabulate(rows, ["", *sets], tablefmt=style, stralign="right")
 
 
-def _spread(fractions: Sequence[float], digits: int = 2) -> str:
-    """A mean in percent, of several with their standard deviation."""
-    values = 100 * np.array(fractions)
-    text = f"{values.mean():.{digits}f}"
-    if len(values) > 1:
-        text += f" ± {values.std(ddof=1):.{digits}f}"
-    return text
+def _spread(fractions: Sequence[float], digits: int) -> str:
+    return tables.spread(100 * np.array(fractions), digits)

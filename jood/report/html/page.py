@@ -1,13 +1,10 @@
 """A report as one HTML file: no network, no server, opened from a folder.
 
-A page is a title, a lead and sections; a section is a list of blocks, each of which
-brings its own template:
+A page is a title, a lead and sections; a section is a list of blocks, each with its own
+template:
 
-    page.render(
-        "My scores",
-        "1,200 images.",
-        [page.Section("Scores", [page.Text("..."), page.Grid(columns, rows)])],
-    )
+    sections = [page.Section("Scores", [page.Text("..."), page.Grid(columns, rows)])]
+    page.render("My scores", "1,200 images.", sections)
 
 Pictures are embedded, styles and scripts are inline, and a content security policy
 forbids the page to fetch anything. It follows the reader's light or dark setting.
@@ -17,6 +14,7 @@ import base64
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
+import itertools
 import json
 import math
 import os
@@ -34,7 +32,7 @@ class GridColumn(NamedTuple):
 
     Attributes:
       title: the button that sorts by it.
-      group: a heading over neighbouring columns of the same group, or ''.
+      group: a heading over neighbouring columns, or ''.
       descending: whether the first click brings the highest values to the top.
     """
 
@@ -95,21 +93,16 @@ class Grid:
     def __post_init__(self) -> None:
         wrong = {len(row) for row in self.rows} - {len(self.columns)}
         if wrong:
-            raise ValueError(
-                f"each row needs {len(self.columns)} cells, one per column, got "
-                f"{sorted(wrong)}."
-            )
+            needed = f"{len(self.columns)} cells, one per column"
+            raise ValueError(f"each row needs {needed}, got {sorted(wrong)}.")
 
     @property
     def groups(self) -> list[tuple[str, int]]:
         """The headings over the columns, and how many columns each spans."""
-        found: list[tuple[str, int]] = []
-        for column in self.columns:
-            if found and found[-1][0] == column.group and column.group:
-                found[-1] = (column.group, found[-1][1] + 1)
-            else:
-                found.append((column.group, 1))
-        return found
+        # Columns without a group stand alone: each has a key of its own.
+        keys = [column.group or i for i, column in enumerate(self.columns)]
+        runs = [(key, len(list(run))) for key, run in itertools.groupby(keys)]
+        return [(key if isinstance(key, str) else "", count) for key, count in runs]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,8 +141,7 @@ class Card:
     """Small pictures of one thing side by side, and lines about it.
 
     Attributes:
-      pictures: (address, what it is) each; see `embedded`. '' if the text around says
-        what it is.
+      pictures: (address, see `embedded`; what it is, '' if the text around says so).
       lines: the first is the title.
     """
 
@@ -182,10 +174,8 @@ class Facts:
     @property
     def items(self) -> list[tuple[str, str]]:
         """Names and the values as text."""
-        return [
-            (name, value if isinstance(value, str) else json.dumps(value))
-            for name, value in self.facts.items()
-        ]
+        facts = self.facts.items()
+        return [(n, v if isinstance(v, str) else json.dumps(v)) for n, v in facts]
 
 
 Block = Text | Grid | PictureBlock | Cards | Facts
@@ -205,32 +195,21 @@ class Section:
 
 
 def embedded(image: bytes, kind: str = "png") -> str:
-    """Returns an image file as an address that holds all of it.
-
-    Args:
-      image: the file's bytes.
-      kind: 'png' or 'jpeg'.
-    """
+    """Returns the bytes of a 'png' or 'jpeg' file as an address that holds them."""
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def render(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """Returns a page as HTML, a single file.
+    """Returns a page as HTML, a single file; sections without blocks are skipped.
 
     Args:
       title: the title of the page and its window.
-      lead: what stands below it, a line each.
-      sections: those without blocks are left out.
+      lead: lines below the title.
+      sections: in order.
     """
-    return (
-        _templates()
-        .get_template("page.html")
-        .render(
-            title=title,
-            lead=lead.splitlines(),
-            sections=[section for section in sections if section.blocks],
-        )
-    )
+    template = _templates().get_template("page.html")
+    filled = [section for section in sections if section.blocks]
+    return template.render(title=title, lead=lead.splitlines(), sections=filled)
 
 
 @functools.cache

@@ -26,15 +26,9 @@ def of_image(image: np.ndarray) -> str:
 
 
 def of_map(heatmap: np.ndarray, top: float) -> str:
-    """Returns a heatmap as an address.
-
-    Args:
-      heatmap: floating [h, w].
-      top: the value of the brightest colour; the darkest is 0.
-    """
-    smooth = Image.fromarray(heatmap.astype(np.float32)).resize(
-        (SIDE, SIDE), Image.Resampling.BICUBIC
-    )
+    """Returns a heatmap, floating [h, w], as an address; colours go from 0 to `top`."""
+    picture = Image.fromarray(heatmap.astype(np.float32))
+    smooth = picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     shares = np.clip(np.asarray(smooth) / max(top, 1e-12), 0, 1)
     colours = colormaps["inferno"](shares, bytes=True)[..., :3]
     return _encoded(Image.fromarray(colours), "png")

@@ -15,18 +15,22 @@ def draw(curve: Curve) -> figure.Figure:
     The dotted line is the paper's value for the benchmark and network, if it has one.
     """
     sweep = curve.sweep
-    panels = 2 + (curve.accuracy is not None)
-    fig, axes = figures.grid(panels, 4.2, 3.2)
-    for row, line in figures.styled(curve.auroc):
-        _line(axes[0], curve, 100 * curve.mean("auroc", row), row, **line)
+    fig, axes = figures.grid(2 + (curve.accuracy is not None), 4.2, 3.2)
+
+    def line(axis: Any, fractions: Any, label: str, **style: Any) -> None:
+        percents = 100 * np.asarray(fractions)
+        style = {"marker": "o", "markersize": 3.5, **style}
+        axis.plot(sweep.values, percents, label=label, **style)
+
+    for row, style in figures.styled(curve.auroc):
+        line(axes[0], curve.mean("auroc", row), row, **style)
     axes[0].set(title="mean over the OOD sets", ylabel="AUROC in %")
     first = next(iter(curve.auroc))
-    for (name, values), line in figures.styled(curve.auroc[first].items()):
-        _line(axes[1], curve, 100 * np.array(values), name, **line)
+    for (name, values), style in figures.styled(curve.auroc[first].items()):
+        line(axes[1], values, name, **style)
     axes[1].set(title=f"{first}, each OOD set", ylabel="AUROC in %")
     if curve.accuracy is not None:
-        accuracy = 100 * np.array(curve.accuracy)
-        _line(axes[2], curve, accuracy, "", color="black", linestyle="-")
+        line(axes[2], curve.accuracy, "", color="black", linestyle="-")
         axes[2].set(title="ID task", ylabel="accuracy in %")
     for axis in axes:
         axis.set_xlabel(sweep.name)
@@ -39,11 +43,3 @@ def draw(curve: Curve) -> figure.Figure:
     for axis in axes[:2]:
         axis.legend(frameon=False, fontsize=8)
     return fig
-
-
-def _line(
-    axis: Any, curve: Curve, values: np.ndarray, label: str, **style: Any
-) -> None:
-    axis.plot(
-        curve.sweep.values, values, label=label, marker="o", markersize=3.5, **style
-    )

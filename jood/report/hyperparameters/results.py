@@ -5,11 +5,14 @@ import json
 import os
 from typing import Any
 
+import numpy as np
+
 from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.evaluation import hyperparameter_curves
 from jood.evaluation.hyperparameter_curves import Curve
 from jood.report import pictures
+from jood.report.benchmark import page as page_lib
 from jood.report.benchmark import results
 from jood.report.html import page
 from jood.report.hyperparameters import plots
@@ -29,64 +32,51 @@ def write(
     protocol: str,
     configuration: Mapping[str, Any],
 ) -> None:
-    """Writes a results folder.
+    """Writes a new results folder.
 
     Args:
-      folder: a new folder.
+      folder: its path.
       curves: in the order of the page.
-      name: the name of the benchmark.
+      name: the benchmark's name.
       protocol: how its numbers are made.
       configuration: whatever is needed to run this again, JSON values.
     """
-    run_with = provenance.versions()
-    summary = {
-        "configuration": configuration,
-        "versions": run_with,
-        "sweeps": {c.sweep.name: c.sweep._asdict() for c in curves},
-    }
+    run = {"configuration": configuration, "versions": provenance.versions()}
+    summary = {**run, "sweeps": {c.sweep.name: c.sweep._asdict() for c in curves}}
     with atomic_files.atomic_folder(folder) as partial:
         (partial / "sweeps.csv").write_text(hyperparameter_curves.as_csv(curves))
         (partial / results.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
         sections = []
         for curve in curves:
-            sweep = curve.sweep
-            drawn = Picture(f"sweep_{sweep.name}", sweep.title, _caption, plots.draw)
-            (section,) = pictures.save(partial, [drawn], curve)
-            sections.append(page.Section(sweep.title, [*section.blocks, grid(curve)]))
-        about = [
-            page.Facts("Configuration", configuration),
-            page.Facts("Versions", run_with),
-        ]
+            stem, title = f"sweep_{curve.sweep.name}", curve.sweep.title
+            drawn = [Picture(stem, title, _caption, plots.draw)]
+            (section,) = pictures.save(partial, drawn, curve)
+            sections.append(page.Section(title, [*section.blocks, grid(curve)]))
         text = page.render(
             f"What the papers' values do on {name}",
             f"{protocol}\n{WARNING}",
-            [*sections, page.Section("How it was run", about)],
+            [*sections, page_lib.how_it_was_run(run)],
         )
         (partial / page.FILE).write_text(text, encoding="utf-8")
 
 
 def grid(curve: Curve) -> page.Grid:
     """Returns a row per value: means over the OOD sets, and the ID accuracy."""
-    columns = [page.GridColumn(curve.sweep.name)]
+    columns = {}
     for row in curve.auroc:
-        columns.append(page.GridColumn("AUROC", row, descending=True))
-        columns.append(page.GridColumn("FPR95", row))
+        auroc = page.GridColumn("AUROC", row, descending=True)
+        columns[auroc] = curve.mean("auroc", row)
+        columns[page.GridColumn("FPR95", row)] = curve.mean("fpr95", row)
     if curve.accuracy is not None:
-        columns.append(page.GridColumn("ID accuracy", descending=True))
+        accuracy = page.GridColumn("ID accuracy", descending=True)
+        columns[accuracy] = np.array(curve.accuracy)
     rows = []
     for i, value in enumerate(curve.sweep.values):
-        cells = [page.Cell(f"{value:g}", value)]
-        for row in curve.auroc:
-            for metric in ("auroc", "fpr95"):
-                cells.append(_percent(curve.mean(metric, row)[i]))
-        if curve.accuracy is not None:
-            cells.append(_percent(curve.accuracy[i]))
-        rows.append(cells)
-    return page.Grid(columns, rows, "Averages over the OOD sets, in %.")
-
-
-def _percent(fraction: float) -> page.Cell:
-    return page.Cell(f"{100 * fraction:.2f}", 100 * fraction)
+        percents = [100 * float(fractions[i]) for fractions in columns.values()]
+        cells = [page.Cell(f"{percent:.2f}", percent) for percent in percents]
+        rows.append([page.Cell(f"{value:g}", value), *cells])
+    caption = "Averages over the OOD sets, in %."
+    return page.Grid([page.GridColumn(curve.sweep.name), *columns], rows, caption)
 
 
 def _caption(curve: Curve) -> str:
