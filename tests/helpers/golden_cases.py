@@ -126,8 +126,9 @@ OTHER = {
 # Patterns of keys that need the network itself, and the tests that compare them.
 WITH_NETWORK = {
     r"(react_|bats_)?odin_(?!nll).*": "odin_test.py",
-    r"mds_half_layer3__.*|mds_odin_.*": "mahalanobis_test.py",
-    r"featurenorm_block\d__.*|rankfeat_.*": "map_scores_test.py",
+    r"mds_half_layer3__.*|mds_odin_.*": "mahalanobis_ensemble_test.py",
+    r"featurenorm_block\d__.*": "feature_norm_test.py",
+    r"rankfeat_.*": "rankfeat_test.py",
 }
 
 

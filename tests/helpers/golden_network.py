@@ -4,6 +4,7 @@ import functools
 
 from flax import linen as nn
 from flax.core import FrozenDict
+import jax
 import numpy as np
 
 from helpers import golden_inputs
@@ -63,6 +64,19 @@ def load(folder):
 def test_images(folder):
     """Returns the test images, ID before OOD, normalised as the peers did: float32."""
     return normalised(folder, "id_images_u8", "ood_images_u8")
+
+
+@functools.cache
+def scores(folder, component):
+    """Returns the scores of a component that learns nothing on the test images."""
+    model, variables = load(folder)
+
+    @jax.jit
+    def score(images):
+        acts = jood.observe(model, variables, images, edits=component.edits, taps=TAPS)
+        return component.apply((), acts)
+
+    return np.asarray(score(test_images(folder)), np.float64)
 
 
 def normalised(folder, *keys):
