@@ -49,7 +49,7 @@ class MobileNetV2(nn.Module):
     @property
     def rows(self) -> tuple[inverted_residual.Row, ...]:
         """Sizes of the blocks; the last row is the last 1x1 convolution."""
-        rows, channels = [], self._stem
+        rows, channels = [], inverted_residual.rounded(32 * self.width)  # of the stem
         for expansion, features, repeats, first_stride in TABLE:
             features = inverted_residual.rounded(features * self.width)
             for stride in (first_stride, *[1] * (repeats - 1)):
@@ -59,15 +59,12 @@ class MobileNetV2(nn.Module):
         last = inverted_residual.rounded(1280 * max(self.width, 1))
         return (*rows, inverted_residual.Row(last, 0))
 
-    @property
-    def _stem(self) -> int:
-        return inverted_residual.rounded(32 * self.width)
-
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Maps images float [B, H, W, 3] to logits float32 [B, K]."""
         kit = layers.kit(self, train)
-        x = inverted_residual.pooled_map(self.rows, kit, self._stem, "relu6", images)
+        stem = inverted_residual.rounded(32 * self.width)
+        x = inverted_residual.pooled_map(self.rows, kit, stem, "relu6", images)
         return layers.linear(kit, x, self.num_classes)
 
 

@@ -83,11 +83,9 @@ def layouts(model: nn.Module) -> dict[str, Layout]:
 
 
 def find_layout(tensors: Mapping[str, Any], model: nn.Module) -> str:
-    """Returns the name of the layout that fits the most tensors of a model's family.
+    """Returns the name of the layout that fits the most tensors, NumPy's or PyTorch's.
 
-    Args:
-      tensors: Arrays (or PyTorch tensors) by PyTorch's names.
-      model: A model of `jood.models`; its number of classes does not matter.
+    The model's number of classes does not matter.
     """
     tensors = state_dicts.tidy(tensors, "the given tensors")
     shapes = matching.expected_shapes(model)
@@ -99,7 +97,7 @@ def num_classes(
 ) -> int:
     """Returns for how many classes some tensors have a classifier, 0 for none.
 
-    The arguments are those of `find_layout` and the layout of the tensors.
+    The number of classes of `model` itself does not matter.
     """
     tensors = state_dicts.tidy(tensors, "the given tensors")
     return matching.head_size(tensors, model, _layout(model, layout)) or 0

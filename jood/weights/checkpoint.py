@@ -179,15 +179,10 @@ def _open_saved(path: pathlib.Path) -> TrainedNetwork:
             f"{path / ARRAYS_NAME} was changed after it was written: its values do not "
             f"match the SHA-256 in {JSON_NAME}. Convert the weights again."
         )
-    return TrainedNetwork(
-        model,
-        variables,
-        content["name"],
-        content["class_names"] and tuple(content["class_names"]),
-        Preprocessing(**content["preprocessing"]),
-        size,
-        content["source"],
-    )
+    name, classes, source = (content[k] for k in ("name", "class_names", "source"))
+    classes = classes and tuple(classes)
+    preprocessing = Preprocessing(**content["preprocessing"])
+    return TrainedNetwork(model, variables, name, classes, preprocessing, size, source)
 
 
 def _open_run(path: pathlib.Path, which: str) -> TrainedNetwork:

@@ -13,7 +13,7 @@ from jood.weights import layout
 _PARTS = ("bn1", "conv1", "bn2", "conv2")
 
 
-def _torchvision(model: densenet.DenseNet) -> Iterator[tuple[str, str]]:
+def _torchvision(model: densenet.DenseNet) -> layout.Pairs:
     yield from (("conv1", "features.conv0"), ("bn1", "features.norm0"))
     for number, stage, size in _blocks(model):
         yield f"{stage}/reduce", f"features.transition{number - 1}.conv"
@@ -27,7 +27,7 @@ def _torchvision(model: densenet.DenseNet) -> Iterator[tuple[str, str]]:
     yield "head", "classifier"
 
 
-def _andreas_veit(model: densenet.DenseNet) -> Iterator[tuple[str, str]]:
+def _andreas_veit(model: densenet.DenseNet) -> layout.Pairs:
     """The CIFAR network that most OOD code bases took over."""
     yield "conv1", "conv1"
     for number, stage, size in _blocks(model):

@@ -105,11 +105,8 @@ def blocks(sizes: Sequence[int]) -> Iterator[tuple[str, int, int]]:
 
 
 def below(
-    ours: str,
-    theirs: str,
-    parts: Sequence[str],
-    names: Sequence[str | int] | None = None,
-) -> Iterator[tuple[str, str]]:
+    ours: str, theirs: str, parts: Sequence[str], names: Sequence[str | int] = ()
+) -> Pairs:
     """Yields the pairs of parts of two modules, which are called alike by default."""
     for part, name in zip(parts, names or parts, strict=True):
         yield f"{ours}/{part}", f"{theirs}.{name}"
@@ -118,7 +115,7 @@ def below(
 def renamed(layout: Layout, *changes: tuple[str, str]) -> Layout:
     """Returns a layout whose PyTorch names have parts replaced, in this order."""
 
-    def modules(model: Any) -> Iterator[tuple[str, str]]:
+    def modules(model: Any) -> Pairs:
         for ours, theirs in layout.modules(model):
             for old, new in changes:
                 theirs = theirs.replace(old, new)
@@ -130,7 +127,7 @@ def renamed(layout: Layout, *changes: tuple[str, str]) -> Layout:
 def prefixed(layout: Layout, prefix: str, ignored: tuple[str, ...] = ()) -> Layout:
     """Returns a layout whose PyTorch names begin with `prefix`."""
 
-    def modules(model: Any) -> Iterator[tuple[str, str]]:
+    def modules(model: Any) -> Pairs:
         return ((ours, prefix + theirs) for ours, theirs in layout.modules(model))
 
     return Layout(modules, layout.ignored + ignored)

@@ -14,7 +14,9 @@ import numpy as np
 from jood.models import check
 from jood.weights import layout as layout_lib
 
+Layout = layout_lib.Layout
 Shapes = Mapping[str, tuple[int, ...]]
+Tensors = Mapping[str, np.ndarray]
 
 _IMAGE_SIZE = 64  # of models that take any: the shapes do not depend on it
 _HEAD = "head"  # the classifier of every model of jood.models
@@ -32,10 +34,7 @@ def image_shape(model: nn.Module) -> tuple[int, int, int]:
 
 
 def choose(
-    tensors: Mapping[str, Any],
-    model: nn.Module,
-    shapes: Shapes,
-    layouts: Mapping[str, layout_lib.Layout],
+    tensors: Tensors, model: nn.Module, shapes: Shapes, layouts: Mapping[str, Layout]
 ) -> str:
     """Returns the name of the layout that fits the most tensors of a file.
 
@@ -64,32 +63,18 @@ def choose(
     return max(fits, key=lambda name: fits[name])
 
 
-def head_size(
-    tensors: Mapping[str, np.ndarray], model: nn.Module, layout: layout_lib.Layout
-) -> int | None:
+def head_size(tensors: Tensors, model: nn.Module, layout: Layout) -> int | None:
     """Returns the number of classes of a file, None if it has no classifier."""
     names = (f"{name}.weight" for name in _head_names(model, layout))
     return next((int(tensors[n].shape[0]) for n in names if n in tensors), None)
 
 
 def assign(
-    tensors: Mapping[str, np.ndarray],
-    model: nn.Module,
-    shapes: Shapes,
-    layout: layout_lib.Layout,
-    where: str,
+    tensors: Tensors, model: nn.Module, shapes: Shapes, layout: Layout, where: str
 ) -> dict[str, Any]:
-    """Returns a file's tensors as variables of a model.
+    """Returns a file's tensors as variables of a model, contiguous float32 arrays.
 
-    Args:
-      tensors: Tensors by PyTorch's names.
-      model: A Linen module.
-      shapes: `expected_shapes(model)`.
-      layout: How the file names tensors.
-      where: The file and the layout, for the message.
-
-    Returns:
-      Nested dict of contiguous float32 arrays, as `model.apply` takes it.
+    The arguments are those of `choose`, and for the message the file and its layout.
 
     Raises:
       ValueError: Tensors are missing, unexpected, of another shape, not of floating
@@ -117,11 +102,8 @@ def assign(
 
 
 def _belonging(
-    tensors: Mapping[str, Any],
-    model: nn.Module,
-    shapes: Shapes,
-    layout: layout_lib.Layout,
-) -> dict[str, Any]:
+    tensors: Tensors, model: nn.Module, shapes: Shapes, layout: Layout
+) -> Tensors:
     """Skips what is not of this network; the classifier, if it has none."""
     ignored = layout.ignored
     if not any(name.startswith(f"params/{_HEAD}/") for name in shapes):
@@ -129,15 +111,15 @@ def _belonging(
     return {name: t for name, t in tensors.items() if not name.startswith(ignored)}
 
 
-def _head_names(model: nn.Module, layout: layout_lib.Layout) -> list[str]:
+def _head_names(model: nn.Module, layout: Layout) -> list[str]:
     return [theirs for ours, theirs in layout.modules(model) if ours == _HEAD]
 
 
 def _advice(
     problems: Mapping[str, list[str]],
-    tensors: Mapping[str, np.ndarray],
+    tensors: Tensors,
     model: nn.Module,
-    layout: layout_lib.Layout,
+    layout: Layout,
 ) -> str:
     """What to do if nothing but the number of classes differs."""
     classes = getattr(model, "num_classes", None)

@@ -14,7 +14,7 @@ _PROJECT = ("project/conv", "project/bn")
 PARTS = ("expand/conv", "expand/bn", "depthwise", "depthwise_bn", *_PROJECT)
 
 
-def _torchvision(model: mobilenet_v2.MobileNetV2) -> Iterator[tuple[str, str]]:
+def _torchvision(model: mobilenet_v2.MobileNetV2) -> layout.Pairs:
     last = f"features.{len(model.rows)}"
     yield from ends(model, "features.0.0", "features.0.1", f"{last}.0", f"{last}.1")
     yield "head", "classifier.1"
@@ -24,7 +24,7 @@ def _torchvision(model: mobilenet_v2.MobileNetV2) -> Iterator[tuple[str, str]]:
         yield from layout.below(ours, f"features.{number}.conv", PARTS, names)
 
 
-def _timm(model: mobilenet_v2.MobileNetV2) -> Iterator[tuple[str, str]]:
+def _timm(model: mobilenet_v2.MobileNetV2) -> layout.Pairs:
     yield from ends(model, "conv_stem", "bn1", "conv_head", "bn2")
     yield "head", "classifier"
     groups = enumerate(repeats for _, _, repeats, _ in mobilenet_v2.TABLE)
@@ -37,7 +37,7 @@ def _timm(model: mobilenet_v2.MobileNetV2) -> Iterator[tuple[str, str]]:
         yield from layout.below(ours, theirs[number - 1], PARTS, names)
 
 
-def ends(model: Any, *theirs: str) -> Iterator[tuple[str, str]]:
+def ends(model: Any, *theirs: str) -> layout.Pairs:
     """Yields the pairs of the stem and of the last 1x1 convolution, a block alone."""
     last = f"C5/block{len(model.rows)}/expand"
     ours = ("stem/conv", "stem/bn", f"{last}/conv", f"{last}/bn")

@@ -4,14 +4,12 @@ timm's are not here, because its network computes something else: its BatchNorm 
 epsilon 1e-5 instead of 1e-3.
 """
 
-from collections.abc import Iterator
-
 from jood.models import mobilenet_v3
 from jood.weights import layout
 from jood.weights import mobilenet_v2
 
 
-def _torchvision(model: mobilenet_v3.MobileNetV3) -> Iterator[tuple[str, str]]:
+def _torchvision(model: mobilenet_v3.MobileNetV3) -> layout.Pairs:
     last = (f"features.{len(model.rows)}.{i}" for i in (0, 1))
     yield from mobilenet_v2.ends(model, "features.0.0", "features.0.1", *last)
     yield from (("hidden", "classifier.0"), ("head", "classifier.3"))

@@ -1,7 +1,5 @@
 """Names of RegNetY's tensors: torchvision's and timm's."""
 
-from collections.abc import Iterator
-
 from jood.models import regnet
 from jood.weights import layout
 
@@ -9,7 +7,7 @@ _CONVS = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3")
 _PARTS = (*_CONVS, "se/fc1", "se/fc2", "downsample_conv", "downsample_bn")
 
 
-def _torchvision(model: regnet.RegNet) -> Iterator[tuple[str, str]]:
+def _torchvision(model: regnet.RegNet) -> layout.Pairs:
     yield from (("conv1", "stem.0"), ("bn1", "stem.1"), ("head", "fc"))
     convs = (f"f.{part}.{i}" for part in "abc" for i in (0, 1))
     names = (*convs, "f.se.fc1", "f.se.fc2", "proj.0", "proj.1")
@@ -18,7 +16,7 @@ def _torchvision(model: regnet.RegNet) -> Iterator[tuple[str, str]]:
         yield from layout.below(ours, theirs, _PARTS, names)
 
 
-def _timm(model: regnet.RegNet) -> Iterator[tuple[str, str]]:
+def _timm(model: regnet.RegNet) -> layout.Pairs:
     yield from (("conv1", "stem.conv"), ("bn1", "stem.bn"), ("head", "head.fc"))
     convs = (f"conv{i}.{part}" for i in (1, 2, 3) for part in ("conv", "bn"))
     names = (*convs, "se.fc1", "se.fc2", "downsample.conv", "downsample.bn")

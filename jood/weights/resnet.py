@@ -8,7 +8,7 @@ mmdetection's old caffe-style checkpoints, which have the stride on the 1x1
 convolution, have the same names and shapes but are another network.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -18,7 +18,6 @@ from jood.weights import layout
 _CONVS = ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3")
 # The same in a deep stem.
 _STEM = ("conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6", "bn1")
-_MM_STEM = tuple(f"stem.{i}" for i in (0, 1, 3, 4, 6, 7))
 _MMPRETRAIN_STEM = tuple(f"stem.{i}.{of}" for i in range(3) for of in ("conv", "bn"))
 
 Projection = Callable[[resnet.ResNet, int], tuple[str, int]]
@@ -45,7 +44,7 @@ def _modules(
     stem: tuple[str, ...] = _STEM,
     projection: Projection = _downsample,
     head: str = "fc",
-) -> Iterator[tuple[str, str]]:
+) -> layout.Pairs:
     yield from zip(_CONVS, stem if model.stem == "deep" else _CONVS[:2], strict=False)
     yield "head", head
     convs = _CONVS if model.block == "bottleneck" else _CONVS[:4]
@@ -72,7 +71,7 @@ def _layout(**names: Any) -> layout.Layout:
 
 
 _TORCHVISION = _layout()
-_MM = _layout(stem=_MM_STEM)
+_MM = _layout(stem=tuple(f"stem.{i}" for i in (0, 1, 3, 4, 6, 7)))
 _MMPRETRAIN = _layout(
     stem=_MMPRETRAIN_STEM, projection=_mmpretrain_downsample, head="head.fc"
 )

@@ -1,12 +1,10 @@
 """Names of the CIFAR ResNets' tensors: akamaster's."""
 
-from collections.abc import Iterator
-
 from jood.models import resnet_cifar
 from jood.weights import layout
 
 
-def _akamaster(model: resnet_cifar.CifarResNet) -> Iterator[tuple[str, str]]:
+def _akamaster(model: resnet_cifar.CifarResNet) -> layout.Pairs:
     yield from (("conv1", "conv1"), ("bn1", "bn1"), ("head", "linear"))
     for ours, stage, block in layout.blocks(3 * [model.blocks]):
         theirs = f"layer{stage + 1}.{block}"

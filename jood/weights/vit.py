@@ -4,7 +4,7 @@ All three keep the projections to queries, keys and values as one matrix, in thi
 order, as we do; torchvision's has no module of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from jood.models import vit
 from jood.weights import layout
@@ -16,7 +16,7 @@ _PARTS = ("norm1", "qkv/kernel", "qkv/bias", "out", "norm2", "mlp1", "mlp2")
 def _layout(ends: Sequence[str], block: str, parts: Sequence[str]) -> layout.Layout:
     """Returns a layout of the embeddings, norm and head, and of numbered blocks."""
 
-    def modules(model: vit.ViT) -> Iterator[tuple[str, str]]:
+    def modules(model: vit.ViT) -> layout.Pairs:
         yield from zip((*_EMBEDDINGS, "norm", "head"), ends, strict=True)
         for i in range(model.depth):
             yield from layout.below(f"block{i + 1}", f"{block}{i}", _PARTS, parts)

@@ -4,13 +4,11 @@ There a block owns the BatchNorm before its first convolution; here that of a st
 first block ends the stage before (see `jood.models.wide_resnet`).
 """
 
-from collections.abc import Iterator
-
 from jood.models import wide_resnet
 from jood.weights import layout
 
 
-def _openood(model: wide_resnet.WideResNet) -> Iterator[tuple[str, str]]:
+def _openood(model: wide_resnet.WideResNet) -> layout.Pairs:
     yield from (("conv1", "conv1"), ("bn1", "block1.layer.0.bn1"))
     yield from (("C3/bn", "block2.layer.0.bn1"), ("C4/bn", "block3.layer.0.bn1"))
     yield from (("C5/bn", "bn1"), ("head", "fc"))
