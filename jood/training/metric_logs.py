@@ -24,7 +24,7 @@ class Log(contextlib.ExitStack):
     """
 
     def __init__(self, folder: str | os.PathLike[str], start: int, writes: bool = True):
-        super().__init__()  # of what is closed in the end
+        super().__init__()
         self._folder, self._start = pathlib.Path(folder), start
         self._files: dict[str, Any] = {}
         self._events: Any = None
@@ -36,7 +36,7 @@ class Log(contextlib.ExitStack):
             self.callback(self._events.close)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Appends a row to the log of a kind; raises OSError if it cannot be written."""
+        """Appends a row to the log of a kind; raises OSError if it cannot."""
         if self._events is None:
             return
         try:
