@@ -24,7 +24,7 @@ class Log(contextlib.ExitStack):
     """
 
     def __init__(self, folder: str | os.PathLike[str], start: int, writes: bool = True):
-        super().__init__()  # of what is closed in the end
+        super().__init__()
         self._folder, self._start = pathlib.Path(folder), start
         self._files: dict[str, Any] = {}
         self._events: Any = None
