@@ -32,7 +32,7 @@ class EvaluationBatches:
     index + 1) * B / count of each batch; by default as `jax.distributed` has it.
     """
 
-    source: sources.Source  # unreadable images of a `Skipping` one get mask 0
+    source: sources.Source  # of a `Skipping`, unreadable images get mask 0
     batch_size: int  # B of every global batch; the last is padded with zeros
     _: dataclasses.KW_ONLY
     workers: int = 0  # processes that read; 0 reads with threads
@@ -61,7 +61,7 @@ class EvaluationBatches:
             yield Batch(arrays["image"], arrays.get("label"), arrays["mask"])
 
     def fingerprint(self) -> str:
-        """Returns a text of data and batch size; ValueError if the source has none."""
+        """Returns that of the source, if it has one, and the batch size."""
         rows = _rows(self.batch_size, self.process_index, self.process_count)
         text = f"{sources.fingerprint(self.source)}, batch_size={self.batch_size}"
         whole = rows == range(self.batch_size)
@@ -134,8 +134,7 @@ def training_batches(
       process_count: As in `EvaluationBatches`.
 
     Raises:
-      ValueError: The source is empty or smaller than a batch, has no labels, or its
-        images differ in shape.
+      ValueError: There are too few examples, no labels, or images of several shapes.
     """
     _check_sizes(source, batch_size, batch_size)
     grain_reading.check(workers)

@@ -72,8 +72,7 @@ def get(
 
     Raises:
       ValueError: The name is unknown or an option is bad.
-      FileNotFoundError: There is no data folder, an ID set is missing, or all OOD
-        sets are; the message says where they are expected and where to get them.
+      FileNotFoundError: There is no data folder, an ID set is missing, or all OOD sets.
     """
     spec = describe(name)
     if ood is not None:

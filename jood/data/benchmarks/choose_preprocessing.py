@@ -28,7 +28,7 @@ def choose(
 
 
 def side(preprocessing: Preprocessing) -> int:
-    """Returns the side of its images, in pixels; ValueError if they are no squares."""
+    """Returns the side of the images, in pixels; ValueError unless they are square."""
     size = preprocessing.fixed_size
     if size is None or size[0] != size[1]:
         raise ValueError(
@@ -72,7 +72,7 @@ def for_files(
 def _rescaled(preprocessing: Preprocessing, scale: float, size: int) -> Preprocessing:
     if preprocessing.crop is None:
         return dataclasses.replace(preprocessing, resize=(size, size))
-    # Of the shorter side, of both, or of none.
+    # The length of the shorter side, (height, width), or None.
     resize = jax.tree.map(lambda length: round(length * scale), preprocessing.resize)
     return dataclasses.replace(preprocessing, resize=resize, crop=size)
 

@@ -60,7 +60,7 @@ class KnownFile:
 
     name: str  # without its folder
     sha256: str
-    note: str = ""  # a remark on this version, if it is a part of the set
+    note: str = ""  # a remark if this version is a part of the set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +73,9 @@ class SetSpec:
     places: Sequence[Place]  # the first that is there is read
     url: str  # its origin
     licence: str  # the terms that its publisher states, or that none are stated
-    how: str = ""  # to get it, beyond following the link
+    how: str = ""  # instructions to get it, beyond following the link
     tfds: str = ""  # the TFDS data set that `launch/prepare.py` prepares for it
-    archives: Sequence[Archive] = ()  # which `launch/prepare.py` downloads for it
+    archives: Sequence[Archive] = ()  # those that `launch/prepare.py` downloads
     # Other content under these names is an error, except in TFDS folders, which every
     # version of TFDS writes anew.
     known: Sequence[KnownFile] = ()

@@ -31,7 +31,6 @@ _DIGESTS = {
 def _cifar(classes: int, split: str, size: int, note: str = "") -> SetSpec:
     name = f"cifar{classes}"
     file = f"{name}-{split}.array_record-00000-of-00001"
-    digest = _DIGESTS[f"{classes}_{split}"]
     return SetSpec(
         name=f"{name}_{split}",
         title=f"CIFAR-{classes} {split}",
@@ -41,7 +40,7 @@ def _cifar(classes: int, split: str, size: int, note: str = "") -> SetSpec:
         url="https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated by its authors; cite their report (Krizhevsky, 2009)",
         tfds=name,
-        known=[KnownFile(file, digest, note)],
+        known=[KnownFile(file, _DIGESTS[f"{classes}_{split}"], note)],
     )
 
 

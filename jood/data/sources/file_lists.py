@@ -52,7 +52,7 @@ def _below(root: pathlib.Path, prefix: str, above: frozenset[str]) -> Iterator[s
 def listed(
     root: pathlib.Path, file_list: pathlib.Path
 ) -> tuple[list[str], np.ndarray | None]:
-    """Returns `entries` of a list; FileNotFoundError if it names missing files."""
+    """Returns the `entries` of a list; FileNotFoundError if one of them is missing."""
     paths, labels = entries(file_list)
     if missing := [path for path in paths if not (root / path).is_file()]:
         raise FileNotFoundError(

@@ -1,6 +1,8 @@
 """A data set of the Hugging Face library `datasets`, if that is installed.
 
-HuggingFaceSource(datasets.load_dataset('uoft-cs/cifar10', split='test'), 'img')
+    HuggingFaceSource(datasets.load_dataset('uoft-cs/cifar10', split='test'), 'img')
+
+Images are decoded by `jood.data.sources.decoding`, as all others are.
 """
 
 import dataclasses
@@ -15,7 +17,7 @@ from jood.data.sources import decoding
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HuggingFaceSource:
-    """One split of a data set, decoded by `jood.data.sources.decoding`."""
+    """One split of a data set."""
 
     dataset: Any  # a `datasets.Dataset`, which is read at random
     image: str = "image"  # the column of images, of the feature `datasets.Image`

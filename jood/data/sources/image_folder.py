@@ -1,8 +1,10 @@
 """Image files below a folder: one folder per class, all together, or from a list.
 
-ImageFolder('imagenet/val')                         # labels: sorted folder names
-ImageFolder('textures', labelled=False)             # an OOD set, at any depth
-ImageFolder('images_largescale', file_list='benchmark_imglist/test_imagenet.txt')
+    ImageFolder('imagenet/val')                         # labels: sorted folder names
+    ImageFolder('textures', labelled=False)             # an OOD set, at any depth
+    ImageFolder('images_largescale', file_list='benchmark_imglist/test_imagenet.txt')
+
+The files are listed when the source is made and decoded when an example is read.
 """
 
 from collections.abc import Sequence
@@ -30,7 +32,7 @@ class ImageFolder:
     _: dataclasses.KW_ONLY
     file_list: str | os.PathLike[str] | None = None  # see `file_lists.entries`
     preprocessing: Preprocessing | None = None  # resizes and crops the images
-    # Whether examples have the label of their folder or list; None for what is there.
+    # Whether examples have the label of their folder or list; None: if they have.
     labelled: bool | None = None
     # Those below the root to read, in the order of their labels; None for all, sorted.
     folders: Sequence[str] | None = None
@@ -45,8 +47,7 @@ class ImageFolder:
 
         Raises:
           FileNotFoundError: The folder, the list or files of the list are missing.
-          ValueError: There is no image; or folders, lists, labels and class names
-            contradict each other.
+          ValueError: There is no image, or the arguments contradict what is there.
         """
         root = pathlib.Path(self.folder)
         if self.file_list is not None and self.folders is not None:

@@ -64,13 +64,12 @@ class TfdsSource:
                 )
         try:
             files = [i.filename for i in self._split.file_instructions]
-            count = self._split.num_examples
         except (ValueError, KeyError) as error:
             raise ValueError(
                 f"{folder} has no split {self.split!r} ({error}); it has "
                 f"{', '.join(info.splits)}."
             ) from None
-        if not count:
+        if not self._split.num_examples:
             raise ValueError(f"split {self.split!r} of {folder} is empty.")
         if missing := [file for file in files if not os.path.isfile(file)]:
             raise FileNotFoundError(f"files of {folder} are missing: {missing}.")
