@@ -51,11 +51,16 @@ def run(tmp_path_factory):
     state = state_lib.TrainState(
         step=np.array(3),
         trained={"params": variables["params"]},
-        batch_stats=variables["batch_stats"],
+        model_state={"batch_stats": variables["batch_stats"]},
         opt_state={"momentum": variables["params"]},
         rng=np.zeros(2, np.uint32),
     )
-    identity = {**config.as_json(), **tiny_run.data().of_network()}
+    data = tiny_run.data()
+    identity = {
+        **config.as_json(),
+        "preprocessing": dataclasses.asdict(data.preprocessing),
+        "class_names": data.class_names,
+    }
     with checkpoints.Checkpoints(folder, identity, {}) as keeper:
         keeper.save(state, {})
     return folder, variables
