@@ -103,8 +103,8 @@ class ViT(nn.Module):
         if images.shape[1:3] != (side, side):
             height, width = images.shape[1:3]
             raise ValueError(
-                f"this ViT takes images of {side} x {side} pixels, got {height} x "
-                f"{width}. Resize them, or create the model with image_size."
+                f"this ViT takes images of {side} x {side} pixels alone, got {height} "
+                f"x {width}. Resize them, or create the model with image_size."
             )
         kit = layers.kit(self, train)
         patches = nn.Conv(

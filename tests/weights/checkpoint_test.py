@@ -55,7 +55,12 @@ def run(tmp_path_factory):
         opt_state={"momentum": variables["params"]},
         rng=np.zeros(2, np.uint32),
     )
-    identity = {**config.as_json(), **tiny_run.data().of_network()}
+    data = tiny_run.data()
+    identity = {
+        **config.as_json(),
+        "preprocessing": dataclasses.asdict(data.preprocessing),
+        "class_names": data.class_names,
+    }
     with checkpoints.Checkpoints(folder, identity, {}) as keeper:
         keeper.save(state, {})
     return folder, variables
