@@ -231,10 +231,7 @@ def benchmark_name(
 ) -> str:
     """Returns --benchmark (`asked`), or what the network was trained on.
 
-    Args:
-      asked: the flag's value.
-      source: as `TrainedNetwork.source`.
-      checkpoint: the network's folder, for the message.
+    `source` is its `TrainedNetwork.source`, `checkpoint` its folder for the message.
 
     Raises:
       ValueError: neither names a benchmark.

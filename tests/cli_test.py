@@ -1,12 +1,10 @@
 """What jobs share on the command line: plugins first, names when flags are parsed."""
 
-import sys
-import types
-
 from absl import flags
 import pytest
 
 from jood import cli
+from jood import extensions
 from jood.methods import detector_text
 
 
@@ -14,9 +12,7 @@ from jood.methods import detector_text
 def loaded(monkeypatch):
     """The names that are given to jood.extensions.load."""
     names = []
-    fake = types.ModuleType("jood.extensions")
-    fake.load = names.extend
-    monkeypatch.setitem(sys.modules, "jood.extensions", fake)
+    monkeypatch.setattr(extensions, "load", names.extend)
     return names
 
 
@@ -41,11 +37,11 @@ def test_plugins_of_a_flagfile_are_loaded_and_none_are_without(loaded, tmp_path)
     assert loaded == ["mine"]
 
 
-def test_a_plugin_that_cannot_be_loaded_ends_the_job_with_the_reason(loaded):
+def test_a_plugin_that_cannot_be_loaded_ends_the_job_with_the_reason(monkeypatch):
     def load(names):
         raise ValueError(f"no module {names[0]}")
 
-    sys.modules["jood.extensions"].load = load
+    monkeypatch.setattr(extensions, "load", load)
     with pytest.raises(SystemExit, match=r"--plugins=mine: no module mine"):
         cli._load_plugins(["--plugins=mine"])
 

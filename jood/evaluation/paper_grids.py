@@ -32,13 +32,10 @@ HIMPLOS = "feature_mask(q=q)|react(q=clip)|prototype_smoothing()|energy()"
 def run(
     network: Detector, benchmark: Benchmark, batch_size: int, seed: int = 0
 ) -> dict[str, Selection]:
-    """Makes every selection; returns the curves by `NAMES`.
+    """Makes every selection on a split of the ID training set; curves by `NAMES`.
 
-    Args:
-      network: any detector with the network and its preprocessing.
-      benchmark: its ID training set is split into training and validation.
-      batch_size: images per step.
-      seed: seed of the noise.
+    `network` is any detector with the network and its preprocessing; `seed` is that of
+    the noise.
     """
     kept, held = hold_out(benchmark.id_train)
     sets = (EvaluationBatches(kept, batch_size), EvaluationBatches(held, batch_size))

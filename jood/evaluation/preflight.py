@@ -109,9 +109,6 @@ def check(
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)
     compose.bundle(**detectors)  # refuses what does not end in a score
     backbone = Backbone(model, None, Taps(head=head(model)))
-    if backbone.taps.head is None:
-        for component in detectors.values():
-            slot_rules.check_without_head(component)
 
     def run(component: Component, variables: Any, images: Any, labels: Any) -> Any:
         acts = backbone.asked_by(component, variables, images, labels)
@@ -121,5 +118,7 @@ def check(
         return statistic.update(statistic.init(acts), acts, jnp.ones(2))
 
     for component in detectors.values():
+        if backbone.taps.head is None:
+            slot_rules.check_without_head(component)
         one = functools.partial(run, component)
         jax.eval_shape(one, dict(variables), images, labels)

@@ -161,7 +161,7 @@ def candidates(
 ) -> list[list[np.ndarray]]:
     """Fits every candidate of a method and scores sources; see `vectorised.scores`.
 
-    Batches are those of `detector.read_batch`; its component does not matter.
+    Batches are as `detector.read_batch` gives them; its component does not matter.
     """
 
     def look(

@@ -9,7 +9,6 @@ their own.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import math
-import operator
 from typing import Any
 
 import jax
@@ -101,10 +100,8 @@ def _groups(
     """Candidates that differ in floats only, at most `at_once` of them together."""
     members: dict[Any, list[int]] = {}
     for index, values in enumerate(points):
-        key = tuple(
-            (k, float if isinstance(v, float) else v) for k, v in values.items()
-        )
-        members.setdefault(key, []).append(index)
+        kinds = {k: float if isinstance(v, float) else v for k, v in values.items()}
+        members.setdefault(tuple(kinds.items()), []).append(index)
     return [
         (tuple(k for k, kind in key if kind is float), group[start : start + at_once])
         for key, group in members.items()
@@ -125,7 +122,8 @@ def _together(
     """Candidates that differ in the values of `traced` only; see `scores`."""
     components = [detector_text.parse(method, variables=values) for values in points]
     numbers = {name: jnp.array([v[name] for v in points]) for name in traced}
-    numbers["index"] = jnp.arange(len(points))  # so that there is an axis to map over
+    count = len(points)
+    numbers["index"] = jnp.arange(count)  # so that there is an axis to map over
     static = {k: v for k, v in points[0].items() if k not in traced}
 
     def view(variables: Any, batch: Any, own: dict[str, jax.Array]) -> Any:
@@ -156,9 +154,7 @@ def _together(
         if state is None:
             raise component_lib.empty_data_set("fit")
         states = jax.device_get(state)
-        each = [
-            jax.tree.map(operator.itemgetter(i), states) for i in range(len(points))
-        ]
+        each = [jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(count)]
         fitted = [
             (*fit, component.passes[len(fit)](fit).finalize(state))
             for component, fit, state in zip(components, fitted, each, strict=True)

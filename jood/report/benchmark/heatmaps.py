@@ -51,12 +51,7 @@ def images_shown(benchmark: Benchmark) -> dict[str, np.ndarray]:
 def first_of_classes(source: Source, count: int) -> tuple[np.ndarray, list[int]]:
     """Returns the first image of each of the first `count` classes, and their labels.
 
-    Args:
-      source: images; without labels, the first are taken.
-      count: the largest number of images.
-
-    Returns:
-      uint8 [n, H, W, 3] and n labels.
+    They are uint8 [n, H, W, 3] and n labels; without labels, the first images.
     """
     found: dict[int, np.ndarray] = {}
     for index in range(len(source)):

@@ -81,11 +81,8 @@ class Viewer:
             return NetworkView(prediction, (), ())
         records = [acts, *(acts.edit(edit.spec) for (edit,) in edits)]
         maps = [record.stage(self.last) for record in records]
-        return NetworkView(
-            prediction,
-            tuple(feature_map.sum(-1) for feature_map in maps),
-            tuple(mean_absolute_deviation(feature_map) for feature_map in maps),
-        )
+        sums = tuple(feature_map.sum(-1) for feature_map in maps)
+        return NetworkView(prediction, sums, tuple(map(mean_absolute_deviation, maps)))
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def norm_distributions(
 ) -> figure.Figure:
     """Draws LFF's Fig. 5: distributions of ‖h‖₂, a row per network, a column per set.
 
-    The evaluations have labels; `norm` names the detector whose score is the norm.
+    Evaluations are by label; `norm` names the detector whose score is ‖h‖₂.
     """
     sets = list(next(iter(evaluations.values())).ood_scores)
     size = (2.6 * len(sets), 2.1 * len(evaluations) + 0.4)

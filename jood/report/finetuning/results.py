@@ -148,7 +148,7 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
     by_time = dict(zip(Pair._fields, zip(*pairs, strict=True), strict=True))
     accuracies = {when: [one.accuracy for one in by_time[when]] for when in by_time}
     ratios = {when: [norm_ratios(one) for one in by_time[when]] for when in by_time}
-    before, after = (_spread(values, 2) for values in accuracies.values())
+    before, after = (tables.spread(100 * np.array(a), 2) for a in accuracies.values())
     told = f"ID accuracy {before} % before, {after} % after {label}. "
     heading = tables.heading(table, benchmark.protocol, told)
     run = folder_lib.summary(results, table, id_accuracy=accuracies, norm_ratios=ratios)
@@ -187,11 +187,7 @@ def _ratios_grid(ratios: _Ratios) -> page.Grid:
 def _ratios_text(ratios: _Ratios, style: str) -> str:
     sets = list(ratios["before"][0])
     rows = [
-        [when, *(_spread([one[name] for one in seeds], 0) for name in sets)]
+        [when, *(tables.spread([100 * one[n] for one in seeds], 0) for n in sets)]
         for when, seeds in ratios.items()
     ]
     return tabulate.tabulate(rows, ["", *sets], tablefmt=style, stralign="right")
-
-
-def _spread(fractions: Sequence[float], digits: int) -> str:
-    return tables.spread(100 * np.array(fractions), digits)

@@ -200,12 +200,9 @@ def embedded(image: bytes, kind: str = "png") -> str:
 
 
 def render(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """Returns a page as HTML, a single file; sections without blocks are skipped.
+    """Returns a page as one HTML file: the lead is lines below the title.
 
-    Args:
-      title: the title of the page and its window.
-      lead: lines below the title.
-      sections: in order.
+    Sections without blocks are skipped.
     """
     template = _templates().get_template("page.html")
     filled = [section for section in sections if section.blocks]

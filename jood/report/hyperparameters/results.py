@@ -32,14 +32,10 @@ def write(
     protocol: str,
     configuration: Mapping[str, Any],
 ) -> None:
-    """Writes a new results folder.
+    """Writes a new results folder of a benchmark's curves.
 
-    Args:
-      folder: its path.
-      curves: in the order of the page.
-      name: the benchmark's name.
-      protocol: how its numbers are made.
-      configuration: whatever is needed to run this again, JSON values.
+    `name` and `protocol` are the benchmark's; `configuration` is whatever is needed to
+    run this again, JSON values.
     """
     run = {"configuration": configuration, "versions": provenance.versions()}
     summary = {**run, "sweeps": {c.sweep.name: c.sweep._asdict() for c in curves}}
