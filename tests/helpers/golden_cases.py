@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from helpers import golden_inputs
 
@@ -90,7 +91,7 @@ OTHER = {
     "_fmap__": "on the map before pooling; ours stands after it, as the authors'",
     "quantile_p": "oodeel keeps z > quantile(z), another number of entries",
     "_thresh__": "no score; see the tests of fitted thresholds",
-    "_alpha__": "no score; see vim_test",
+    "_alpha__": "no score; see test_vim_s_alpha",
     "dice_topkweight": "another method: raw weights, no statistics",
     "klm_predclass": "another method: the prototype of the predicted class only",
     "fdbd_distFalse": "divides by the norm of z instead",
@@ -109,8 +110,8 @@ OTHER = {
     "knn_k50_fpr95_auroc": "a metric",
     "mds_chol": "not a Mahalanobis distance",
     "mds_normstd": "normalised and standardised features",
-    "mds__oodeel@featB": "float32 pinv drops 64 directions",
-    "rmds__oodeel@featB": "the same",
+    "mds__oodeel@feat": "float32 pinv drops directions: 64 of featB's",
+    "rmds__oodeel@feat": "the same",
     "nnguide_k10_a0.5": "OpenOOD's subset of whole batches",
     "she_maxclass": "oodeel's own maximum over classes",
     "vim_meancentred": "m instead of u",
@@ -134,6 +135,8 @@ WITH_NETWORK = {
 
 def keys_of_network(folder, pattern):
     """The golden arrays of the case 'cnn' that match a pattern, by key, in float64."""
+    if "cnn" not in golden_inputs.cases(folder):
+        pytest.skip(f"{folder} holds features only, no network")
     stored = golden_inputs.scores(folder, "cnn")
     keys = [k for k in stored if re.fullmatch(pattern, k) and not left_out("cnn", k)]
     assert keys, f"no golden array matches {pattern}"
@@ -198,6 +201,6 @@ def left_out(case, key):
     """The reason why a golden array is compared with nothing; None if it is."""
     for part, why in OTHER.items():
         name, _, only = part.partition("@")
-        if name in key and only in ("", case) and not re.match(r"react_p\d+__", key):
+        if name in key and case.startswith(only) and not re.match(r"react_p\d+__", key):
             return why
     return None

@@ -81,6 +81,7 @@ def golden_confidences(folder, stage):
     ],
 )
 def test_confidences_of_stages_on_moved_images(golden_dir, pattern, stage, tolerance):
+    golden_network.load(golden_dir)  # skips without one
     examples = len(golden_inputs.records(golden_dir, "cnn")[0].penultimate)
     for key, golden in golden_cases.keys_of_network(golden_dir, pattern).items():
         step = re.search(r"_eps([\d.]+)", key)

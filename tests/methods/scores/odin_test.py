@@ -145,8 +145,8 @@ def _before(folder, key):
 
 def test_the_gradient_goes_through_what_stands_before(golden_dir):
     """2e-4 std is three units in the last place of these scores (section 5)."""
-    train, _ = golden_inputs.records(golden_dir, "cnn")
     model, variables = golden_network.load(golden_dir)
+    train, _ = golden_inputs.records(golden_dir, "cnn")
     pattern = r"(react|bats)_odin_.*"
     for key, golden in golden_cases.keys_of_network(golden_dir, pattern).items():
         text, T, eps = _before(golden_dir, key)

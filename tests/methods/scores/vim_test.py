@@ -1,9 +1,8 @@
-"""ViM and Residual against the slow reference, literals and the peers' α."""
+"""ViM and Residual against the slow reference and literals."""
 
 import importlib
 
 import chex
-from helpers import golden_inputs
 import numpy as np
 import pytest
 from reference import distance as reference
@@ -133,14 +132,3 @@ def test_data_without_residual_are_refused():
     train = np.zeros((20, 4), "f")
     with pytest.raises(ValueError, match=r"no training feature has a residual"):
         scores(vim(dim=2), train, train, np.eye(4), np.zeros(4))
-
-
-@pytest.mark.parametrize(("case", "dim"), [("cnn", 16), ("cnn", 32)])
-def test_alpha_of_peers(golden_dir, case, dim):
-    train, _ = golden_inputs.records(golden_dir, case)
-    _, alpha = fit(vim(dim=dim), [train])
-    stored = golden_inputs.load(golden_dir / f"scores_{case}.npz")
-    keys = [key for key in stored if key.startswith(f"vim_d{dim}_alpha__")]
-    assert keys
-    for key in keys:
-        np.testing.assert_allclose(alpha, stored[key].item(), rtol=1e-5, err_msg=key)
