@@ -177,7 +177,7 @@ class Detector:
     def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
         """Returns a detector with a threshold γ that keeps `tpr` of ID images.
 
-        What exactly is promised of new images says `jood.detector.calibration`.
+        `jood.detector.calibration` says what exactly is promised of new images.
 
         Args:
           batches: held-out ID images, as for `fit`; neither those it was fitted on
@@ -261,17 +261,13 @@ class Detector:
 
     def read_batch(self, batch: Any) -> Batch:
         """Reads a batch as `fit` takes it; raises ValueError if it is refused."""
-        return self.backbone.checked(batch, self._num_classes)
+        return self.backbone.checked(batch, self.backbone.num_classes(self.variables))
 
     def _with(self, **changes: Any) -> Self:
         """A copy that shares the compiled programs; what is learned is an argument."""
         other = dataclasses.replace(self, **changes)
         other.__dict__["_programs"] = self._programs
         return other
-
-    @functools.cached_property
-    def _num_classes(self) -> int | None:
-        return self.backbone.num_classes(self.variables)
 
     @functools.cached_property
     def backbone(self) -> Backbone:

@@ -162,7 +162,7 @@ def test_patches_are_drawn_where_they_are_sampled(networks):
 
 def test_the_training_data_of_a_benchmark_are_its_own():
     data = data_lib.of_benchmark(tiny_run.few(64))
-    assert data.of_network()["class_names"] == tuple("01234567")
+    assert data.class_names == tuple("01234567")
 
 
 def job(*arguments, name="finetune", ok=True):
