@@ -112,7 +112,7 @@ def split(text: str) -> dict[str, str]:
       {'msp': 'msp', 'mine': 'react(q=0.9)|energy()'}
     """
     source = f"table({text})"
-    call = _tree(source, text)
+    call = _tree(source, text, "the list ")
     if not isinstance(call, ast.Call) or not (call.args or call.keywords):
         raise ValueError(f"expected detectors separated by commas, got {text!r}.")
 
@@ -128,11 +128,11 @@ def split(text: str) -> dict[str, str]:
     return dict(named)
 
 
-def _tree(source: str, text: str) -> ast.expr:
+def _tree(source: str, text: str, kind: str = "") -> ast.expr:
     try:
         return ast.parse(source, mode="eval").body
     except SyntaxError as error:
-        raise ValueError(f"cannot read {text!r}: {error.msg}.") from None
+        raise ValueError(f"cannot read {kind}{text!r}: {error.msg}.") from None
 
 
 def _component(node: ast.expr, context: _Context) -> Component:

@@ -35,6 +35,7 @@ def test_the_commands_flags_are_those_of_the_jobs():
         for name in ("score_ray", "measure_scoring")
     )
     defined = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text))
+    defined |= set(re.findall(r"cli\.define_(\w+)\(", text))
     used = set(re.findall(r"--(\w+)", PAGE))
     assert used - {"head", "port"} <= defined  # those two are Ray's
     assert {"detector", "images", "output", "address"} <= used
