@@ -4,6 +4,7 @@ import re
 
 from flax import linen as nn
 from helpers.jobs import ROOT
+from helpers.tiny_network import random_variables
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +55,7 @@ def test_own_model_example_scores(capsys):
 
 def test_weights_example_loads_and_goes_back(tmp_path, monkeypatch):
     model = models.create("resnet50", 1000)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros([1, 32, 32, 3]))
+    variables = random_variables(model)
     tensors = jood.weights.to_torch_names(model, variables, "torchvision")
     save_file(tensors, tmp_path / "resnet50.safetensors")
     monkeypatch.chdir(tmp_path)

@@ -66,6 +66,7 @@ def train(folder, config, model=tiny_run.MODEL, **options):
     return loop.train(config, tiny_run.data(), model, folder, **options)
 
 
+@pytest.mark.slow
 def test_a_projector_is_trained_and_a_state_updated_and_both_resume(tmp_path):
     whole = train(tmp_path / "whole", config())
 

@@ -165,6 +165,7 @@ def test_a_run_begins_with_the_network_that_its_configuration_names(logged, tmp_
     assert initial(tiny_run.CONFIG) is None
 
 
+@pytest.mark.slow
 def test_a_configuration_that_asks_for_a_new_head_gets_one(other_network):
     config = dataclasses.replace(tiny_run.CONFIG, init_from=other_network)
     model = models.create("resnet_small", 8)
@@ -307,6 +308,7 @@ def test_without_labels_nothing_is_begun():
         data_lib.of_benchmark(bare)
 
 
+@pytest.mark.slow
 def test_a_crop_is_cut_from_the_resized_image(data_dir):
     """CIFAR's images as if they were large: resized to 40, cropped to 32."""
     from jood.core.preprocessing import Preprocessing

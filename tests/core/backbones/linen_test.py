@@ -307,6 +307,7 @@ def test_each_distinct_edit_costs_the_layers_after_it(text, count):
     assert _convolutions(compiled) == count
 
 
+@pytest.mark.slow
 def test_all_methods_together_cost_one_pass_and_their_distinct_edits():
     every = {
         name: testing.scoring(make())

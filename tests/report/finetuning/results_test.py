@@ -129,6 +129,7 @@ def test_a_results_folder_is_whole(networks, tmp_path):
         assert pixels.std() > 10
 
 
+@pytest.mark.slow
 def test_patches_are_drawn_where_they_are_sampled(networks):
     """The tints are the sampler's masks, green for ID and red for background."""
     benchmark, (before, _) = networks
