@@ -18,6 +18,7 @@ import numpy as np
 
 from jood import detector as detector_lib
 from jood import metrics
+from jood._utils import compiling
 from jood._utils import sharding
 from jood.core import compose
 from jood.core.activations import Activations
@@ -76,7 +77,7 @@ def _subject(factory: Factory) -> _Subject:
     component = scoring(factory())
     traces: list[Any] = []
 
-    @jax.jit
+    @compiling.jit  # as `Detector` does; without it XLA 0.12 makes inf of bfloat16 means
     def score(fitted: Any, images: jax.Array) -> jax.Array:
         traces.append(images.shape)
         return component.apply(fitted, toy_activations(component, images))

@@ -94,7 +94,7 @@ def test_the_second_look_sees_what_the_chain_rewrites():
     def moved(acts):
         return input_perturbation.perturbed(acts, _first_logit, 0.1)
 
-    spy = jood.core.component.stateless(
+    spy = jood.component.stateless(
         "spy()",
         "score",
         lambda acts: moved(acts).logits[:, 0],
