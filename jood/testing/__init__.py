@@ -77,7 +77,7 @@ def _subject(factory: Factory) -> _Subject:
     component = scoring(factory())
     traces: list[Any] = []
 
-    @compiling.jit  # as `Detector` does; without it XLA 0.12 makes inf of bfloat16 means
+    @compiling.jit  # as `Detector` does; else XLA 0.12 makes inf of bfloat16 means
     def score(fitted: Any, images: jax.Array) -> jax.Array:
         traces.append(images.shape)
         return component.apply(fitted, toy_activations(component, images))
