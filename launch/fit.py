@@ -57,7 +57,7 @@ _HOLD_OUT = flags.DEFINE_float(
     None,
     "Share of images to calibrate on: of --images (0.2) or of the test set (0.5).",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the random parts.")
+_SEED = cli.define_seed()
 _CORRUPT = cli.define_corrupt()
 _WORKERS = cli.define_workers()
 _BATCH_SIZE = cli.define_batch_size()

@@ -30,9 +30,7 @@ _DETECTOR = flags.DEFINE_string(
     "detector", None, "Folder of launch/fit.py or Detector.save.", required=True
 )
 _IMAGES = flags.DEFINE_string("images", None, "What to score.", required=True)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "New folder for the results.", required=True
-)
+_OUTPUT = cli.define_output()
 _TPR = flags.DEFINE_float(
     "tpr", None, "Share of ID images to keep; else what the detector was made with."
 )
@@ -48,12 +46,8 @@ _WINDOW = flags.DEFINE_integer(
 _ALPHA = flags.DEFINE_float(
     "alpha", 0.01, "Probability that any window is called drift if nothing drifts."
 )
-_WORKERS = flags.DEFINE_integer(
-    "workers", 0, "Processes that read images; 0 reads with threads.", lower_bound=0
-)
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 128, "Images per step, all devices.", lower_bound=1
-)
+_WORKERS = cli.define_workers()
+_BATCH_SIZE = cli.define_batch_size()
 _DRY_RUN = cli.define_dry_run()
 
 

@@ -34,20 +34,17 @@ _IMAGES = flags.DEFINE_string(
     "Folder of images; or Parquet file, or folder of such, with paths or images.",
     required=True,
 )
-_OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "Folder for the scores, which all machines see; a new one, or this job's.",
-    required=True,
+_OUTPUT = cli.define_output(
+    help="Folder for the scores, which all machines see; a new one, or this job's.",
 )
 _COLUMN = flags.DEFINE_string("column", "path", "The images' column in the Parquet.")
 _SHARD_SIZE = flags.DEFINE_integer(
     "shard_size", 4096, "Images that a worker scores and writes at a time.", 1
 )
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 64, "Images that the network sees at once.", lower_bound=1
+_BATCH_SIZE = cli.define_batch_size(
+    default=64, help="Images that the network sees at once."
 )
-_WORKERS = flags.DEFINE_integer("workers", 1, "Worker processes.", lower_bound=1)
+_WORKERS = cli.define_workers(default=1, help="Worker processes.", lower_bound=1)
 _CPUS = flags.DEFINE_integer(
     "cpus_per_worker",
     1,

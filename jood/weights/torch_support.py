@@ -39,7 +39,8 @@ def _reason(message: str) -> str:
             "Building them could run any code, so it is refused. If you trust where it "
             "came from, save its tensors alone: content = torch.load(path, "
             "weights_only=False), torch.save(content['state_dict'], 'tensors.pth') (or "
-            "whatever key holds them; content.state_dict() of a whole model)."
+            "whatever key holds them; content.state_dict() of a whole model), or save "
+            "them as .safetensors."
         )
     if "TorchScript" in message:
         return (

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from jood import models
+from helpers.tiny_network import MODEL
 from jood.core import preprocessing
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.sources import ArraySource
@@ -23,7 +23,6 @@ BENCHMARK = Benchmark(
     protocol="Noise.",
     absent={"sun": "looked for in SUN"},
 )
-MODEL = models.create("resnet_small", 3, width=4, stage_sizes=(1, 1))
 
 
 def variables():

@@ -130,7 +130,7 @@ def test_processes_that_disagree_about_themselves_are_told():
     job = start("x", "--coordinator=localhost:1", "--processes=2")
     printed, _ = job.communicate(timeout=100)
     assert job.returncode == 1
-    assert "joined either by coordinator, count and index together" in printed
+    assert "joined by coordinator, count and index together" in printed
     assert "index=None" in printed
     assert "Traceback" not in printed
 
