@@ -140,7 +140,8 @@ def test_a_job_that_is_stopped_goes_on_where_it_was(work, tmp_path, sent):
             if path.name in kept:
                 times[path.name] = path.stat().st_mtime_ns if path.exists() else 0
         time.sleep(0.05)
-    assert job.returncode == 0
+    printed, _ = job.communicate()
+    assert job.returncode == 0, printed
     assert len(rows(tmp_path / "out")) == 1500
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert {n: t for n, t in times.items() if t} == {n: kept[n] for n in times}
