@@ -21,7 +21,9 @@ def command(job, *flags):
     return [sys.executable, str(ROOT / "launch" / f"{job}.py"), *map(str, flags)]
 
 
-def run_job(job, *flags, ok=True, code=None, prefix=(), timeout=500, **variables):
+def run_job(
+    job, *flags, ok=True, code=None, prefix=(), cwd=None, timeout=500, **variables
+):
     """Runs a job to its end; returns what it printed, errors last.
 
     Args:
@@ -30,6 +32,7 @@ def run_job(job, *flags, ok=True, code=None, prefix=(), timeout=500, **variables
       ok: Whether it must end with exit code 0, or with another one.
       code: The exit code it must end with, instead of `ok`.
       prefix: What stands before the command line, such as a limit on resources.
+      cwd: The folder that it runs in.
       timeout: Seconds after which it is ended.
       **variables: Environment variables; see `environment`.
     """
@@ -38,6 +41,7 @@ def run_job(job, *flags, ok=True, code=None, prefix=(), timeout=500, **variables
         capture_output=True,
         text=True,
         env=environment(**variables),
+        cwd=cwd,
         timeout=timeout,
     )
     printed = done.stdout + done.stderr

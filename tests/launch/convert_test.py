@@ -2,11 +2,12 @@
 
 import argparse
 import dataclasses
-import os
 import subprocess
 import sys
 
 from helpers.jobs import ROOT
+from helpers.jobs import environment
+from helpers.jobs import run_job
 from helpers.tiny_network import random_variables
 from helpers.torch_oracle import torch_or_skip
 import jax
@@ -23,7 +24,6 @@ from jood.weights import checkpoint
 from jood.weights import conversion
 from jood.weights import reading
 
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}  # one device
 IMAGENET = ("--mean=.485,.456,.406", "--std=.229,.224,.225")
 PLAIN = preprocessing.Preprocessing((0.5,) * 3, (0.25,) * 3)
 
@@ -33,15 +33,7 @@ SMALL_VARIABLES = random_variables(SMALL)
 
 def convert(*arguments, ok=True):
     """Runs launch/convert.py; returns what it printed."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "launch" / "convert.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=500,
-    )
-    printed = done.stdout + done.stderr
-    assert (done.returncode == 0) == ok, printed
+    printed = run_job("convert", *arguments, ok=ok)
     assert "Traceback" not in printed
     return printed
 
@@ -167,7 +159,7 @@ def test_without_pytorch_the_job_names_the_extra(tmp_path):
         ],
         capture_output=True,
         text=True,
-        env=ENVIRONMENT,
+        env=environment(),
         timeout=100,
     )
     assert done.returncode == 1

@@ -2,14 +2,13 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 
 from helpers import brightness
-from helpers.jobs import ROOT
+from helpers.jobs import run_job
+from helpers.jobs import start_job
 from helpers.tiny_network import MODEL
 from helpers.tiny_network import VARIABLES
 import numpy as np
@@ -18,26 +17,14 @@ import pytest
 import jood
 from jood.weights import checkpoint
 
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}  # one device
 pytestmark = pytest.mark.slow
-
-
-def command(job, *arguments):
-    return [sys.executable, str(ROOT / "launch" / f"{job}.py"), *map(str, arguments)]
 
 
 def launch(job, *arguments, code=0, prefix=()):
     """Runs a job; returns what it printed."""
-    done = subprocess.run(
-        [*prefix, *command(job, *arguments)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=300,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
+    printed = run_job(job, *arguments, code=code, prefix=prefix)
+    assert "Traceback" not in printed
+    return printed
 
 
 def rows(folder):
@@ -134,13 +121,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 def test_a_job_that_is_stopped_goes_on_where_it_was(work, tmp_path, sent):
     arguments = score(work, work / "traffic.npz", tmp_path / "out")
     partial = tmp_path / "out.partial"
-    job = subprocess.Popen(
-        [sys.executable, "-c", HEARS_SIGINT, *command("score", *arguments)],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    job = start_job("score", *arguments, prefix=(sys.executable, "-c", HEARS_SIGINT))
     while len(list(partial.glob("parts/part-*"))) < 2:
         assert job.poll() is None, job.communicate()[0]
         time.sleep(0.01)
@@ -153,13 +134,14 @@ def test_a_job_that_is_stopped_goes_on_where_it_was(work, tmp_path, sent):
     assert not (tmp_path / "out").exists()
     kept = {path.name: path.stat().st_mtime_ns for path in partial.glob("parts/part-*")}
     times = {}
-    job = subprocess.Popen(command("score", *arguments), env=ENVIRONMENT)
+    job = start_job("score", *arguments)
     while job.poll() is None:
         for path in list(partial.glob("parts/part-*")):
             if path.name in kept:
                 times[path.name] = path.stat().st_mtime_ns if path.exists() else 0
         time.sleep(0.05)
-    assert job.returncode == 0
+    printed, _ = job.communicate()
+    assert job.returncode == 0, printed
     assert len(rows(tmp_path / "out")) == 1500
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert {n: t for n, t in times.items() if t} == {n: kept[n] for n in times}

@@ -5,6 +5,7 @@ import sys
 
 from helpers import tiny_network
 from helpers.jobs import ROOT
+from helpers.jobs import run_job
 import pytest
 
 from jood import models
@@ -17,14 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(job, *arguments):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "launch" / f"{job}.py"), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_job(job, *arguments)
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 
-from helpers.jobs import ROOT
+from helpers.jobs import run_job as launch
 import numpy as np
 from PIL import Image
 import pytest
@@ -20,21 +17,7 @@ RESULTS = {
     "tsne.png", "tsne.pdf", "distributions.png", "distributions.pdf",
     "intensities.png", "intensities.pdf",
 }  # fmt: skip
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}  # one device
 TINY = ("--epochs=1", "--batch_size=128")
-
-
-def launch(job, *arguments, ok=True):
-    """Runs launch/JOB.py on one CPU device; returns what it printed."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "launch" / f"{job}.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=500,
-    )
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

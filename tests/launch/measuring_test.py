@@ -1,10 +1,6 @@
 """launch/measure_*.py: each runs to its table, at sizes that say nothing of speed."""
 
-import os
-import subprocess
-import sys
-
-from helpers.jobs import ROOT
+from helpers.jobs import run_job
 import numpy as np
 from PIL import Image
 import pytest
@@ -23,19 +19,7 @@ def folder(tmp_path_factory):
 
 
 def measure(what, *arguments, ok=True):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "launch" / f"measure_{what}.py"), *arguments],
-        env={
-            **{k: v for k, v in os.environ.items() if k != "JOOD_DATA_DIR"},
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout if ok else done.stderr
+    return run_job(f"measure_{what}", *arguments, ok=ok, JOOD_DATA_DIR=None)
 
 
 def rows(printed):

@@ -1,12 +1,9 @@
 """One of each kind of extension, in a module outside jood, seen in a table."""
 
 import csv
-import os
-import subprocess
-import sys
 import textwrap
 
-from helpers.jobs import ROOT
+from helpers.jobs import run_job
 import numpy as np
 import pytest
 
@@ -133,15 +130,7 @@ def folder(tmp_path):
 
 
 def job(folder, name, *flags):
-    done = subprocess.run(
-        [sys.executable, ROOT / "launch" / f"{name}.py", "--plugins=mine", *flags],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_job(name, "--plugins=mine", *flags, cwd=folder)
 
 
 @pytest.mark.slow
@@ -177,11 +166,5 @@ def test_one_of_each_kind_from_a_folder_outside_the_package(folder):
 
 
 def test_a_plugin_that_is_not_there_is_named(folder):
-    done = subprocess.run(
-        [sys.executable, ROOT / "launch" / "evaluate.py", "--plugins=none_such"],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    )
-    assert done.returncode == 1
-    assert "there is no module 'none_such'" in done.stderr
+    printed = run_job("evaluate", "--plugins=none_such", cwd=folder, code=1)
+    assert "there is no module 'none_such'" in printed

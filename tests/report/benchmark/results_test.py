@@ -1,12 +1,10 @@
 """Evaluation on image files: unreadable, unlabelled, absent ones; other classes."""
 
 import json
-import subprocess
-import sys
 
 from helpers import layouts
 from helpers import tiny_network
-from helpers.jobs import ROOT
+from helpers.jobs import run_job as job
 import numpy as np
 import pytest
 
@@ -146,16 +144,6 @@ def test_without_labels_there_is_no_accuracy_and_json_stays_json(tmp_path):
 
 @pytest.mark.slow
 def test_job_converts_checks_and_scores_real_images(data_dir, tmp_path):
-    def job(name, *arguments):
-        command = [
-            sys.executable,
-            str(ROOT / "launch" / f"{name}.py"),
-            *map(str, arguments),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=500)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
     shown = job("prepare", "--benchmark=cifar10", f"--data_dir={data_dir}", "--check")
     assert "ABSENT" in shown
     file = data_dir / "weights" / "akamaster_resnet20-12fca82f.npz"

@@ -2,12 +2,9 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 
 from helpers import tiny_run
-from helpers.jobs import ROOT
+from helpers.jobs import run_job
 import jax
 import numpy as np
 from PIL import Image
@@ -167,15 +164,7 @@ def test_the_training_data_of_a_benchmark_are_its_own():
 
 
 def job(*arguments, name="finetune", ok=True):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "launch" / f"{name}.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
-        timeout=500,
-    )
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return run_job(name, *arguments, ok=ok)
 
 
 @pytest.mark.slow
@@ -217,19 +206,12 @@ def test_job_compares_before_and_after_and_shares_the_pretrained_network(tmp_pat
     assert any(name.endswith(".png") for name in made)
     # The network after is one that others evaluate.
     output = tmp_path / "evaluated"
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "launch" / "evaluate.py"),
-            f"--checkpoint={tmp_path / 'ssod' / 'seed0'}",
-            f"--output={output}",
-            "--detectors=ood_factor, joint_posterior, fs_ta",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
+    run_job(
+        "evaluate",
+        f"--checkpoint={tmp_path / 'ssod' / 'seed0'}",
+        f"--output={output}",
+        "--detectors=ood_factor, joint_posterior, fs_ta",
     )
-    assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((output / "results.json").read_text())
     row = next(csv.DictReader((output / "table.csv").read_text().splitlines()))
     ours = json.loads((tmp_path / "ssod" / "results" / "results.json").read_text())
