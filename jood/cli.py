@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
+import dataclasses
 import functools
 import logging
 import sys
@@ -23,6 +24,7 @@ from jood.data import benchmarks
 from jood.methods import detector_text
 from jood.methods import presets
 from jood.training.preemption import StoppedError
+from jood.weights import checkpoint
 from jood.weights import run_checkpoint
 
 GROUPS = ("default", "all", "forward")  # of detectors, by what --detectors takes
@@ -249,6 +251,20 @@ def flag_values(without: Collection[str] = ()) -> dict[str, Any]:
     """Returns the values of the job's flags by name, without --dry_run and others."""
     left_out = ("dry_run", *without)
     return {flag.name: flag.value for flag in _flags() if flag.name not in left_out}
+
+
+def evaluation_configuration(
+    benchmark: benchmarks.Benchmark, network: checkpoint.TrainedNetwork
+) -> dict[str, Any]:
+    """Returns the job's flags with what they resolved to, for the results' record."""
+    return flag_values(without=["output"]) | {
+        "benchmark": benchmark.name,
+        "ood": list(benchmark.ood),
+        "model": network.name,
+        "image_size": benchmark.image_size,
+        "preprocessing": dataclasses.asdict(benchmark.preprocessing),
+        "trained": dict(network.source),
+    }
 
 
 def _flags() -> Sequence[Any]:

@@ -8,8 +8,6 @@ r"""Compares detectors on a benchmark, with a trained network.
 The network runs once per image, however many detectors are asked.
 """
 
-import dataclasses
-
 from absl import flags
 
 from jood import cli
@@ -98,15 +96,7 @@ def main(argv: list[str]) -> None:
             detector=fitted,
             benchmark=benchmark,
             detectors={name: texts[name] for name in detectors},
-            configuration=cli.flag_values(without=["output"])
-            | {
-                "benchmark": benchmark.name,
-                "ood": list(benchmark.ood),
-                "model": network.name,
-                "image_size": benchmark.image_size,
-                "preprocessing": dataclasses.asdict(benchmark.preprocessing),
-                "trained": dict(network.source),
-            },
+            configuration=cli.evaluation_configuration(benchmark, network),
             curves=curves,
             examine=_EXAMINE.value,
         ),

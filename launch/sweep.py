@@ -8,8 +8,6 @@ Writes sweeps.csv, a picture per value and report.html. The curves are of the te
 sets, so nothing may be chosen on them; launch/evaluate.py --select chooses on noise.
 """
 
-import dataclasses
-
 from absl import flags
 
 from jood import cli
@@ -89,15 +87,7 @@ def main(argv: list[str]) -> None:
         curves,
         name=benchmark.name,
         protocol=benchmark.protocol,
-        configuration=cli.flag_values(without=["output"])
-        | {
-            "benchmark": benchmark.name,
-            "ood": list(benchmark.ood),
-            "model": network.name,
-            "image_size": benchmark.image_size,
-            "preprocessing": dataclasses.asdict(benchmark.preprocessing),
-            "trained": dict(network.source),
-        },
+        configuration=cli.evaluation_configuration(benchmark, network),
     )
     print(f"written to {_OUTPUT.value}")
 

@@ -161,7 +161,7 @@ def row(title: str, text: str = "") -> Callable[[F], F]:
 
     def mark(factory: F) -> F:
         rows = {**getattr(factory, "rows", {}), title: text or f"{factory.__name__}()"}
-        factory.rows = rows  # type: ignore[attr-defined]
+        factory.rows = rows  # type: ignore[attr-defined]  # functions take any attribute
         return factory
 
     return mark

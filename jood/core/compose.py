@@ -160,11 +160,7 @@ def fuse(*parts: Component, weights: str | Sequence[Any]) -> Component:
         spec=f"fuse({', '.join(part.spec for part in parts)}, weights={text})",
         slot="score",
         apply=apply,
-        passes=_side_by_side(parts),
-        edits=_union(parts),
-        entry=min((slot_rules.entry(part) for part in parts), key=SLOTS.index),
-        reads=slot_rules.reads(parts),
-        needs_network=any(part.needs_network for part in parts),
+        **_together(parts),
     )
 
 
@@ -207,11 +203,7 @@ def bundle(**parts: Component) -> Component:
         spec=f"bundle({body})",
         slot="bundle",
         apply=apply,
-        passes=_side_by_side(branches),
-        edits=_union(branches),
-        entry=min((slot_rules.entry(part) for part in branches), key=SLOTS.index),
-        reads=slot_rules.reads(branches),
-        needs_network=any(part.needs_network for part in branches),
+        **_together(branches),
     )
 
 
@@ -233,6 +225,17 @@ def _rewrite(part: Component, value: tuple[Any, ...], acts: Activations) -> Any:
         network, run=lambda x: part.apply(value, network.run(x))
     )
     return out.replace(network=again)
+
+
+def _together(parts: Sequence[Component]) -> dict[str, Any]:
+    """What `fuse` and `bundle` take over from their parts."""
+    return {
+        "passes": _side_by_side(parts),
+        "edits": _union(parts),
+        "entry": min((slot_rules.entry(part) for part in parts), key=SLOTS.index),
+        "reads": slot_rules.reads(parts),
+        "needs_network": any(part.needs_network for part in parts),
+    }
 
 
 def _union(parts: Sequence[Component]) -> tuple[tuple[StageEdit, ...], ...]:
