@@ -96,7 +96,12 @@ def _load_file(path: pathlib.Path) -> None:
         raise ValueError(f"there is no file {path}.")
     name = path.stem
     if name in sys.modules:
-        return
+        loaded = getattr(sys.modules[name], "__file__", None)
+        if loaded and pathlib.Path(loaded).resolve() == path.resolve():
+            return
+        raise ValueError(
+            f"{path} has the name of the loaded module {name!r}; rename it."
+        )
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[name] = module  # pickles of what it defines name the module

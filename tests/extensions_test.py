@@ -88,3 +88,9 @@ def test_modules_and_files_are_loaded(tmp_path, monkeypatch):
 def test_what_cannot_be_loaded_is_named(name):
     with pytest.raises(ValueError, match=f"there is no (module|file) .*{name}"):
         extensions.load([name])
+
+
+def test_a_file_named_like_a_loaded_module_is_refused(tmp_path):
+    (tmp_path / "json.py").write_text(PLUGIN)
+    with pytest.raises(ValueError, match="name of the loaded module 'json'; rename it"):
+        extensions.load([str(tmp_path / "json.py")])
