@@ -16,6 +16,7 @@ from jood.data import benchmarks
 from jood.evaluation import benchmark_run
 from jood.evaluation import paper_grids
 from jood.evaluation import preflight
+from jood.evaluation import synthetic_outliers
 from jood.methods import detector_text
 from jood.report.benchmark import results
 from jood.report.benchmark.benchmark_results import BenchmarkResults
@@ -34,8 +35,23 @@ _CACHE = cli.define_cache()
 _SELECT = flags.DEFINE_bool(
     "select",
     False,
-    "Also choose TA's k and stage, λ, and HIMPLoS's mask and clip, on Gaussian noise "
-    "against ID images held out from the training set; adds rows and the curves.",
+    "Also choose TA's k and stage, λ, and HIMPLoS's mask and clip on made images "
+    "(--select_on) against ID images held out from the training set; adds rows and the "
+    "curves.",
+)
+_SELECT_ON = flags.DEFINE_list(
+    "select_on",
+    [synthetic_outliers.NOISE],
+    "What --select chooses on, one kind or several: "
+    + "; ".join(f"{k}: {text}" for k, text in synthetic_outliers.MEANINGS.items())
+    + ". docs/selection.md says how well each chooses.",
+)
+flags.register_validator(
+    "select_on",
+    lambda kinds: (
+        {*kinds} <= {*synthetic_outliers.KINDS} and 0 < len(kinds) == len({*kinds})
+    ),
+    f"--select_on must be among {', '.join(synthetic_outliers.KINDS)}, each once.",
 )
 _EXAMINE = flags.DEFINE_string(
     "examine",
@@ -78,7 +94,9 @@ def main(argv: list[str]) -> None:
     curves = {}
     if _SELECT.value:
         detector = benchmark_run.make_detector(detectors, *network_of)
-        curves = paper_grids.run(detector, benchmark, _BATCH_SIZE.value)
+        curves = paper_grids.run(
+            detector, benchmark, _BATCH_SIZE.value, _SELECT_ON.value
+        )
         chosen = {name: curve.best.spec for name, curve in curves.items()}
         detectors |= detector_text.parse_each(chosen, benchmark.name, network.name)
         texts |= chosen
@@ -102,7 +120,8 @@ def main(argv: list[str]) -> None:
         ),
     )
     for name, curve in curves.items():
-        print(f"\n{name}: {curve.method}, on noise\n{curve.text()}")
+        kinds = " and ".join(curve.kinds)
+        print(f"\n{name}: {curve.method}, on {kinds}\n{curve.text()}")
     for name, images in result.skipped.items():
         print(f"\nskipped in {name}:\n  " + "\n  ".join(images.values()))
     print(f"\n{printed}\nwaited for data {result.waiting:.1%} of the time")

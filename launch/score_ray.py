@@ -16,10 +16,10 @@ import time
 from typing import Any
 
 from absl import flags
-import tqdm
 
 import jood
 from jood import cli
+from jood._utils import progress
 from jood.deploy import cluster_job
 
 _DETECTOR = flags.DEFINE_string(
@@ -112,10 +112,12 @@ def main(argv: list[str]) -> None:
                 num_cpus=_CPUS.value,
                 num_gpus=_GPUS.value,
             )
-            for counts in tqdm.tqdm(done.iter_rows(), total=len(rows), unit="shard"):
-                if "error" in counts:
-                    raise ValueError(counts["error"])
-                images += counts["images"]
+            with progress.bar("score", len(rows), unit="shards") as shown:
+                for counts in done.iter_rows():
+                    if "error" in counts:
+                        raise ValueError(counts["error"])
+                    images += counts["images"]
+                    shown.update(1)
     finally:
         ray.shutdown()
     seconds = time.perf_counter() - began

@@ -5,8 +5,8 @@ import dataclasses
 import functools
 
 import jax
-import tqdm
 
+from jood._utils import progress
 from jood._utils import sharding
 from jood.core.batch import Batch
 from jood.data.pipeline import EvaluationBatches
@@ -23,13 +23,13 @@ class ShardedBatches:
     timed: Timed  # the same, measured
     mesh: jax.sharding.Mesh
     what: str  # the text of the progress bar
-    disable: bool | None  # whether to draw none; None draws it on a terminal only
+    disable: bool | None  # whether to show none; see `progress.bar`
 
     def __iter__(self) -> Iterator[Batch]:
         put = functools.partial(sharding.shard_batch, mesh=self.mesh)
-        sent, total = prefetched(self.timed, put), len(self.batches)
-        bar = tqdm.tqdm(sent, self.what, total, unit="batch", disable=self.disable)
-        return iter(bar)
+        sent, every = prefetched(self.timed, put), self.batches
+        total = len(every.source)
+        return progress.counted(sent, every.batch_size, self.what, total, self.disable)
 
     def fingerprint(self) -> str:
         """Returns that of the batches."""

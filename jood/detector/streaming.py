@@ -74,7 +74,7 @@ def collect(
 ) -> Summary:
     """Returns what a detector gives for a source that fits into memory as scores.
 
-    Args and errors are those of `scored`; a progress bar is drawn on a terminal.
+    Args and errors are those of `scored`; progress is shown.
     """
     from jood.data.device_batches import sharded
 
@@ -123,7 +123,7 @@ def scored(
       start: index of the first image to score.
       workers: processes that read and decode images; 0 reads with threads.
       what: text of the progress bar.
-      disable: whether to draw none; None draws it on a terminal only.
+      disable: whether to show none; see `progress.bar`.
 
     Raises:
       NotFittedError, ValueError: as `Detector.run` and `EvaluationBatches`.

@@ -116,7 +116,8 @@ def evaluate(
       benchmark: the sets.
       batch_size: images per step, over all devices.
       workers: processes that read and decode images; 0 reads with threads.
-      progress: whether to draw progress bars; None draws them on a terminal only.
+      progress: whether to draw progress bars; None draws them on a terminal and logs
+        lines elsewhere.
       cache: folder that keeps training features for later runs; see `Detector.fit`.
 
     Returns:

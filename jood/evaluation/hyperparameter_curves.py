@@ -15,6 +15,8 @@ import numpy as np
 
 from jood import metrics
 from jood._utils import csv_text
+from jood._utils import progress
+from jood.core import assumptions
 from jood.core.fitting import Restartable
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.pipeline import EvaluationBatches
@@ -148,14 +150,19 @@ def run(
       ValueError: an image cannot be read, or the network refuses it.
     """
 
-    def batches(source: Source, most: int | None = None) -> Restartable:
+    def batches(name: str, source: Source, most: int | None = None) -> Restartable:
         if most is not None and most < len(source):
             source = Subset(source, np.arange(most) * len(source) // most)
-        return Restartable(EvaluationBatches(source, batch_size), network.read_batch)
+        every, what = EvaluationBatches(source, batch_size), f"{sweep.name}, {name}"
+        shown = progress.Shown(every, batch_size, what, len(source))
+        return Restartable(shown, network.read_batch)
 
-    train = batches(benchmark.id_train)
-    inside = batches(benchmark.id_test, most)
-    outside = {name: batches(source, most) for name, source in benchmark.ood.items()}
+    train = batches("fit id_train", benchmark.id_train)
+    inside = batches("score id_test", benchmark.id_test, most)
+    outside = {
+        name: batches(f"score {name}", source, most)
+        for name, source in benchmark.ood.items()
+    }
     points = [{"value": float(value)} for value in sweep.values]
     bundle = ", ".join(f"{name!r}: {text!s}" for name, text in sweep.methods.items())
 
@@ -164,7 +171,9 @@ def run(
 
     sets = (train, inside, *outside.values())
     method = f"bundle(**{{{bundle}}})"
-    found = selection.candidates(method, points, network, *sets, read=stacked)
+    given = selection.candidates(method, points, network, *sets, read=stacked)
+    assumptions.warn({text: True for one in given for text in one.warned})
+    found = [one.sources for one in given]
 
     def measured(measure: Callable[..., float]) -> dict[str, dict[str, list[float]]]:
         return {
@@ -177,9 +186,9 @@ def run(
 
     accuracy = None
     if sweep.rewrite and "label" in benchmark.id_test[0] and network.head is not None:
-        given = (sweep.rewrite, points, network, train, inside)
-        right = selection.candidates(*given, read=_right)
-        accuracy = [float(one[0].mean()) for one in right]
+        asked = (sweep.rewrite, points, network, train, inside)
+        right = selection.candidates(*asked, read=_right)
+        accuracy = [float(one.sources[0].mean()) for one in right]
     return Curve(sweep, accuracy, measured(metrics.auroc), measured(metrics.fpr_at_tpr))
 
 

@@ -2,7 +2,8 @@
 
 The papers' validation strategy (HIMPLoS, Sec. V-F; Feature Sim, App. A.1; DICE): every
 candidate of a grid is fitted on ID training images and tells ID validation images from
-images of Gaussian noise, N(0, 1) per normalised pixel.
+images that are made: of Gaussian noise, N(0, 1) per normalised pixel, or of ID images
+(`synthetic_outliers`). `choice` says which candidate is taken.
 
     "feature_mask(q=q)|react(q=r)|prototype_smoothing()|energy()",
     {"q": (0.1, 0.3, 0.6), "r": (0.8, 0.9)}
@@ -12,19 +13,14 @@ neither maps nor edited runs are swept on kept features: the network then runs o
 image for the whole grid.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import contextlib
-import dataclasses
 import functools
 import itertools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
-import tabulate
 
-from jood import metrics
-from jood._utils import csv_text
 from jood.core import features
 from jood.core.activations import Activations
 from jood.core.activations import MissingStageError
@@ -33,69 +29,13 @@ from jood.core.component import Component
 from jood.core.fitting import Restartable
 from jood.detector import Detector
 from jood.detector import feature_cache
+from jood.evaluation import choice
+from jood.evaluation import synthetic_outliers
 from jood.evaluation import vectorised
+from jood.evaluation.choice import Candidate
+from jood.evaluation.choice import Selection
+from jood.evaluation.synthetic_outliers import NormalisedBatch
 from jood.methods import detector_text
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One point of the grid.
-
-    Attributes:
-      values: hyper-parameters by name.
-      spec: the detector's text.
-      auroc: fraction; ID validation images against noise.
-      fpr95: fraction of noise accepted where 95 % of ID validation images are.
-      separation: (mean_ID - mean_noise) / sqrt((var_ID + var_noise) / 2) of the
-        scores: ranks candidates that are correct on all images.
-    """
-
-    values: Mapping[str, Any]
-    spec: str
-    auroc: float
-    fpr95: float
-    separation: float
-
-    @property
-    def rank(self) -> tuple[float, float, float]:
-        """What is compared: AUROC, then FPR95, then the separation."""
-        return (round(self.auroc, 6), -round(self.fpr95, 6), self.separation)
-
-
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """The whole curve of a selection, in the order of the grid."""
-
-    method: str
-    candidates: tuple[Candidate, ...]
-
-    @property
-    def best(self) -> Candidate:
-        """The candidate with the highest rank; of equals the first."""
-        return max(self.candidates, key=lambda candidate: candidate.rank)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Returns a row per candidate, metrics in percent."""
-        return [
-            {
-                **candidate.values,
-                "AUROC": 100 * candidate.auroc,
-                "FPR95": 100 * candidate.fpr95,
-                "separation": candidate.separation,
-                "chosen": "*" if candidate is self.best else "",
-            }
-            for candidate in self.candidates
-        ]
-
-    def text(self, style: str = "simple") -> str:
-        """Returns the curve as a table (a `tabulate` style)."""
-        return tabulate.tabulate(self.rows(), "keys", style, ".5g")
-
-    def as_csv(self) -> str:
-        """Returns the curve as CSV, full precision, with each candidate's text."""
-        rows, specs = self.rows(), [candidate.spec for candidate in self.candidates]
-        lines = [[*r.values(), spec] for r, spec in zip(rows, specs, strict=True)]
-        return csv_text.joined([*rows[0], "spec"], lines)
 
 
 def select(
@@ -105,9 +45,10 @@ def select(
     train: Iterable[Any],
     validation: Iterable[Any],
     *,
+    outliers: Sequence[str] = (synthetic_outliers.NOISE,),
     seed: int = 0,
 ) -> Selection:
-    """Tries every combination of a grid against Gaussian noise.
+    """Tries every combination of a grid against images that are made, of no OOD set.
 
     Args:
       method: a detector's text in which names stand for what is chosen, such as
@@ -116,15 +57,19 @@ def select(
       detector: gives network, preprocessing and module paths, not its component.
       train: ID training batches, as for `Detector.fit`; can be iterated again.
       validation: ID batches that are neither in `train` nor in a test set, which can
-        be iterated again. As many noise images of the same size are drawn.
-      seed: seed of the noise.
+        be iterated again. As many images of each kind are made, of the same size.
+      outliers: kinds of made images, of `synthetic_outliers.KINDS`: 'noise', which the
+        papers take, 'blur', 'pixels', 'jigsaw', 'mixed'; metrics are means over them.
+      seed: seed of what is random in them.
 
     Returns:
-      The curve, and the best candidate by AUROC, then FPR95, then separation.
+      The curve, its best candidate and what should make one doubt it: among candidates
+      within one standard error of the highest AUROC the one of the widest separation.
 
     Raises:
       ValueError: a name of the grid is not in the method, the grid is empty, a text
-        cannot be read, a source is empty, or the detector refuses a batch.
+        cannot be read, a source is empty, a kind is unknown, or the detector refuses
+        a batch.
 
     References:
       Sun et al., HIMPLoS, Sec. V-F; Feature Map Matters in OOD Detection, App. A.1.
@@ -138,17 +83,25 @@ def select(
       >>> [candidate.spec for candidate in found.candidates]
       ['temperature(T=1.0)|energy(T=1.0)', 'temperature(T=10.0)|energy(T=1.0)']
     """
+    synthetic_outliers.check(outliers)
     points = _points(method, grid)
     components = [detector_text.parse(method, variables=values) for values in points]
     if components[0].slot != "score":
         raise ValueError(f"the method must end in a score, got {components[0].spec}.")
     read = detector.read_batch
     train, validation = Restartable(train, read), Restartable(validation, read)
-    noise = Restartable(_Noise(validation, seed))
-    found = candidates(method, points, detector, train, validation, noise)
-    triples = zip(points, components, found, strict=True)
-    made = [_candidate(values, part.spec, *scores) for values, part, scores in triples]
-    return Selection(method, tuple(made))
+    made = [
+        Restartable(synthetic_outliers.Outliers(kind, validation, seed))
+        for kind in outliers
+    ]
+    found = candidates(method, points, detector, train, validation, *made)
+    return Selection(
+        method,
+        tuple(
+            _candidate(values, part.spec, outliers, one)
+            for values, part, one in zip(points, components, found, strict=True)
+        ),
+    )
 
 
 def candidates(
@@ -158,18 +111,18 @@ def candidates(
     train: Restartable,
     *sources: Restartable,
     read: vectorised.Read = lambda scores: scores,
-) -> list[list[np.ndarray]]:
+) -> list[vectorised.Scores]:
     """Fits every candidate of a method and scores sources; see `vectorised.scores`.
 
     Batches are as `detector.read_batch` gives them; its component does not matter.
     """
 
     def look(
-        component: Component, variables: Any, batch: "Batch | _NoiseBatch"
+        component: Component, variables: Any, batch: Batch | NormalisedBatch
     ) -> tuple[Activations, jax.Array]:
         backbone = detector.backbone
-        noise = isinstance(batch, _NoiseBatch)  # which is normalised already
-        run = backbone.observe_normalised if noise else backbone.observe
+        ready = isinstance(batch, NormalisedBatch)
+        run = backbone.observe_normalised if ready else backbone.observe
         edits, needs = component.edits, component.needs_network
         label = getattr(batch, "label", None)
         return run(variables, batch.image, edits, label, needs), batch.mask
@@ -196,27 +149,6 @@ def _kept(_: Component, *kept: Any) -> tuple[Activations, jax.Array]:
     return features.kept(*kept)
 
 
-class _NoiseBatch(NamedTuple):
-    """Floating images [B, H, W, C] in normalised units, and their mask [B]."""
-
-    image: jax.Array
-    mask: Any
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Noise:
-    """Batches of Gaussian noise, N(0, 1) per normalised pixel, as large as others."""
-
-    like: Iterable[Batch]
-    seed: int
-
-    def __iter__(self) -> Iterator[_NoiseBatch]:
-        for index, batch in enumerate(self.like):
-            key = jax.random.fold_in(jax.random.key(self.seed), index)
-            noise = jax.random.normal(key, batch.image.shape)
-            yield _NoiseBatch(noise, batch.mask)
-
-
 def _points(method: str, grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     if not grid or not all(map(len, grid.values())):
         raise ValueError(f"the grid needs at least one value per name, got {grid}.")
@@ -241,14 +173,11 @@ def _axis(name: str, values: Any) -> list[Any]:
 
 
 def _candidate(
-    values: Mapping[str, Any], spec: str, inside: np.ndarray, outside: np.ndarray
+    values: Mapping[str, Any], spec: str, kinds: Sequence[str], found: vectorised.Scores
 ) -> Candidate:
-    spread = np.sqrt((inside.var(dtype=float) + outside.var(dtype=float)) / 2)
-    distance = inside.mean(dtype=float) - outside.mean(dtype=float)
-    return Candidate(
-        values=values,
-        spec=spec,
-        auroc=metrics.auroc(inside, outside),
-        fpr95=metrics.fpr_at_tpr(inside, outside),
-        separation=float(distance / spread) if spread else 0.0,
-    )
+    inside, *outside = found.sources
+    against = {
+        kind: choice.contrast(inside, scores)
+        for kind, scores in zip(kinds, outside, strict=True)
+    }
+    return Candidate(values, spec, against, choice.degenerate(inside, found.warned))

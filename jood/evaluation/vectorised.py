@@ -9,13 +9,15 @@ their own.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import math
-from typing import Any
+from typing import Any, NamedTuple
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jood._utils import compiling
+from jood.core import assumptions
 from jood.core import component as component_lib
 from jood.core.activations import Activations
 from jood.core.component import Component
@@ -30,6 +32,18 @@ Look = Callable[[Component, Any, Any], tuple[Activations, jax.Array]]
 Read = Callable[[Any], jax.Array]  # what a component gives -> [B, ...]; under jit
 
 
+class Scores(NamedTuple):
+    """What a candidate gives.
+
+    Attributes:
+      sources: float32 [N], or [N, ...], per source, without padded rows.
+      warned: what fitting it warned of, each once; nothing of it is shown.
+    """
+
+    sources: list[np.ndarray]
+    warned: tuple[str, ...] = ()
+
+
 def scores(
     method: str,
     points: Sequence[Values],
@@ -38,7 +52,7 @@ def scores(
     train: Iterable[Any],
     *sources: Iterable[Any],
     read: Read = lambda scores: scores,
-) -> list[list[np.ndarray]]:
+) -> list[Scores]:
     """Fits every candidate and scores every source with it.
 
     Args:
@@ -51,10 +65,10 @@ def scores(
       read: what of a candidate's result is kept, an array [B, ...].
 
     Returns:
-      Per candidate, per source: float32 [N, ...] without padded rows.
+      What each candidate gives, in the order of `points`.
     """
     given = (look, variables, train, sources, read)
-    found: list[list[np.ndarray]] = [[] for _ in points]
+    found: list[Scores] = [Scores([]) for _ in points]
     at_once = _at_once(method, points[0], look, variables, train)
     for names, group in _groups(points, at_once):
         chosen = [points[i] for i in group]
@@ -118,7 +132,7 @@ def _together(
     train: Iterable[Any],
     sources: Sequence[Iterable[Any]],
     read: Read,
-) -> list[list[np.ndarray]]:
+) -> list[Scores]:
     """Candidates that differ in the values of `traced` only; see `scores`."""
     components = [detector_text.parse(method, variables=values) for values in points]
     numbers = {name: jnp.array([v[name] for v in points]) for name in traced}
@@ -145,6 +159,7 @@ def _together(
     start = compiling.jit(jax.vmap(init, in_axes=(None, None, 0, 0)))
     step = compiling.jit(jax.vmap(update, in_axes=(0, None, None, 0, 0)))
     fitted: list[tuple[Any, ...]] = [() for _ in points]
+    warned: list[tuple[str, ...]] = [() for _ in points]
     for _ in components[0].passes:
         stacked, state = _stack(fitted), None
         for batch in train:
@@ -154,11 +169,17 @@ def _together(
         if state is None:
             raise component_lib.empty_data_set("fit")
         states = jax.device_get(state)
-        each = [jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(count)]
-        fitted = [
-            (*fit, component.passes[len(fit)](fit).finalize(state))
-            for component, fit, state in zip(components, fitted, each, strict=True)
-        ]
+        for i, component in enumerate(components):
+            own = jax.tree.map(lambda leaf, i=i: leaf[i], states)
+            statistic = component.passes[len(fitted[i])](fitted[i])
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", assumptions.AssumptionWarning)
+                fitted[i] += (statistic.finalize(own),)
+            for warning in caught:
+                if issubclass(warning.category, assumptions.AssumptionWarning):
+                    warned[i] += (str(warning.message),)
+                else:
+                    warnings.warn(warning.message, stacklevel=2)
 
     def score(variables: Any, batch: Any, own: Any, fit: tuple[Any, ...]) -> Any:
         component, acts, mask = view(variables, batch, own)
@@ -167,7 +188,7 @@ def _together(
     every = jax.vmap(score, in_axes=(None, None, 0, 0), out_axes=(0, None))
     program = (jax.jit if compiling.holds_large(fitted) else compiling.jit)(every)
     stacked = _stack(fitted)
-    results: list[list[np.ndarray]] = [[] for _ in points]
+    results = [Scores([], tuple(dict.fromkeys(texts))) for texts in warned]
     for source in sources:
         parts = []
         for batch in source:
@@ -176,7 +197,7 @@ def _together(
         if not parts:
             raise component_lib.empty_data_set("select")
         for result, row in zip(results, np.concatenate(parts, axis=1), strict=True):
-            result.append(row)
+            result.sources.append(row)
     return results
 
 

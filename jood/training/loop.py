@@ -17,9 +17,9 @@ from typing import Any
 
 from flax import linen as nn
 import jax
-import tqdm
 
 from jood._utils import processes
+from jood._utils import progress
 from jood._utils import sharding
 from jood.core import activations
 from jood.core.batch import Batch
@@ -226,12 +226,10 @@ def _asked(stop: threading.Event, together: bool) -> bool:
 
 def _progress_bar(config: TrainConfig, plan: Plan, start: int) -> Any:
     shows = processes.is_first() and plan.keeping.progress
-    return tqdm.tqdm(
-        total=plan.total * config.batch_size,
+    return progress.bar(
+        f"{config.objective.split('(')[0]} {config.model} seed {config.seed}",
+        plan.total * config.batch_size,
         initial=start * config.batch_size,
-        desc=f"{config.objective.split('(')[0]} {config.model} seed {config.seed}",
-        unit="img",
-        unit_scale=True,
         disable=None if shows is None else not shows,
     )
 

@@ -18,7 +18,8 @@ class LoopOptions:
       best: Metric of the validation by which the best one is kept, too; '': none is.
       split_state: Whether large parameters and their optimiser state are split.
       workers: Processes that read and decode images; 0 reads with threads.
-      progress: Whether to draw a progress bar; None draws it on a terminal only.
+      progress: Whether to draw a progress bar; None draws it on a terminal and logs
+        lines elsewhere.
     """
 
     log_every: int = 0

@@ -81,7 +81,8 @@ def test_every_candidate_equals_its_own_fit_and_score(method, grid):
             == candidate.spec
         )
     assert found.best in found.candidates
-    assert all(found.best.rank >= c.rank for c in found.candidates)
+    assert found.best in found.tied
+    assert all(found.best.separation >= c.separation for c in found.tied)
 
 
 def test_of_equal_candidates_the_first_is_taken():
@@ -113,6 +114,34 @@ def test_the_same_seed_gives_the_same_curve_and_another_does_not():
         return [c.separation for c in found.candidates]
 
     assert curve(3) == curve(3) != curve(4)
+
+
+def test_it_can_be_chosen_on_several_kinds_of_made_images():
+    kinds = ("noise", "pixels", "mixed")
+    grid = {"k": (0.1, 2.0)}
+
+    def aurocs(*outliers):
+        found = selection.select("ta(k=k)|energy()", grid, toy(), TRAIN, VALIDATION,
+                                 outliers=outliers)  # fmt: skip
+        assert found.kinds == outliers
+        return [c.auroc for c in found.candidates]
+
+    alone = [aurocs(kind) for kind in kinds]
+    np.testing.assert_allclose(aurocs(*kinds), np.mean(alone, axis=0), atol=1e-6)
+    assert len({tuple(one) for one in alone}) == 3
+    with pytest.raises(ValueError, match="unknown kind of images to choose on"):
+        aurocs("noisy")
+
+
+def test_a_clip_that_zeroes_every_feature_is_degenerate_and_not_chosen():
+    """Masked features are mostly 0, and so is their 0.7-quantile."""
+    method = "feature_mask(q=0.9)|react(q=r)|prototype_smoothing()|energy()"
+    found = selection.select(method, {"r": (0.5, 0.999)}, toy(), TRAIN, VALIDATION)
+    assert [bool(c.degenerate) for c in found.candidates] == [True, False]
+    assert found.best.values == {"r": 0.999}
+    (doubt,) = [text for text in found.doubts() if "degenerate" in text]
+    assert "react(q=0.5): that quantile of the training features is 0" in doubt
+    assert "LFF" not in doubt  # this network was not trained with it
 
 
 def count_traces(monkeypatch):

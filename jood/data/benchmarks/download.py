@@ -11,9 +11,8 @@ import tarfile
 import urllib.request
 import zipfile
 
-import tqdm
-
 from jood._utils import atomic_files
+from jood._utils import progress
 from jood.data.benchmarks.set_spec import Archive
 
 DOWNLOADS = "downloads"  # below the data root; may be deleted when a set is there
@@ -91,11 +90,11 @@ def _download(archive: Archive, path: pathlib.Path) -> None:
             atomic_files.atomic_file(path) as partial,
             urllib.request.urlopen(archive.url, timeout=_TIMEOUT) as source,
             partial.open("wb") as target,
-            tqdm.tqdm.wrapattr(
-                target, "write", archive.size or None, desc=archive.name, disable=None
-            ) as shown,
+            progress.bar(archive.name, archive.size or None, unit="B") as shown,
         ):
-            shutil.copyfileobj(source, shown)
+            while block := source.read(1 << 20):
+                target.write(block)
+                shown.update(len(block))
     except OSError as error:
         raise OSError(
             f"cannot download {archive.url}: {error}. Without a network, get it "

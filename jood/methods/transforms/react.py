@@ -20,7 +20,8 @@ def react(q: float | None = None, clip: float | None = None) -> Component:
 
     Args:
       q: fraction in (0, 1): c is the q-quantile of all entries of all training
-        features, pooled. 0.9 if neither q nor clip is given.
+        features, pooled. 0.9 if neither q nor clip is given. Where at least q of them
+        are 0, as LFF or a mask can make them, c is 0 and fitting warns.
       clip: c itself (any finite number, may be traced); then nothing is fitted.
         Feature Sim uses 1.5 for DenseNet-121, 0.9-quantiles otherwise.
 
@@ -47,8 +48,7 @@ def react(q: float | None = None, clip: float | None = None) -> Component:
         c = np.float32(quantiles.quantile(sketch.finalize(state), q))
         message = (
             f"react({q=}): that quantile of the training features is {c:g}, which "
-            "leaves nothing of features that are >= 0 (LFF makes them sparse). "
-            "Choose a larger q, or a clip."
+            "leaves nothing of features that are >= 0. Choose a larger q, or a clip."
         )
         assumptions.warn({message: c <= 0})
         return c

@@ -8,7 +8,7 @@ from typing import Any
 from jood.data.benchmarks.spec import Benchmark
 from jood.detector import Detector
 from jood.evaluation.benchmark_run import Evaluation
-from jood.evaluation.selection import Selection
+from jood.evaluation.choice import Selection
 from jood.methods import preset_values
 from jood.methods import presets
 from jood.report.benchmark import mistakes
@@ -32,6 +32,8 @@ class BenchmarkResults:
       configuration: whatever is needed to run this again, JSON values.
       curves: selections whose best candidates are rows of the table.
       examine: the row whose mistakes are shown; None for that of the best mean AUROC.
+      draws: of the bootstrap that gives each cell an interval; 0 for no intervals.
+      seed: seed of these draws.
     """
 
     evaluations: Sequence[Evaluation]
@@ -41,6 +43,8 @@ class BenchmarkResults:
     configuration: Mapping[str, Any]
     curves: Mapping[str, Selection] = dataclasses.field(default_factory=dict)
     examine: str | None = None
+    draws: int = 0
+    seed: int = 0
 
     @property
     def first(self) -> Evaluation:
@@ -50,7 +54,8 @@ class BenchmarkResults:
     @functools.cached_property
     def table(self) -> Table:
         """The numbers of all seeds."""
-        return tables.build(self.evaluations, list(self.detectors), self.benchmark)
+        names, drawn = list(self.detectors), (self.draws, self.seed)
+        return tables.build(self.evaluations, names, self.benchmark, *drawn)
 
     @property
     def examined(self) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jood import metrics
-from jood.evaluation.selection import Selection
 from jood.metrics import Column
 from jood.report.benchmark import tables
 from jood.report.benchmark.tables import Table
@@ -47,25 +46,6 @@ def how_it_was_run(
     return page.Section("How it was run", [*always, *facts])
 
 
-def selections(curves: Mapping[str, Selection]) -> page.Section:
-    """Returns the section of the curves that were chosen on, by row name."""
-    grids = [
-        page.Grid(
-            [page.GridColumn(title) for title in curve.rows()[0]],
-            [[_cell(value) for value in row.values()] for row in curve.rows()],
-            f"{name}: {curve.method}",
-        )
-        for name, curve in curves.items()
-    ]
-    return page.Section("Chosen on noise", grids)
-
-
-def _cell(value: Any) -> page.Cell:
-    if isinstance(value, float):
-        return page.Cell(f"{value:.5g}", value)
-    return page.Cell(str(value))
-
-
 def table_grid(table: Table) -> page.Grid:
     """Returns detectors x (OOD sets and averages); equal texts share a place."""
     shown = metrics.shown()
@@ -103,5 +83,6 @@ def _metric_cells(table: Table, column: str, metric: Column) -> list[page.Cell]:
         value = table.mean(name, column, metric.name)
         mark = words.get(round(value, 1), "") if len(places) > 1 else ""
         text = tables.spread(table.percents(name, column, metric.name), 1)
+        text += table.interval(name, column, metric.name)
         cells.append(page.Cell(text, value, mark))
     return cells

@@ -13,10 +13,12 @@ from typing import Any
 
 from jood._utils import atomic_files
 from jood._utils import provenance
+from jood.evaluation import bootstrap
 from jood.report import pictures as pictures_lib
 from jood.report.benchmark import mistakes
 from jood.report.benchmark import page as page_lib
 from jood.report.benchmark import pictures
+from jood.report.benchmark import selections
 from jood.report.benchmark import tables
 from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.report.benchmark.tables import Table
@@ -31,15 +33,19 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
     heading = tables.heading(table, benchmark.protocol)
     accuracies = [None if math.isnan(a) else a for a in table.accuracies]
     run = summary(results, table, id_accuracy=accuracies)
+    if table.draws:
+        run["bootstrap"] = {
+            "draws": table.draws,
+            "level": bootstrap.LEVEL,
+            "seed": results.seed,
+            "intervals": table.intervals,
+        }
 
     def as_text(style: str) -> str:
         return f"{heading}\n\n{tables.text(table, style)}\n"
 
     with atomic_files.atomic_folder(folder) as partial:
         write_tables(partial, table, results.detectors, as_text, run)
-        for name, curve in results.curves.items():
-            stem = name.replace(" (selected)", "").replace("+", "_")
-            (partial / f"selection_{stem}.csv").write_text(curve.as_csv())
         (partial / "mistakes.csv").write_text(mistakes.as_csv(results.mistakes))
         seeds = len(results.evaluations)
         several = page.Text(f"Pictures are of the first of {seeds} networks.")
@@ -53,7 +59,7 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
             [
                 *pictures_lib.save(partial, pictures.PICTURES, results),
                 mistakes.section(results.mistakes, results.examined, results.viewer),
-                page_lib.selections(results.curves),
+                selections.write(partial, results.curves),
             ],
         )
         (partial / page.FILE).write_text(shown, encoding="utf-8")

@@ -2,7 +2,8 @@
 
 Cells are what `jood.metrics` shows, AUROC / FPR95, in percent (ID positive), over
 several seeds mean ± standard deviation. The last columns are averages: over the sets
-that the paper averages, over the far OOD sets, and over all.
+that the paper averages, over the far OOD sets, and over all. With a bootstrap each cell
+has its interval in brackets (`jood.evaluation.bootstrap`).
 
 An average over a part says so in its name: 'mean (7 of 13)' where six sets are absent,
 'mean*' where a set is incomplete or has images that cannot be read.
@@ -18,7 +19,9 @@ import tabulate
 from jood import metrics
 from jood._utils import csv_text
 from jood.data.benchmarks.spec import Benchmark
+from jood.evaluation import bootstrap
 from jood.evaluation.benchmark_run import Evaluation
+from jood.evaluation.bootstrap import Intervals
 from jood.metrics import Column
 
 PAPER, FAR, ALL = "mean paper", "mean far", "mean"
@@ -36,6 +39,9 @@ class Table:
       absent: where each OOD set that is not scored was looked for.
       incomplete: ID and OOD sets that are not whole, and what was found.
       skipped: by set, the images that could not be read, at least one.
+      draws: how often images were drawn again for `intervals`; 0 without them.
+      intervals: ends of the bootstrap's intervals, fractions, by detector, column and
+        metric.
     """
 
     values: tuple[Mapping[str, Mapping[str, Mapping[str, float]]], ...]
@@ -43,6 +49,8 @@ class Table:
     absent: Mapping[str, str]
     incomplete: Mapping[str, str]
     skipped: Mapping[str, Sequence[str]]
+    draws: int = 0
+    intervals: Intervals = dataclasses.field(default_factory=dict)
 
     @property
     def detectors(self) -> list[str]:
@@ -67,11 +75,23 @@ class Table:
         values = self.percents(detector, column, metric)
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
+    def interval(self, detector: str, column: str, metric: str) -> str:
+        """Returns ' [95.1, 96.0]', an interval in percent; '' where there is none."""
+        ends = self.intervals.get(detector, {}).get(column, {}).get(metric)
+        return "" if ends is None else f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
+
 
 def build(
-    evaluations: Sequence[Evaluation], names: Sequence[str], benchmark: Benchmark
+    evaluations: Sequence[Evaluation],
+    names: Sequence[str],
+    benchmark: Benchmark,
+    draws: int = 0,
+    seed: int = 0,
 ) -> Table:
-    """Returns the table of one evaluation of a benchmark per seed, a row per name."""
+    """Returns the table of one evaluation of a benchmark per network, a row per name.
+
+    `draws` of the bootstrap with this seed give each cell an interval; 0 gives none.
+    """
     skipped = {n: list(s.values()) for n, s in evaluations[0].skipped.items() if s}
     dented = {*benchmark.incomplete, *skipped}
     averages = _averages(list(evaluations[0].ood_scores), benchmark, dented)
@@ -92,6 +112,8 @@ def build(
         benchmark.absent,
         benchmark.incomplete,
         skipped,
+        draws,
+        bootstrap.intervals(evaluations, names, averages, draws, seed) if draws else {},
     )
 
 
@@ -136,6 +158,11 @@ def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
     cells = " / ".join(column.name for column in columns)
     better = " / ".join("lower" if c.lower_is_better else "higher" for c in columns)
     told += f"Cells: {cells} in %, ID positive; {better} is better."
+    if table.draws:
+        told += (
+            f" Brackets: {bootstrap.LEVEL:.0%} interval, {table.draws:,} draws of the "
+            "ID and OOD images (percentile bootstrap)."
+        )
     return "\n".join([*lines, told])
 
 
@@ -199,6 +226,7 @@ def _cell(table: Table, name: str, column: str, mark: str, style: str) -> str:
     for metric in metrics.shown():
         best = ranking(table, column, metric)[0]
         shown = spread(table.percents(name, column, metric.name), 1, sign)
+        shown += table.interval(name, column, metric.name)
         is_best = round(table.mean(name, column, metric.name), 1) == best
         cells.append(mark.format(shown) if is_best else shown)
     return " / ".join(cells)
@@ -211,9 +239,14 @@ def _escape(name: str, style: str) -> str:
 
 
 def as_csv(table: Table, specs: Mapping[str, str]) -> str:
-    """Returns a line per detector and column with every metric and the full text."""
+    """Returns a line per detector and column with every metric and the full text.
+
+    The ends of the bootstrap's intervals are the last columns, where there are any.
+    """
     header = ["detector", "spec", "ood_set", "seeds", "id_accuracy_percent"]
     header += [f"{m}_{unit}" for m in metrics.COLUMNS for unit in ("percent", "std")]
+    bounded = bootstrap.METRICS if table.draws else ()
+    header += [f"{m}_{end}_percent" for m in bounded for end in ("low", "high")]
     accuracy = f"{100 * np.mean(table.accuracies):.2f}"
     rows = [
         [name, specs[name], column, len(table.values), accuracy]
@@ -221,6 +254,11 @@ def as_csv(table: Table, specs: Mapping[str, str]) -> str:
             f"{value(name, column, metric):.2f}"
             for metric in metrics.COLUMNS
             for value in (table.mean, table.std)
+        ]
+        + [
+            f"{100 * end:.2f}"
+            for metric in bounded
+            for end in table.intervals[name][column][metric]
         ]
         for name in table.detectors
         for column in table.columns

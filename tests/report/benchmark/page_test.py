@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jood.evaluation import benchmark_run
-from jood.evaluation import selection
+from jood.evaluation import choice
 from jood.report.benchmark import results
 from jood.report.benchmark import sample_plots
 from jood.report.benchmark import samples
@@ -33,10 +33,14 @@ def folder(tmp_path_factory):
     fitted, result = benchmark_run.evaluate(detector, BENCHMARK, batch_size=8)
     path = tmp_path_factory.mktemp("page") / "results"
     candidates = [
-        selection.Candidate({"k": k}, f"ta(k={k})|feature_sim()", auroc, 0.25, 1.0)
-        for k, auroc in ((0.1, 0.75), (0.2, 0.875))
+        choice.Candidate(
+            {"k": k},
+            f"ta(k={k})|feature_sim()",
+            {"noise": choice.Contrast(auroc, 0.25, 1.0, 0.01)},
+        )
+        for k, auroc in ((0.1, 0.75), (0.2, 0.875), (0.3, 0.9))
     ]
-    curve = selection.Selection("ta(k=k)|feature_sim()", tuple(candidates))
+    curve = choice.Selection("ta(k=k)|feature_sim()", tuple(candidates))
     results.write(
         path,
         BenchmarkResults(
@@ -60,7 +64,7 @@ def page_of(folder):
 def test_every_picture_of_the_folder_is_on_the_page(folder):
     text = page_of(folder)
     pictures = {path.stem for path in folder.glob("*.png")}
-    assert pictures == set(STEMS)
+    assert pictures == {*STEMS, "selection_FS_TA"}
     for stem in pictures:
         whole = base64.b64encode((folder / f"{stem}.png").read_bytes()).decode()
         assert whole in text
@@ -85,6 +89,8 @@ def test_numbers_texts_and_versions_are_those_of_the_other_files(folder):
     assert "Pictures are of the first of 2 networks." in text
     assert "FS+TA (selected): ta(k=k)|feature_sim()" in text
     assert ">87.5<" in text  # of the selection's grid
+    assert "Chosen on noise" in text
+    assert "k=0.3 is the largest value tried" in text
 
 
 @pytest.mark.slow

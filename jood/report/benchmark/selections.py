@@ -1,0 +1,106 @@
+"""What `--select` tried, in a results folder: curves, tables and what to doubt."""
+
+from collections.abc import Mapping
+import pathlib
+from typing import Any
+
+from matplotlib import figure
+
+from jood.evaluation import synthetic_outliers
+from jood.evaluation.choice import Candidate
+from jood.evaluation.choice import Selection
+from jood.report import figures
+from jood.report import pictures
+from jood.report.html import page
+from jood.report.pictures import Picture
+
+
+def write(folder: pathlib.Path, curves: Mapping[str, Selection]) -> page.Section:
+    """Writes each selection as CSV, PNG and PDF; returns their section, by row name."""
+    blocks: list[page.Block] = []
+    for name, curve in curves.items():
+        stem = "selection_" + name.replace(" (selected)", "").replace("+", "_")
+        (folder / f"{stem}.csv").write_text(curve.as_csv())
+        drawn = [Picture(stem, name, f"{name}: {_caption(curve)}", draw)]
+        for section in pictures.save(folder, drawn, curve):
+            blocks += section.blocks
+        if curve.doubts():
+            doubts = "\n\n".join(curve.doubts())
+            blocks.append(page.Text(f"What to doubt in {name}:\n\n{doubts}"))
+        blocks.append(_grid(name, curve))
+    kinds = next(iter(curves.values())).kinds if curves else ()
+    return page.Section(f"Chosen on {' and '.join(kinds)}", blocks)
+
+
+def draw(curve: Selection) -> figure.Figure:
+    """Draws AUROC and separation over the axis with most values, a line per other one.
+
+    Of several kinds of images each has its AUROC in a panel of its own.
+    """
+    axes = curve.axes()
+    along = max(axes, key=lambda name: len(axes[name]))
+    shown = {
+        "AUROC in %": lambda c: 100 * c.auroc,
+        "separation": lambda c: c.separation,
+    }
+    if len(curve.kinds) > 1:
+        shown |= {
+            f"AUROC in %, {kind}": lambda c, kind=kind: 100 * c.against[kind].auroc
+            for kind in curve.kinds
+        }
+    fig, panels = figures.grid(len(shown), 4.2, 3.2)
+    places = {value: i for i, value in enumerate(axes[along])}
+    numbers = not any(isinstance(value, str) for value in axes[along])
+
+    def x(candidate: Candidate) -> Any:
+        value = candidate.values[along]
+        return value if numbers else places[value]
+
+    lines: dict[str, list[Candidate]] = {}
+    for candidate in curve.candidates:
+        others = {k: v for k, v in candidate.values.items() if k != along}
+        label = ", ".join(f"{name} {value}" for name, value in others.items())
+        lines.setdefault(label, []).append(candidate)
+    for panel, (title, read) in zip(panels, shown.items(), strict=True):
+        for (label, line), style in figures.styled(lines.items()):
+            values = [read(c) for c in line]
+            panel.plot([x(c) for c in line], values, label=label, linewidth=1, **style)
+        for marker, size, few in (
+            ("x", 30, [c for c in curve.candidates if c.degenerate]),
+            ("*", 110, [curve.best]),
+        ):
+            points = [x(c) for c in few], [read(c) for c in few]
+            panel.scatter(*points, size, "black", marker, zorder=3)
+        panel.set(xlabel=along, ylabel=title)
+        if not numbers:
+            panel.set_xticks(list(places.values()), list(places))
+        elif min(places) > 0 and max(places) > 100 * min(places):
+            panel.set_xscale("log")
+        panel.grid(axis="y", color="#E5E5E5", linewidth=0.6)
+    if len(lines) > 1:
+        panels[0].legend(frameon=False, fontsize=7)
+    return fig
+
+
+def _caption(curve: Selection) -> str:
+    kinds = "; ".join(synthetic_outliers.MEANINGS[kind] for kind in curve.kinds)
+    return (
+        "how well each candidate tells held-out ID images from images that are made "
+        f"({kinds}), and how far apart the scores lie: the difference of their means "
+        "over their standard deviation. The star is the chosen candidate; a cross is "
+        "one that no longer looks at the images."
+    )
+
+
+def _grid(name: str, curve: Selection) -> page.Grid:
+    return page.Grid(
+        [page.GridColumn(title) for title in curve.rows()[0]],
+        [[_cell(value) for value in row.values()] for row in curve.rows()],
+        f"{name}: {curve.method}",
+    )
+
+
+def _cell(value: Any) -> page.Cell:
+    if isinstance(value, float):
+        return page.Cell(f"{value:.5g}", value)
+    return page.Cell(str(value))
