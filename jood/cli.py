@@ -254,16 +254,22 @@ def flag_values(without: Collection[str] = ()) -> dict[str, Any]:
 
 
 def evaluation_configuration(
-    benchmark: benchmarks.Benchmark, network: checkpoint.TrainedNetwork
+    benchmark: benchmarks.Benchmark,
+    network: checkpoint.TrainedNetwork,
+    *others: checkpoint.TrainedNetwork,
 ) -> dict[str, Any]:
-    """Returns the job's flags with what they resolved to, for the results' record."""
+    """Returns the job's flags with what they resolved to, for the results' record.
+
+    'trained' is the source of the network, a list of them where there are others.
+    """
+    sources = [dict(one.source) for one in (network, *others)]
     return flag_values(without=["output"]) | {
         "benchmark": benchmark.name,
         "ood": list(benchmark.ood),
         "model": network.name,
         "image_size": benchmark.image_size,
         "preprocessing": dataclasses.asdict(benchmark.preprocessing),
-        "trained": dict(network.source),
+        "trained": sources if others else sources[0],
     }
 
 

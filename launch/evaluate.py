@@ -3,16 +3,23 @@ r"""Compares detectors on a benchmark, with a trained network.
     python launch/evaluate.py --checkpoint=runs/a --output=runs/a_results \
         --detectors="msp, fs_ta, mine=ta(k=0.1)|react(q=0.9)|energy()"
     python launch/evaluate.py --checkpoint=networks/densenet --benchmark=cifar10 \
-        --data_dir=data --output=runs/densenet
+        --data_dir=data --bootstrap=1000 --output=runs/densenet
+    python launch/evaluate.py --checkpoint=runs/seed0,runs/seed1,runs/seed2 \
+        --output=runs/seeds
 
-The network runs once per image, however many detectors are asked.
+The network runs once per image, however many detectors are asked. Several checkpoints
+of one network, such as seeds, give mean ± standard deviation.
 """
+
+from collections.abc import Mapping
 
 from absl import flags
 
 from jood import cli
 from jood._utils import atomic_files
+from jood.core.component import Component
 from jood.data import benchmarks
+from jood.detector import Detector
 from jood.evaluation import benchmark_run
 from jood.evaluation import paper_grids
 from jood.evaluation import preflight
@@ -22,7 +29,14 @@ from jood.report.benchmark import results
 from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.weights import checkpoint
 
-_CHECKPOINT = cli.define_checkpoint(required=True)
+_CHECKPOINTS = flags.DEFINE_list(
+    "checkpoint",
+    None,
+    "Folder of a network: --output of launch/convert.py, or --workdir of "
+    "launch/train.py; or folders of several networks alike, separated by commas, for "
+    "mean ± standard deviation.",
+    required=True,
+)
 _WHICH = cli.define_which()
 _OUTPUT = cli.define_output()
 _BENCHMARK = cli.define_benchmark()
@@ -49,7 +63,7 @@ _SELECT_ON = flags.DEFINE_list(
 flags.register_validator(
     "select_on",
     lambda kinds: (
-        {*kinds} <= {*synthetic_outliers.KINDS} and 0 < len(kinds) == len({*kinds})
+        0 < len(kinds) == len({*kinds}) and {*kinds} <= {*synthetic_outliers.KINDS}
     ),
     f"--select_on must be among {', '.join(synthetic_outliers.KINDS)}, each once.",
 )
@@ -58,24 +72,36 @@ _EXAMINE = flags.DEFINE_string(
     None,
     "Row whose worst mistakes the report shows; else that with the best mean AUROC.",
 )
+_BOOTSTRAP = flags.DEFINE_integer(
+    "bootstrap",
+    0,
+    "Draws of the bootstrap over ID and OOD images, such as 1000, which give cells a "
+    "95 % interval; 0 gives none.",
+    lower_bound=0,
+)
+_SEED = cli.define_seed(help="Seed of the bootstrap and of the images of --select_on.")
 _DETECTORS = cli.define_detectors()
 _DRY_RUN = cli.define_dry_run()
 
 
 def main(argv: list[str]) -> None:
-    """Loads a network, scores the benchmark and writes the results."""
+    """Loads networks, scores the benchmark and writes the results."""
     del argv
     atomic_files.check_new(_OUTPUT.value)
-    network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
+    networks = {
+        folder: checkpoint.open(folder, _WHICH.value) for folder in _CHECKPOINTS.value
+    }
+    if len(networks) < len(_CHECKPOINTS.value):
+        raise ValueError("--checkpoint names a folder twice; give each network once.")
+    preflight.check_alike(networks)
+    network = next(iter(networks.values()))
     benchmark = _open_benchmark(network)
     preflight.check_classes(network.model, network.class_names, benchmark)
     detectors, texts = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
-    if _DETECTORS.value in cli.GROUPS:
-        detectors, out = preflight.possible(detectors, network.model, network.variables)
-        for reason in sorted(set(out.values())):
-            names = [name for name, why in out.items() if why == reason]
-            print(f"left out, since {reason}: {', '.join(names)}")
-    preflight.check(detectors, network.model, benchmark.image_size, network.variables)
+    for one in networks.values():
+        if _DETECTORS.value in cli.GROUPS:
+            detectors = _possible(detectors, one)
+        preflight.check(detectors, one.model, benchmark.image_size, one.variables)
     rows = [*detectors, *(paper_grids.NAMES if _SELECT.value else ())]
     if _EXAMINE.value not in (None, *rows):
         raise ValueError(
@@ -84,59 +110,97 @@ def main(argv: list[str]) -> None:
     if _DRY_RUN.value:
         sets = {"fit on": benchmark.id_train, "ID": benchmark.id_test, **benchmark.ood}
         cli.would(
-            f"score {network.name} of {_CHECKPOINT.value} on {benchmark.name}: "
+            f"score {network.name} of {', '.join(networks)} on {benchmark.name}: "
             + ", ".join(f"{name} {len(source):,}" for name, source in sets.items()),
             f"compare {len(rows)} detectors: {', '.join(rows)}",
             f"write {_OUTPUT.value}",
         )
         return
-    network_of = (benchmark, network.model, network.variables, network.name)
     curves = {}
     if _SELECT.value:
-        detector = benchmark_run.make_detector(detectors, *network_of)
+        if len(networks) > 1:
+            print(f"selects on {next(iter(networks))} alone, for all checkpoints")
         curves = paper_grids.run(
-            detector, benchmark, _BATCH_SIZE.value, _SELECT_ON.value
+            _detector(detectors, benchmark, network),
+            benchmark,
+            _BATCH_SIZE.value,
+            _SELECT_ON.value,
+            _SEED.value,
         )
         chosen = {name: curve.best.spec for name, curve in curves.items()}
         detectors |= detector_text.parse_each(chosen, benchmark.name, network.name)
         texts |= chosen
-    fitted, result = benchmark_run.evaluate(
-        benchmark_run.make_detector(detectors, *network_of),
-        benchmark,
-        batch_size=_BATCH_SIZE.value,
-        workers=_WORKERS.value,
-        cache=_CACHE.value,
-    )
+    first: Detector | None = None
+    evaluations = []
+    for folder, one in networks.items():
+        if len(networks) > 1:
+            print(f"scores {folder}", flush=True)
+        fitted, result = benchmark_run.evaluate(
+            _detector(detectors, benchmark, one),
+            benchmark,
+            batch_size=_BATCH_SIZE.value,
+            workers=_WORKERS.value,
+            cache=_CACHE.value,
+        )
+        first = first or fitted
+        evaluations.append(result)
+    assert first is not None
     printed = results.write(
         _OUTPUT.value,
         BenchmarkResults(
-            evaluations=[result],
-            detector=fitted,
+            evaluations=evaluations,
+            detector=first,
             benchmark=benchmark,
             detectors={name: texts[name] for name in detectors},
-            configuration=cli.evaluation_configuration(benchmark, network),
+            configuration=cli.evaluation_configuration(benchmark, *networks.values()),
             curves=curves,
             examine=_EXAMINE.value,
+            draws=_BOOTSTRAP.value,
+            seed=_SEED.value,
         ),
     )
     for name, curve in curves.items():
         kinds = " and ".join(curve.kinds)
         print(f"\n{name}: {curve.method}, on {kinds}\n{curve.text()}")
-    for name, images in result.skipped.items():
+    for name, images in evaluations[0].skipped.items():
         print(f"\nskipped in {name}:\n  " + "\n  ".join(images.values()))
-    print(f"\n{printed}\nwaited for data {result.waiting:.1%} of the time")
+    waiting = sum(one.waiting for one in evaluations) / len(evaluations)
+    print(f"\n{printed}\nwaited for data {waiting:.1%} of the time")
     print(f"written to {_OUTPUT.value}")
 
 
 def _open_benchmark(network: checkpoint.TrainedNetwork) -> benchmarks.Benchmark:
     """The benchmark that is asked for, with the network's own preprocessing."""
+    folder = _CHECKPOINTS.value[0]
     return benchmarks.get(
-        cli.benchmark_name(_BENCHMARK.value, network.source, _CHECKPOINT.value),
+        cli.benchmark_name(_BENCHMARK.value, network.source, folder),
         data_dir=_DATA_DIR.value,
         image_size=network.image_size,
         preprocessing=network.preprocessing,
         ood=_OOD.value,
         skip_corrupt=_CORRUPT.value == "skip",
+    )
+
+
+def _possible(
+    detectors: Mapping[str, Component], network: checkpoint.TrainedNetwork
+) -> dict[str, Component]:
+    """The detectors that a network can be asked; tells which are left out, and why."""
+    left, out = preflight.possible(detectors, network.model, network.variables)
+    for reason in sorted(set(out.values())):
+        names = [name for name, why in out.items() if why == reason]
+        print(f"left out, since {reason}: {', '.join(names)}")
+    return left
+
+
+def _detector(
+    detectors: Mapping[str, Component],
+    benchmark: benchmarks.Benchmark,
+    network: checkpoint.TrainedNetwork,
+) -> Detector:
+    """An unfitted detector that asks all of a network."""
+    return benchmark_run.make_detector(
+        detectors, benchmark, network.model, network.variables, network.name
     )
 
 

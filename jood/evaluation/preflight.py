@@ -15,6 +15,7 @@ from jood.core.backbones.linen import Taps
 from jood.core.component import Component
 from jood.core.ood_head import COLLECTION as OOD_HEAD
 from jood.detector import Detector
+from jood.weights.checkpoint import TrainedNetwork
 
 
 class _Classes(Protocol):
@@ -52,6 +53,38 @@ def check_classes(
             f"the network's classes are those of {benchmark.name} in another order: "
             f"{', '.join(class_names[:3])}, ... there, {', '.join(wanted[:3])}, ... "
             "here. Convert it with the order of its own training."
+        )
+
+
+def check_alike(networks: Mapping[str, TrainedNetwork]) -> None:
+    """Checks that networks differ in their weights alone, so that means make sense.
+
+    Raises:
+      ValueError: a model, its classes, its preprocessing or what it was trained on is
+        another than the first one's; the message names all that differs.
+    """
+
+    def facts(network: TrainedNetwork) -> dict[str, Any]:
+        return {
+            "model": network.name,
+            "image size": network.image_size,
+            "classes": network.class_names,
+            "preprocessing": network.preprocessing,
+            "benchmark": network.source.get("benchmark"),
+        }
+
+    first, *others = networks
+    wanted = facts(networks[first])
+    wrong = [
+        f"{name}: {what} {value}, but {first} has {wanted[what]}"
+        for name in others
+        for what, value in facts(networks[name]).items()
+        if value != wanted[what]
+    ]
+    if wrong:
+        raise ValueError(
+            "checkpoints that are averaged must be of the same model and benchmark; "
+            f"{'; '.join(wrong)}. Evaluate them one by one."
         )
 
 

@@ -22,6 +22,30 @@ def digits():
     return benchmarks.get("digits_tiny")
 
 
+def trained(**changes):
+    usual = {
+        "name": "resnet20",
+        "image_size": 32,
+        "class_names": CLASSES,
+        "preprocessing": jood.Preprocessing((0.5,) * 3, (0.25,) * 3),
+        "source": {"benchmark": "cifar10", "seed": 0},
+    }
+    return types.SimpleNamespace(**{**usual, **changes})
+
+
+def test_networks_that_are_averaged_differ_in_their_weights_alone():
+    other = {"benchmark": "cifar10", "seed": 1}
+    preflight.check_alike({"a": trained()})
+    preflight.check_alike({"a": trained(), "b": trained(source=other)})
+    wrong = trained(name="resnet56", image_size=64)
+    with pytest.raises(ValueError, match="c: model resnet56, but a has resnet20") as e:
+        preflight.check_alike({"a": trained(), "b": trained(), "c": wrong})
+    assert "c: image size 64, but a has 32" in str(e.value)
+    for changes in ({"class_names": ("x",)}, {"source": {"benchmark": "digits"}}):
+        with pytest.raises(ValueError, match="same model and benchmark"):
+            preflight.check_alike({"a": trained(), "b": trained(**changes)})
+
+
 def test_scores_of_the_classifier_are_refused_for_a_backbone(digits):
     model = models.create("resnet18", 0, width=4)
     with pytest.raises(ValueError, match="reads the classifier"):

@@ -70,7 +70,7 @@ def draw(curve: Selection) -> figure.Figure:
             ("*", 110, [curve.best]),
         ):
             points = [x(c) for c in few], [read(c) for c in few]
-            panel.scatter(*points, size, "black", marker, zorder=3)
+            panel.scatter(*points, size, "black", marker=marker, zorder=3)
         panel.set(xlabel=along, ylabel=title)
         if not numbers:
             panel.set_xticks(list(places.values()), list(places))

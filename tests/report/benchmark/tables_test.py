@@ -29,6 +29,36 @@ def built(sets=SETS, accuracy=0.9, skipped=None, **fields):
     return tables.build([evaluated(sets, accuracy, skipped)], ["MSP"], benchmark)
 
 
+def bounded(draws=50):
+    usual = {"near": ("near_set",), "paper": (), "absent": {}, "incomplete": {}}
+    benchmark = types.SimpleNamespace(**usual)
+    return tables.build([evaluated()], ["MSP"], benchmark, draws)
+
+
+def test_a_bootstrap_gives_each_cell_an_interval_in_every_format():
+    table = bounded()
+    heading = tables.heading(table, "P.")
+    assert "Brackets: 95% interval, 50 draws of the ID and OOD images" in heading
+    for column in table.columns:
+        low, high = table.intervals["MSP"][column]["AUROC"]
+        assert low <= table.mean("MSP", column, "AUROC") / 100 <= high
+        shown = f"[{100 * low:.1f}, {100 * high:.1f}]"
+        assert table.interval("MSP", column, "AUROC") == f" {shown}"
+        for style in ("simple", "github", "latex_booktabs"):
+            assert shown in tables.text(table, style)
+    rows = list(csv.DictReader(tables.as_csv(table, {"MSP": "msp()"}).splitlines()))
+    ends = table.intervals["MSP"][tables.ALL]["FPR95"]
+    told = [rows[-1][f"FPR95_{end}_percent"] for end in ("low", "high")]
+    assert told == [f"{100 * end:.2f}" for end in ends]
+
+
+def test_without_a_bootstrap_nothing_is_said_of_it():
+    table = built()
+    assert "Brackets" not in tables.heading(table, "P.")
+    assert "[" not in tables.text(table)
+    assert "low" not in tables.as_csv(table, {"MSP": "msp()"})
+
+
 def averages(table, sets=SETS):
     return [column for column in table.columns if column not in sets]
 
