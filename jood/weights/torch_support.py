@@ -1,9 +1,16 @@
-"""PyTorch's files, if PyTorch is installed: `pip install "jood[torch]"`."""
+"""PyTorch's files, if PyTorch is installed: `pip install "jood[torch]"`.
+
+On Linux that fetches the wheels with CUDA, some gigabytes, unless PyTorch is there
+already; `CPU` is how to get the one without. No maintained library reads these files
+without PyTorch and without the risk of running their code.
+"""
 
 import pathlib
 import re
 from typing import Any
 import warnings
+
+CPU = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
 
 
 def load(path: pathlib.Path) -> Any:
@@ -18,8 +25,9 @@ def load(path: pathlib.Path) -> Any:
         import torch
     except ImportError:
         raise ImportError(
-            f"{path} is a file of PyTorch, which is not installed: pip install "
-            '"jood[torch]", or save the tensors as .safetensors where it is.'
+            f"{path} is a file of PyTorch, which is not installed: {CPU} (which leaves "
+            'out CUDA), or pip install "jood[torch]"; or save the tensors as '
+            ".safetensors where PyTorch is."
         ) from None
     try:
         with warnings.catch_warnings():  # of pickles' protocols and TorchScript

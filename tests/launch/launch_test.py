@@ -143,6 +143,7 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
         f"--cache={tmp_path / 'cache'}",
         "--detectors=all",
         "--select",
+        "--select_on=noise,jigsaw",
     )
     results = tmp_path / "results"
     printed = launch("evaluate", *arguments, f"--output={results}")
@@ -164,7 +165,9 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
     assert {row["detector"] for row in rows} == everything | selected
     curves = {path.name for path in results.iterdir()} - RESULTS
     assert curves == {
-        f"selection_{n}.csv" for n in ("FS_TA", "Energy_TA_FS", "HIMPLoS")
+        f"selection_{n}.{suffix}"
+        for n in ("FS_TA", "Energy_TA_FS", "HIMPLoS")
+        for suffix in ("csv", "png", "pdf")
     }
     with (results / "selection_HIMPLoS.csv").open() as file:
         candidates = list(csv.DictReader(file))
@@ -172,7 +175,8 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
     (chosen,) = [row for row in candidates if row["chosen"]]
     assert summary["detectors"]["HIMPLoS (selected)"] == chosen["spec"]
     assert chosen["spec"] in (results / "table.csv").read_text()
-    assert "on noise" in printed
+    assert "on noise and jigsaw" in printed
+    assert "select q, clip, fit: " in printed  # stderr is no terminal: lines
     assert any((tmp_path / "cache").iterdir())
 
 

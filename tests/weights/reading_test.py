@@ -218,8 +218,9 @@ def test_without_torch_the_extra_is_named(tmp_path, monkeypatch):
 
     (tmp_path / "net.pth").write_bytes(b"PK something")
     monkeypatch.setattr(builtins, "__import__", no_torch)
-    with pytest.raises(ImportError, match=r'net.pth.*pip install "jood\[torch\]"'):
+    with pytest.raises(ImportError, match=r'net.pth.*pip install "jood\[torch\]"') as e:
         reading.read(tmp_path / "net.pth")
+    assert "torch --index-url https://download.pytorch.org/whl/cpu" in str(e.value)
 
 
 @pytest.mark.parametrize("name", ["net.safetensors", "net.npz", "net.pth", "old.pth"])

@@ -1,6 +1,7 @@
 """What `--select` tried, in a results folder: curves, tables and what to doubt."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+import functools
 import pathlib
 from typing import Any
 
@@ -39,15 +40,12 @@ def draw(curve: Selection) -> figure.Figure:
     """
     axes = curve.axes()
     along = max(axes, key=lambda name: len(axes[name]))
-    shown = {
-        "AUROC in %": lambda c: 100 * c.auroc,
-        "separation": lambda c: c.separation,
+    shown: dict[str, Callable[[Candidate], float]] = {
+        "AUROC in %": lambda candidate: 100 * candidate.auroc,
+        "separation": lambda candidate: candidate.separation,
     }
-    if len(curve.kinds) > 1:
-        shown |= {
-            f"AUROC in %, {kind}": lambda c, kind=kind: 100 * c.against[kind].auroc
-            for kind in curve.kinds
-        }
+    for kind in curve.kinds if len(curve.kinds) > 1 else ():
+        shown[f"AUROC in %, {kind}"] = functools.partial(_auroc, kind)
     fig, panels = figures.grid(len(shown), 4.2, 3.2)
     places = {value: i for i, value in enumerate(axes[along])}
     numbers = not any(isinstance(value, str) for value in axes[along])
@@ -80,6 +78,10 @@ def draw(curve: Selection) -> figure.Figure:
     if len(lines) > 1:
         panels[0].legend(frameon=False, fontsize=7)
     return fig
+
+
+def _auroc(kind: str, candidate: Candidate) -> float:
+    return 100 * candidate.against[kind].auroc
 
 
 def _caption(curve: Selection) -> str:

@@ -160,7 +160,7 @@ def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
     told += f"Cells: {cells} in %, ID positive; {better} is better."
     if table.draws:
         told += (
-            f" Brackets: {bootstrap.LEVEL:.0%} interval, {table.draws:,} draws of the "
+            f" Brackets: {100 * bootstrap.LEVEL:g} % interval, {table.draws:,} draws of the "
             "ID and OOD images (percentile bootstrap)."
         )
     return "\n".join([*lines, told])

@@ -38,7 +38,7 @@ def bounded(draws=50):
 def test_a_bootstrap_gives_each_cell_an_interval_in_every_format():
     table = bounded()
     heading = tables.heading(table, "P.")
-    assert "Brackets: 95% interval, 50 draws of the ID and OOD images" in heading
+    assert "Brackets: 95 % interval, 50 draws of the ID and OOD images" in heading
     for column in table.columns:
         low, high = table.intervals["MSP"][column]["AUROC"]
         assert low <= table.mean("MSP", column, "AUROC") / 100 <= high
