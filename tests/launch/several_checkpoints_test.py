@@ -62,6 +62,7 @@ def test_mean_and_deviation_and_intervals_are_in_every_output(tmp_path):
     assert "\r" not in printed
 
 
+@pytest.mark.slow
 def test_networks_that_are_not_alike_are_refused_by_name(tmp_path):
     a, b = save(tmp_path / "a"), save(tmp_path / "b", name="resnet18")
     given = ("--benchmark=digits_tiny", f"--output={tmp_path / 'x'}", "--dry_run")

@@ -160,8 +160,8 @@ def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
     told += f"Cells: {cells} in %, ID positive; {better} is better."
     if table.draws:
         told += (
-            f" Brackets: {100 * bootstrap.LEVEL:g} % interval, {table.draws:,} draws of the "
-            "ID and OOD images (percentile bootstrap)."
+            f" Brackets: {100 * bootstrap.LEVEL:g} % interval, {table.draws:,} draws "
+            "of the ID and OOD images (percentile bootstrap)."
         )
     return "\n".join([*lines, told])
 
