@@ -43,13 +43,23 @@ def images(tmp_path):
     return brightness.folder(tmp_path / "images", LEVELS)
 
 
-def run(images, target, detector=None, batch_size=4, identity="one", **fields):
+def run(
+    images,
+    target,
+    detector=None,
+    batch_size=4,
+    identity="one",
+    configuration=None,
+    **fields,
+):
     detector = detector or brightness.detector()
     inputs = inputs_lib.open_inputs(
         str(images), requirements.preprocessing_of(detector)
     )
     config = score_job.ScoreConfig(str(target), batch_size, **fields)
-    return score_job.run(detector, inputs, config, identity=identity)
+    return score_job.run(
+        detector, inputs, config, identity=identity, configuration=configuration
+    )
 
 
 def table(folder):
@@ -395,31 +405,55 @@ def test_a_bundle_has_columns_for_each_detector(images, tmp_path):
 
 
 def test_names_of_any_kind_survive_the_table(tmp_path):
-    names = ['a, "b"\nc', "häß", "bad\udcff", "", " "]
+    names = ['a, "b"\nc', "h\räß", "bad\udcff", "", "=1+1"]
     detector = brightness.detector()
     output = detector.run(np.stack([brightness.gray(i) for i in range(5)]))
     scored = streaming.Scored(
         0, np.ones(5, bool), {"score": output.scores}, output.prediction, None, {}
     )
-    rows = table_lib.of_batch(scored, names, detector.calibration, ("x", "y"))
-    assert rows["path"].to_pylist() == ['a, "b"\nc', "häß", "bad\\udcff", "", " "]
+    rows = table_lib.of_batch(scored, names, detector.calibration, ("x\r1", "y"))
+    safe = ['a, "b"\nc', "h\räß", "bad\\xff", "", "./=1+1"]
+    assert rows["path"].to_pylist() == safe
     assert rows["is_ood"].to_pylist() == [True] * 5
     table_lib.write_csv(tmp_path / "scores.csv", rows.schema, [rows, rows])
-    found = [row["path"] for row in table(tmp_path)]
-    assert found == 2 * rows["path"].to_pylist()
+    found = table(tmp_path)
+    assert [row["path"] for row in found] == 2 * safe
+    assert [row["class"] for row in found] == 2 * rows["class"].to_pylist()
+    assert "x\r1" in {row["class"] for row in found}
 
 
-def test_names_of_any_kind_reach_every_file(images, tmp_path):
-    names = ['a, "b"\nc.png', os.fsdecode(b"bad\xff.png")]
-    for name in names:
-        (images / "0000.png").rename(images / name)
-        shutil.copy(images / name, images / "0000.png")
-    run(images, tmp_path / "out", parquet=True, report=True)
-    found = [pathlib.Path(row["path"]).name for row in table(tmp_path / "out")]
-    assert {'a, "b"\nc.png', "bad\\udcff.png"} < set(found)
-    read = parquet.read_table(tmp_path / "out" / "scores.parquet")
-    assert [pathlib.Path(path).name for path in read["path"].to_pylist()] == found
-    assert "bad\\udcff.png" in page_of(tmp_path / "out")
+NAMES = ['a, "b"\nc.png', "a\rb.png", os.fsdecode(b"caf\xe9.png"), "=1+1.png"]
+
+
+def test_names_of_any_kind_reach_every_file(images, tmp_path, monkeypatch):
+    """From a folder of no better name, too, in the folder where the job runs."""
+    root = (images / "0000.png").parent.rename(tmp_path / os.fsdecode(b"d\xe9"))
+    for name in NAMES:
+        shutil.copy(root / "0000.png", root / name)
+    monkeypatch.chdir(root)
+    shown = {'a, "b"\nc.png', "a\rb.png", "caf\\xe9.png", "./=1+1.png"}
+    for where, folder in ((".", ""), (str(root), f"{tmp_path}/d\\xe9/")):
+        out = tmp_path / f"out{len(folder)}"
+        how = {"parquet": True, "report": True, "configuration": {"images": where}}
+        run(where, out, **how)
+        found = [row["path"] for row in table(out)]
+        expected = {folder + n.removeprefix("./" if folder else "") for n in shown}
+        assert expected < set(found)
+        assert len(found) == len(LEVELS) + len(NAMES)
+        read = parquet.read_table(out / "scores.parquet")
+        assert read["path"].to_pylist() == found
+        assert "caf\\xe9.png" in page_of(out)
+
+
+def test_a_tar_file_may_hold_and_have_any_name(images, tmp_path):
+    path = tmp_path / os.fsdecode(b"t\xe9.tar")
+    with tarfile.open(path, "w") as tar:
+        for name in NAMES:
+            tar.add(images / "0000.png", name)
+    assert not run(path, tmp_path / "out", report=True).failed
+    found = [row["path"] for row in table(tmp_path / "out")]
+    safe = [name.replace("\udce9", "\\xe9") for name in NAMES]
+    assert found == [f"{tmp_path}/t\\xe9.tar/{name}" for name in safe]
 
 
 def test_archives_that_are_broken_have_a_row_at_the_end(images, tmp_path, monkeypatch):
