@@ -77,16 +77,13 @@ def main(argv: list[str]) -> None:
             f"write {_OUTPUT.value}",
         )
         return
-    try:
-        results = score_job.run(
-            detector,
-            inputs,
-            config,
-            identity=saving.identity(_DETECTOR.value),
-            configuration=cli.flag_values(),
-        )
-    except KeyboardInterrupt as stopped:
-        sys.exit(str(stopped) or "interrupted; nothing is half-written.")
+    results = score_job.run(
+        detector,
+        inputs,
+        config,
+        identity=saving.identity(_DETECTOR.value),
+        configuration=cli.flag_values(),
+    )
     _print(results, detector)
     if results.failed:
         sys.exit(2)

@@ -202,7 +202,7 @@ def test_one_odd_entry_of_a_folder_does_not_stop_the_others(tmp_path, monkeypatc
     check_reasons(reasons(inputs), root, odd)
     assert inputs.fingerprint == opened(root).fingerprint
     for names in (odd.keys() - {"secret"}, {"secret"}):  # who trains is told at once
-        with pytest.raises(OSError, match="is a link to nothing|Permission denied"):
+        with pytest.raises(OSError, match=r"a link to nothing\.|Permission denied"):
             image_folder.ImageFolder(root)
         for name in names:
             (root / name).is_dir() or (root / name).unlink()
@@ -277,7 +277,7 @@ def test_an_archive_that_claims_more_than_it_holds_is_refused(tmp_path, monkeypa
     np.savez_compressed(tmp_path / "bomb.npz", images=bomb)
     assert len(opened(tmp_path / "bomb.npz").names) == 300
     monkeypatch.setattr(sources, "_memory", lambda: 8_000_000)
-    with pytest.raises(ValueError, match=r"expand to 9,000,\d+ bytes.*has 8,000,000"):
+    with pytest.raises(ValueError, match=r"to 9,000,\d+ bytes.*has 8,000,000"):
         opened(tmp_path / "bomb.npz")
 
 

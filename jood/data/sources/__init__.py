@@ -98,7 +98,7 @@ def npz(
             size, memory = sum(sizes.get(f"{key}.npy", 0) for key in keys), _memory()
             if size > memory:
                 raise ValueError(
-                    f"it would expand to {size:,} bytes, and this machine has {memory:,}"
+                    f"it would expand to {size:,} bytes, but the memory has {memory:,}"
                 )
             found = [archive[key] for key in keys]
         return ArraySource(*found)

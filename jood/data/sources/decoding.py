@@ -37,9 +37,7 @@ _TURNS = {  # by EXIF orientation
 _VERSION = 1  # raise it when a file gives other pixels than before
 # The cheap ones first. Not all that Pillow knows: for EPS it would run Ghostscript.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
-_BYTES = (
-    12  # of a file for each pixel: colours of 16 bits take 6, and there is metadata
-)
+_BYTES = 12  # of a file for each pixel: colours of 16 bits take 6
 _PILLOW = r"PIL\."  # the modules whose warnings are silenced
 _METADATA_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error)
 
