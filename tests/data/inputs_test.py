@@ -169,7 +169,7 @@ def odd_entries(root):
         "circle.png": "Too many levels of symbolic links",
         "zero.png": "it is a device, not a file",
         "secret": "it is a folder",
-        "large.png": "more than any image of 89,478,485 pixels needs",
+        "large.png": "more than an image of 89,478,485 pixels needs",
     }
 
 

@@ -1,7 +1,9 @@
 """Scoring into a folder: every row right, nothing lost, nothing half-written."""
 
 import csv
+import dataclasses
 import json
+import logging
 import os
 import pathlib
 import re
@@ -15,6 +17,7 @@ import pytest
 
 import jood
 from jood.data import inputs as inputs_lib
+from jood.deploy import finished_scores
 from jood.deploy import requirements
 from jood.deploy import score_job
 from jood.deploy import table as table_lib
@@ -367,12 +370,76 @@ def test_bad_options_are_refused_before_hours_of_work(tmp_path, options, message
         score_job.ScoreConfig(str(tmp_path / "out"), **options)
 
 
-def test_results_are_not_overwritten(images, tmp_path):
-    run(images, tmp_path / "out")
-    before = (tmp_path / "out" / "scores.csv").read_bytes()
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_finished_job_is_done_and_another_does_not_overwrite_it(
+    images, tmp_path, monkeypatch, caplog
+):
+    (images / "0003.png").write_text("no image")
+    first = run(images, tmp_path / "out")
+    before = content(tmp_path / "out")
+    (tmp_path / "out.partial").mkdir()  # it was killed before it had tidied up
+    seen = count_scored(monkeypatch)
+    with caplog.at_level(logging.INFO, "jood"):
+        again = run(images, tmp_path / "out", workers=0)
+    assert "this job is done already" in caplog.text
+    assert again == dataclasses.replace(first, scores={})
+    assert seen == []
+    assert content(tmp_path / "out") == before
+    assert not (tmp_path / "out.partial").exists()
+    finished_scores.check_new(tmp_path / "out")
+    for other in ({"identity": "two"}, {"batch_size": 2}, {"window": 9}):
+        with pytest.raises(FileExistsError, match="exists already"):
+            run(images, tmp_path / "out", **other)
+    (tmp_path / "out" / "summary.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="exists already"):
+        finished_scores.check_new(tmp_path / "out")
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def meanwhile(monkeypatch, what):
+    """Does something after the first batch."""
+    whole = streaming.scored
+
+    def scored(*arguments, **options):
+        for count, part in enumerate(whole(*arguments, **options)):
+            yield part
+            if not count:
+                what()
+
+    monkeypatch.setattr(score_job.streaming, "scored", scored)
+
+
+def test_of_two_jobs_on_one_output_the_second_is_told(images, tmp_path, monkeypatch):
+    told = []
+
+    def second():
+        with pytest.raises(
+            OSError, match=r"another process is scoring into .*out\.par"
+        ):
+            run(images, tmp_path / "out")
+        told.append(True)
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, second)
+        assert run(images, tmp_path / "out").images == 50
+    assert told
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_results_that_appear_meanwhile_are_not_overwritten(
+    images, tmp_path, monkeypatch
+):
+    def other():
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis.tex").write_text("...")
+
+    meanwhile(monkeypatch, other)
     with pytest.raises(FileExistsError, match="exists already"):
         run(images, tmp_path / "out")
-    assert (tmp_path / "out" / "scores.csv").read_bytes() == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
 
 def test_a_bundle_has_columns_for_each_detector(images, tmp_path):

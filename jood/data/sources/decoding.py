@@ -91,7 +91,7 @@ def check_size(size: int, name: str) -> None:
     pixels = Image.MAX_IMAGE_PIXELS
     if pixels is not None and size > _BYTES * pixels:
         reason = (
-            f"it has {size:,} bytes, more than any image of {pixels:,} pixels needs (if "
+            f"it has {size:,} bytes, more than an image of {pixels:,} pixels needs (if "
             "it is one, raise PIL.Image.MAX_IMAGE_PIXELS)"
         )
         raise ImageError(name, reason)
