@@ -89,18 +89,16 @@ def main(argv: list[str]) -> None:
         workers=_WORKERS.value,
         cache=_CACHE.value,
     )
-    printed = results.write(
-        _OUTPUT.value,
-        BenchmarkResults(
-            evaluations=[result],
-            detector=fitted,
-            benchmark=benchmark,
-            detectors={name: texts[name] for name in detectors},
-            configuration=cli.evaluation_configuration(benchmark, network),
-            curves=curves,
-            examine=_EXAMINE.value,
-        ),
+    found = BenchmarkResults(
+        evaluations=[result],
+        detector=fitted,
+        benchmark=benchmark,
+        detectors={name: texts[name] for name in detectors},
+        configuration=cli.evaluation_configuration(benchmark, network),
+        curves=curves,
+        examine=_EXAMINE.value,
     )
+    printed = atomic_files.kept(lambda path: results.write(path, found), _OUTPUT.value)
     for name, curve in curves.items():
         print(f"\n{name}: {curve.method}, on noise\n{curve.text()}")
     for name, images in result.skipped.items():
