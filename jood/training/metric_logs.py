@@ -60,11 +60,13 @@ class Log(contextlib.ExitStack):
         """Opens a file with the rows up to the start, which were complete."""
         path = self._folder / f"{kind}.csv"
         kept = read(path, self._start) if self._start and path.exists() else []
-        with atomic_files.atomic_file(path) as partial:
-            with partial.open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns, extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(kept)
+        with (
+            atomic_files.atomic_file(path) as partial,
+            partial.open("w", newline="") as begun,
+        ):
+            writer = csv.DictWriter(begun, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
         file = self.enter_context(path.open("a", newline=""))
         return file, csv.DictWriter(file, columns, extrasaction="ignore")
 
