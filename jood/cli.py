@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
 import dataclasses
 import functools
+import io
 import logging
 import sys
 from typing import Any
@@ -17,6 +18,7 @@ from jood import extensions
 from jood import models
 from jood._utils import flag_help
 from jood._utils import processes
+from jood._utils import stop_signals
 from jood._utils import unknown_name
 from jood.core import compose
 from jood.core.component import Component
@@ -46,8 +48,14 @@ def run(main: Callable[[list[str]], Any]) -> None:
         logger.addHandler(logging.StreamHandler(sys.stderr))
         logger.setLevel(logging.INFO)
         logger.propagate = False  # absl's handler would print every line again
+        for stream in (sys.stdout, sys.stderr):  # names of files need not be Unicode
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
-            with tqdm_logging.logging_redirect_tqdm([logger]):
+            with (
+                stop_signals.ending(),
+                tqdm_logging.logging_redirect_tqdm([logger]),
+            ):
                 main(argv)
         except _USER_ERRORS as error:
             if absl_logging.level_debug():
@@ -56,8 +64,6 @@ def run(main: Callable[[list[str]], Any]) -> None:
             processes.leave(f"error: {error}\n{hint}")
         except StoppedError as stopped:
             print(stopped)
-        except KeyboardInterrupt:
-            sys.exit("interrupted; nothing is half-written.")
 
     flags.DEFINE_list(
         "plugins",

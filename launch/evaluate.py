@@ -145,20 +145,18 @@ def main(argv: list[str]) -> None:
         first = first or fitted
         evaluations.append(result)
     assert first is not None
-    printed = results.write(
-        _OUTPUT.value,
-        BenchmarkResults(
-            evaluations=evaluations,
-            detector=first,
-            benchmark=benchmark,
-            detectors={name: texts[name] for name in detectors},
-            configuration=cli.evaluation_configuration(benchmark, *networks.values()),
-            curves=curves,
-            examine=_EXAMINE.value,
-            draws=_BOOTSTRAP.value,
-            seed=_SEED.value,
-        ),
+    found = BenchmarkResults(
+        evaluations=evaluations,
+        detector=first,
+        benchmark=benchmark,
+        detectors={name: texts[name] for name in detectors},
+        configuration=cli.evaluation_configuration(benchmark, *networks.values()),
+        curves=curves,
+        examine=_EXAMINE.value,
+        draws=_BOOTSTRAP.value,
+        seed=_SEED.value,
     )
+    printed = atomic_files.kept(lambda path: results.write(path, found), _OUTPUT.value)
     for name, curve in curves.items():
         kinds = " and ".join(curve.kinds)
         print(f"\n{name}: {curve.method}, on {kinds}\n{curve.text()}")

@@ -105,7 +105,9 @@ def main(argv: list[str]) -> None:
         batch_size=_BATCH_SIZE.value,
         workers=_WORKERS.value,
     )
-    fit_job.write(_OUTPUT.value, made, cli.flag_values())
+    atomic_files.kept(
+        lambda path: fit_job.write(path, made, cli.flag_values()), _OUTPUT.value
+    )
     named = "" if _METHOD.value == detector.component.spec else f"{_METHOD.value}: "
     print(f"{named}{detector.component.spec} on {network.name}")
     used = splits.preprocessing

@@ -6,10 +6,10 @@ r"""Scores images with a saved detector: which of them has it not been trained f
 --images is a folder, a .txt list of files (one a line), a .npz archive (images, uint8
 [N, H, W, C]) or tar files ('shards/*.tar'). The output folder gets scores.csv with a
 row per image, summary.json, a histogram and a timeline. The same command, given again,
-resumes an interrupted job.
+resumes an interrupted job, and says of a finished one that it is done.
 
 Exit code: 0 all images are scored; 2 some could not be read (they are listed); 1
-nothing was written, the message says why.
+nothing was written, the message says why; 130 or 143 the job was interrupted.
 """
 
 import sys
@@ -17,8 +17,8 @@ import sys
 from absl import flags
 
 from jood import cli
-from jood._utils import atomic_files
 from jood.data import inputs as inputs_lib
+from jood.deploy import finished_scores
 from jood.deploy import requirements
 from jood.deploy import score_job
 from jood.detector import Detector
@@ -54,7 +54,7 @@ _DRY_RUN = cli.define_dry_run()
 def main(argv: list[str]) -> None:
     """Opens the detector and the images, scores and writes."""
     del argv
-    atomic_files.check_new(_OUTPUT.value)
+    finished_scores.check_new(_OUTPUT.value)
     config = score_job.ScoreConfig(
         _OUTPUT.value,
         batch_size=_BATCH_SIZE.value,
@@ -77,22 +77,19 @@ def main(argv: list[str]) -> None:
             f"write {_OUTPUT.value}",
         )
         return
-    try:
-        results = score_job.run(
-            detector,
-            inputs,
-            config,
-            identity=saving.identity(_DETECTOR.value),
-            configuration=cli.flag_values(),
-        )
-    except KeyboardInterrupt as stopped:
-        sys.exit(str(stopped) or "interrupted; nothing is half-written.")
+    results = score_job.run(
+        detector,
+        inputs,
+        config,
+        identity=saving.identity(_DETECTOR.value),
+        configuration=cli.flag_values(),
+    )
     _print(results, detector)
     if results.failed:
         sys.exit(2)
 
 
-def _print(results: score_job.ScoreResults, detector: Detector) -> None:
+def _print(results: finished_scores.ScoreResults, detector: Detector) -> None:
     promises = requirements.check_calibrated(detector).promises()
     for name, share in results.called_ood.items():
         promise = promises[name]
@@ -111,7 +108,9 @@ def _print(results: score_job.ScoreResults, detector: Detector) -> None:
     for path, reason in results.failed[:LISTED]:
         print(f"  failed: {path}: {reason}")
     if len(results.failed) > LISTED:
-        print(f"  and {len(results.failed) - LISTED:,} more, in {score_job.TABLE}")
+        print(
+            f"  and {len(results.failed) - LISTED:,} more, in {finished_scores.TABLE}"
+        )
 
 
 if __name__ == "__main__":

@@ -82,12 +82,16 @@ def main(argv: list[str]) -> None:
                 most=_IMAGES.value,
             )
         )
-    results.write(
+    configuration = cli.evaluation_configuration(benchmark, network)
+    atomic_files.kept(
+        lambda path: results.write(
+            path,
+            curves,
+            name=benchmark.name,
+            protocol=benchmark.protocol,
+            configuration=configuration,
+        ),
         _OUTPUT.value,
-        curves,
-        name=benchmark.name,
-        protocol=benchmark.protocol,
-        configuration=cli.evaluation_configuration(benchmark, network),
     )
     print(f"written to {_OUTPUT.value}")
 

@@ -9,6 +9,7 @@ import math
 from typing import Any, TypeVar
 
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 
 T = TypeVar("T")  # a batch: a pytree of arrays [B, ...]
@@ -63,6 +64,19 @@ def gathered(tree: Any, mesh: jax.sharding.Mesh) -> Any:
     """Returns arrays of the mesh as NumPy arrays, whole, in every process."""
     whole = jax.jit(lambda x: x, out_shardings=replicated(mesh))(tree)
     return jax.device_get(whole)
+
+
+def on_host(tree: Any) -> Any:
+    """Returns a pytree's arrays as NumPy arrays, whole, in every process."""
+
+    def whole(leaf: Any) -> np.ndarray:
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+            return np.asarray(leaf)
+        if leaf.is_fully_replicated:
+            return np.asarray(leaf.addressable_data(0))
+        return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+
+    return jax.tree.map(whole, tree)
 
 
 def split(tree: Any, mesh: jax.sharding.Mesh) -> Any:

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 
 from jood._utils import arguments
+from jood._utils import stop_signals
 
 _MOST_THREADS = 16
 
@@ -93,7 +94,7 @@ class _Closing:
         """Closes in a thread: workers look up only twice a second whether to end."""
         if self._iterator is not None:
             atexit.unregister(self.close)
-            threading.Thread(target=self.close).start()
+            threading.Thread(target=self.close, name=stop_signals.CLEANER).start()
 
     def close(self) -> None:
         """Ends the workers; deletes what is left of their shared memory."""

@@ -25,6 +25,8 @@ from pyarrow import parquet
 
 from jood._utils import arguments
 from jood._utils import atomic_files
+from jood._utils import csv_text
+from jood._utils import unicode_text
 from jood.data.sources import file_lists
 from jood.deploy import shards as shards_lib
 from jood.deploy.scorer import Scorer
@@ -32,6 +34,7 @@ from jood.detector import saving
 
 LIST, SUMMARY, CSV = "images.parquet", "summary.json", "scores.csv"
 _KEY = b"jood"  # of a shard's counts, in the metadata of its schema
+_BYTES = "path in bytes"  # the list's column of names of which some are not Unicode
 
 
 class Rows(NamedTuple):
@@ -92,7 +95,7 @@ def plan(
     if files or listed.exists():
         rows = {str(f): _count(f, scorer.column) for f in files or [listed]}
     else:
-        names = [str(root / name) for name in file_lists.images(root)]
+        names = [str(root / name) for name in file_lists.candidates(root)]
         rows = {str(listed): len(names)}
     if not any(rows.values()):
         raise ValueError(f"{root} lists no image.")
@@ -112,8 +115,11 @@ def plan(
         }
     )
     if names:
+        content = {scorer.column: list(map(unicode_text.encodable, names))}
+        if content[scorer.column] != names:  # Parquet's texts are Unicode
+            content[_BYTES] = list(map(os.fsencode, names))
         with atomic_files.atomic_file(listed) as partial:
-            parquet.write_table(pa.table({scorer.column: names}), partial)
+            parquet.write_table(pa.table(content), partial)
     return job
 
 
@@ -134,11 +140,15 @@ def score(job: ClusterJob, number: int) -> dict[str, Any]:
     began = time.perf_counter()
     table = _read(rows)
     images = table[job.scorer.column].to_pylist()
+    if _BYTES in table.column_names:
+        images = list(map(os.fsdecode, table[_BYTES].to_pylist()))
+        table = table.drop_columns(_BYTES)
     folder = os.path.dirname(rows.file)
     cells = [os.path.join(folder, i) if isinstance(i, str) else i for i in images]
     batch = {**dict.fromkeys(table.column_names), job.scorer.column: cells}
     scored = job.scorer(batch)
     added = {name: scored[name] for name in scored if name not in table.column_names}
+    added["error"] = np.array(list(map(unicode_text.encodable, added["error"])), object)
     unreadable = [error for error in added["error"] if error]
     if len(unreadable) == job.shard_size:
         raise ValueError(
@@ -188,7 +198,7 @@ def finish(job: ClusterJob, as_csv: bool = False) -> dict[str, Any]:
             csv.CSVWriter(partial, schema) as writer,
         ):
             for table in shards.tables():
-                writer.write_table(table.cast(schema))
+                writer.write_table(_safe(table.cast(schema), job.scorer.column))
     with atomic_files.atomic_file(output / SUMMARY) as partial:
         partial.write_text(json.dumps(total, indent=2) + "\n")
     return dict(total)
@@ -231,6 +241,15 @@ def _read(rows: Rows) -> pa.Table:
         table = file.read_row_groups(range(first, last + 1))
     before = int(ends[first - 1]) if first else 0
     return table.slice(rows.start - before, rows.stop - rows.start)
+
+
+def _safe(table: pa.Table, column: str) -> pa.Table:
+    """A table whose paths no spreadsheet takes for formulas."""
+    place = table.column_names.index(column) if column in table.column_names else -1
+    if place < 0 or not pa.types.is_string(table[column].type):
+        return table
+    paths = [name and csv_text.path(name) for name in table[column].to_pylist()]
+    return table.set_column(place, table.schema.field(place), pa.array(paths))
 
 
 def _counts(path: pathlib.Path) -> dict[str, Any]:

@@ -5,14 +5,14 @@ given again, resumes after the last shard. When all images are scored, the shard
 one table in `FOLDER`, which appears complete or not at all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import dataclasses
 import json
+import logging
 import pathlib
 import shutil
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
@@ -22,6 +22,7 @@ from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.data.inputs import Inputs
 from jood.deploy import drift
+from jood.deploy import finished_scores
 from jood.deploy import page as page_lib
 from jood.deploy import plots
 from jood.deploy import requirements
@@ -34,7 +35,8 @@ from jood.detector.calibration import Calibration
 from jood.report import figures
 from jood.report.html import page
 
-TABLE, PARQUET, SUMMARY = "scores.csv", "scores.parquet", "summary.json"
+_LOGGER = logging.getLogger(__name__)
+PARQUET = "scores.parquet"
 SHARD_BATCHES = 16  # batches of a shard: what an interruption costs at most
 
 
@@ -60,29 +62,16 @@ class ScoreConfig:
     parquet: bool = False
     report: bool = False
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What decides the results beside images, detector and size of batches."""
+        names = ("window", "alpha", "parquet", "report")
+        return {name: getattr(self, name) for name in names}
+
     def __post_init__(self) -> None:
         """Refuses values that only the end of the job would notice."""
         arguments.check_count("window", self.window)
         arguments.check_fraction("alpha", self.alpha)
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreResults:
-    """What was scored; by detector name, nothing if no image could be read.
-
-    Attributes:
-      images: The number of rows.
-      failed: The path of each image that could not be read, and the reason.
-      scores: float32 [n], the scores of the others in their order.
-      called_ood: The fraction of them that is called OOD.
-      drift: Their windows.
-    """
-
-    images: int
-    failed: Sequence[tuple[str, str]]
-    scores: dict[str, np.ndarray]
-    called_ood: dict[str, float]
-    drift: dict[str, list[drift.Drift]]
 
 
 def run(
@@ -92,8 +81,8 @@ def run(
     *,
     identity: str = "",
     configuration: Mapping[str, Any] | None = None,
-) -> ScoreResults:
-    """Scores all images and writes the results.
+) -> finished_scores.ScoreResults:
+    """Scores all images and writes the results, unless this very job has done so.
 
     Args:
       detector: A detector that is fitted, calibrated and has a preprocessing.
@@ -104,37 +93,47 @@ def run(
       configuration: What to record beside the results, JSON values.
 
     Raises:
-      FileExistsError: The folder exists already, or another job was interrupted there.
+      FileExistsError: The folder exists already and is another job's, or another job
+        was interrupted there.
       ValueError: The detector is not calibrated, or the images do not fit it.
       OSError: The results cannot be written; what was scored before is kept.
     """
     calibration = requirements.check_calibrated(detector)
     calibration.thresholds()
-    atomic_files.check_new(config.folder)
     target = pathlib.Path(config.folder).resolve()
     cut = shards.cut(len(inputs.names), SHARD_BATCHES * config.batch_size)
     sizes = [stop - start for start, stop in cut]
     if inputs.broken:  # archives that cannot be opened at all are a shard of their own
         sizes.append(len(inputs.broken))
     job = shards.Shards(f"{target}.partial", tuple(sizes))
-    job.claim(
-        {
-            "images": inputs.fingerprint,
-            "detector": identity,
-            "TPR": calibration.tpr,
-            "batch_size": config.batch_size,
-        }
-    )
-    try:
-        if inputs.broken:
-            job.write(len(job.sizes) - 1, table.of_broken(inputs.broken, calibration))
-        _score(detector, inputs, config, job, calibration)
-    except BaseException:
-        if 0 in job.missing():  # there is nothing to resume
-            shutil.rmtree(job.folder, ignore_errors=True)
-        raise
-    results = _finish(target, job, detector, inputs, config, configuration or {})
-    shutil.rmtree(job.folder, ignore_errors=True)
+    plan = {
+        "images": inputs.fingerprint,
+        "detector": identity,
+        "TPR": calibration.tpr,
+        "batch_size": config.batch_size,
+    }
+    told = {**plan, **config.options}
+    done = finished_scores.read(target, told)
+    if done is not None:
+        _LOGGER.info("this job is done already; %s holds its results", target)
+        shutil.rmtree(job.folder, ignore_errors=True)  # if it was killed just then
+        return done
+    atomic_files.check_new(target)
+    job.claim(plan)
+    with job.alone():
+        try:
+            atomic_files.check_new(target)  # nor has another process written it since
+            if inputs.broken:
+                broken = table.of_broken(inputs.broken, calibration)
+                job.write(len(job.sizes) - 1, broken)
+            _score(detector, inputs, config, job, calibration)
+        except BaseException:
+            if 0 in job.missing():  # there is nothing to resume
+                shutil.rmtree(job.folder, ignore_errors=True)
+            raise
+        summary = {"job": told, "configuration": dict(configuration or {})}
+        results = _finish(target, job, detector, inputs, config, summary)
+        shutil.rmtree(job.folder, ignore_errors=True)
     return results
 
 
@@ -185,8 +184,8 @@ def _finish(
     detector: Detector,
     inputs: Inputs,
     config: ScoreConfig,
-    configuration: Mapping[str, Any],
-) -> ScoreResults:
+    summary: Mapping[str, Any],
+) -> finished_scores.ScoreResults:
     """Joins the shards, draws the pictures and renames the folder into place."""
     calibration = requirements.check_calibrated(detector)
     spec = detector.component.spec
@@ -196,7 +195,7 @@ def _finish(
     try:
         with atomic_files.atomic_folder(target) as partial:
             columns = table.schema(calibration.scores)
-            table.write_csv(partial / TABLE, columns, job.tables())
+            table.write_csv(partial / finished_scores.TABLE, columns, job.tables())
             if config.parquet:
                 with parquet.ParquetWriter(partial / PARQUET, columns) as writer:
                     for shard in job.tables():
@@ -211,7 +210,7 @@ def _finish(
                 }
                 figures.save_pictures(partial, pictures)
             summary = {
-                "configuration": dict(configuration),
+                **summary,
                 "spec": spec,
                 "network": type(detector.model).__name__,
                 "window": config.window,
@@ -227,7 +226,9 @@ def _finish(
                 },
                 "versions": provenance.versions(),
             }
-            (partial / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+            (partial / finished_scores.SUMMARY).write_text(
+                json.dumps(summary, indent=2) + "\n"
+            )
             if config.report:
                 rows = pa.concat_tables(job.tables())
                 text = page_lib.build(partial, rows, inputs, summary, titles)
@@ -236,20 +237,18 @@ def _finish(
         raise
     except OSError as error:
         raise OSError(
-            f"cannot write {target}: {error.strerror or error}. All images are scored "
-            f"and kept in {job.folder}: mend that (free space) and give the same "
-            "command again."
+            f"{error} All images are scored and kept in {job.folder}."
         ) from error
     return results
 
 
 def _results(
     job: shards.Shards, config: ScoreConfig, calibration: Calibration
-) -> ScoreResults:
+) -> finished_scores.ScoreResults:
     """What the shards say, for all images together."""
     texts = pa.concat_tables(job.tables([table.PATH, table.ERROR]))
     failed = texts.filter(pc.field(table.ERROR) != "").to_pylist()
-    results = ScoreResults(
+    results = finished_scores.ScoreResults(
         len(texts), [(row[table.PATH], row[table.ERROR]) for row in failed], {}, {}, {}
     )
     for name, threshold in calibration.thresholds().items():

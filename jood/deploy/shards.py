@@ -13,6 +13,7 @@ number of workers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -24,6 +25,7 @@ from pyarrow import parquet
 
 from jood._utils import atomic_files
 from jood._utils import checked_json
+from jood._utils import folder_lock
 
 FORMAT, VERSION = "jood.scores", 1
 PLAN, PARTS = "plan.json", "parts"
@@ -84,6 +86,21 @@ class Shards:
             raise OSError(
                 f"cannot write to {folder}: {error.strerror or error}."
             ) from error
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes from working in the folder, which must be claimed.
+
+        Raises:
+          OSError: Another one does.
+        """
+        with folder_lock.held(self.folder) as locked:
+            if locked is False:
+                raise OSError(
+                    f"another process is scoring into {self.folder}. Wait for it, or "
+                    "choose another --output."
+                )
+            yield
 
     def path(self, number: int) -> pathlib.Path:
         """Returns the file of a shard."""

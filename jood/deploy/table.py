@@ -5,16 +5,18 @@
     traffic/0002.jpg,,,3.4,,,its content is of none of the formats ...
 
 A bundle has the columns `score` to `p_value` once per detector, as 'score_NAME'. An
-image that cannot be read has an error and no score.
+image that cannot be read has an error and no score. A path is written as
+`csv_text.path` says.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-import csv
 import pathlib
 
 import numpy as np
 import pyarrow as pa
 
+from jood._utils import csv_text
+from jood._utils import unicode_text
 from jood.detector import SINGLE
 from jood.detector.calibration import Calibration
 from jood.detector.streaming import Scored
@@ -70,15 +72,25 @@ def of_batch(
             pa.array(scores < threshold, mask=unread),
             pa.array(p_values[name], mask=unread),
         ]
-    texts = [_encodable(values) for values in (paths, classes, errors)]
-    return pa.table([*texts[:2], *own, texts[2]], schema(thresholds))
+    return pa.table(
+        [
+            list(map(csv_text.path, paths)),
+            list(map(unicode_text.encodable, classes)),
+            *own,
+            list(map(unicode_text.encodable, errors)),
+        ],
+        schema(thresholds),
+    )
 
 
 def of_broken(broken: Mapping[str, str], calibration: Calibration) -> pa.Table:
     """Returns a row with the path and the error of each archive that is broken."""
     columns = schema(calibration.scores)
-    texts = {PATH: _encodable(broken), CLASS: [""] * len(broken)}
-    texts[ERROR] = _encodable(broken.values())
+    texts = {
+        PATH: list(map(csv_text.path, broken)),
+        CLASS: [""] * len(broken),
+        ERROR: list(map(unicode_text.encodable, broken.values())),
+    }
     nothing = [None] * len(broken)
     return pa.table([texts.get(name, nothing) for name in columns.names], columns)
 
@@ -88,15 +100,10 @@ def write_csv(
 ) -> None:
     """Writes tables as one CSV file whose texts give back every float32."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv_text.Writer(file)
         writer.writerow(columns.names)
         for table in tables:
             writer.writerows(zip(*map(_texts, table.columns), strict=True))
-
-
-def _encodable(names: Iterable[str]) -> list[str]:
-    r"""Names of files need not be text; what is not is written as \xNN."""
-    return [name.encode(errors="backslashreplace").decode() for name in names]
 
 
 def _texts(values: pa.ChunkedArray) -> list[str]:

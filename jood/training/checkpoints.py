@@ -3,12 +3,14 @@
 A checkpoint is a folder named by its step, with two parts: `state`, a `TrainState`, and
 `position`, the place in the data with the validation's metrics there. It is written in
 the background and appears complete or not at all, so a killed run resumes from the last
-whole one; those damaged afterwards are put aside.
+whole one. A SHA-256 of both in the position tells those damaged afterwards, which are
+put aside.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import itertools
+import json
 import logging
 import os
 import pathlib
@@ -22,6 +24,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jood._utils import processes
+from jood._utils import sharding
 from jood.models import check
 from jood.training import run_folder
 from jood.training.state import TrainState
@@ -91,9 +94,12 @@ class Checkpoints:
             return
         self._ratings[step] = run_checkpoint.rating(self._best, metrics)
         told = {"next_batch": step, "best": self._best, "validation": dict(metrics)}
+        position = json.loads(json.dumps({**self._position, **told}))
+        whole = sharding.on_host(state.as_saved())
+        position[run_checkpoint.DIGEST] = run_checkpoint.digest(whole, position)
         parts = ocp.args.Composite(
             state=ocp.args.StandardSave(state.as_saved()),
-            position=ocp.args.JsonSave({**self._position, **told}),
+            position=ocp.args.JsonSave(position),
         )
         with self._writing():
             self._manager.save(step, args=parts)
@@ -162,6 +168,8 @@ class Checkpoints:
                 restored = self._manager.restore(step, args=arguments)["state"]
                 jax.block_until_ready(restored)
                 position = run_checkpoint.position(self._manager, step)
+                whole = sharding.on_host(restored)
+                run_checkpoint.check_whole(whole, position, step)
                 return state.from_saved(restored), position
         except Exception as error:  # Orbax and TensorStore raise many kinds
             self._check_damage(step, error)

@@ -11,6 +11,8 @@ import os
 import pathlib
 from typing import Any
 
+from jood._utils import atomic_files
+
 TRAIN, VALIDATION = "train", "validation"
 
 
@@ -58,14 +60,15 @@ class Log(contextlib.ExitStack):
         """Opens a file with the rows up to the start, which were complete."""
         path = self._folder / f"{kind}.csv"
         kept = read(path, self._start) if self._start and path.exists() else []
-        partial = path.with_suffix(".partial")
-        file = self.enter_context(partial.open("w", newline=""))
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(kept)
-        file.flush()
-        partial.replace(path)  # the open file moves with its name
-        return file, writer
+        with (
+            atomic_files.atomic_file(path) as partial,
+            partial.open("w", newline="") as begun,
+        ):
+            writer = csv.DictWriter(begun, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(kept)
+        file = self.enter_context(path.open("a", newline=""))
+        return file, csv.DictWriter(file, columns, extrasaction="ignore")
 
 
 def read(path: str | os.PathLike[str], last: int | None = None) -> list[dict[str, Any]]:

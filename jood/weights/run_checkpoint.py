@@ -2,18 +2,25 @@
 
 from collections.abc import Mapping
 import json
+import logging
 import os
 import pathlib
 from typing import Any
 
 from flax import linen as nn
+from flax import serialization
+from flax import traverse_util
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from jood._utils import fingerprinting
 from jood._utils import processes
 from jood.models import check
 
+_LOGGER = logging.getLogger(__name__)
 CONFIG = "config.json"
+DIGEST = "sha256"  # in a checkpoint's position
 WHICH = ("last", "best")
 
 
@@ -57,6 +64,40 @@ def position(opened: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     return dict(opened.restore(step, args=arguments)["position"])
 
 
+def digest(state: Any, position: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a state's arrays, whole in this process, and its position.
+
+    It is part of the position, as `DIGEST`, so it is left out where that has it.
+    """
+    flat = traverse_util.flatten_dict(serialization.to_state_dict(state), sep="/")
+    arrays = {name: leaf for name, leaf in flat.items() if hasattr(leaf, "shape")}
+    told = {name: value for name, value in position.items() if name != DIGEST}
+    text = json.dumps(told, sort_keys=True)
+    return fingerprinting.array_digest(**arrays, position=np.array(text.encode()))
+
+
+def check_whole(state: Any, position: Mapping[str, Any], step: int) -> None:
+    """Checks that the checkpoint of a step is what was written there.
+
+    One without a digest, of an older jood, is told in the log.
+
+    Raises:
+      ValueError: An array or the position was changed, or comes from another step.
+    """
+    if DIGEST not in position:
+        _LOGGER.info(
+            "the checkpoint of step %d cannot be checked: an older jood wrote it "
+            "without a digest",
+            step,
+        )
+    elif digest(state, position) != position[DIGEST]:
+        raise ValueError(
+            "it was changed after it was written: it does not match its SHA-256"
+        )
+    elif position["next_batch"] != step:
+        raise ValueError(f"it is a copy of step {position['next_batch']}")
+
+
 def rating(metric: str, metrics: Mapping[str, float]) -> float | None:
     """Returns a metric with the sign by which higher is better; None without it."""
     if metric not in metrics:
@@ -96,7 +137,8 @@ def load_variables(
         try:
             target = on_one_device(opened.item_metadata(step)["state"].tree)
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-            state = opened.restore(step, args=arguments)["state"]
+            state = jax.device_get(opened.restore(step, args=arguments)["state"])
+            check_whole(state, position(opened, step), step)
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise ValueError(
                 f"{where} is truncated or damaged ({summary(error)}). Run the command "
@@ -105,7 +147,7 @@ def load_variables(
     others = state.keys() - {"step", "trained", "opt_state", "rng"}
     variables = {**state["trained"], **{name: state[name] for name in others}}
     check.check_variables(model, variables, image_shape, str(where))
-    return jax.device_get(variables)
+    return variables
 
 
 def on_one_device(tree: Any) -> Any:

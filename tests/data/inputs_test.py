@@ -2,7 +2,9 @@
 
 import io
 import os
+import signal
 import tarfile
+import zipfile
 
 from helpers import brightness
 import numpy as np
@@ -14,6 +16,8 @@ from jood.data import inputs as inputs_lib
 from jood.data import sources
 from jood.data.benchmarks import on_disk
 from jood.data.benchmarks import set_spec
+from jood.data.sources import file_lists
+from jood.data.sources import image_folder
 from jood.data.sources import kinds
 from jood.data.sources import resized
 from jood.data.sources import source_kind
@@ -133,6 +137,148 @@ def test_images_that_cannot_be_read_keep_their_place_and_say_why(tmp_path):
     assert found[5]["skipped"] == "No such file or directory"
     assert {example["image"].shape for example in found} == {(SIZE, SIZE, 3)}
     assert inputs.fingerprint == opened(path).fingerprint
+
+
+@pytest.fixture
+def in_time():
+    """Ends a test that waits for a pipe's other end."""
+
+    def late(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def odd_entries(root):
+    """Whatever may lie in a folder; returns the names and a part of each reason."""
+    os.mkfifo(root / "pipe.png")
+    (root / "gone.png").symlink_to(root / "nowhere")
+    (root / "circle.png").symlink_to(root / "circle.png")
+    (root / "zero.png").symlink_to("/dev/zero")
+    (root / "secret").mkdir()
+    brightness.folder(root / "secret", [1])
+    with (root / "large.png").open("wb") as file:
+        file.truncate(3 << 40)  # a sparse file
+    return {
+        "pipe.png": "it is a pipe, not a file",
+        "gone.png": "No such file or directory",
+        "circle.png": "Too many levels of symbolic links",
+        "zero.png": "it is a device, not a file",
+        "secret": "it is a folder",
+        "large.png": "more than an image of 89,478,485 pixels needs",
+    }
+
+
+def reasons(inputs):
+    examples = [inputs.source[i] for i in range(len(inputs.names))]
+    told = zip(inputs.names, examples, strict=True)
+    return {name: e.get("skipped", int(e["image"][0, 0, 0])) for name, e in told}
+
+
+def check_reasons(found, root, odd):
+    assert len(found) == len(LEVELS) + len(odd)
+    for name, reason in odd.items():
+        assert reason in found.pop(str(root / name)), name
+    assert list(found.values()) == LEVELS
+
+
+@pytest.mark.usefixtures("in_time")
+def test_one_odd_entry_of_a_folder_does_not_stop_the_others(tmp_path, monkeypatch):
+    root = as_folder(tmp_path)
+    odd = odd_entries(root)
+    scandir = os.scandir
+
+    def refuses(path):
+        if str(path).rstrip("/").endswith("secret"):  # root may read every folder
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    inputs = opened(root)
+    check_reasons(reasons(inputs), root, odd)
+    assert inputs.fingerprint == opened(root).fingerprint
+    for names in (odd.keys() - {"secret"}, {"secret"}):  # who trains is told at once
+        with pytest.raises(OSError, match=r"a link to nothing\.|Permission denied"):
+            image_folder.ImageFolder(root)
+        for name in names:
+            (root / name).is_dir() or (root / name).unlink()
+
+
+@pytest.mark.usefixtures("in_time")
+def test_one_odd_line_of_a_list_does_not_stop_the_others(tmp_path):
+    root = as_folder(tmp_path)
+    odd = odd_entries(root)
+    odd |= {"a\0b.png": "it is no path", "x" * 3000 + ".png": "File name too long"}
+    latin = os.fsdecode(b"caf\xe9.png")
+    os.rename(root / "0001.png", root / latin)
+    names = ["0000.png", latin, *(f"{i:04}.png" for i in (2, 3, 4)), *odd]
+    path = root / "list.txt"
+    path.write_bytes(b"\n".join(map(os.fsencode, names)))
+    inputs = opened(path)
+    check_reasons(reasons(inputs), root, odd)
+    assert inputs.fingerprint == opened(path).fingerprint
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["99999999999999999999", "2", "3", "4", "5"], ["9" * 5000, "-7", "3", "4", "5"]],
+)
+def test_labels_of_a_list_do_not_matter_where_images_are_scored(tmp_path, labels):
+    as_folder(tmp_path)
+    lines = [f"images/{i:04}.png {label}" for i, label in enumerate(labels)]
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join(lines))
+    assert levels(opened(path)) == LEVELS
+    with pytest.raises(
+        ValueError, match=r"list.txt, line 1: label 9+\. Labels are >= 0"
+    ):
+        file_lists.entries(path)
+    (tmp_path / "images/0001.png").rename(tmp_path / "images/of 2017")
+    path.write_text("images/0000.png 3\nimages/of 2017\nimages/0002.png\n")
+    assert levels(opened(path)) == LEVELS[:3]
+
+
+def test_a_tar_file_that_cannot_be_read_does_not_stop_the_others(tmp_path):
+    as_tars(tmp_path)
+    os.mkfifo(tmp_path / "pipe.tar")
+    (tmp_path / "gone.tar").symlink_to("nowhere")
+    with tarfile.open(tmp_path / "small.tar", "w:gz") as archive:
+        archive.add(tmp_path / "a.tar", "a.png")
+    absurd = tarfile.TarInfo("x" * 200).tobuf(tarfile.GNU_FORMAT)
+    size = b"\x80" + (1 << 62).to_bytes(11, "big")  # of a long name, in its header
+    absurd = bytearray(absurd[:124] + size + absurd[136:])
+    absurd[148:156] = b" " * 8
+    absurd[148:156] = b"%06o\0 " % sum(absurd[:512])
+    (tmp_path / "absurd.tar").write_bytes(absurd)
+    inputs = opened(tmp_path / "*.tar")
+    assert levels(inputs) == LEVELS
+    broken = {path.rpartition("/")[2]: why for path, why in inputs.broken.items()}
+    assert broken.pop("absurd.tar").startswith("after 0 image(s): ")
+    assert broken.pop("small.tar").startswith("it is compressed")
+    assert broken == {
+        "pipe.tar": "it is a pipe, not a file",
+        "gone.tar": "No such file or directory",
+    }
+
+
+def test_an_archive_that_claims_more_than_it_holds_is_refused(tmp_path, monkeypatch):
+    header = io.BytesIO()
+    claims = {"descr": "|u1", "fortran_order": False, "shape": (1 << 26, 256, 256, 3)}
+    np.lib.format.write_array_header_1_0(header, claims)
+    with zipfile.ZipFile(tmp_path / "claims.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue() + bytes(100))
+    with pytest.raises(ValueError, match=r"cannot read images from .*claims\.npz: "):
+        opened(tmp_path / "claims.npz")
+    bomb = np.zeros((300, 100, 100, 3), np.uint8)
+    np.savez_compressed(tmp_path / "bomb.npz", images=bomb)
+    assert len(opened(tmp_path / "bomb.npz").names) == 300
+    monkeypatch.setattr(sources, "_memory", lambda: 8_000_000)
+    with pytest.raises(ValueError, match=r"to 9,000,\d+ bytes.*has 8,000,000"):
+        opened(tmp_path / "bomb.npz")
 
 
 def test_a_tar_file_that_is_cut_short_gives_what_is_whole(tmp_path):

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import pathlib
 import pickle
+import shutil
 
 from helpers.pixel_scorers import single
 import numpy as np
@@ -192,6 +194,33 @@ def test_csv_of_all_parts(photos, tmp_path):
     found = table(tmp_path / "out")
     assert [row["path"] for row in rows] == found["path"]
     np.testing.assert_allclose([float(r["score"]) for r in rows], found["score"])
+
+
+def test_names_of_any_kind_are_scored_and_reach_every_file(photos, tmp_path):
+    folder = tmp_path / os.fsdecode(b"d\xe9")
+    folder.mkdir()
+    for name in (b"a\rb.png", b"caf\xe9.png", b"z.png"):
+        shutil.copy(files(photos)[0], folder / os.fsdecode(name))
+    (folder / os.fsdecode(b"z\xe9.png")).write_bytes(b"no image")
+    job = cluster_job.plan(folder, tmp_path / "out", scorer(photos), 3)
+    assert run(job)["unreadable"] == 1
+    cluster_job.finish(job, as_csv=True)
+    names = [f"{tmp_path}/d\\xe9/{n}" for n in ("a\rb", "caf\\xe9", "z", "z\\xe9")]
+    found = table(tmp_path / "out")
+    assert found["path"] == [f"{name}.png" for name in names]
+    assert [bool(error) for error in found["error"]] == [False, False, False, True]
+    with (tmp_path / "out" / cluster_job.CSV).open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == found["path"]
+
+
+def test_no_path_of_a_list_is_a_formula(photos, tmp_path):
+    shutil.copy(files(photos)[0], tmp_path / "=1+1.png")
+    parquet.write_table(pa.table({"path": ["=1+1.png"]}), tmp_path / "in.parquet")
+    job = cluster_job.plan(tmp_path / "in.parquet", tmp_path / "out", scorer(photos), 3)
+    assert run(job)["unreadable"] == 0
+    cluster_job.finish(job, as_csv=True)
+    with (tmp_path / "out" / cluster_job.CSV).open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["./=1+1.png"]
 
 
 def test_a_plan_pickles(photos, tmp_path):

@@ -1,7 +1,9 @@
 """Scoring into a folder: every row right, nothing lost, nothing half-written."""
 
 import csv
+import dataclasses
 import json
+import logging
 import os
 import pathlib
 import re
@@ -15,6 +17,7 @@ import pytest
 
 import jood
 from jood.data import inputs as inputs_lib
+from jood.deploy import finished_scores
 from jood.deploy import requirements
 from jood.deploy import score_job
 from jood.deploy import table as table_lib
@@ -43,13 +46,23 @@ def images(tmp_path):
     return brightness.folder(tmp_path / "images", LEVELS)
 
 
-def run(images, target, detector=None, batch_size=4, identity="one", **fields):
+def run(
+    images,
+    target,
+    detector=None,
+    batch_size=4,
+    identity="one",
+    configuration=None,
+    **fields,
+):
     detector = detector or brightness.detector()
     inputs = inputs_lib.open_inputs(
         str(images), requirements.preprocessing_of(detector)
     )
     config = score_job.ScoreConfig(str(target), batch_size, **fields)
-    return score_job.run(detector, inputs, config, identity=identity)
+    return score_job.run(
+        detector, inputs, config, identity=identity, configuration=configuration
+    )
 
 
 def table(folder):
@@ -357,12 +370,76 @@ def test_bad_options_are_refused_before_hours_of_work(tmp_path, options, message
         score_job.ScoreConfig(str(tmp_path / "out"), **options)
 
 
-def test_results_are_not_overwritten(images, tmp_path):
-    run(images, tmp_path / "out")
-    before = (tmp_path / "out" / "scores.csv").read_bytes()
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_finished_job_is_done_and_another_does_not_overwrite_it(
+    images, tmp_path, monkeypatch, caplog
+):
+    (images / "0003.png").write_text("no image")
+    first = run(images, tmp_path / "out")
+    before = content(tmp_path / "out")
+    (tmp_path / "out.partial").mkdir()  # it was killed before it had tidied up
+    seen = count_scored(monkeypatch)
+    with caplog.at_level(logging.INFO, "jood"):
+        again = run(images, tmp_path / "out", workers=0)
+    assert "this job is done already" in caplog.text
+    assert again == dataclasses.replace(first, scores={})
+    assert seen == []
+    assert content(tmp_path / "out") == before
+    assert not (tmp_path / "out.partial").exists()
+    finished_scores.check_new(tmp_path / "out")
+    for other in ({"identity": "two"}, {"batch_size": 2}, {"window": 9}):
+        with pytest.raises(FileExistsError, match="exists already"):
+            run(images, tmp_path / "out", **other)
+    (tmp_path / "out" / "summary.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="exists already"):
+        finished_scores.check_new(tmp_path / "out")
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def meanwhile(monkeypatch, what):
+    """Does something after the first batch."""
+    whole = streaming.scored
+
+    def scored(*arguments, **options):
+        for count, part in enumerate(whole(*arguments, **options)):
+            yield part
+            if not count:
+                what()
+
+    monkeypatch.setattr(score_job.streaming, "scored", scored)
+
+
+def test_of_two_jobs_on_one_output_the_second_is_told(images, tmp_path, monkeypatch):
+    told = []
+
+    def second():
+        with pytest.raises(
+            OSError, match=r"another process is scoring into .*out\.par"
+        ):
+            run(images, tmp_path / "out")
+        told.append(True)
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, second)
+        assert run(images, tmp_path / "out").images == 50
+    assert told
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_results_that_appear_meanwhile_are_not_overwritten(
+    images, tmp_path, monkeypatch
+):
+    def other():
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis.tex").write_text("...")
+
+    meanwhile(monkeypatch, other)
     with pytest.raises(FileExistsError, match="exists already"):
         run(images, tmp_path / "out")
-    assert (tmp_path / "out" / "scores.csv").read_bytes() == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
 
 def test_a_bundle_has_columns_for_each_detector(images, tmp_path):
@@ -395,31 +472,55 @@ def test_a_bundle_has_columns_for_each_detector(images, tmp_path):
 
 
 def test_names_of_any_kind_survive_the_table(tmp_path):
-    names = ['a, "b"\nc', "häß", "bad\udcff", "", " "]
+    names = ['a, "b"\nc', "h\räß", "bad\udcff", "", "=1+1"]
     detector = brightness.detector()
     output = detector.run(np.stack([brightness.gray(i) for i in range(5)]))
     scored = streaming.Scored(
         0, np.ones(5, bool), {"score": output.scores}, output.prediction, None, {}
     )
-    rows = table_lib.of_batch(scored, names, detector.calibration, ("x", "y"))
-    assert rows["path"].to_pylist() == ['a, "b"\nc', "häß", "bad\\udcff", "", " "]
+    rows = table_lib.of_batch(scored, names, detector.calibration, ("x\r1", "y"))
+    safe = ['a, "b"\nc', "h\räß", "bad\\xff", "", "./=1+1"]
+    assert rows["path"].to_pylist() == safe
     assert rows["is_ood"].to_pylist() == [True] * 5
     table_lib.write_csv(tmp_path / "scores.csv", rows.schema, [rows, rows])
-    found = [row["path"] for row in table(tmp_path)]
-    assert found == 2 * rows["path"].to_pylist()
+    found = table(tmp_path)
+    assert [row["path"] for row in found] == 2 * safe
+    assert [row["class"] for row in found] == 2 * rows["class"].to_pylist()
+    assert "x\r1" in {row["class"] for row in found}
 
 
-def test_names_of_any_kind_reach_every_file(images, tmp_path):
-    names = ['a, "b"\nc.png', os.fsdecode(b"bad\xff.png")]
-    for name in names:
-        (images / "0000.png").rename(images / name)
-        shutil.copy(images / name, images / "0000.png")
-    run(images, tmp_path / "out", parquet=True, report=True)
-    found = [pathlib.Path(row["path"]).name for row in table(tmp_path / "out")]
-    assert {'a, "b"\nc.png', "bad\\udcff.png"} < set(found)
-    read = parquet.read_table(tmp_path / "out" / "scores.parquet")
-    assert [pathlib.Path(path).name for path in read["path"].to_pylist()] == found
-    assert "bad\\udcff.png" in page_of(tmp_path / "out")
+NAMES = ['a, "b"\nc.png', "a\rb.png", os.fsdecode(b"caf\xe9.png"), "=1+1.png"]
+
+
+def test_names_of_any_kind_reach_every_file(images, tmp_path, monkeypatch):
+    """From a folder of no better name, too, in the folder where the job runs."""
+    root = (images / "0000.png").parent.rename(tmp_path / os.fsdecode(b"d\xe9"))
+    for name in NAMES:
+        shutil.copy(root / "0000.png", root / name)
+    monkeypatch.chdir(root)
+    shown = {'a, "b"\nc.png', "a\rb.png", "caf\\xe9.png", "./=1+1.png"}
+    for where, folder in ((".", ""), (str(root), f"{tmp_path}/d\\xe9/")):
+        out = tmp_path / f"out{len(folder)}"
+        how = {"parquet": True, "report": True, "configuration": {"images": where}}
+        run(where, out, **how)
+        found = [row["path"] for row in table(out)]
+        expected = {folder + n.removeprefix("./" if folder else "") for n in shown}
+        assert expected < set(found)
+        assert len(found) == len(LEVELS) + len(NAMES)
+        read = parquet.read_table(out / "scores.parquet")
+        assert read["path"].to_pylist() == found
+        assert "caf\\xe9.png" in page_of(out)
+
+
+def test_a_tar_file_may_hold_and_have_any_name(images, tmp_path):
+    path = tmp_path / os.fsdecode(b"t\xe9.tar")
+    with tarfile.open(path, "w") as tar:
+        for name in NAMES:
+            tar.add(images / "0000.png", name)
+    assert not run(path, tmp_path / "out", report=True).failed
+    found = [row["path"] for row in table(tmp_path / "out")]
+    safe = [name.replace("\udce9", "\\xe9") for name in NAMES]
+    assert found == [f"{tmp_path}/t\\xe9.tar/{name}" for name in safe]
 
 
 def test_archives_that_are_broken_have_a_row_at_the_end(images, tmp_path, monkeypatch):

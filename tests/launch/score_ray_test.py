@@ -9,6 +9,8 @@ import sys
 import time
 
 from helpers.jobs import ROOT
+from helpers.jobs import environment
+from helpers.jobs import start_job
 from helpers.pixel_scorers import pixels_to
 import numpy as np
 from PIL import Image
@@ -25,8 +27,8 @@ pytest.importorskip("ray", reason="needs Ray: pip install 'jood[ray]'")
 
 HOW = jood.Preprocessing((0.5, 0.4, 0.3), (0.2, 0.3, 0.4), resize=16, crop=16)
 DISTINCT, COUNT, SHARD = 8, 240, 4
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-ENVIRONMENT["PYTHONPATH"] = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
+# Ray's workers start in folders of their own.
+PATH = {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +55,17 @@ def few(photos):
 
 
 def start(photos, output, *arguments):
-    return subprocess.Popen(
-        [
-            sys.executable,
-            str(ROOT / "launch" / "score_ray.py"),
-            f"--detector={photos.parent / 'detector'}",
-            f"--images={photos}",
-            f"--output={output}",
-            "--workers=2",
-            f"--shard_size={SHARD}",
-            "--batch_size=4",
-            "--price_per_hour=1",
-            *arguments,
-        ],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    return start_job(
+        "score_ray",
+        f"--detector={photos.parent / 'detector'}",
+        f"--images={photos}",
+        f"--output={output}",
+        "--workers=2",
+        f"--shard_size={SHARD}",
+        "--batch_size=4",
+        "--price_per_hour=1",
+        *arguments,
+        **PATH,
     )
 
 
@@ -165,7 +161,7 @@ def test_a_scorer_in_map_batches(photos, tmp_path):
     output = tmp_path / "out"
     subprocess.run(
         [sys.executable, "-c", MAP_BATCHES, str(photos.parent), str(output)],
-        env=ENVIRONMENT,
+        env=environment(**PATH),
         check=True,
     )
     found = parquet.read_table(output).sort_by("path").to_pydict()

@@ -6,21 +6,16 @@ the pace of the learning rate. It is small here, and the network is a trained on
 """
 
 import csv
-import os
 import socket
-import subprocess
-import sys
 import time
 
-from helpers import cpu_devices
-from helpers.jobs import ROOT
+from helpers.jobs import start_job
 import numpy as np
 import pytest
 
 from jood.training import metric_logs
 
 pytestmark = pytest.mark.slow
-TRAIN = [sys.executable, str(ROOT / "launch" / "train.py"), "--benchmark=digits_tiny"]
 RATE = (
     "--learning_rate=1e-4",
     "--schedule=constant",
@@ -30,18 +25,9 @@ RATE = (
 )
 
 
-def environment(devices=1):
-    return {**os.environ, **cpu_devices.environment(devices)}
-
-
-def start(workdir, *arguments, devices=1, **variables):
-    return subprocess.Popen(
-        [*TRAIN, f"--workdir={workdir}", *arguments],
-        env={**environment(devices), **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(workdir, *arguments, **how):
+    where = ("--benchmark=digits_tiny", f"--workdir={workdir}")
+    return start_job("train", *where, *arguments, **how)
 
 
 def finish(*jobs):

@@ -5,11 +5,10 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 
-from helpers import cpu_devices
-from helpers.jobs import ROOT
+from helpers.jobs import run_job
+from helpers.jobs import start_job
 import jax
 import numpy as np
 import pytest
@@ -18,11 +17,8 @@ from tensorboard.backend.event_processing import event_accumulator
 from jood.weights import checkpoint
 
 pytestmark = pytest.mark.slow
-ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}  # one device
 STEPS, EPOCH = 35, 7
-COMMAND = (
-    sys.executable,
-    str(ROOT / "launch" / "train.py"),
+FLAGS = (
     "--benchmark=digits_tiny",
     "--epochs=5",
     "--hold_out=10",
@@ -33,21 +29,12 @@ COMMAND = (
 )
 
 
-def start(workdir, *arguments, prefix=()):
-    return subprocess.Popen(
-        [*prefix, *COMMAND, f"--workdir={workdir}", *arguments],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def start(workdir, *arguments, **how):
+    return start_job("train", *FLAGS, f"--workdir={workdir}", *arguments, **how)
 
 
-def run(workdir, *arguments, ok=True, prefix=()):
-    job = start(workdir, *arguments, prefix=prefix)
-    printed, _ = job.communicate(timeout=300)
-    assert (job.returncode == 0) == ok, printed
-    return printed
+def run(workdir, *arguments, **how):
+    return run_job("train", *FLAGS, f"--workdir={workdir}", *arguments, **how)
 
 
 def rows(workdir, name="train"):
@@ -172,15 +159,7 @@ def test_two_devices_after_one_go_on_from_the_same_checkpoint(whole, tmp_path):
         time.sleep(0.02)
     job.kill()
     job.communicate()
-    done = subprocess.run(
-        [*COMMAND, f"--workdir={folder}", "--split_state"],
-        env={**ENVIRONMENT, **cpu_devices.environment(2)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "continuing at step" in done.stdout + done.stderr
+    assert "continuing at step" in run(folder, "--split_state", devices=2)
     assert [int(row["step"]) for row in rows(folder)] == list(range(1, STEPS + 1))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import json
 import logging
 import shutil
 
@@ -316,6 +317,66 @@ def test_a_damaged_checkpoint_is_no_network(trained, tmp_path):
     largest.write_bytes(b"")
     with pytest.raises(ValueError, match=r"8 is truncated or damaged.*goes on from"):
         run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
+
+
+@damages_checkpoints
+def test_a_flipped_byte_is_never_another_weight(trained, tmp_path):
+    """It is noticed, or it is one that nothing reads."""
+    folder, *_, whole = trained
+    rng = np.random.default_rng(0)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    blobs = {path: path.read_bytes() for path in files(copy / "8")}
+    sizes = np.array([len(blob) for blob in blobs.values()])
+    noticed = 0
+    for path in rng.choice(list(blobs), 24, p=sizes / sizes.sum()):
+        blob = bytearray(blobs[path])
+        blob[rng.integers(len(blob))] ^= 1 << rng.integers(8)
+        path.write_bytes(blob)
+        try:
+            loaded = run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
+        except ValueError as error:
+            noticed += "8 is truncated or damaged" in str(error)
+        else:
+            jax.tree.map(np.testing.assert_array_equal, loaded, whole)
+        path.write_bytes(blobs[path])
+    assert noticed > 12
+
+
+@damages_checkpoints
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [("8", "it is a copy of step 7"), ("8/state", "does not match its SHA-256")],
+)
+def test_another_steps_state_is_not_this_steps(trained, tmp_path, caplog, part, says):
+    folder, config, keeping, whole = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    shutil.rmtree(copy / part)
+    shutil.copytree(folder / part.replace("8", "7"), copy / part)
+    with pytest.raises(ValueError, match=rf"8 is truncated or damaged.*{says}"):
+        run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
+    with caplog.at_level(logging.INFO, "jood"):
+        again = train(copy, config, keeping=keeping)
+    assert says in caplog.text
+    assert "continuing at step 7 of 8" in caplog.text
+    jax.tree.map(np.testing.assert_array_equal, again, whole)
+
+
+def test_a_changed_validation_is_noticed_and_none_is_asked_of_an_older_jood(
+    trained, tmp_path, caplog
+):
+    folder, *_, whole = trained
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    path = copy / "8" / "position" / "metadata"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "validation": {"accuracy": 1.0}}))
+    with pytest.raises(ValueError, match="does not match its SHA-256"):
+        run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
+    content.pop("sha256")
+    path.write_text(json.dumps(content))
+    with caplog.at_level(logging.INFO, "jood"):
+        old = run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
+    jax.tree.map(np.testing.assert_array_equal, old, whole)
+    assert "step 8 cannot be checked: an older jood" in caplog.text
 
 
 def test_missing_runs_are_named(tmp_path):

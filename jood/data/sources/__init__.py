@@ -91,16 +91,32 @@ def npz(
                 raise ValueError("it is no whole archive of named arrays")
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
-            missing = [k for k in (images, labels) if k and k not in archive.files]
-            if missing:
+            keys = [key for key in (images, labels) if key]
+            if missing := [key for key in keys if key not in archive.files]:
                 raise ValueError(f"it has no {missing}, only {sorted(archive.files)}")
-            found = [archive[key] for key in (images, labels) if key]
+            sizes = {info.filename: info.file_size for info in archive.zip.infolist()}
+            size, memory = sum(sizes.get(f"{key}.npy", 0) for key in keys), _memory()
+            if size > memory:
+                raise ValueError(
+                    f"it would expand to {size:,} bytes, but the memory has {memory:,}"
+                )
+            found = [archive[key] for key in keys]
         return ArraySource(*found)
+    except MemoryError as error:
+        raise ValueError(
+            f"cannot read images from {path}: its arrays claim more than the memory of "
+            f"this machine ({error}). Cut it into several archives."
+        ) from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"cannot read images from {path}: {str(error).rstrip('.')}. Expected a "
             ".npz archive of uint8 [N, H, W, C], without pickled objects."
         ) from error
+
+
+def _memory() -> int:
+    """The bytes of memory that the machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

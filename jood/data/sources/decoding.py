@@ -15,6 +15,7 @@ import contextlib
 import io
 import os
 import pathlib
+import stat
 import struct
 import warnings
 
@@ -36,6 +37,7 @@ _TURNS = {  # by EXIF orientation
 _VERSION = 1  # raise it when a file gives other pixels than before
 # The cheap ones first. Not all that Pillow knows: for EPS it would run Ghostscript.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
+_BYTES = 12  # of a file for each pixel: colours of 16 bits take 6
 _PILLOW = r"PIL\."  # the modules whose warnings are silenced
 _METADATA_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error)
 
@@ -71,15 +73,28 @@ def decode(
       uint8 [H, W, 3], read-only.
 
     Raises:
-      ImageError: (a ValueError) The content is no image, truncated or corrupt, too
-        large to be trusted (Pillow's guard against decompression bombs), or of a kind
-        without agreed brightness (32 bits a pixel).
+      ImageError: (a ValueError) The path is that of a folder, pipe or device; the
+        content is no image, truncated or corrupt, too large to be trusted (Pillow's
+        guard against decompression bombs), or of a kind without agreed brightness (32
+        bits a pixel).
       OSError: The file cannot be opened.
     """
     if not isinstance(data, bytes):
-        name, data = name or os.fspath(data), pathlib.Path(data).read_bytes()
+        name = name or os.fspath(data)
+        data = _content(data, name)
     with _named(name or f"({len(data)} bytes without a name)"):
         return _decoded(data, preprocessing)
+
+
+def check_size(size: int, name: str) -> None:
+    """Raises ImageError where a file is larger than any image that is decoded."""
+    pixels = Image.MAX_IMAGE_PIXELS
+    if pixels is not None and size > _BYTES * pixels:
+        reason = (
+            f"it has {size:,} bytes, more than an image of {pixels:,} pixels needs (if "
+            "it is one, raise PIL.Image.MAX_IMAGE_PIXELS)"
+        )
+        raise ImageError(name, reason)
 
 
 def from_pillow(
@@ -98,6 +113,28 @@ def version(preprocessing: Preprocessing | None) -> str:
         f"decoded as {_VERSION}, resize={preprocessing.resize}, "
         f"crop={preprocessing.crop}, {preprocessing.interpolation}"
     )
+
+
+def _content(path: str | os.PathLike[str], name: str) -> bytes:
+    """Reads a file; what might never end, or never begin, is not opened at all."""
+    try:
+        status = os.stat(path)
+    except ValueError as error:  # a NUL in it, which no file system takes
+        raise ImageError(name, f"it is no path: {error}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(name, f"it is {kind_of(path, status.st_mode)}, not a file")
+    check_size(status.st_size, name)
+    with pathlib.Path(path).open("rb") as file:
+        return file.read(status.st_size)
+
+
+def kind_of(path: str | os.PathLike[str], mode: int) -> str:
+    """Returns in words what a path that is no file leads to; `mode` is its stat's."""
+    if stat.S_ISDIR(mode):
+        listable = os.access(path, os.R_OK | os.X_OK)
+        return "a folder" if listable else "a folder that may not be read"
+    kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    return next((text for holds, text in kinds.items() if holds(mode)), "a device")
 
 
 @contextlib.contextmanager

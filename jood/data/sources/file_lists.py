@@ -1,15 +1,16 @@
 """Which image files there are: below a folder, or in a list that came with a set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import hashlib
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 _SUFFIXES = ".bmp .gif .jpeg .jpg .pbm .pgm .png .ppm .tif .tiff .webp"
 SUFFIXES = frozenset(_SUFFIXES.split())
+_DIGITS = 9  # of a label
 
 
 def images(root: pathlib.Path, folder: str = "") -> list[str]:
@@ -19,34 +20,70 @@ def images(root: pathlib.Path, folder: str = "") -> list[str]:
     are skipped, links are followed.
 
     Raises:
-      FileNotFoundError: There is no such folder; an image is a link to nothing.
+      OSError: There is no such folder, one cannot be read, an image is a link to
+        nothing.
       ValueError: There is no image.
     """
+    entries = _sorted(root, folder)
+    if problem := next((entry.problem for entry in entries if entry.problem), None):
+        raise problem
+    return [entry.path for entry in entries]
+
+
+def candidates(root: pathlib.Path) -> list[str]:
+    """Like `images`, but with whatever might be one, for those who bear bad images.
+
+    These are links to nothing and, by their own names, folders that cannot be read.
+    """
+    return [entry.path for entry in _sorted(root, "")]
+
+
+class _Entry(NamedTuple):
+    path: str
+    problem: OSError | None  # why there is no image
+
+
+def _sorted(root: pathlib.Path, folder: str) -> list[_Entry]:
     if not (root / folder).is_dir():
         raise FileNotFoundError(f"there is no folder {root / folder}.")
-    paths = sorted(_below(root, f"{folder}/" if folder else "", frozenset()))
-    if not paths:
+    below = _below(root, f"{folder}/" if folder else "", frozenset())
+    entries = sorted(below, key=lambda entry: entry.path)
+    if not entries:
         raise ValueError(
             f"there is no image in {root / folder}; images end in "
             f"{', '.join(sorted(SUFFIXES))}."
         )
-    return paths
+    return entries
 
 
-def _below(root: pathlib.Path, prefix: str, above: frozenset[str]) -> Iterator[str]:
+def _below(root: pathlib.Path, prefix: str, above: frozenset[str]) -> Iterator[_Entry]:
     real = os.path.realpath(root / prefix)
     if real in above:  # a link to a folder that it lies in
         return
-    with os.scandir(root / prefix) as entries:
-        found = [entry for entry in entries if not entry.name.startswith(".")]
+    try:
+        with os.scandir(root / prefix) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        if not above:
+            raise
+        yield _Entry(prefix.removesuffix("/"), error)
+        return
     for entry in found:
         path = f"{prefix}{entry.name}"
-        if entry.is_dir():
+        if _leads_to(entry.is_dir):
             yield from _below(root, f"{path}/", above | {real})
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-            if not entry.is_file():
-                raise FileNotFoundError(f"{root / path} is a link to nothing.")
-            yield path
+            nothing = not _leads_to(entry.is_file) and not os.path.exists(root / path)
+            text = f"{root / path} is a link to nothing."
+            yield _Entry(path, FileNotFoundError(text) if nothing else None)
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind; a link that leads in a circle is of none."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def listed(
@@ -71,38 +108,67 @@ def entries(file_list: pathlib.Path) -> tuple[list[str], np.ndarray | None]:
 
     Raises:
       FileNotFoundError: There is no such list.
-      ValueError: It is empty, only some lines have labels, or a label is below 0.
+      ValueError: It is empty, only some lines have labels, or a label is out of range.
     """
-    text = file_list.read_text("utf-8-sig")  # some editors begin it with a mark
-    lines = enumerate(map(str.strip, text.split("\n")), 1)
-    found = [(number, *_split(line)) for number, line in lines if line]
-    if not found:
-        raise ValueError(f"{file_list} names no image.")
-    paths = [path for _, path, _ in found]
-    plain = [number for number, _, label in found if label is None]
-    if plain and len(plain) < len(found):
+    lines = _lines(file_list)
+    plain = [line for line in lines if line.label is None]
+    if plain and len(plain) < len(lines):
         raise ValueError(
-            f"{file_list}: {len(plain)} of {len(found)} lines have no label (an "
-            f"integer after the last space); the first is line {plain[0]}. All must "
-            "have one, or none."
+            f"{file_list}: {len(plain)} of {len(lines)} lines have no label (an "
+            f"integer after the last space); the first is line {plain[0].number}. All "
+            "must have one, or none."
         )
-    if plain or all(label == -1 for *_, label in found):
+    paths = [line.path for line in lines]
+    if plain or all(line.label == "-1" for line in lines):
         return paths, None
-    labels = np.array([label for *_, label in found], np.int32)
-    worst = int(labels.argmin())
-    if labels[worst] < 0:
-        raise ValueError(
-            f"{file_list}, line {found[worst][0]}: label {labels[worst]}. Labels "
-            "are >= 0, or -1 in every line of a list without labels."
-        )
-    return paths, labels
+    for line in lines:
+        label = str(line.label)
+        if label[0] == "-" or len(label.lstrip("0")) > _DIGITS:
+            raise ValueError(
+                f"{file_list}, line {line.number}: label {label[:40]}. Labels are >= 0 "
+                f"and below 1e{_DIGITS}, or -1 in every line of a list without labels."
+            )
+    return paths, np.array([int(str(line.label)) for line in lines], np.int32)
 
 
-def _split(line: str) -> tuple[str, int | None]:
+def paths(file_list: pathlib.Path) -> list[str]:
+    """Returns the paths in a list, as they stand there, whatever labels follow them.
+
+    Raises:
+      FileNotFoundError: There is no such list.
+      ValueError: It names no image.
+    """
+    lines, folder = _lines(file_list), file_list.parent
+    labelled = all(line.label is not None for line in lines)
+    return [
+        line.path if labelled or not os.path.isfile(folder / line.text) else line.text
+        for line in lines
+    ]
+
+
+class _Line(NamedTuple):
+    number: int
+    text: str
+    path: str  # the text, without a label that may follow it after a space
+    label: str | None  # of digits
+
+
+def _lines(file_list: pathlib.Path) -> list[_Line]:
+    """The lines of a list that are not empty; names need not be Unicode."""
+    # Some editors begin it with a mark.
+    text = file_list.read_bytes().decode("utf-8-sig", "surrogateescape")
+    numbered = enumerate(map(str.strip, text.split("\n")), 1)
+    lines = [_Line(number, line, *_split(line)) for number, line in numbered if line]
+    if not lines:
+        raise ValueError(f"{file_list} names no image.")
+    return lines
+
+
+def _split(line: str) -> tuple[str, str | None]:
     """Splits a line into path and label; a path may contain spaces."""
     path, *last = line.rsplit(maxsplit=1)
     if last and last[0].removeprefix("-").isdecimal():
-        return path, int(last[0])
+        return path, last[0]
     return line, None
 
 
@@ -117,7 +183,7 @@ def stamps(paths: Sequence[str], folder: str | os.PathLike[str] = "") -> Any:
         try:
             status = os.stat(os.path.join(folder, path))
             text = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        except OSError:
+        except (OSError, ValueError):  # a path with a NUL is none
             text = f"{path}\0missing\n"
         digest.update(text.encode("utf-8", "surrogateescape"))
     return digest

@@ -49,7 +49,7 @@ def named(paths: Sequence[str], preprocessing: Preprocessing) -> NamedImages:
 
 
 def _listed(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
-    lines, _ = file_lists.entries(path)
+    lines = file_lists.paths(path)
     return named([str(path.parent / line) for line in lines], preprocessing)
 
 

@@ -157,7 +157,7 @@ def _open(path: pathlib.Path, how: source_kind.Reading) -> ImageFolder:
 
 
 def _inputs(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
-    names = [str(path / name) for name in file_lists.images(path)]
+    names = [str(path / name) for name in file_lists.candidates(path)]
     return files.named(names, preprocessing)
 
 

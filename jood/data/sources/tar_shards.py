@@ -7,7 +7,9 @@ That needs plain tar files: a compressed one can only be read from its start.
 from collections.abc import Sequence
 import dataclasses
 import glob
+import os
 import pathlib
+import stat
 import tarfile
 from typing import Any, NamedTuple
 
@@ -17,6 +19,8 @@ from jood.data.sources import file_lists
 from jood.data.sources import source_kind
 from jood.data.sources.source_kind import NamedImages
 
+# What `tarfile` raises, the last two where a header claims an absurd size.
+_BAD_HEADERS = (tarfile.TarError, ValueError, EOFError, OverflowError, MemoryError)
 # What gzip, bzip2, xz and zstd write first.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
@@ -36,8 +40,8 @@ class TarShards:
     preprocessing: Preprocessing | None = None  # resizes and crops the images
     # 'shard/member' of every image.
     names: list[str] = dataclasses.field(init=False, repr=False)
-    # Reasons, by path, why a shard ends early or is no tar file; the images before that
-    # place are there.
+    # Reasons, by path, why a shard ends early, is no tar file or cannot be read; the
+    # images before that place are there.
     broken: dict[str, str] = dataclasses.field(init=False, repr=False)
     _members: list[_Member] = dataclasses.field(init=False, repr=False)
 
@@ -45,8 +49,7 @@ class TarShards:
         """Reads the headers.
 
         Raises:
-          OSError: A shard is missing or cannot be read.
-          ValueError: A shard is compressed, or there is no image in any.
+          ValueError: There is no image in any shard.
         """
         found = {shard: _members(shard) for shard in self.shards}
         members = [member for shard in self.shards for member in found[shard][0]]
@@ -67,47 +70,54 @@ class TarShards:
 
     def __getitem__(self, index: Any) -> dict[str, Any]:
         member = self._members[index]
+        name = self.names[index]
+        decoding.check_size(member.size, name)
         with open(member.shard, "rb") as file:
             file.seek(member.start)
             data = file.read(member.size)
-        name = self.names[index]
         return {"image": decoding.decode(data, name, self.preprocessing), "name": name}
 
     def fingerprint(self) -> str:
         """Returns a digest of the members' names and places, and the shards' times."""
         digest = file_lists.stamps(self.shards)
         for member in self._members:
-            digest.update(f"{member.name}\0{member.start}\0{member.size}\n".encode())
+            text = f"{member.name}\0{member.start}\0{member.size}\n"
+            digest.update(text.encode("utf-8", "surrogateescape"))
         return f"tar:{digest.hexdigest()}, {decoding.version(self.preprocessing)}"
 
 
 def _members(shard: str) -> tuple[list[_Member], str]:
     """The images of one tar file, and why it cannot be read further, or ''."""
     found: list[_Member] = []
-    size = pathlib.Path(shard).stat().st_size
     try:
+        status = os.stat(shard)
+        if not stat.S_ISREG(status.st_mode):
+            return [], f"it is {decoding.kind_of(shard, status.st_mode)}, not a file"
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
                 start, length = member.offset_data, member.size
                 if not member.isfile() or not _is_image(member.name):
                     continue
-                if start + length > size:
+                if start + length > status.st_size:
                     return found, f"it is cut short in {member.name}"
                 found.append(_Member(shard, member.name, start, length))
             end = archive.offset
-    except tarfile.TarError as error:
+        with open(shard, "rb") as file:  # `tarfile` takes any end for the end
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE):
+                return found, ""
+        reason = "cut short or damaged"
+    except OSError as error:
+        return found, error.strerror or str(error)
+    except _BAD_HEADERS as error:
         with open(shard, "rb") as file:
             if file.read(6).startswith(_COMPRESSED):
-                raise ValueError(
-                    f"{shard} is compressed, so its images cannot be read one by one; "
-                    "decompress it (compression does not make images smaller)."
-                ) from None
-        return found, f"after {len(found)} image(s): {str(error).rstrip('.')}"
-    with open(shard, "rb") as file:  # `tarfile` takes any end for the end
-        file.seek(end)
-        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            return found, f"after {len(found)} image(s): cut short or damaged"
-    return found, ""
+                return found, (
+                    "it is compressed, so its images cannot be read one by one; "
+                    "decompress it (compression does not make images smaller)"
+                )
+        reason = str(error).rstrip(".") or "damaged"
+    return found, f"after {len(found)} image(s): {reason}"
 
 
 def _is_image(name: str) -> bool:

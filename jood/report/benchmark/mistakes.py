@@ -101,7 +101,15 @@ def as_csv(found: Mapping[str, Sequence[Mistake]]) -> str:
     """Returns a line per image: which it is, its score and what it is taken for."""
     header = ["set", "place", "name", "score", "wrong_side", "prediction", "label"]
     rows = [
-        [name, m.place, m.name, repr(m.score), int(m.wrong), m.prediction, m.label]
+        [
+            name,
+            m.place,
+            csv_text.path(m.name),
+            repr(m.score),
+            int(m.wrong),
+            m.prediction,
+            m.label,
+        ]
         for name, mistakes in found.items()
         for m in mistakes
     ]

@@ -24,6 +24,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import jinja2
 
+from jood._utils import unicode_text
+
 FILE = "report.html"  # of a page beside the files that it shows
 
 
@@ -202,11 +204,13 @@ def embedded(image: bytes, kind: str = "png") -> str:
 def render(title: str, lead: str, sections: Sequence[Section]) -> str:
     """Returns a page as one HTML file: the lead is lines below the title.
 
-    Sections without blocks are skipped.
+    Sections without blocks are skipped. The text can be encoded, whatever files are
+    called that it names.
     """
     template = _templates().get_template("page.html")
     filled = [section for section in sections if section.blocks]
-    return template.render(title=title, lead=lead.splitlines(), sections=filled)
+    text = template.render(title=title, lead=lead.splitlines(), sections=filled)
+    return unicode_text.encodable(text)
 
 
 @functools.cache
