@@ -16,7 +16,7 @@ from jood.data import benchmarks
 from jood.evaluation import benchmark_run
 from jood.evaluation import paper_grids
 from jood.evaluation import preflight
-from jood.methods import detector_text
+from jood.methods import detector_list
 from jood.report.benchmark import results
 from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.weights import checkpoint
@@ -53,7 +53,8 @@ def main(argv: list[str]) -> None:
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     benchmark = _open_benchmark(network)
     preflight.check_classes(network.model, network.class_names, benchmark)
-    detectors, texts = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
+    named = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
+    detectors = {name: row.component for name, row in named.items()}
     if _DETECTORS.value in cli.GROUPS:
         detectors, out = preflight.possible(detectors, network.model, network.variables)
         for reason in sorted(set(out.values())):
@@ -70,7 +71,9 @@ def main(argv: list[str]) -> None:
         cli.would(
             f"score {network.name} of {_CHECKPOINT.value} on {benchmark.name}: "
             + ", ".join(f"{name} {len(source):,}" for name, source in sets.items()),
+            *cli.data_origin(benchmark.name, _DATA_DIR.value).values(),
             f"compare {len(rows)} detectors: {', '.join(rows)}",
+            *cli.described({name: named[name] for name in detectors}),
             f"write {_OUTPUT.value}",
         )
         return
@@ -80,8 +83,8 @@ def main(argv: list[str]) -> None:
         detector = benchmark_run.make_detector(detectors, *network_of)
         curves = paper_grids.run(detector, benchmark, _BATCH_SIZE.value)
         chosen = {name: curve.best.spec for name, curve in curves.items()}
-        detectors |= detector_text.parse_each(chosen, benchmark.name, network.name)
-        texts |= chosen
+        named |= detector_list.read_each(chosen, benchmark.name, network.name)
+        detectors |= {name: named[name].component for name in chosen}
     fitted, result = benchmark_run.evaluate(
         benchmark_run.make_detector(detectors, *network_of),
         benchmark,
@@ -95,7 +98,8 @@ def main(argv: list[str]) -> None:
             evaluations=[result],
             detector=fitted,
             benchmark=benchmark,
-            detectors={name: texts[name] for name in detectors},
+            detectors={name: part.spec for name, part in detectors.items()},
+            sources={name: named[name].sources for name in detectors},
             configuration=cli.evaluation_configuration(benchmark, network),
             curves=curves,
             examine=_EXAMINE.value,

@@ -127,6 +127,18 @@ def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
     return {sweep.name: sweep for sweep in every}
 
 
+def usual_values(benchmark: str, backbone: str = "") -> dict[str, str]:
+    """Returns where the values around which `sweeps` sweeps come from, by 'k=0.2'."""
+    known = preset_values.resolve(benchmark, backbone)
+    names = {
+        "k": "k=",
+        "energy": "weights of FS and Energy=",
+        "mask": "mask=",
+        "clip": "",
+    }
+    return {f"{text}{known[n].text}": known[n].source for n, text in names.items()}
+
+
 def run(
     sweep: Sweep,
     network: Detector,
