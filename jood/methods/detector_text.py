@@ -87,6 +87,25 @@ def free_names(text: str) -> set[str]:
     return names - {*_COMBINATORS, *factories(), *presets.PRESETS}
 
 
+def called(text: str) -> list[str]:
+    """Returns the names that a full text calls (methods and combinators), in order.
+
+    Example:
+      >>> called('ta(k=0.2)|fuse(msp(), energy(), weights=(1, 2))')
+      ['ta', 'fuse', 'msp', 'energy']
+    """
+    calls = [node for node in ast.walk(_tree(text)) if isinstance(node, ast.Call)]
+    names = [node.func for node in calls if isinstance(node.func, ast.Name)]
+    names.sort(key=lambda name: (name.lineno, name.col_offset))
+    return list(dict.fromkeys(name.id for name in names))
+
+
+def not_known(text: str) -> list[str]:
+    """Returns the names that a full text calls and that are no method's here."""
+    known = {*_COMBINATORS, *factories()}
+    return [name for name in called(text) if name not in known]
+
+
 def _tree(text: str) -> ast.expr:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"expected the text of a detector, got {text!r}.")

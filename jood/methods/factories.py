@@ -4,7 +4,7 @@ A method is a factory, a function that returns a `Component`. `component.row` be
 says which row of a table is usually its own; without it the row has its name.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import operator
 
 from jood.core.component import Component
@@ -40,6 +40,11 @@ def register(factory: Factory) -> None:
             f"there is a method {name!r} already, in {known.__module__}. Rename yours."
         )
     _REGISTERED[name] = factory  # anew where a notebook's cell is run again
+
+
+def plugins(names: Iterable[str]) -> dict[str, str]:
+    """Returns, for those of `names` that are registered, the modules that did it."""
+    return {name: _REGISTERED[name].__module__ for name in names if name in _REGISTERED}
 
 
 def rows(name: str, factory: Factory) -> Mapping[str, str]:

@@ -14,9 +14,11 @@ import inspect
 from jood._utils import call_text
 from jood.methods import factories
 from jood.methods import presets
+from jood.methods import references
 
 GIVEN, DEFAULT = "as given", "default"
-_Source = Callable[[ast.AST], str]  # where a value that is written out comes from
+# (where a value is written out, its method) -> where it comes from
+_Source = Callable[[ast.AST, str], str]
 
 
 def of(
@@ -35,7 +37,7 @@ def of(
         filled = presets.fill(presets.PRESETS[name], benchmark, backbone)
         return _values(_tree(filled.text), _spanned(filled, f"preset {name}"), expanded)
 
-    return _joined(_values(_tree(text), lambda _: GIVEN, expanded))
+    return _joined(_values(_tree(text), lambda *_: GIVEN, expanded))
 
 
 def of_template(
@@ -61,10 +63,11 @@ def _tree(text: str) -> ast.expr:
 def _spanned(filled: presets.Filled, whose: str) -> _Source:
     """A value that was filled in has its own source, any other the template's."""
 
-    def source(node: ast.AST) -> str:
+    def source(node: ast.AST, method: str) -> str:
         start = getattr(node, "col_offset", -1)
         inside = (why for a, b, why in filled.spans if a <= start < b)
-        return next(inside, f"{whose} of jood")
+        paper = references.short(method)
+        return next(inside, f"{whose}, after {paper}" if paper else whose)
 
     return source
 
@@ -103,7 +106,7 @@ def _values(
         for keyword in node.keywords:
             if keyword.arg == "weights":
                 text = f"{name}(weights={ast.unparse(keyword.value)})"
-                yield text, source(keyword.value)
+                yield text, source(keyword.value, name)
             elif isinstance(keyword.value, ast.Dict):  # bundle(**{...})
                 for part in keyword.value.values:
                     yield from _values(part, source, expanded)
@@ -124,4 +127,4 @@ def _of_call(
     for keyword in used:
         text = f"{name}({keyword.arg}={ast.unparse(keyword.value)})"
         node = nodes.get(keyword.arg or "")
-        yield text, DEFAULT if node is None else source(node)
+        yield text, DEFAULT if node is None else source(node, name)
