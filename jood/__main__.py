@@ -52,7 +52,7 @@ def cited(names: Iterable[str]) -> str:
     remarks: dict[str, None] = {}
     for name in names:
         for part in _parts(name):
-            if module := factories.plugins([part]).get(part):
+            if module := factories.plugins(part).get(part):
                 remarks[
                     f"% {part}: registered by {module}, which says what to cite"
                 ] = None
@@ -66,7 +66,7 @@ def cited(names: Iterable[str]) -> str:
 
 def listed() -> str:
     """Returns all names that can be cited."""
-    groups = {
+    groups: dict[str, Iterable[str]] = {
         "methods": factories.every(),
         "presets": presets.PRESETS,
         "rows of tables": presets.templates(),

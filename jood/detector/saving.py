@@ -73,7 +73,7 @@ def save(
     )
     content: dict[str, Any] = {
         "spec": component.spec,
-        "plugins": factories.plugins(detector_text.called(component.spec)),
+        "plugins": factories.plugins(component.spec),
         "model": models.describe(model),
         "model_class": type(model).__name__,
         "stages": stages and dict(stages),
@@ -155,11 +155,13 @@ def load(
     for name in content["arrays"]["bfloat16"]:
         arrays[name] = arrays[name].astype(jnp.bfloat16)
     _check_description(model, content["model"], path)
-    model = model or _build(content, path)
-    if component is not None and component.spec != content["spec"]:
+    if component is None:
+        component = _parse(content, path)
+    elif component.spec != content["spec"]:
         raise ValueError(
             f"{path} holds {content['spec']}, not the given {component.spec}."
         )
+    model = model or _build(content, path)
     variables = {
         k.removeprefix("variables/"): v
         for k, v in arrays.items()
@@ -179,7 +181,7 @@ def load(
         calibration = Calibration(content["calibration"]["tpr"], scores)
     fitted = content["fitted"]
     return {
-        "component": component or _parse(content, path),
+        "component": component,
         "model": model,
         "variables": variables,
         "preprocessing": preprocessing and Preprocessing(**preprocessing),

@@ -132,7 +132,8 @@ def _is_a_name(text: str, rows: Mapping[str, str]) -> bool:
 
 def _pieces(text: str, sign: str) -> Iterator[str]:
     """Splits a text at a sign outside of brackets and quotes."""
-    start, open_at, quote = 0, [], ""
+    start, quote = 0, ""
+    open_at: list[int] = []
     for i, letter in enumerate(text):
         if quote:
             quote = "" if letter == quote and text[i - 1] != "\\" else quote

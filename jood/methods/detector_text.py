@@ -101,9 +101,15 @@ def called(text: str) -> list[str]:
 
 
 def not_known(text: str) -> list[str]:
-    """Returns the names that a full text calls and that are no method's here."""
+    """Returns the names that a full text calls and that are no method's here.
+
+    A text that is none, of a component made by hand, is such a name itself.
+    """
     known = {*_COMBINATORS, *factories()}
-    return [name for name in called(text) if name not in known]
+    try:
+        return [name for name in called(text) if name not in known]
+    except ValueError:
+        return [text]
 
 
 def _tree(text: str) -> ast.expr:

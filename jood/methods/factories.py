@@ -4,8 +4,9 @@ A method is a factory, a function that returns a `Component`. `component.row` be
 says which row of a table is usually its own; without it the row has its name.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 import operator
+import re
 
 from jood.core.component import Component
 from jood.methods import scores
@@ -42,9 +43,10 @@ def register(factory: Factory) -> None:
     _REGISTERED[name] = factory  # anew where a notebook's cell is run again
 
 
-def plugins(names: Iterable[str]) -> dict[str, str]:
-    """Returns, for those of `names` that are registered, the modules that did it."""
-    return {name: _REGISTERED[name].__module__ for name in names if name in _REGISTERED}
+def plugins(text: str) -> dict[str, str]:
+    """Returns the modules of the registered methods that a text names, by method."""
+    words = set(re.findall(r"\w+", text))
+    return {n: f.__module__ for n, f in _REGISTERED.items() if n in words}
 
 
 def rows(name: str, factory: Factory) -> Mapping[str, str]:

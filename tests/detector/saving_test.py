@@ -241,6 +241,15 @@ def test_a_method_that_is_not_joods_is_given_to_load(tmp_path):
         jood.Detector.load(tmp_path / "own", testing.ToyNet(), jood.parse("msp()"))
 
 
+def test_a_component_whose_spec_is_no_text_is_given_to_load(tmp_path):
+    own = component_lib.score("my score, 2nd try", lambda acts: acts.logits.min(-1))
+    toy(own).save(tmp_path / "own")
+    with pytest.raises(ValueError, match="made with my score, 2nd try, which is no"):
+        jood.Detector.load(tmp_path / "own", testing.ToyNet())
+    loaded = jood.Detector.load(tmp_path / "own", testing.ToyNet(), own)
+    np.testing.assert_array_equal(loaded(INSIDE), toy(own)(INSIDE))
+
+
 def test_a_registered_method_is_loaded_and_the_module_that_did_it_is_named(
     tmp_path, monkeypatch
 ):

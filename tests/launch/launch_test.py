@@ -106,8 +106,8 @@ def test_train_then_evaluate_named_detectors(tmp_path):
     arguments = (
         f"--checkpoint={tmp_path / 'run'}",
         f"--output={tmp_path / 'results'}",
-        "--detectors=msp, ours=ta(k=0.1)|fuse(feature_sim(), energy(), weights=(1, 2)), "
-        "HIMPLoS",
+        "--detectors=msp, ours=ta(k=0.1)|fuse(feature_sim(), energy(), weights=(1, 2)),"
+        " HIMPLoS",
     )
     printed = launch("evaluate", *arguments)
     assert "ours" in printed
@@ -117,8 +117,10 @@ def test_train_then_evaluate_named_detectors(tmp_path):
     # What was run, not what was typed.
     assert summary["detectors"] == {
         "msp": "msp()",
-        "ours": "ta(k=0.1, stage='C4')|fuse(feature_sim(stage='C5'), energy(T=1.0), "
-        "weights=(1, 2))",
+        "ours": (
+            "ta(k=0.1, stage='C4')|fuse(feature_sim(stage='C5'), energy(T=1.0), "
+            "weights=(1, 2))"
+        ),
         "HIMPLoS": "feature_mask(q=0.2)|react(q=0.8)|prototype_smoothing()|"
         "energy(T=1.0)",
     }
