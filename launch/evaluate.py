@@ -83,7 +83,9 @@ def main(argv: list[str]) -> None:
         detector = benchmark_run.make_detector(detectors, *network_of)
         curves = paper_grids.run(detector, benchmark, _BATCH_SIZE.value)
         chosen = {name: curve.best.spec for name, curve in curves.items()}
-        named |= detector_list.read_each(chosen, benchmark.name, network.name)
+        for name, row in detector_list.read_each(chosen).items():
+            told = dict.fromkeys(row.sources, paper_grids.SOURCE)
+            named[name] = row._replace(sources=told)
         detectors |= {name: named[name].component for name in chosen}
     fitted, result = benchmark_run.evaluate(
         benchmark_run.make_detector(detectors, *network_of),

@@ -128,15 +128,15 @@ def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
 
 
 def usual_values(benchmark: str, backbone: str = "") -> dict[str, str]:
-    """Returns where the values around which `sweeps` sweeps come from, by 'k=0.2'."""
+    """Returns where the values around which `sweeps` sweeps come from, by 'ta(k=0.2)'."""
     known = preset_values.resolve(benchmark, backbone)
-    names = {
-        "k": "k=",
-        "energy": "weights of FS and Energy=",
-        "mask": "mask=",
-        "clip": "",
+    places = {
+        "k": "ta(k={})",
+        "energy": "fuse(weights={})",
+        "mask": "feature_mask(q={})",
+        "clip": "react({})",
     }
-    return {f"{text}{known[n].text}": known[n].source for n, text in names.items()}
+    return {at.format(known[n].text): known[n].source for n, at in places.items()}
 
 
 def run(

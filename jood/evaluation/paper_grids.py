@@ -26,6 +26,7 @@ CLIP = (0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
 
 # The rows of the table that the best candidates become.
 NAMES = ("FS+TA (selected)", "Energy+TA+FS (selected)", "HIMPLoS (selected)")
+SOURCE = "--select: chosen on Gaussian noise, or held fixed there"  # of their values
 HIMPLOS = "feature_mask(q=q)|react(q=clip)|prototype_smoothing()|energy()"
 
 

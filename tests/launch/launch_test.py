@@ -188,6 +188,8 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
     assert len(candidates) == 54
     (chosen,) = [row for row in candidates if row["chosen"]]
     assert summary["detectors"]["HIMPLoS (selected)"] == chosen["spec"]
+    told = set(summary["values"]["HIMPLoS (selected)"].values())
+    assert told == {"--select: chosen on Gaussian noise, or held fixed there"}
     assert chosen["spec"] in (results / "table.csv").read_text()
     assert "on noise" in printed
     assert any((tmp_path / "cache").iterdir())
