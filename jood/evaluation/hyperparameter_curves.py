@@ -128,7 +128,7 @@ def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
 
 
 def usual_values(benchmark: str, backbone: str = "") -> dict[str, str]:
-    """Returns where the values around which `sweeps` sweeps come from, by 'ta(k=0.2)'."""
+    """Returns where the values that `sweeps` sweeps around come from, by text."""
     known = preset_values.resolve(benchmark, backbone)
     places = {
         "k": "ta(k={})",
