@@ -21,10 +21,12 @@ from jood._utils import processes
 from jood._utils import stop_signals
 from jood._utils import unknown_name
 from jood.core import compose
-from jood.core.component import Component
 from jood.data import benchmarks
-from jood.methods import detector_text
+from jood.data.benchmarks import on_disk
+from jood.methods import detector_list
 from jood.methods import presets
+from jood.methods import value_sources
+from jood.methods.detector_list import Row
 from jood.training.preemption import StoppedError
 from jood.weights import checkpoint
 from jood.weights import run_checkpoint
@@ -166,8 +168,9 @@ def define_detectors() -> flags.FlagHolder[str]:
     holder = flags.DEFINE_string(
         "detectors",
         "default",
-        "Detectors to compare, separated by commas: texts such as "
-        "'react(q=0.9)|energy()', presets such as fs_ta_ash, each perhaps named "
+        "Detectors to compare, separated by commas: rows of the README's table "
+        "(MSP, ash-s, FS+TA (median)), presets such as fs_ta_ash, texts such as "
+        "'react(q=0.9)|energy()', each perhaps named "
         "(mine=ta(k=0.1)|msp()); 'default' for the table of the README; 'all' for "
         "every method; 'forward' for those that need no gradient, nor other images "
         "than the given ones, and so a fraction of the time.",
@@ -175,7 +178,8 @@ def define_detectors() -> flags.FlagHolder[str]:
 
     def readable(text: str) -> bool:
         try:
-            compose.bundle(**detectors(text, presets.DEFAULT)[0])
+            rows = detectors(text, presets.DEFAULT)
+            compose.bundle(**{name: row.component for name, row in rows.items()})
         except ValueError as error:
             raise flags.ValidationError(str(error)) from None
         return True
@@ -199,24 +203,29 @@ def _define_name(
     return holder
 
 
-def detectors(
-    text: str, benchmark: str, backbone: str = ""
-) -> tuple[dict[str, Component], dict[str, str]]:
-    """Reads --detectors; presets take the values of the named benchmark and network.
-
-    Returns:
-      Components by row name, and the texts that they were read from.
-    """
+def detectors(text: str, benchmark: str, backbone: str = "") -> dict[str, Row]:
+    """Reads --detectors by row name; presets take the benchmark's, network's values."""
+    rows = presets.templates()
     if text == "default":
-        texts = presets.table(benchmark, backbone)
+        entries = {name: name for name in presets.TABLE}
     elif text in GROUPS:
-        texts = presets.everything(benchmark, backbone)
+        entries = {name: name for name in rows}
     else:
-        texts = detector_text.split(text)
-    parts = detector_text.parse_each(texts, benchmark, backbone)
+        entries = detector_list.split(text)
+    found = detector_list.read_each(entries, benchmark, backbone)
     if text == "forward":  # looks at the given images only, and only forward
-        parts = {name: part for name, part in parts.items() if not part.needs_network}
-    return parts, {name: texts[name] for name in parts}
+        return {n: row for n, row in found.items() if not row.component.needs_network}
+    return found
+
+
+def described(rows: Mapping[str, Row]) -> list[str]:
+    """Returns two lines per detector: its full text, and where its values come from."""
+    lines = []
+    for name, row in rows.items():
+        lines.append(f"  {name}: {row.component.spec}")
+        if row.sources:
+            lines.append(f"    values: {value_sources.written(row.sources)}")
+    return lines
 
 
 def would(*lines: str) -> None:
@@ -259,6 +268,11 @@ def flag_values(without: Collection[str] = ()) -> dict[str, Any]:
     return {flag.name: flag.value for flag in _flags() if flag.name not in left_out}
 
 
+def data_origin(benchmark: str, data_dir: str | None) -> dict[str, str]:
+    """Returns the folder of a benchmark's data, if it reads any, and who named it."""
+    return {} if benchmarks.is_embedded(benchmark) else on_disk.origin(data_dir)
+
+
 def evaluation_configuration(
     benchmark: benchmarks.Benchmark,
     network: checkpoint.TrainedNetwork,
@@ -269,7 +283,10 @@ def evaluation_configuration(
     'trained' is the source of the network, a list of them where there are others.
     """
     sources = [dict(one.source) for one in (network, *others)]
-    return flag_values(without=["output"]) | {
+    values = flag_values(without=["output"])
+    return {
+        **values,
+        **data_origin(benchmark.name, values["data_dir"]),
         "benchmark": benchmark.name,
         "ood": list(benchmark.ood),
         "model": network.name,

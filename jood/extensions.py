@@ -67,22 +67,22 @@ def _made(factory: Callable[[], Any]) -> Any:
         ) from None
 
 
-def load(names: Sequence[str]) -> None:
+def load(names: Sequence[str], folder: str = "") -> None:
     """Imports modules that register things.
 
     Args:
-      names: modules as `import` names them, also of the working directory; or paths of
-        `.py` files.
+      names: modules as `import` names them, also of `folder`; or paths of `.py` files.
+      folder: what paths are relative to; '' is the working directory.
 
     Raises:
       ValueError: there is no such module or file.
     """
     for name in names:
         if name.endswith(".py"):
-            _load_file(pathlib.Path(name))
+            _load_file(pathlib.Path(folder, name))
             continue
-        if "" not in sys.path:  # a job's own folder stands there, not the user's
-            sys.path.append("")
+        if folder not in sys.path:  # a job's own folder stands there, not the user's
+            sys.path.append(folder)
         if importlib.util.find_spec(name.partition(".")[0]) is None:
             raise ValueError(
                 f"there is no module {name!r}; name one that Python can import here, "

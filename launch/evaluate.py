@@ -24,7 +24,7 @@ from jood.evaluation import benchmark_run
 from jood.evaluation import paper_grids
 from jood.evaluation import preflight
 from jood.evaluation import synthetic_outliers
-from jood.methods import detector_text
+from jood.methods import detector_list
 from jood.report.benchmark import results
 from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.weights import checkpoint
@@ -97,7 +97,8 @@ def main(argv: list[str]) -> None:
     network = next(iter(networks.values()))
     benchmark = _open_benchmark(network)
     preflight.check_classes(network.model, network.class_names, benchmark)
-    detectors, texts = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
+    named = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
+    detectors = {name: row.component for name, row in named.items()}
     for one in networks.values():
         if _DETECTORS.value in cli.GROUPS:
             detectors = _possible(detectors, one)
@@ -112,7 +113,9 @@ def main(argv: list[str]) -> None:
         cli.would(
             f"score {network.name} of {', '.join(networks)} on {benchmark.name}: "
             + ", ".join(f"{name} {len(source):,}" for name, source in sets.items()),
+            *cli.data_origin(benchmark.name, _DATA_DIR.value).values(),
             f"compare {len(rows)} detectors: {', '.join(rows)}",
+            *cli.described({name: named[name] for name in detectors}),
             f"write {_OUTPUT.value}",
         )
         return
@@ -128,8 +131,10 @@ def main(argv: list[str]) -> None:
             _SEED.value,
         )
         chosen = {name: curve.best.spec for name, curve in curves.items()}
-        detectors |= detector_text.parse_each(chosen, benchmark.name, network.name)
-        texts |= chosen
+        for name, row in detector_list.read_each(chosen).items():
+            told = dict.fromkeys(row.sources, paper_grids.SOURCE)
+            named[name] = row._replace(sources=told)
+        detectors |= {name: named[name].component for name in chosen}
     first: Detector | None = None
     evaluations = []
     for folder, one in networks.items():
@@ -149,7 +154,8 @@ def main(argv: list[str]) -> None:
         evaluations=evaluations,
         detector=first,
         benchmark=benchmark,
-        detectors={name: texts[name] for name in detectors},
+        detectors={name: part.spec for name, part in detectors.items()},
+        sources={name: named[name].sources for name in detectors},
         configuration=cli.evaluation_configuration(benchmark, *networks.values()),
         curves=curves,
         examine=_EXAMINE.value,

@@ -28,7 +28,8 @@ from jood.data.benchmarks import choose_preprocessing
 from jood.detector import Detector
 from jood.evaluation import benchmark_run
 from jood.evaluation import preflight
-from jood.methods import detector_text
+from jood.methods import detector_list
+from jood.methods.detector_list import Row
 from jood.report.benchmark import results as results_lib
 from jood.report.finetuning import results
 from jood.training import augmentation
@@ -111,44 +112,45 @@ def main(argv: list[str]) -> None:
     objective = objectives.parse(_OBJECTIVE.value)
     folder = pathlib.Path(_WORKDIR.value) / _slug(objective.spec)
     if _DETECTORS.value == "default":
-        texts = {**DETECTORS, **objective.rows}
-        detectors = detector_text.parse_each(texts)
+        rows = detector_list.read_each({**DETECTORS, **objective.rows})
     else:
         backbone = _MODEL.value
         if _CHECKPOINT.value is not None:
             backbone = checkpoint.open(_CHECKPOINT.value).name
-        detectors, texts = cli.detectors(_DETECTORS.value, _BENCHMARK.value, backbone)
-        norm = {results.NORM: DETECTORS[results.NORM]}
-        detectors, texts = detectors | detector_text.parse_each(norm), texts | norm
+        rows = cli.detectors(_DETECTORS.value, _BENCHMARK.value, backbone)
+        rows[results.NORM] = detector_list.read(DETECTORS[results.NORM])
+    texts = {name: row.component.spec for name, row in rows.items()}
     described = benchmarks.describe(_BENCHMARK.value)
     if _OOD.value is not None:
         choose_preprocessing.check_ood(described, _OOD.value)
     # Bad values end the job here, not after the pre-training.
     _config(objective, described.image_size, _MODEL.value, "", _SEED.value)
     configuration = cli.flag_values(without=["workdir"])
+    configuration |= cli.data_origin(_BENCHMARK.value, _DATA_DIR.value)
     configuration["objective"] = objective.spec
     if _DRY_RUN.value:
         start = _CHECKPOINT.value or f"{_MODEL.value}, pre-trained for it,"
         cli.would(
             f"fine-tune {start} with {objective.spec} on {_BENCHMARK.value}, "
             f"{_EPOCHS.value} epochs, {_SEEDS.value} seed(s)",
-            f"compare before and after: {', '.join(detectors)}",
+            f"compare before and after: {', '.join(rows)}",
+            *cli.described(rows),
             f"write {folder / 'results'}",
         )
         return
     printed = results_lib.finished(folder / "results", configuration, texts)
     if printed is None:
-        printed = _run(objective, folder, detectors, texts, configuration)
+        printed = _run(objective, folder, rows, configuration)
     print(f"\n{printed}\nwritten to {folder / 'results'}")
 
 
 def _run(
     objective: objectives.Objective,
     folder: pathlib.Path,
-    detectors: Mapping[str, Component],
-    texts: Mapping[str, str],
+    rows: Mapping[str, Row],
     configuration: Mapping[str, Any],
 ) -> str:
+    detectors = {name: row.component for name, row in rows.items()}
     pairs: list[results.Pair] = []
     drawn: list[Detector] = []
     for seed in range(_SEED.value, _SEED.value + _SEEDS.value):
@@ -178,8 +180,9 @@ def _run(
             sample=objective.sample,
             label=_name(objective.spec).replace("_", " ").upper(),
             benchmark=benchmark,
-            detectors=texts,
+            detectors={name: part.spec for name, part in detectors.items()},
             configuration=configuration,
+            sources={name: row.sources for name, row in rows.items()},
         ),
     )
 

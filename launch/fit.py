@@ -22,7 +22,8 @@ from jood.deploy import fit_job
 from jood.detector import Detector
 from jood.detector.calibration import images_needed
 from jood.evaluation import preflight
-from jood.methods import detector_text
+from jood.methods import detector_list
+from jood.methods import value_sources
 from jood.weights import checkpoint
 
 _CHECKPOINT = cli.define_checkpoint(help="Folder of the network.", required=True)
@@ -48,8 +49,8 @@ _DATA_DIR = cli.define_data_dir()
 _METHOD = flags.DEFINE_string(
     "method",
     "fdbd()",
-    "Detector: a text such as 'react(q=0.9)|energy()', a preset such as himplos, or "
-    "'bundle(a=..., b=...)' of several.",
+    "Detector: a text such as 'react(q=0.9)|energy()', a preset such as himplos, a row "
+    "of the README's table such as KNN, or 'bundle(a=..., b=...)' of several.",
 )
 _TPR = flags.DEFINE_float("tpr", 0.95, "Share of ID images to keep, in (0, 1).")
 _HOLD_OUT = flags.DEFINE_float(
@@ -77,11 +78,12 @@ def main(argv: list[str]) -> None:
             "hold out: it goes with --images, without --hold_out."
         )
     values = _BENCHMARK.value or presets.DEFAULT
-    detector_text.parse(_METHOD.value, values)  # before the network is read
+    detector_list.read(_METHOD.value, values)  # before the network is read
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     splits = _open_splits(network)
+    method = detector_list.read(_METHOD.value, values, network.name)
     detector = Detector(
-        detector_text.parse(_METHOD.value, values, network.name),
+        method.component,
         network.model,
         network.variables,
         preprocessing=splits.preprocessing,
@@ -95,6 +97,7 @@ def main(argv: list[str]) -> None:
             f"fit {detector.component.spec} of {network.name} on "
             f"{len(splits.fit):,} images, calibrate it on "
             f"{len(splits.calibration):,} at a TPR of {_TPR.value:g}",
+            *cli.described({_METHOD.value: method}),
             f"write {_OUTPUT.value}",
         )
         return
@@ -105,11 +108,16 @@ def main(argv: list[str]) -> None:
         batch_size=_BATCH_SIZE.value,
         workers=_WORKERS.value,
     )
+    configuration = cli.flag_values() | {"values": method.sources}
+    if _BENCHMARK.value is not None:
+        configuration |= cli.data_origin(_BENCHMARK.value, _DATA_DIR.value)
     atomic_files.kept(
-        lambda path: fit_job.write(path, made, cli.flag_values()), _OUTPUT.value
+        lambda path: fit_job.write(path, made, configuration), _OUTPUT.value
     )
     named = "" if _METHOD.value == detector.component.spec else f"{_METHOD.value}: "
     print(f"{named}{detector.component.spec} on {network.name}")
+    if method.sources:
+        print(f"values: {value_sources.written(method.sources)}")
     used = splits.preprocessing
     print(f"images are resized to {used.resize} and cropped to {used.crop} pixels")
     print(made.text())

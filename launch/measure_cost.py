@@ -42,7 +42,8 @@ def main(argv: list[str]) -> None:
     model = jood.models.create(_MODEL.value, classes)
     images = jax.random.normal(jax.random.key(0), (_BATCH_SIZE.value, size, size, 3))
     variables = _with_ood_head(jax.jit(model.init)(jax.random.key(1), images[:1]))
-    parts, _ = cli.detectors("forward", "imagenet", _MODEL.value)
+    rows = cli.detectors("forward", "imagenet", _MODEL.value)
+    parts = {name: row.component for name, row in rows.items()}
     bundle = jood.bundle(**parts)
     observe = jax.jit(
         lambda v, x, y: jood.observe(model, v, x, edits=bundle.edits, labels=y)

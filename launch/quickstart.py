@@ -69,12 +69,15 @@ def main(argv: list[str]) -> None:
     )
     results = pathlib.Path(_WORKDIR.value) / "results"
     configuration = cli.flag_values(without=["workdir"]) | config.as_json()
-    detectors, texts = cli.detectors(_DETECTORS.value, config.benchmark, config.model)
+    rows = cli.detectors(_DETECTORS.value, config.benchmark, config.model)
+    detectors = {name: row.component for name, row in rows.items()}
+    texts = {name: part.spec for name, part in detectors.items()}
     if _DRY_RUN.value:
         cli.would(
             f"train {config.model} on {config.benchmark}, {config.epochs} epochs, "
             f"{_SEEDS.value} seed(s)",
             f"compare {len(detectors)} detectors: {', '.join(detectors)}",
+            *cli.described(rows),
             f"write {results}",
         )
         return
@@ -83,7 +86,14 @@ def main(argv: list[str]) -> None:
         evaluations, detector, benchmark = _run(config, detectors, results.parent)
         printed = results_lib.write(
             results,
-            BenchmarkResults(evaluations, detector, benchmark, texts, configuration),
+            BenchmarkResults(
+                evaluations,
+                detector,
+                benchmark,
+                texts,
+                configuration,
+                sources={name: row.sources for name, row in rows.items()},
+            ),
         )
     print(f"\n{printed}\nwritten to {results}")
 

@@ -19,6 +19,7 @@ from absl import flags
 
 import jood
 from jood import cli
+from jood import extensions
 from jood._utils import progress
 from jood.deploy import cluster_job
 
@@ -87,11 +88,14 @@ def main(argv: list[str]) -> None:
     missing = job.shards.missing()
     print(f"{len(job.rows)} shards, {len(missing)} of them to be scored")
 
+    plugins, folder = flags.FLAGS.plugins, os.getcwd()
+
     class Worker:
         """What each process of Ray's pool runs."""
 
         def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
             try:
+                extensions.load(plugins, folder)  # workers start in other folders
                 return cluster_job.score(job, row["shard"])
             except (ValueError, OSError) as error:  # to be told without Ray's traces
                 return {"error": str(error)}

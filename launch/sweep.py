@@ -63,9 +63,16 @@ def main(argv: list[str]) -> None:
         network.variables,
         network.name,
     )
+    usual = hyperparameter_curves.usual_values(benchmark.name, network.name)
     if _DRY_RUN.value:
         cli.would(
-            *(f"sweep {n}: {', '.join(sweeps[n].methods)}" for n in _SWEEPS.value),
+            *(
+                f"sweep {n}: {row} = {text}"
+                for n in _SWEEPS.value
+                for row, text in sweeps[n].methods.items()
+            ),
+            *(f"around {value}: {source}" for value, source in usual.items()),
+            *cli.data_origin(benchmark.name, _DATA_DIR.value).values(),
             f"on {benchmark.name} with {', '.join(benchmark.ood)}",
             f"write {_OUTPUT.value}",
         )
@@ -83,6 +90,7 @@ def main(argv: list[str]) -> None:
             )
         )
     configuration = cli.evaluation_configuration(benchmark, network)
+    configuration["values"] = usual
     atomic_files.kept(
         lambda path: results.write(
             path,

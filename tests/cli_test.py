@@ -6,6 +6,7 @@ import pytest
 from jood import cli
 from jood import extensions
 from jood.methods import detector_text
+from jood.methods import presets
 
 
 @pytest.fixture
@@ -58,7 +59,34 @@ def test_a_name_that_is_registered_late_is_a_valid_value():
         delattr(flags.FLAGS, "cli_test_name")
 
 
-def test_detectors_are_read_once_and_keep_their_texts():
-    parts, texts = cli.detectors("msp, mine=fs_ta", "cifar10")
-    assert texts == {"msp": "msp", "mine": "fs_ta"}
-    assert parts["mine"].spec == detector_text.parse("fs_ta", "cifar10").spec
+def test_detectors_are_described_with_every_value_and_its_source():
+    rows = cli.detectors("msp, mine=fs_ta, HIMPLoS", "cifar10", "resnet32")
+    assert list(rows) == ["msp", "mine", "HIMPLoS"]
+    assert rows["mine"].component.spec == detector_text.parse("fs_ta", "cifar10").spec
+    told = "\n".join(cli.described(rows))
+    assert "mine: ta(k=0.2, stage='C4')|feature_sim(stage='C5')" in told
+    assert "ta(k=0.2): Feature Sim, Sec. 6.2" in told
+    assert (
+        "react(q=0.9): fallback: 0.9-quantile of ID activations, no published value "
+        "for resnet32"
+    ) in told
+
+
+@pytest.mark.parametrize("group", cli.GROUPS)
+def test_a_group_of_detectors_has_the_rows_of_its_names(group):
+    rows = cli.detectors(group, "cifar10")
+    assert set(rows) <= set(presets.everything())
+    assert rows["KNN"].component.spec.startswith("knn(k=50,")
+
+
+def test_the_data_s_folder_and_who_named_it_are_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("JOOD_DATA_DIR", str(tmp_path))
+    assert cli.data_origin("cifar10", None) == {
+        "data_dir": str(tmp_path),
+        "data_dir_from": "environment, JOOD_DATA_DIR",
+    }
+    given = cli.data_origin("cifar10", str(tmp_path / "a"))
+    assert given == {"data_dir": str(tmp_path / "a"), "data_dir_from": "--data_dir"}
+    assert cli.data_origin("digits", None) == {}
+    monkeypatch.delenv("JOOD_DATA_DIR")
+    assert cli.data_origin("cifar10", None) == {}

@@ -74,13 +74,15 @@ def from_a_file():
 """
 
 
-def test_modules_and_files_are_loaded(tmp_path, monkeypatch):
+@pytest.mark.parametrize("folder", ["", "elsewhere"])
+def test_modules_and_files_are_loaded(tmp_path, monkeypatch, folder):
     (tmp_path / "plugin_a.py").write_text(PLUGIN)
     (tmp_path / "plugin_b.py").write_text(PLUGIN.replace("from_a_file", "by_name"))
-    monkeypatch.chdir(tmp_path)
+    if folder == "":
+        monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "modules", {**sys.modules})
-    extensions.load([str(tmp_path / "plugin_a.py"), "plugin_b"])
+    extensions.load(["plugin_a.py", "plugin_b"], folder and str(tmp_path))
     assert jood.parse("from_a_file()").slot == jood.parse("by_name()").slot == "score"
 
 

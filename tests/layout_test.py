@@ -10,7 +10,7 @@ from helpers.jobs import ROOT
 FLOORS = (
     "version", "_utils", "metrics", "core", "methods", "data", "models", "weights",
     "detector", "evaluation", "training", "report", "deploy", "testing",
-    "extensions", "cli",
+    "extensions", "cli", "__main__",
 )  # fmt: skip
 # One method or objective a file: named after it, and imported through the folder.
 ONE_A_FILE = ("methods.transforms", "methods.scores", "training.objectives")

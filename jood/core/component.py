@@ -94,6 +94,9 @@ def format_value(value: Any) -> str:
 
     A traced value has no text; it gets a name of its own, so that two of them in one
     program are not taken for the same edit.
+
+    Raises:
+      ValueError: the value's text could not be read again, as that of a Fraction.
     """
     if isinstance(value, jax.core.Tracer):
         return f"<traced {id(value)}>"
@@ -102,6 +105,11 @@ def format_value(value: Any) -> str:
     if isinstance(value, tuple):
         texts = [format_value(v) for v in value]
         return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"
+    if not isinstance(value, int | float | str | bytes | None):
+        raise ValueError(
+            "a hyper-parameter must be a number, a string or a tuple of these, whose "
+            f"text can be read again; got a {type(value).__name__}: {value!r}."
+        )
     return repr(value)
 
 

@@ -30,6 +30,7 @@ from jood.core.component import Component
 from jood.core.preprocessing import Preprocessing
 from jood.detector.calibration import Calibration
 from jood.methods import detector_text
+from jood.methods import factories
 from jood.models import check
 
 FORMAT, VERSION = "jood.Detector", 1
@@ -72,6 +73,7 @@ def save(
     )
     content: dict[str, Any] = {
         "spec": component.spec,
+        "plugins": factories.plugins(component.spec),
         "model": models.describe(model),
         "model_class": type(model).__name__,
         "stages": stages and dict(stages),
@@ -110,8 +112,8 @@ def load(
       path: the folder.
       model: the network, for one that is not of `jood.models`; else it is built
         from the folder.
-      component: the method, for one that is not jood's own; else it is parsed from
-        the folder.
+      component: the method, for one that is neither jood's own nor registered; else
+        it is parsed from the folder.
 
     Raises:
       FileNotFoundError: the folder or one of its files is missing.
@@ -153,11 +155,13 @@ def load(
     for name in content["arrays"]["bfloat16"]:
         arrays[name] = arrays[name].astype(jnp.bfloat16)
     _check_description(model, content["model"], path)
-    model = model or _build(content, path)
-    if component is not None and component.spec != content["spec"]:
+    if component is None:
+        component = _parse(content, path)
+    elif component.spec != content["spec"]:
         raise ValueError(
             f"{path} holds {content['spec']}, not the given {component.spec}."
         )
+    model = model or _build(content, path)
     variables = {
         k.removeprefix("variables/"): v
         for k, v in arrays.items()
@@ -177,7 +181,7 @@ def load(
         calibration = Calibration(content["calibration"]["tpr"], scores)
     fitted = content["fitted"]
     return {
-        "component": component or detector_text.parse(content["spec"]),
+        "component": component,
         "model": model,
         "variables": variables,
         "preprocessing": preprocessing and Preprocessing(**preprocessing),
@@ -206,6 +210,23 @@ def _check_description(
         raise ValueError(
             f"{path} was made for another architecture ({'; '.join(differ)})."
         )
+
+
+def _parse(content: dict[str, Any], path: pathlib.Path) -> Component:
+    spec = content["spec"]
+    if lacking := detector_text.not_known(spec):
+        modules = content.get("plugins") or {}
+        names = [
+            f"{name} of module {modules[name]}" if name in modules else name
+            for name in lacking
+        ]
+        raise ValueError(
+            f"{path} was made with {', '.join(names)}, which is no method here. Import "
+            "the module that registers it (jood.register) first; a job does with "
+            "--plugins=MODULE or --plugins=FILE.py. Or pass the method: "
+            f"Detector.load(path, component=...), whose text must be {spec}."
+        )
+    return detector_text.parse(spec)
 
 
 def _build(content: dict[str, Any], path: pathlib.Path) -> nn.Module:

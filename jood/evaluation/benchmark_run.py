@@ -19,7 +19,7 @@ from jood.data.sources import Source
 from jood.detector import Detector
 from jood.detector import streaming
 from jood.evaluation import preflight
-from jood.methods import detector_text
+from jood.methods import detector_list
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,24 +72,17 @@ def make_detector(
 ) -> Detector:
     """Returns one unfitted `Detector` that asks all of them at once.
 
-    A score that saturates in float32 is replaced by its `Component.ranking`, which
-    gives every metric the same value, except for the ties.
-
     Args:
-      detectors: components, or texts in which presets take the benchmark's values.
+      detectors: components, or what --detectors takes: texts, presets and rows, which
+        take the benchmark's values; see `detector_list.read`.
       benchmark: gives preprocessing and class names.
       model: the network.
       variables: its parameters and statistics.
       backbone: the network's name, for presets that have values for it.
     """
-
-    def ranking(part: Component | str) -> Component:
-        if isinstance(part, str):
-            part = detector_text.parse(part, benchmark.name, backbone)
-        return part.ranking or part
-
+    rows = detector_list.read_each(detectors, benchmark.name, backbone)
     return Detector(
-        compose.bundle(**{name: ranking(part) for name, part in detectors.items()}),
+        compose.bundle(**{name: row.component for name, row in rows.items()}),
         model,
         variables,
         preprocessing=benchmark.preprocessing,
@@ -109,7 +102,9 @@ def evaluate(
 ) -> tuple[Detector, Evaluation]:
     """Fits a bundle on the ID training set, and nothing else; scores every test set.
 
-    The network runs once per image, however many detectors are asked.
+    The network runs once per image, however many detectors are asked. A score that
+    saturates in float32 is replaced by its `Component.ranking`, which gives every
+    metric the same value, except for the ties.
 
     Args:
       detector: a bundle, as `make_detector` returns it, or a user's own.
@@ -128,6 +123,8 @@ def evaluate(
     def batches(source: Source, what: str) -> ShardedBatches:
         return sharded(source, batch_size, what=what, workers=workers, disable=disable)
 
+    component = detector.component.ranking or detector.component
+    detector = dataclasses.replace(detector, component=component)
     training = batches(benchmark.id_train, "fit id_train")
     fitted = detector.fit(training, cache=cache)
     sets = {"id_test": benchmark.id_test, **benchmark.ood}

@@ -129,6 +129,18 @@ def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
     return {sweep.name: sweep for sweep in every}
 
 
+def usual_values(benchmark: str, backbone: str = "") -> dict[str, str]:
+    """Returns where the values that `sweeps` sweeps around come from, by text."""
+    known = preset_values.resolve(benchmark, backbone)
+    places = {
+        "k": "ta(k={})",
+        "energy": "fuse(weights={})",
+        "mask": "feature_mask(q={})",
+        "clip": "react({})",
+    }
+    return {at.format(known[n].text): known[n].source for n, at in places.items()}
+
+
 def run(
     sweep: Sweep,
     network: Detector,

@@ -34,6 +34,7 @@ CLIP = (0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
 NAMES = ("FS+TA (selected)", "Energy+TA+FS (selected)", "HIMPLoS (selected)")
 TA = "ta(k=k, stage=stage)|feature_sim()"
 FUSED = "fuse(feature_sim(), energy(), weights=(1, lam))"
+SOURCE = "--select: chosen by its validation images, or held fixed there"  # of values
 HIMPLOS = "feature_mask(q=q)|react(q=clip)|prototype_smoothing()|energy()"
 
 

@@ -10,12 +10,11 @@ so it is safe to take from a flag or a file. `component.spec` is the inverse.
 """
 
 import ast
-import collections
 from collections.abc import Callable, Iterator, Mapping
-import difflib
 from typing import Any, NamedTuple
 
 from jood._utils import call_text
+from jood._utils import unknown_name
 from jood.core import compose
 from jood.core.component import Component
 from jood.methods import presets
@@ -63,20 +62,11 @@ def parse(
       >>> component.spec
       'react(q=0.9)|energy(T=1.0)'
     """
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"expected the text of a detector, got {text!r}.")
-    if len(text) > MAX_LENGTH:
-        raise ValueError(f"a spec has at most {MAX_LENGTH} characters.")
+    tree = _tree(text)
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
         return _component(tree, _Context(benchmark, backbone, variables or {}))
-    except SyntaxError as error:
-        raise ValueError(
-            f"cannot read {text!r}: {error.msg} at character {error.offset}. "
-            "Expected e.g. 'react(q=0.9)|energy()'."
-        ) from None
     except (RecursionError, MemoryError):
-        raise ValueError("cannot read a spec that is nested this deeply.") from None
+        raise _too_deep(text) from None
 
 
 def parse_each(
@@ -93,46 +83,56 @@ def free_names(text: str) -> set[str]:
       >>> free_names('ta(k=k)|energy()')
       {'k'}
     """
-    nodes = ast.walk(_tree(text.strip(), text))
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names = {node.id for node in ast.walk(_tree(text)) if isinstance(node, ast.Name)}
     return names - {*_COMBINATORS, *factories(), *presets.PRESETS}
 
 
-def split(text: str) -> dict[str, str]:
-    """Splits a list of detectors into their texts by name.
-
-    Args:
-      text: detectors separated by commas; one without a name is named by its text.
-
-    Raises:
-      ValueError: the list cannot be read, is empty, or has a name twice.
+def called(text: str) -> list[str]:
+    """Returns the names that a full text calls (methods and combinators), in order.
 
     Example:
-      >>> split('msp, mine=react(q=0.9)|energy()')
-      {'msp': 'msp', 'mine': 'react(q=0.9)|energy()'}
+      >>> called('ta(k=0.2)|fuse(msp(), energy(), weights=(1, 2))')
+      ['ta', 'fuse', 'msp', 'energy']
     """
-    source = f"table({text})"
-    call = _tree(source, text, "the list ")
-    if not isinstance(call, ast.Call) or not (call.args or call.keywords):
-        raise ValueError(f"expected detectors separated by commas, got {text!r}.")
-
-    def written(node: ast.expr) -> str:
-        return ast.get_source_segment(source, node) or ""
-
-    named = [(written(node), written(node)) for node in call.args]
-    named += [(word.arg or "**", written(word.value)) for word in call.keywords]
-    counts = collections.Counter(name for name, _ in named)
-    twice = sorted(name for name, count in counts.items() if count > 1)
-    if twice:
-        raise ValueError(f"the list of detectors has {', '.join(twice)} twice.")
-    return dict(named)
+    calls = [node for node in ast.walk(_tree(text)) if isinstance(node, ast.Call)]
+    names = [node.func for node in calls if isinstance(node.func, ast.Name)]
+    names.sort(key=lambda name: (name.lineno, name.col_offset))
+    return list(dict.fromkeys(name.id for name in names))
 
 
-def _tree(source: str, text: str, kind: str = "") -> ast.expr:
+def not_known(text: str) -> list[str]:
+    """Returns the names that a full text calls and that are no method's here.
+
+    A text that is none, of a component made by hand, is such a name itself.
+    """
+    known = {*_COMBINATORS, *factories()}
     try:
-        return ast.parse(source, mode="eval").body
+        return [name for name in called(text) if name not in known]
+    except ValueError:
+        return [text]
+
+
+def _tree(text: str) -> ast.expr:
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"expected the text of a detector, got {text!r}.")
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"a spec has at most {MAX_LENGTH} characters.")
+    try:
+        return ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        raise ValueError(f"cannot read {kind}{text!r}: {error.msg}.") from None
+        raise ValueError(
+            f"cannot read {text!r}: {error.msg} at character {error.offset}. "
+            "Expected e.g. 'react(q=0.9)|energy()'."
+        ) from None
+    except (RecursionError, MemoryError):
+        raise _too_deep(text) from None
+
+
+def _too_deep(text: str) -> ValueError:
+    return ValueError(
+        f"cannot read a spec that is nested this deeply: {text[:40]!r}.... Write it "
+        "with fewer parentheses, or compose it in Python (jood.chain, jood.fuse)."
+    )
 
 
 def _component(node: ast.expr, context: _Context) -> Component:
@@ -169,7 +169,7 @@ def _call(
     known = {**_COMBINATORS, **factories()}
     if name not in known:
         names = sorted([*known, *presets.PRESETS])
-        near = " or ".join(difflib.get_close_matches(name, names, n=4, cutoff=0.5))
+        near = " or ".join(unknown_name.nearest(name, names, most=4, cutoff=0.5))
         hint = f"Did you mean {near}? " if near else ""
         raise ValueError(f"unknown method {name!r}. {hint}Known: {', '.join(names)}.")
 

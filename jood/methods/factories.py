@@ -6,6 +6,7 @@ says which row of a table is usually its own; without it the row has its name.
 
 from collections.abc import Callable, Mapping
 import operator
+import re
 
 from jood.core.component import Component
 from jood.methods import scores
@@ -40,6 +41,12 @@ def register(factory: Factory) -> None:
             f"there is a method {name!r} already, in {known.__module__}. Rename yours."
         )
     _REGISTERED[name] = factory  # anew where a notebook's cell is run again
+
+
+def plugins(text: str) -> dict[str, str]:
+    """Returns the modules of the registered methods that a text names, by method."""
+    words = set(re.findall(r"\w+", text))
+    return {n: f.__module__ for n, f in _REGISTERED.items() if n in words}
 
 
 def rows(name: str, factory: Factory) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ file: blockwise in NumPy, for a bank that does not fit into memory.
 """
 
 from collections.abc import Callable
+import os
 from typing import Any
 
 import jax
@@ -147,6 +148,8 @@ def open_bank(path: str) -> np.ndarray:
       ValueError: there is no such file, or it holds something else.
     """
     try:
+        if not os.path.isfile(path):  # opening a pipe would wait for ever
+            raise OSError("there is no such file")
         rows = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise ValueError(

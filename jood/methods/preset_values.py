@@ -3,9 +3,11 @@
 k        TA's threshold            mask   HIMPLoS's masking fraction
 clip     HIMPLoS's clip            react  ReAct's clip, or its quantile
 line     LINE's three values       dice   DICE's fraction
-bats     BATS's λ (its code gives 3.25 for CIFAR's networks and 1.05 for ViT)
-knn      KNN's k
+bats     BATS's λ                  knn    KNN's k
 msp, energy, fs_react, ash, odin, gradnorm: the weights of FS fused with that score
+
+Each value says where it was published, or by which rule it stands in for one that was
+not; results and dry runs print it (`jood.methods.value_sources`).
 """
 
 from collections.abc import Mapping
@@ -14,88 +16,153 @@ from typing import NamedTuple
 
 from jood._utils import unknown_name
 
-# Feature Map Matters in OOD Detection, App. A.1: λ of each score. For ASH none is
-# given: 'scale' is the rule that the appendix states in words.
-_LAMBDA = {
-    "msp": "(1, 0.1)",
-    "energy": "(1, 0.016)",
-    "fs_react": "(1, 0.028)",
-    "odin": "(1, 1300)",
-    "gradnorm": "(1, 0.4)",
-    "ash": "'scale'",
-}
-_SCALE = dict.fromkeys(_LAMBDA, "'scale'")
-# A clip for a network without a published one: the 0.9-quantile of ID activations.
-_COMMON = {"react": "q=0.9", "clip": "q=0.9"}
-_IMAGENET = {
-    **_COMMON,
-    **_LAMBDA,
-    "k": "0.2",
-    "mask": "0.3",
-    "line": "q_a=0.1, q_w=0.1, clip=0.8",
-    "dice": "0.7",
-    "bats": "3.25",
-    "knn": "1000",
-}
-_CIFAR10 = {
-    **_COMMON,
-    **_LAMBDA,
-    "k": "0.2",
-    "mask": "0.6",
-    "line": "q_a=0.9, q_w=0.9, clip=1.0",
-    "dice": "0.9",
-    "bats": "3.25",
-    "knn": "50",
-}
-_CIFAR100 = {
-    **_CIFAR10,
-    # The text gives "CIFAR100" twice, 0.2 and 0.15; the first is read as CIFAR-10.
-    "k": "0.15",
-    "line": "q_a=0.1, q_w=0.9, clip=1.0",
-    "knn": "200",
-}
-# The embedded benchmark's network has maps of another range than ResNet-50's, so λ is
-# fitted. HIMPLoS's values are those that Gaussian noise chooses among q = 0.1 ... 0.9
-# and clips at six quantiles (`launch/evaluate.py --select`).
-_DIGITS = {**_CIFAR10, **_SCALE, "mask": "0.2", "clip": "q=0.8"}
 
-# No paper gives values for Waterbirds beside TA's usual threshold ("We usually set
-# k = 0.2", Feature Sim, Sec. 6.1), and none for a benchmark of your own. ImageNet's
-# stand in; λ, which depends on the network's maps, is fitted; KNN's k, for few
-# training images (4,795), is CIFAR-10's.
-_UNPUBLISHED = {**_IMAGENET, **_SCALE, "knn": "50"}
+class Value(NamedTuple):
+    """A value that is filled into presets.
+
+    Attributes:
+      text: The value as it stands in a detector's text.
+      source: Where it was published (paper and section), or the rule that stands in.
+        `{network}` and `{benchmark}` become what is asked for.
+    """
+
+    text: str
+    source: str
 
 
 class PresetValues(NamedTuple):
     """What a benchmark fills into the presets.
 
     Attributes:
-      values: Texts by the placeholder's name, as above.
+      values: A `Value`, or its text alone, by the placeholder's name, as above; what
+        is left out is that of `FALLBACK`.
       usual_network: The network that is meant where none is named.
       networks: Other values for a network, by the beginning of its name; the first
         that fits counts.
     """
 
-    values: Mapping[str, str]
+    values: Mapping[str, str | Value]
     usual_network: str = ""
-    networks: Mapping[str, Mapping[str, str]] = types.MappingProxyType({})
+    networks: Mapping[str, Mapping[str, str | Value]] = types.MappingProxyType({})
 
 
+def _published(source: str, **texts: str) -> dict[str, Value]:
+    return {name: Value(text, source) for name, text in texts.items()}
+
+
+def _stand_in(values: Mapping[str, Value], whose: str) -> dict[str, Value]:
+    """The values of another benchmark, where none are published for this one."""
+    return {
+        name: value
+        if value.source.startswith(("fallback", "ReAct's rule"))  # of any benchmark
+        else Value(
+            value.text,
+            f"fallback: {whose}'s value ({value.source}), no published value for "
+            "{benchmark}",
+        )
+        for name, value in values.items()
+    }
+
+
+_LAMBDA = _published(
+    "Feature Sim, App. A.1",
+    msp="(1, 0.1)",
+    energy="(1, 0.016)",
+    fs_react="(1, 0.028)",
+    odin="(1, 1300)",
+    gradnorm="(1, 0.4)",
+) | _published(
+    "fallback: fitted on ID training images, as Feature Sim, App. A.1, says in words; "
+    "no published λ for ASH",
+    ash="'scale'",
+)
+_SCALE = _published(
+    "fallback: fitted on ID training images (Feature Sim, App. A.1, in words), no "
+    "published λ for {benchmark}",
+    **dict.fromkeys(_LAMBDA, "'scale'"),
+)
+_COMMON = {
+    **_published("ReAct's rule: the 0.9-quantile of ID activations", react="q=0.9"),
+    **_published(
+        "fallback: 0.9-quantile of ID activations, no published value for {network}",
+        clip="q=0.9",
+    ),
+    **_published("BATS's released code, for CIFAR's networks", bats="3.25"),
+}
+_IMAGENET = {
+    **_COMMON,
+    **_LAMBDA,
+    **_published("Feature Sim, Sec. 6.1", k="0.2"),
+    **_published("HIMPLoS, Sec. V-F", mask="0.3"),
+    **_published("LINE's paper, for ResNet-50", line="q_a=0.1, q_w=0.1, clip=0.8"),
+    **_published("DICE's paper; Feature Sim, App. A.2", dice="0.7"),
+    **_published("KNN's paper; Feature Sim, App. A.2", knn="1000"),
+    **_published(
+        "fallback: BATS's released code has it for CIFAR's networks, no published "
+        "value for {network} on {benchmark}",
+        bats="3.25",
+    ),
+}
+_CIFAR10 = {
+    **_COMMON,
+    **_LAMBDA,
+    **_published("Feature Sim, Sec. 6.2", k="0.2"),
+    **_published("HIMPLoS, Sec. V-F", mask="0.6"),
+    **_published("LINE's paper", line="q_a=0.9, q_w=0.9, clip=1.0"),
+    **_published("DICE's paper", dice="0.9"),
+    **_published("KNN's paper", knn="50"),
+}
+_CIFAR100 = {
+    **_CIFAR10,
+    **_published(
+        "Feature Sim, Sec. 6.2, which gives CIFAR100 twice, 0.2 and 0.15: the first "
+        "is read as CIFAR-10",
+        k="0.15",
+    ),
+    **_published("LINE's paper", line="q_a=0.1, q_w=0.9, clip=1.0"),
+    **_published("KNN's paper", knn="200"),
+}
+# The embedded benchmark's network has maps of another range than ResNet-50's, so λ is
+# fitted. HIMPLoS's values are those that Gaussian noise chooses among q = 0.1 ... 0.9
+# and clips at six quantiles (`launch/evaluate.py --select`).
+_DIGITS = {
+    **_stand_in(_CIFAR10, "CIFAR-10"),
+    **_SCALE,
+    **_published(
+        "jood: chosen on Gaussian noise, as HIMPLoS, Sec. V-F, does",
+        mask="0.2",
+        clip="q=0.8",
+    ),
+}
+
+# No paper gives values for Waterbirds beside TA's usual threshold, and none for a
+# benchmark of your own. ImageNet's stand in; λ, which depends on the network's maps, is
+# fitted; KNN's k, for few training images (4,795), is CIFAR-10's.
+_USUAL_K = _published("Feature Sim, Sec. 6.1: 'We usually set k = 0.2'", k="0.2")
+_UNPUBLISHED = {
+    **_stand_in(_IMAGENET, "ImageNet"),
+    **_SCALE,
+    **_USUAL_K,
+    "knn": _stand_in(_CIFAR10, "CIFAR-10")["knn"],
+}
 FALLBACK = PresetValues(_UNPUBLISHED)  # of a benchmark that brings no values
 
-# What differs for a network: HIMPLoS, Sec. V-F; Feature Sim, App. A.2 (ReAct's clip);
-# BATS for ViT.
-_CIFAR_CLIPS = {"densenet": {"clip": "clip=1.6"}, "resnet18": {"clip": "clip=1.0"}}
-_IMAGENET_NETWORKS: dict[str, dict[str, str]] = {
+# What differs for a network.
+_CIFAR_CLIPS = {
+    "densenet": _published("HIMPLoS, Sec. V-F, for DenseNet", clip="clip=1.6"),
+    "resnet18": _published("HIMPLoS, Sec. V-F, for ResNet-18", clip="clip=1.0"),
+}
+_IMAGENET_NETWORKS: dict[str, dict[str, Value]] = {
     "resnet50d": {},  # another stem and shortcut: no clip is published
-    "resnet50": {"clip": "clip=0.8"},
-    "mobilenet_v2": {"clip": "clip=0.2"},
-    "densenet121": {"react": "clip=1.5"},
-    "vit": {"bats": "1.05"},
+    "resnet50": _published("HIMPLoS, Sec. V-F, for ResNet-50", clip="clip=0.8"),
+    "mobilenet_v2": _published("HIMPLoS, Sec. V-F, for MobileNet", clip="clip=0.2"),
+    "densenet121": _published("Feature Sim, App. A.2", react="clip=1.5"),
+    "vit": _published("BATS's released code, for ViT", bats="1.05"),
 }
 _ON_IMAGENET = PresetValues(_IMAGENET, "resnet50", _IMAGENET_NETWORKS)
 _ON_CIFAR10 = PresetValues(_CIFAR10, "resnet18", _CIFAR_CLIPS)
 _ON_CIFAR100 = _ON_CIFAR10._replace(values=_CIFAR100)
+_LIKE_IMAGENET = _stand_in(_IMAGENET, "ImageNet")
 
 BENCHMARKS: dict[str, PresetValues] = {
     "imagenet": _ON_IMAGENET,
@@ -103,14 +170,23 @@ BENCHMARKS: dict[str, PresetValues] = {
     "imagenet_near": _ON_IMAGENET,
     "imagenet_hard": _ON_IMAGENET._replace(usual_network="resnet50d"),
     # LFF; its networks are its own, so no published clip holds for them.
-    "imagenet100": PresetValues(_IMAGENET, "resnet50"),
+    "imagenet100": PresetValues(_LIKE_IMAGENET, "resnet50"),
     "cifar10": _ON_CIFAR10,
     "cifar10_near": _ON_CIFAR10,
     "cifar100": _ON_CIFAR100,
     "cifar100_near": _ON_CIFAR100,
     "waterbirds": PresetValues(_UNPUBLISHED, "resnet18"),
-    "coco_detection": PresetValues(_IMAGENET, "resnet50"),
-    "ade20k_segmentation": PresetValues({**_IMAGENET, "k": "0.15"}, "resnet50"),
+    "coco_detection": PresetValues(
+        {
+            **_LIKE_IMAGENET,
+            **_published("Feature Sim, App. A.1, Faster R-CNN", k="0.2"),
+        },
+        "resnet50",
+    ),
+    "ade20k_segmentation": PresetValues(
+        {**_LIKE_IMAGENET, **_published("Feature Sim, A.1, for FCN", k="0.15")},
+        "resnet50",
+    ),
     "digits": PresetValues(_DIGITS),
     "digits_tiny": PresetValues(_DIGITS),
 }
@@ -126,8 +202,8 @@ def register(benchmark: str, presets: PresetValues = FALLBACK) -> None:
     BENCHMARKS[benchmark] = presets
 
 
-def values(benchmark: str, backbone: str = "") -> dict[str, str]:
-    """Returns what a benchmark and a network fill into the presets.
+def resolve(benchmark: str, backbone: str = "") -> dict[str, Value]:
+    """Returns what a benchmark and a network fill into the presets, with sources.
 
     Args:
       benchmark: One of `BENCHMARKS`.
@@ -139,6 +215,22 @@ def values(benchmark: str, backbone: str = "") -> dict[str, str]:
     if benchmark not in BENCHMARKS:
         raise unknown_name.unknown("benchmark of presets", benchmark, BENCHMARKS)
     known = BENCHMARKS[benchmark]
-    backbone = backbone or known.usual_network
-    fits = (own for name, own in known.networks.items() if backbone.startswith(name))
-    return {**known.values, **next(fits, {})}
+    network = backbone or known.usual_network
+    fits = (own for name, own in known.networks.items() if network.startswith(name))
+    chosen = {**FALLBACK.values, **known.values, **next(fits, {})}
+    wanted = {"{network}": network or "this network", "{benchmark}": benchmark}
+
+    def told(value: str | Value) -> Value:
+        if isinstance(value, str):
+            return Value(value, f"the values of benchmark {benchmark}")
+        source = value.source
+        for name, text in wanted.items():
+            source = source.replace(name, text)
+        return Value(value.text, source)
+
+    return {name: told(value) for name, value in chosen.items()}
+
+
+def values(benchmark: str, backbone: str = "") -> dict[str, str]:
+    """Returns the texts of `resolve` alone."""
+    return {name: value.text for name, value in resolve(benchmark, backbone).items()}

@@ -4,6 +4,9 @@ A preset is a template; what differs between benchmarks and networks (TA's k, a 
 the weights of a fusion) is filled in from `jood.methods.preset_values`.
 """
 
+import string
+from typing import NamedTuple
+
 from jood._utils import unknown_name
 from jood.methods import factories
 from jood.methods import preset_values
@@ -63,13 +66,26 @@ _COMPOSED: dict[str, str] = {
 
 # Feature Sim's Table 2 (a score, with TA, with TA and FS), ASH's forms and Table 15;
 # HIMPLoS and its nearest relatives; three that need no logits.
-_TABLE = (
+TABLE = (
     "MSP", "MSP+TA", "MSP+TA+FS", "MaxLogit", "Energy", "Energy+TA", "Energy+TA+FS",
     "ReAct", "ReAct+TA", "ReAct+TA+FS", "ASH-P", "ASH-S", "ASH-B", "ASH-B+TA",
     "ASH-B+TA+FS", "FS", "FS+TA", "FS+TA (median)", "FS+TA (std)", "FS+TA (channel)",
     "DICE", "LINE", "LINE+LS", "HIMPLoS", "KNN", "ViM",
 )  # fmt: skip
 SHOWN = ("MSP", "Energy", "ReAct", "HIMPLoS", "FS+TA", "Energy+TA+FS")  # in pictures
+
+
+class Filled(NamedTuple):
+    """A template with its values filled in.
+
+    Attributes:
+      text: the text of a detector.
+      spans: of each value that was filled in, where it stands in the text, in bytes of
+        UTF-8 as `ast` counts them, and where it comes from.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int, str], ...]
 
 
 def preset(name: str, benchmark: str = DEFAULT, backbone: str = "") -> str:
@@ -86,24 +102,39 @@ def preset(name: str, benchmark: str = DEFAULT, backbone: str = "") -> str:
     """
     if name not in PRESETS:
         raise unknown_name.unknown("preset", name, PRESETS)
-    return _fill(PRESETS[name], benchmark, backbone)
+    return fill(PRESETS[name], benchmark, backbone).text
 
 
 def table(benchmark: str = DEFAULT, backbone: str = "") -> dict[str, str]:
     """Returns the texts of the default table's rows by name."""
     rows = everything(benchmark, backbone)
-    return {name: rows[name] for name in _TABLE}
+    return {name: rows[name] for name in TABLE}
 
 
 def everything(benchmark: str = DEFAULT, backbone: str = "") -> dict[str, str]:
     """Returns the texts of all methods' rows by name, the default table's first."""
+    rows = templates().items()
+    return {name: fill(text, benchmark, backbone).text for name, text in rows}
+
+
+def templates() -> dict[str, str]:
+    """Returns the templates of all methods' rows by name, the default table's first."""
     rows = dict(_COMPOSED)
     for name, factory in factories.every().items():
         rows.update(factories.rows(name, factory))
-    order = (*_TABLE, *(name for name in rows if name not in _TABLE))
-    return {name: _fill(rows[name], benchmark, backbone) for name in order}
+    order = (*TABLE, *(name for name in rows if name not in TABLE))
+    return {name: rows[name] for name in order}
 
 
-def _fill(text: str, benchmark: str, backbone: str) -> str:
-    values = preset_values.values(benchmark, backbone)
-    return text.replace("{himplos}", HIMPLOS).format(**values)
+def fill(template: str, benchmark: str = DEFAULT, backbone: str = "") -> Filled:
+    """Returns a template with the values of a benchmark and a network."""
+    values = preset_values.resolve(benchmark, backbone)
+    text, spans = "", []
+    pieces = string.Formatter().parse(template.replace("{himplos}", HIMPLOS))
+    for literal, name, *_ in pieces:
+        text += literal
+        if name is not None:
+            start = len(text.encode())
+            text += values[name].text
+            spans.append((start, len(text.encode()), values[name].source))
+    return Filled(text, tuple(spans))

@@ -111,7 +111,10 @@ def build(description: dict[str, Any]) -> nn.Module:
     family = description.get("family")
     if family not in _FAMILIES:
         known = ", ".join(_FAMILIES)
-        raise ValueError(f"unknown model family {family!r}; known: {known}.")
+        raise ValueError(
+            f"unknown model family {family!r}; known: {known}. Import the module that "
+            "registers another one (jood.register) first; a job does with --plugins."
+        )
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
     del fields["family"]
     try:

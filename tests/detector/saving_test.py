@@ -23,6 +23,7 @@ from jood import testing
 from jood.core import component as component_lib
 from jood.detector.saving import ARRAYS_NAME
 from jood.detector.saving import JSON_NAME
+from jood.methods import factories
 from jood.models import check
 
 
@@ -229,9 +230,38 @@ def test_variables_of_another_architecture_are_listed_by_name(saved):
 def test_a_method_that_is_not_joods_is_given_to_load(tmp_path):
     own = component_lib.score("my_score()", lambda acts: acts.logits.min(-1))
     jood.Detector(own, testing.ToyNet(), testing.toy_variables()).save(tmp_path / "own")
-    with pytest.raises(ValueError, match="unknown method 'my_score'"):
+    advice = (
+        r"made with my_score, which is no method here.*--plugins=.*component=\.\.\."
+    )
+    with pytest.raises(ValueError, match=advice):
         jood.Detector.load(tmp_path / "own", testing.ToyNet())
     loaded = jood.Detector.load(tmp_path / "own", testing.ToyNet(), own)
     np.testing.assert_array_equal(loaded(INSIDE), toy(own)(INSIDE))
     with pytest.raises(ValueError, match=r"holds my_score\(\), not the given msp"):
         jood.Detector.load(tmp_path / "own", testing.ToyNet(), jood.parse("msp()"))
+
+
+def test_a_component_whose_spec_is_no_text_is_given_to_load(tmp_path):
+    own = component_lib.score("my score, 2nd try", lambda acts: acts.logits.min(-1))
+    toy(own).save(tmp_path / "own")
+    with pytest.raises(ValueError, match="made with my score, 2nd try, which is no"):
+        jood.Detector.load(tmp_path / "own", testing.ToyNet())
+    loaded = jood.Detector.load(tmp_path / "own", testing.ToyNet(), own)
+    np.testing.assert_array_equal(loaded(INSIDE), toy(own)(INSIDE))
+
+
+def test_a_registered_method_is_loaded_and_the_module_that_did_it_is_named(
+    tmp_path, monkeypatch
+):
+    def least():
+        return component_lib.score("least()", lambda acts: acts.logits.min(-1))
+
+    monkeypatch.setattr(factories, "_REGISTERED", {"least": least})
+    model, variables = testing.ToyNet(), testing.toy_variables()
+    detector = jood.Detector("bundle(a=least(), b=msp())", model, variables)
+    detector.save(tmp_path / "own")
+    loaded = jood.Detector.load(tmp_path / "own", model)
+    assert loaded.component.spec == "bundle(a=least(), b=msp())"
+    monkeypatch.setattr(factories, "_REGISTERED", {})
+    with pytest.raises(ValueError, match=f"made with least of module {__name__}"):
+        jood.Detector.load(tmp_path / "own", model)

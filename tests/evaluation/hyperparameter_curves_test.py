@@ -132,3 +132,11 @@ def test_they_are_written_as_csv_pictures_and_a_page(curves, tmp_path):
     assert grid.rows[1][1].value == pytest.approx(
         100 * curves[0].mean("auroc", "FS+TA")[1]
     )
+
+
+def test_the_values_around_which_is_swept_say_where_they_come_from():
+    usual = hyperparameter_curves.usual_values("cifar10", "resnet32")
+    assert usual["ta(k=0.2)"] == "Feature Sim, Sec. 6.2"
+    assert usual["feature_mask(q=0.6)"] == "HIMPLoS, Sec. V-F"
+    assert usual["fuse(weights=(1, 0.016))"] == "Feature Sim, App. A.1"
+    assert usual["react(q=0.9)"].endswith("no published value for resnet32")

@@ -38,6 +38,8 @@ def test_help_fits_a_screen_and_shows_an_example(job):
     [
         ("train", "train resnet_small with cross_entropy() on 1,010 images"),
         ("quickstart", "compare 26 detectors: MSP, MSP+TA"),
+        ("quickstart", "HIMPLoS: feature_mask(q=0.2)|react(q=0.8)|prototype_smoot"),
+        ("quickstart", "react(q=0.8): jood: chosen on Gaussian noise, as HIMPLoS"),
         ("finetune", "fine-tune resnet_small_8x8, pre-trained for it, with lff("),
     ],
 )

@@ -106,17 +106,34 @@ def test_train_then_evaluate_named_detectors(tmp_path):
     arguments = (
         f"--checkpoint={tmp_path / 'run'}",
         f"--output={tmp_path / 'results'}",
-        "--detectors=msp, ours=ta(k=0.1)|fuse(feature_sim(), energy(), weights=(1, 2))",
+        "--detectors=msp, ours=ta(k=0.1)|fuse(feature_sim(), energy(), weights=(1, 2)),"
+        " HIMPLoS",
     )
     printed = launch("evaluate", *arguments)
     assert "ours" in printed
     assert {path.name for path in (tmp_path / "results").iterdir()} == RESULTS
     summary = json.loads((tmp_path / "results" / "results.json").read_text())
     assert summary["configuration"]["trained"]["schedule"] == "step"
+    # What was run, not what was typed.
+    assert summary["detectors"] == {
+        "msp": "msp()",
+        "ours": (
+            "ta(k=0.1, stage='C4')|fuse(feature_sim(stage='C5'), energy(T=1.0), "
+            "weights=(1, 2))"
+        ),
+        "HIMPLoS": "feature_mask(q=0.2)|react(q=0.8)|prototype_smoothing()|"
+        "energy(T=1.0)",
+    }
+    assert summary["values"]["ours"]["ta(k=0.1)"] == "as given"
+    noise = "jood: chosen on Gaussian noise, as HIMPLoS, Sec. V-F, does"
+    assert summary["values"]["HIMPLoS"]["react(q=0.8)"] == noise
+    for name in ("table.csv", "report.html"):
+        assert noise in (tmp_path / "results" / name).read_text()
+        assert "feature_mask(q=0.2)" in (tmp_path / "results" / name).read_text()
     assert "exists already" in launch("evaluate", *arguments, ok=False)
 
     named = (*arguments, f"--output={tmp_path / 'never'}", "--examine=theirs")
-    assert "rows: msp, ours" in launch("evaluate", *named, ok=False)
+    assert "rows: msp, ours, HIMPLoS" in launch("evaluate", *named, ok=False)
     sweeps = tmp_path / "sweeps"
     sweep = (arguments[0], f"--output={sweeps}", "--sweeps=k", "--images=20")
     assert "written to" in launch("sweep", *sweep)
@@ -174,6 +191,8 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
     assert len(candidates) == 54
     (chosen,) = [row for row in candidates if row["chosen"]]
     assert summary["detectors"]["HIMPLoS (selected)"] == chosen["spec"]
+    told = set(summary["values"]["HIMPLoS (selected)"].values())
+    assert told == {"--select: chosen on Gaussian noise, or held fixed there"}
     assert chosen["spec"] in (results / "table.csv").read_text()
     assert "on noise and jigsaw" in printed
     assert "select q, clip, fit: " in printed  # stderr is no terminal: lines
@@ -186,7 +205,7 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
     [
         ("train", ["--workdir=x", "--model=resnet19"], "resnet18"),
         ("train", [], "workdir"),
-        ("quickstart", ["--detectors=mps"], "Did you mean msp"),
+        ("quickstart", ["--detectors=mps"], "near: msp"),
         ("quickstart", ["--detectors=react(p=90)|energy()"], "Its signature: react(q"),
         ("quickstart", ["--epochs=0"], "epochs"),
         ("quickstart", ["--detectors=react()"], "needs components that end in a score"),

@@ -1,10 +1,15 @@
 """One of each kind of extension, in a module outside jood, seen in a table."""
 
 import csv
+import subprocess
+import sys
 import textwrap
 
+from helpers.jobs import ROOT
+from helpers.jobs import environment
 from helpers.jobs import run_job
 import numpy as np
+from PIL import Image
 import pytest
 
 PLUGIN = textwrap.dedent(
@@ -133,6 +138,70 @@ def job(folder, name, *flags):
     return run_job(name, "--plugins=mine", *flags, cwd=folder)
 
 
+PYTHON = """
+import sys
+sys.path.append("")
+import mine
+import jood
+from jood.data import benchmarks
+from jood.evaluation import benchmark_run
+from jood.report.benchmark import tables
+from jood.weights import checkpoint
+
+network = checkpoint.open("run")
+benchmark = benchmarks.get("stacks", data_dir="data")
+detectors = {
+    "Second": mine.second_logit(),
+    "Both": jood.parse("react()|second_logit()"),
+    "MSP": jood.parse("msp()"),
+}
+detector = jood.Detector(
+    jood.bundle(**detectors),
+    network.model,
+    network.variables,
+    benchmark.preprocessing,
+    head="head",
+)
+_, result = benchmark_run.evaluate(detector, benchmark, batch_size=8)
+print(tables.text(tables.build([result], list(detectors), benchmark), "github"))
+"""
+
+
+def check_that_python_gives_the_same_table(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", PYTHON],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=folder,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    table = [x for x in done.stdout.splitlines() if x.startswith("|")]
+    assert len(table) == 5
+    job_s = (folder / "results" / "table.md").read_text().splitlines()
+    assert table == [line for line in job_s if line.startswith("|")]
+
+
+def check_that_a_saved_detector_asks_for_its_plugin(folder):
+    job(
+        folder,
+        "fit",
+        "--checkpoint=run",
+        "--benchmark=stacks",
+        "--data_dir=data",
+        "--method=SECOND LOGIT",
+        "--tpr=0.8",
+        "--output=detector",
+    )
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(folder / "a.png")
+    score = ("--detector=detector", "--images=a.png", "--output=scores")
+    refused = run_job("score", *score, cwd=folder, code=1)
+    assert "made with second_logit of module mine" in refused
+    assert "--plugins=" in refused
+    assert "1 scored" in job(folder, "score", *score)
+
+
 @pytest.mark.slow
 def test_one_of_each_kind_from_a_folder_outside_the_package(folder):
     job(
@@ -160,6 +229,8 @@ def test_one_of_each_kind_from_a_folder_outside_the_package(folder):
         rows = list(csv.DictReader(file))
     assert {row["detector"] for row in rows} == {"Second", "Both", "MSP"}
     assert any("Gap" in name for name in rows[0])
+    check_that_python_gives_the_same_table(folder)
+    check_that_a_saved_detector_asks_for_its_plugin(folder)
     page = (folder / "results" / "report.html").read_text()
     assert "A line of mine." in page
     assert (folder / "results" / "my_picture.png").is_file()
@@ -168,3 +239,15 @@ def test_one_of_each_kind_from_a_folder_outside_the_package(folder):
 def test_a_plugin_that_is_not_there_is_named(folder):
     printed = run_job("evaluate", "--plugins=none_such", cwd=folder, code=1)
     assert "there is no module 'none_such'" in printed
+
+
+# Measures two devices that it starts itself, and names no method.
+WITHOUT_PLUGINS = ("communication_volume",)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "launch").glob("*.py")), ids=lambda p: p.stem
+)
+def test_every_job_takes_plugins(path):
+    if path.stem not in WITHOUT_PLUGINS:
+        assert "    cli.run(main)\n" in path.read_text()  # which defines the flag

@@ -11,7 +11,7 @@ import pytest
 
 from jood import models
 from jood.data import benchmarks
-from jood.methods import detector_text
+from jood.methods import detector_list
 from jood.training import config as config_lib
 from jood.training import objectives
 from jood.training import optimizer
@@ -178,8 +178,8 @@ def test_the_recipes_have_the_papers_values(configs):
 def test_the_detectors_of_the_commands_are_readable(configs):
     for path in RECIPES:
         (text,) = re.findall(r'--detectors="([^"]+)"', head(path))
-        for detector in detector_text.split(text).values():
-            detector_text.parse(detector, configs[path.stem]["benchmark"])
+        for detector in detector_list.split(text).values():
+            detector_list.read(detector, configs[path.stem]["benchmark"])
 
 
 @pytest.mark.slow

@@ -296,3 +296,13 @@ def test_very_long_text_is_refused():
 def test_a_hundred_detectors_in_one_text_are_read():
     parts = ", ".join(f"d{i}=ta(k=0.2)|react(clip={i}.5)|energy()" for i in range(100))
     assert detector_text.parse(f"bundle({parts})").spec.count("react") == 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 9000 + "k" + ")" * 9000, "ta(k=" + "-" * 15000 + "k)", "k" + ".a" * 9000],
+    ids=lambda text: text[:20],
+)
+def test_free_names_of_deep_texts_are_refused(text):
+    with pytest.raises(ValueError, match=r"nested this deeply|cannot read"):
+        detector_text.free_names(text)

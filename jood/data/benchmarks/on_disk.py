@@ -33,6 +33,16 @@ def data_root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     return root
 
 
+def origin(data_dir: str | os.PathLike[str] | None = None) -> dict[str, str]:
+    """Returns which folder `data_root` takes and who named it, for a run's record."""
+    given = os.environ.get(ENVIRONMENT) if data_dir is None else data_dir
+    if not given:
+        return {}
+    who = "--data_dir" if data_dir is not None else f"environment, {ENVIRONMENT}"
+    folder = os.path.abspath(os.path.expanduser(given))
+    return {"data_dir": folder, "data_dir_from": who}
+
+
 @dataclasses.dataclass(frozen=True)
 class Found:
     """A set that is on disk."""

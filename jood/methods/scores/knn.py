@@ -39,9 +39,9 @@ def knn(
       float32 [min(N, capacity), D], in one pass unless `bank` is given.
 
     Raises:
-      ValueError: see `nearest_neighbors.bank`; or capacity and bank are both given,
-        or the file is missing, holds something else, fewer than k rows or, while
-        scoring, features of another width.
+      ValueError: see `nearest_neighbors.bank`; or capacity and bank are both given;
+        while scoring, if the file is missing, holds something else, fewer than k rows
+        or features of another width.
 
     References:
       Sun, Ming, Zhu, Li, KNN, ICML 2022, Sec. 3.
@@ -75,8 +75,6 @@ def _on_disk(k: int, bank: Any) -> Component:
         raise ValueError(f"bank must be the path of a .npy file, got {bank=}.")
     arguments.check_count("k", k)
     path = os.path.abspath(bank)  # a saved detector may be loaded from elsewhere
-    rows = nearest_neighbors.open_bank(path)
-    nearest_neighbors.check_bank(rows.shape, rows.shape[1], k)
 
     def on_host(query: Any) -> np.ndarray:
         rows = nearest_neighbors.open_bank(path)
@@ -84,6 +82,8 @@ def _on_disk(k: int, bank: Any) -> Component:
 
     def function(acts: Activations) -> jax.Array:
         query = _unit(acts)
+        # Not before: a text is read without opening what it names.
+        rows = nearest_neighbors.open_bank(path)
         nearest_neighbors.check_bank(rows.shape, query.shape[1], k)
         shape = jax.ShapeDtypeStruct(query.shape[:1], jnp.float32)
         return jax.pure_callback(on_host, shape, query)

@@ -28,12 +28,13 @@ class BenchmarkResults:
       evaluations: one per seed; pictures show the first.
       detector: the fitted detector of the first seed; pictures look at its network.
       benchmark: what was scored.
-      detectors: texts by row name, in the order of the rows.
+      detectors: full texts (`Component.spec`) by row name, in the order of the rows.
       configuration: whatever is needed to run this again, JSON values.
       curves: selections whose best candidates are rows of the table.
       examine: the row whose mistakes are shown; None for that of the best mean AUROC.
       draws: of the bootstrap that gives each cell an interval; 0 for no intervals.
       seed: seed of these draws.
+      sources: by row name where its values come from; see `jood.methods.value_sources`.
     """
 
     evaluations: Sequence[Evaluation]
@@ -45,6 +46,7 @@ class BenchmarkResults:
     examine: str | None = None
     draws: int = 0
     seed: int = 0
+    sources: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def first(self) -> Evaluation:

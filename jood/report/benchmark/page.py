@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jood import metrics
+from jood.methods import value_sources
 from jood.metrics import Column
 from jood.report.benchmark import tables
 from jood.report.benchmark.tables import Table
@@ -18,10 +19,12 @@ def build(
     run: Mapping[str, Any],
     blocks: Sequence[page.Block],
     sections: Sequence[page.Section],
+    sources: Mapping[str, Mapping[str, str]],
 ) -> str:
     """Returns the page: the table, `blocks` below it, `sections`, and how it was run.
 
-    The detectors' texts are by row name; `run` holds 'configuration' and 'versions'.
+    The detectors' texts, and where their values come from, are by row name; `run` holds
+    'configuration' and 'versions'.
     """
     skipped = {name: "; ".join(images) for name, images in table.skipped.items()}
     lost = {
@@ -32,7 +35,7 @@ def build(
     every = [
         page.Section("Results", [table_grid(table), *blocks]),
         *sections,
-        page.Section("Detectors", [texts_grid(texts)]),
+        page.Section("Detectors", [texts_grid(texts, sources)]),
         how_it_was_run(run, [page.Facts(k, v) for k, v in lost.items() if v]),
     ]
     return page.render(title, heading, every)
@@ -65,12 +68,19 @@ def table_grid(table: Table) -> page.Grid:
     )
 
 
-def texts_grid(detectors: Mapping[str, str]) -> page.Grid:
-    """Returns the detectors' texts by name, as `jood.parse` reads them."""
+def texts_grid(
+    detectors: Mapping[str, str], sources: Mapping[str, Mapping[str, str]]
+) -> page.Grid:
+    """Returns the detectors' texts, as `jood.parse` reads them, and their sources."""
+    rows = [
+        [name, text, value_sources.written(sources.get(name, {}))]
+        for name, text in detectors.items()
+    ]
     return page.Grid(
-        [page.GridColumn("detector"), page.GridColumn("text")],
-        [[page.Cell(name), page.Cell(text)] for name, text in detectors.items()],
-        "What each row of the table is, as jood.parse and --detectors read it.",
+        [page.GridColumn(title) for title in ("detector", "text", "values from")],
+        [[page.Cell(text) for text in row] for row in rows],
+        "What each row of the table is, as jood.parse and --detectors read it, and "
+        "where each value comes from.",
     )
 
 

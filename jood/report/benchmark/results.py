@@ -45,7 +45,7 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
         return f"{heading}\n\n{tables.text(table, style)}\n"
 
     with atomic_files.atomic_folder(folder) as partial:
-        write_tables(partial, table, results.detectors, as_text, run)
+        write_tables(partial, table, results.detectors, as_text, run, results.sources)
         (partial / "mistakes.csv").write_text(mistakes.as_csv(results.mistakes))
         seeds = len(results.evaluations)
         several = page.Text(f"Pictures are of the first of {seeds} networks.")
@@ -61,6 +61,7 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
                 mistakes.section(results.mistakes, results.examined, results.viewer),
                 selections.write(partial, results.curves),
             ],
+            results.sources,
         )
         (partial / page.FILE).write_text(shown, encoding="utf-8")
     return as_text("simple")
@@ -72,6 +73,7 @@ def summary(results: Any, table: Table, **own: Any) -> dict[str, Any]:
         "configuration": dict(results.configuration),
         "versions": provenance.versions(),
         "detectors": dict(results.detectors),
+        "values": {name: dict(of) for name, of in results.sources.items()},
         **own,
         "absent": dict(table.absent),
         "incomplete": dict(table.incomplete),
@@ -86,16 +88,17 @@ def write_tables(
     texts: Mapping[str, str],
     as_text: Callable[[str], str],
     run: Mapping[str, Any],
+    sources: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Writes a table in four formats, and `run` as results.json.
 
-    The detectors' texts are by row name; `as_text` returns the table under its heading
-    in a style of `tables.text`.
+    The detectors' texts, and where their values come from, are by row name; `as_text`
+    returns the table under its heading in a style of `tables.text`.
     """
     (folder / TABLE).write_text(as_text("simple"))
     (folder / "table.md").write_text(as_text("github"))
     (folder / "table.tex").write_text(tables.text(table, "latex_booktabs") + "\n")
-    (folder / "table.csv").write_text(tables.as_csv(table, texts))
+    (folder / "table.csv").write_text(tables.as_csv(table, texts, sources))
     (folder / SUMMARY).write_text(json.dumps(run, indent=2) + "\n")
 
 

@@ -11,6 +11,7 @@ An average over a part says so in its name: 'mean (7 of 13)' where six sets are 
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import types
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from jood.data.benchmarks.spec import Benchmark
 from jood.evaluation import bootstrap
 from jood.evaluation.benchmark_run import Evaluation
 from jood.evaluation.bootstrap import Intervals
+from jood.methods import value_sources
 from jood.metrics import Column
 
 PAPER, FAR, ALL = "mean paper", "mean far", "mean"
@@ -238,18 +240,25 @@ def _escape(name: str, style: str) -> str:
     return name.replace("|", r"\|") if style == "github" else name
 
 
-def as_csv(table: Table, specs: Mapping[str, str]) -> str:
+def as_csv(
+    table: Table,
+    specs: Mapping[str, str],
+    sources: Mapping[str, Mapping[str, str]] = types.MappingProxyType({}),
+) -> str:
     """Returns a line per detector and column with every metric and the full text.
 
-    The ends of the bootstrap's intervals are the last columns, where there are any.
+    `sources` says by detector where its values come from. The ends of the bootstrap's
+    intervals are the last columns, where there are any.
     """
-    header = ["detector", "spec", "ood_set", "seeds", "id_accuracy_percent"]
+    header = ["detector", "spec", "values_from", "ood_set"]
+    header += ["seeds", "id_accuracy_percent"]
+    told = {name: value_sources.written(of) for name, of in sources.items()}
     header += [f"{m}_{unit}" for m in metrics.COLUMNS for unit in ("percent", "std")]
     bounded = bootstrap.METRICS if table.draws else ()
     header += [f"{m}_{end}_percent" for m in bounded for end in ("low", "high")]
     accuracy = f"{100 * np.mean(table.accuracies):.2f}"
     rows = [
-        [name, specs[name], column, len(table.values), accuracy]
+        [name, specs[name], told.get(name, ""), column, len(table.values), accuracy]
         + [
             f"{value(name, column, metric):.2f}"
             for metric in metrics.COLUMNS

@@ -83,6 +83,7 @@ class FinetuningResults:
       benchmark: what was scored.
       detectors: texts by row name; one row if only the network after can be asked.
       configuration: whatever is needed to run this again, JSON values.
+      sources: by row name where its values come from; see `jood.methods.value_sources`.
     """
 
     pairs: Sequence[Pair]
@@ -93,6 +94,7 @@ class FinetuningResults:
     benchmark: Benchmark
     detectors: Mapping[str, str]
     configuration: Mapping[str, Any]
+    sources: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def has_maps(self) -> bool:
@@ -141,10 +143,8 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
     label, pairs, benchmark = results.label, results.pairs, results.benchmark
     both = [joined(pair, label, list(results.detectors)) for pair in pairs]
     table = tables.build(both, list(both[0].id_scores), benchmark)
-    texts = {
-        name: results.detectors[name.removesuffix(f" + {label}")]
-        for name in table.detectors
-    }
+    own = {name: name.removesuffix(f" + {label}") for name in table.detectors}
+    texts = {name: results.detectors[row] for name, row in own.items()}
     by_time = dict(zip(Pair._fields, zip(*pairs, strict=True), strict=True))
     accuracies = {when: [one.accuracy for one in by_time[when]] for when in by_time}
     ratios = {when: [norm_ratios(one) for one in by_time[when]] for when in by_time}
@@ -152,6 +152,7 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
     told = f"ID accuracy {before} % before, {after} % after {label}. "
     heading = tables.heading(table, benchmark.protocol, told)
     run = folder_lib.summary(results, table, id_accuracy=accuracies, norm_ratios=ratios)
+    sources = {name: results.sources.get(row, {}) for name, row in own.items()}
 
     def as_text(style: str) -> str:
         return (
@@ -160,7 +161,7 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
         )
 
     with atomic_files.atomic_folder(folder) as partial:
-        folder_lib.write_tables(partial, table, texts, as_text, run)
+        folder_lib.write_tables(partial, table, texts, as_text, run, sources)
         shown = page_lib.build(
             f"{label} on {benchmark.name}: before and after",
             heading,
@@ -169,6 +170,7 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
             run,
             [_ratios_grid(ratios)],
             pictures.save(partial, PICTURES, results),
+            sources,
         )
         (partial / page.FILE).write_text(shown, encoding="utf-8")
     return as_text("simple")

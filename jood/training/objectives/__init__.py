@@ -56,13 +56,19 @@ def parse(text: str) -> Objective:
     example = "'lff' or 'lff(delta=0.01, mu=2)'"
     try:
         node = ast.parse(text.strip(), mode="eval").body
+        values = call_text.literals(node)
     except SyntaxError as error:
         raise ValueError(
             f"cannot read the objective {text!r}: {error.msg}. Expected {example}."
+        ) from None
+    except (RecursionError, MemoryError):
+        raise ValueError(
+            f"cannot read an objective that is nested this deeply: {text[:40]!r}.... "
+            f"Expected {example}."
         ) from None
     name = node.func if isinstance(node, ast.Call) else node
     if not isinstance(name, ast.Name):
         raise ValueError(f"expected an objective such as {example}, got {text!r}.")
     if name.id not in _FACTORIES:
         raise unknown_name.unknown("objective", name.id, _FACTORIES)
-    return call_text.build(name.id, _FACTORIES[name.id], *call_text.literals(node))
+    return call_text.build(name.id, _FACTORIES[name.id], *values)

@@ -1,5 +1,7 @@
 """KNN, in memory and on disk, and NNGuide, which share their bank."""
 
+import os
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -170,23 +172,34 @@ def test_bank_on_disk_is_named_in_the_text(tmp_path):
     ],
 )
 def test_bank_on_disk_must_hold_features(tmp_path, array, found):
-    path = saved(tmp_path, array)
+    component = knn(bank=saved(tmp_path, array))
+    acts = jood.Activations.of(rows(4, 12), np.ones((12, 2), "f"))
     with pytest.raises(ValueError, match=found) as caught:
-        knn(bank=path)
+        component.apply((), acts)
     assert "float32 [N, D]" in str(caught.value)
 
 
 def test_bank_on_disk_errors(tmp_path):
-    missing = str(tmp_path / "none.npy")
-    with pytest.raises(ValueError, match=r"cannot open the bank.*none\.npy"):
-        knn(bank=missing)
     path = saved(tmp_path, rows(60, 12))
     with pytest.raises(ValueError, match=r"capacity or bank, not both.*capacity=10"):
         knn(bank=path, capacity=10)
+    acts = jood.Activations.of(rows(4, 12), np.ones((12, 2), "f"))
     with pytest.raises(ValueError, match=r"k = 61 neighbours.*has 60 row"):
-        knn(k=61, bank=path)
+        knn(k=61, bank=path).apply((), acts)
     with pytest.raises(ValueError, match="bank must be the path"):
         knn(bank=3)
     acts = jood.Activations.of(rows(4, 8), np.ones((8, 2), "f"))
     with pytest.raises(ValueError, match="rows have 12 entries, but the features 8"):
         knn(k=3, bank=path).apply((), acts)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe"])
+def test_a_text_opens_no_bank_and_a_pipe_is_not_waited_for(tmp_path, kind):
+    path = tmp_path / "bank.npy"
+    {"missing": lambda _: None, "folder": os.mkdir, "pipe": os.mkfifo}[kind](path)
+    component = jood.parse(f"knn(bank={str(path)!r})")  # would wait for a writer
+    acts = jood.Activations.of(rows(4, 8), np.ones((8, 2), "f"))
+    with pytest.raises(
+        ValueError, match=r"cannot open the bank.*bank\.npy.*numpy.save"
+    ):
+        component.apply((), acts)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jood.evaluation import benchmark_run
+from jood.report.benchmark import page
 from jood.report.benchmark import tables
 
 SETS = ("svhn", "isun", "near_set", "extra")
@@ -128,6 +129,19 @@ def test_csv_and_json_show_the_marks():
     ]
     stored = json.loads(json.dumps(table.values))
     assert "mean (4 of 5)" in stored[0]["MSP"]
+
+
+def test_csv_and_page_say_where_values_come_from():
+    sources = {"MSP": {"f(a=1)": "Paper, Table 2", "f(b=2)": "Paper, Table 2"}}
+    text = tables.as_csv(built(), {"MSP": "f(a=1, b=2)"}, sources)
+    for row in csv.DictReader(text.splitlines()):
+        assert row["spec"] == "f(a=1, b=2)"
+        assert row["values_from"] == "f(a=1), f(b=2): Paper, Table 2"
+    grid = page.texts_grid({"MSP": "f(a=1, b=2)", "own": "g()"}, sources)
+    assert [[cell.text for cell in row] for row in grid.rows] == [
+        ["MSP", "f(a=1, b=2)", "f(a=1), f(b=2): Paper, Table 2"],
+        ["own", "g()", ""],
+    ]
 
 
 def test_no_labels_no_accuracy():

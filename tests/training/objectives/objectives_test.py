@@ -323,6 +323,9 @@ def test_the_samplers_of_the_pictures_are_those_of_the_losses():
         ("lff(", "cannot read the objective"),
         ("lff|ssod", "expected an objective"),
         ("", "cannot read the objective"),
+        ("(" * 9000 + "lff" + ")" * 9000, "cannot read"),
+        ("lff(mu=" + "-" * 15000 + "1)", "nested this deeply"),
+        ("lff(mu=" + "1+" * 9000 + "1)", "nested this deeply"),
     ],
 )
 def test_bad_objectives_are_named(text, message):
