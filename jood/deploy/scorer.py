@@ -142,12 +142,15 @@ class Scorer:
     def _score(self, images: Sequence[Any]) -> Columns:
         opened = self._opened()
 
+        def pixels(row: int) -> np.ndarray | str:
+            return _pixels(images[row], f"row {row}", opened.preprocessing)
+
+        if len(images) == 1:  # a pool of threads would take longer than the image
+            return _scored(opened, [pixels(0)], self.batch_size)
+
         def read(start: int) -> list[futures.Future[np.ndarray | str]]:
             rows = range(start, min(start + self.batch_size, len(images)))
-            return [
-                pool.submit(_pixels, images[i], f"row {i}", opened.preprocessing)
-                for i in rows
-            ]
+            return [pool.submit(pixels, row) for row in rows]
 
         with futures.ThreadPoolExecutor(self.threads) as pool:
             # Once at least, so that an empty batch gets its columns too.
