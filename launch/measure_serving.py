@@ -27,6 +27,7 @@ import jood
 from jood import cli
 from jood._utils import compiling
 from jood.core.preprocessing import Preprocessing
+from jood.deploy import web_service
 
 _MODEL = cli.define_model("resnet50", "The network.")
 _WEIGHTS = flags.DEFINE_string(
@@ -112,10 +113,6 @@ def _jpeg(pixels: np.ndarray) -> bytes:
 @contextlib.contextmanager
 def _posts(scorer: jood.Scorer) -> Iterator[Callable[[bytes], None]]:
     """Runs the web service; yields a function that posts a file over one connection."""
-    try:
-        from jood.deploy import web_service
-    except ImportError as error:
-        raise ValueError(f"{error}: pip install 'jood[serve]'.") from None
     with web_service.in_background(web_service.build(scorer)) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port)
 

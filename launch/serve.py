@@ -13,6 +13,7 @@ import contextlib
 from absl import flags
 
 from jood import cli
+from jood.deploy import web_service
 from jood.deploy.scorer import Scorer
 
 _DETECTOR = flags.DEFINE_string(
@@ -39,9 +40,8 @@ def main(argv: list[str]) -> None:
     """Opens the detector, compiles and listens."""
     del argv
     try:
+        import fastapi  # noqa: F401  (which the service imports when it is built)
         import uvicorn
-
-        from jood.deploy import web_service
     except ImportError as error:
         raise ValueError(f"{error}: pip install 'jood[serve]'.") from None
     scorer = Scorer(_DETECTOR.value, compilation_cache=_COMPILATION_CACHE.value)

@@ -17,19 +17,25 @@ import contextlib
 import math
 import threading
 import time
-from typing import Any
-
-import fastapi
-import uvicorn
+from typing import TYPE_CHECKING, Any
 
 from jood.deploy.scorer import Scorer
+
+if TYPE_CHECKING:  # the extra is imported where it is used
+    from fastapi import FastAPI
 
 MOST_BYTES = 10 * 2**20
 
 
-def build(
-    scorer: Scorer, most_bytes: int = MOST_BYTES, threads: int = 2
-) -> fastapi.FastAPI:
+class RefusedError(ValueError):
+    """An image gets no answer, but an HTTP status (4xx) and the reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def build(scorer: Scorer, most_bytes: int = MOST_BYTES, threads: int = 2) -> "FastAPI":
     """Returns the service, an ASGI application.
 
     Args:
@@ -37,6 +43,8 @@ def build(
       most_bytes: Length of an image's file from which it is refused.
       threads: Images that are decoded and scored at a time; others wait.
     """
+    import fastapi
+
     pool = futures.ThreadPoolExecutor(threads)
 
     async def off_the_loop(work: Callable[[], Any]) -> Any:
@@ -58,15 +66,20 @@ def build(
     @app.post("/answer")
     async def answer(request: fastapi.Request) -> dict[str, Any]:
         """The answer for the image that is the request's body."""
-        content = await _content(request, most_bytes)
-        return await off_the_loop(lambda: answer_of(scorer, content))
+        try:
+            content = await _content(request, most_bytes)
+            return await off_the_loop(lambda: answer_of(scorer, content))
+        except RefusedError as refused:
+            raise fastapi.HTTPException(refused.status, str(refused)) from refused
 
     return app
 
 
 @contextlib.contextmanager
-def in_background(app: fastapi.FastAPI) -> Iterator[int]:
+def in_background(app: "FastAPI") -> Iterator[int]:
     """Runs a service in a thread, at a free port of this machine, which is yielded."""
+    import uvicorn
+
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -81,10 +94,10 @@ def in_background(app: fastapi.FastAPI) -> Iterator[int]:
         thread.join()
 
 
-async def _content(request: fastapi.Request, most: int) -> bytes:
-    """The body; raises 413 as soon as it is too long, whatever it claims to be."""
+async def _content(request: Any, most: int) -> bytes:
+    """The body of a request, refused as soon as it is too long."""
     if request.headers.get("content-type", "").startswith("multipart/"):
-        raise fastapi.HTTPException(
+        raise RefusedError(
             415,
             "send the image file itself as the body, not a form: "
             "curl --data-binary @photo.jpg",
@@ -98,21 +111,19 @@ async def _content(request: fastapi.Request, most: int) -> bytes:
                 break
         else:
             return bytes(content)
-    raise fastapi.HTTPException(
-        413, f"the image has more than the {most} bytes that are allowed"
-    )
+    raise RefusedError(413, f"the image has more than the {most} bytes allowed")
 
 
 def answer_of(scorer: Scorer, content: bytes) -> dict[str, Any]:
     """Returns the answer for an image file's content, as JSON values.
 
     Raises:
-      HTTPException: 422, the image cannot be read or scored; the detail says why.
+      RefusedError: The image cannot be read or scored.
     """
     try:
         answer = scorer.answer([content])
     except ValueError as error:  # NaN among the features
-        raise fastapi.HTTPException(422, str(error)) from error
+        raise RefusedError(422, str(error)) from error
     assert answer.error is not None  # a scorer's answers have one
     reason = answer.error[0]
     found = {
@@ -125,7 +136,7 @@ def answer_of(scorer: Scorer, content: bytes) -> dict[str, Any]:
     if not reason and not all(map(math.isfinite, every)):
         reason = "its features or scores are NaN or infinite"
     if reason:
-        raise fastapi.HTTPException(422, f"the image cannot be scored: {reason}")
+        raise RefusedError(422, f"the image cannot be scored: {reason}")
     return found
 
 
