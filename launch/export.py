@@ -64,12 +64,14 @@ def _image_shape(detector: Detector) -> tuple[int, ...]:
             f"--image_size={side}, but the detector takes images of {known[:2]} "
             "pixels: leave --image_size out."
         )
-    if known is None and side is None:
+    if known is not None:
+        return known
+    if side is None:
         raise ValueError(
             f"{_DETECTOR.value} was neither fitted nor calibrated, so it does not say "
             "how large its images are: give --image_size."
         )
-    return known or (side, side, 3 if how is None else len(how.mean))
+    return side, side, 3 if how is None else len(how.mean)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def main(argv: list[str]) -> None:
     detector = _detector(pixels)
     image, jpeg = pixels[:1], _jpeg(pixels[0])
     network = compiling.jit(detector.model.apply)
+    assert detector.preprocessing is not None  # _detector gave it one
     inputs = jax.jit(detector.preprocessing)(image)
     jax.block_until_ready(network(detector.variables, inputs))
     with contextlib.ExitStack() as stack:

@@ -17,7 +17,8 @@ def keep_programs(folder: str | os.PathLike[str]) -> None:
     Programs of the folder are trusted: nobody else should be able to write to it.
     """
     folder = os.path.abspath(folder)
-    if jax.config.jax_compilation_cache_dir != folder:
+    used = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    if used != folder:
         compilation_cache.set_cache_dir(folder)
         compilation_cache.reset_cache()  # the first compilation has opened another
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
