@@ -34,6 +34,7 @@ from jood.core.compose import fuse as fuse
 from jood.core.fitting import fit as fit
 from jood.core.preprocessing import Preprocessing as Preprocessing
 from jood.deploy.scorer import Scorer as Scorer
+from jood.detector import Answer as Answer
 from jood.detector import Detector as Detector
 from jood.evaluation.selection import select as select
 from jood.extensions import register as register
@@ -47,6 +48,7 @@ __version__ = VERSION
 
 __all__ = (
     "Activations",
+    "Answer",
     "AssumptionWarning",
     "Component",
     "Detector",

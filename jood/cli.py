@@ -119,6 +119,11 @@ define_cache = _string(
     "cache",
     "Folder that keeps training features for later runs; else they are not kept.",
 )
+define_compilation_cache = _string(
+    "compilation_cache",
+    "Folder of your own that keeps compiled programs, so that the next start need not "
+    "compile them.",
+)
 define_ood = _shared(
     flags.DEFINE_list, "ood", "OOD sets to score; else all that are present."
 )

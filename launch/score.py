@@ -17,6 +17,7 @@ import sys
 from absl import flags
 
 from jood import cli
+from jood._utils import compilation_cache
 from jood.data import inputs as inputs_lib
 from jood.deploy import finished_scores
 from jood.deploy import requirements
@@ -47,6 +48,7 @@ _ALPHA = flags.DEFINE_float(
     "alpha", 0.01, "Probability that any window is called drift if nothing drifts."
 )
 _WORKERS = cli.define_workers()
+_COMPILATION_CACHE = cli.define_compilation_cache()
 _BATCH_SIZE = cli.define_batch_size()
 _DRY_RUN = cli.define_dry_run()
 
@@ -64,6 +66,8 @@ def main(argv: list[str]) -> None:
         parquet=_PARQUET.value,
         report=_REPORT.value,
     )
+    if _COMPILATION_CACHE.value is not None:
+        compilation_cache.keep_programs(_COMPILATION_CACHE.value)
     detector = Detector.load(_DETECTOR.value)
     if _TPR.value is not None:
         detector = requirements.with_tpr(detector, _TPR.value)

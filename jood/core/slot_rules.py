@@ -54,6 +54,15 @@ def reads_classifier(score: Component) -> bool:
     return not score.reads or bool({"head", "logit"} & set(score.reads))
 
 
+def check_detector(component: Component) -> None:
+    """Raises ValueError unless a component is a score or a bundle of them."""
+    if component.slot not in ("score", "bundle"):
+        raise ValueError(
+            f"a detector must end in a score; {component.spec} ends in the slot "
+            f"{component.slot}. Add one: '...|energy()'."
+        )
+
+
 def check_without_head(score: Component) -> None:
     """Raises ValueError if a score reads the classifier, which a backbone lacks."""
     if reads_classifier(score):

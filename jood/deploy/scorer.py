@@ -19,16 +19,23 @@ import os
 import pathlib
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from PIL import Image
 
 from jood._utils import arguments
+from jood._utils import batch_sizes
+from jood._utils import compilation_cache
 from jood.core.preprocessing import Preprocessing
 from jood.data import prefetch
 from jood.data.sources import decoding
+from jood.detector import Answer
 from jood.detector import Detector
+from jood.detector import answers
 from jood.detector import export_loader
+from jood.detector import image_shapes
 from jood.detector import saving
+from jood.detector import serving
 
 Columns = dict[str, np.ndarray]
 # Values of an image that cannot be read: prediction, is_ood, score and p-value.
@@ -45,15 +52,18 @@ class Scorer:
       column: The column of the images. Each is the path of an image file, its content
         as bytes, a Pillow image, {'bytes', 'path'} as Hugging Face stores them, or an
         array [H, W, C]: uint8, or floating for a detector without preprocessing.
-      batch_size: Images that the network sees at once. Batches may be of any size;
-        multiples of this one waste nothing.
+      batch_size: Images that the network sees at once, at most. Batches may be of any
+        size; smaller ones are padded to the next of a few sizes (1, 2, 4, 8, ...).
       threads: Threads that read and decode images while the network scores others.
+      compilation_cache: Folder that keeps compiled programs, so that the next process
+        need not compile them; it must be the user's own.
     """
 
     path: str | os.PathLike[str]
     column: str = "image"
     batch_size: int = 64
     threads: int = 4
+    compilation_cache: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", os.fspath(self.path))
@@ -94,6 +104,21 @@ class Scorer:
             )
         return {**batch, **found}
 
+    def answer(self, images: Sequence[Any]) -> Answer:
+        """Answers for images, each as `column` has them; see `jood.Answer`.
+
+        An image that cannot be read keeps its row, and `error` says why. Raises as
+        `__call__`.
+        """
+        return answers.of_columns(self._score(images), self._opened().class_names)
+
+    def warm_up(self, sizes: Iterable[int] = (1,)) -> None:
+        """Compiles for batches of these sizes, so that the first one need not wait."""
+        opened = self._opened()
+        for size in sizes:
+            arguments.check_count("sizes", size)
+            _scored(opened, ["no image"] * min(size, self.batch_size), self.batch_size)
+
     def frames(self, frames: Iterable[Any]) -> Iterator[Any]:
         """Scores pandas frames, as Spark's `mapInPandas` passes them.
 
@@ -108,16 +133,24 @@ class Scorer:
             added = self(columns)
             yield frame.assign(**{n: added[n] for n in added if n not in columns})
 
-    def _score(self, images: Sequence[Any]) -> Columns:
+    def _opened(self) -> "_Opened":
         path = os.fspath(self.path)
-        opened = _open(path, _stamp(path))
+        if self.compilation_cache is not None:
+            compilation_cache.keep_programs(self.compilation_cache)
+        return _open(path, _stamp(path))
+
+    def _score(self, images: Sequence[Any]) -> Columns:
+        opened = self._opened()
+
+        def pixels(row: int) -> np.ndarray | str:
+            return _pixels(images[row], f"row {row}", opened.preprocessing)
+
+        if len(images) == 1:  # a pool of threads would take longer than the image
+            return _scored(opened, [pixels(0)], self.batch_size)
 
         def read(start: int) -> list[futures.Future[np.ndarray | str]]:
             rows = range(start, min(start + self.batch_size, len(images)))
-            return [
-                pool.submit(_pixels, images[i], f"row {i}", opened.preprocessing)
-                for i in rows
-            ]
+            return [pool.submit(pixels, row) for row in rows]
 
         with futures.ThreadPoolExecutor(self.threads) as pool:
             # Once at least, so that an empty batch gets its columns too.
@@ -132,9 +165,10 @@ class Scorer:
 class _Opened(NamedTuple):
     """A detector, from a folder or from an exported file."""
 
-    score: Callable[[np.ndarray], Columns]
+    score: Callable[[jax.Array], Columns]
     preprocessing: Preprocessing | None
     image_shape: tuple[int, ...]  # (H, W, C)
+    class_names: Sequence[str] | None
 
 
 @functools.lru_cache(maxsize=8)
@@ -143,19 +177,22 @@ def _open(path: str, stamp: int) -> _Opened:
     del stamp  # another one is another detector under the same path
     if os.path.isfile(path):
         about, score = export_loader.load(path)
-        how = about["preprocessing"]
-        preprocessing = how and Preprocessing(**how)
-        return _Opened(score, preprocessing, tuple(about["image_shape"]))
+        how, summary = about["preprocessing"], about["summary"]
+        return _Opened(
+            score,
+            how and Preprocessing(**how),
+            tuple(about["image_shape"]),
+            summary["class_names"],
+        )
     detector = Detector.load(path)
-    shape, preprocessing = detector.image_shape, detector.preprocessing
-    if preprocessing is not None and preprocessing.fixed_size is not None:
-        shape = (*preprocessing.fixed_size, len(preprocessing.mean))
+    shape = image_shapes.known(detector.preprocessing, detector.image_shape)
     if shape is None:
         raise ValueError(
             f"{path} does not say how large its images are, since it was neither "
             "fitted nor calibrated. Calibrate the detector and save it again."
         )
-    return _Opened(functools.partial(_run, detector), preprocessing, shape)
+    score = functools.partial(_run, detector)
+    return _Opened(score, detector.preprocessing, shape, detector.class_names)
 
 
 def _stamp(path: str) -> int:
@@ -165,19 +202,10 @@ def _stamp(path: str) -> int:
     return file.stat().st_mtime_ns if file.exists() else 0
 
 
-def _run(detector: Detector, images: np.ndarray) -> Columns:
+def _run(detector: Detector, images: jax.Array) -> Columns:
     """Columns, as the loader of an exported detector gives them."""
     output = detector.run_named(images)
-    scores = output.scores
-    columns = {"prediction": output.prediction}
-    for name, values in scores.items():
-        suffix = f"_{name}" if detector.component.slot == "bundle" else ""
-        columns[f"score{suffix}"] = values
-        if detector.calibration is not None:
-            threshold = detector.calibration.thresholds()[name]
-            columns[f"is_ood{suffix}"] = values < threshold
-            columns[f"p_value{suffix}"] = detector.calibration.p_values(scores)[name]
-    return columns
+    return serving.columns(output, detector.component, detector.calibration)
 
 
 def _pixels(
@@ -205,18 +233,21 @@ def _pixels(
         return str(error)
 
 
-def _scored(opened: _Opened, rows: list[np.ndarray | str], size: int) -> Columns:
-    """Columns of some images, which are padded to one size of batch."""
+def _scored(opened: _Opened, rows: list[np.ndarray | str], most: int) -> Columns:
+    """Columns of at most so many images, which are padded to one of a few sizes."""
+    errors = [r if isinstance(r, str) else _mismatch(r, opened) for r in rows]
+    wrong = np.array([error != "" for error in errors], bool)
+    size = min(batch_sizes.padded_size(max(len(rows), 1)), most)
     dtype = np.float32 if opened.preprocessing is None else np.uint8
     images = np.zeros((size, *opened.image_shape), dtype)
-    errors = []
-    for i, row in enumerate(rows):
-        error = row if isinstance(row, str) else _mismatch(row, opened)
-        errors.append(error)
-        if not error:
-            images[i] = row
-    columns = {n: np.array(v[: len(rows)]) for n, v in opened.score(images).items()}
-    wrong = np.array([error != "" for error in errors], bool)
+    good = np.flatnonzero(~wrong)
+    if good.size:  # a real image instead of black, of which a method may warn
+        images[:] = rows[good[0]]
+    for i in good:
+        images[i] = rows[i]
+    # On the device, where a batch keeps its size.
+    columns = opened.score(jax.device_put(images))
+    columns = {n: np.array(v[: len(rows)]) for n, v in columns.items()}
     for values in columns.values():
         values[wrong] = _UNREAD[values.dtype.kind]
     return {**columns, "error": np.array(errors, object)}

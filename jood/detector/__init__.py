@@ -4,12 +4,13 @@
     detector = detector.fit(train_batches)
     scores = detector(images)                      # float32 [B], higher = more ID
     detector = detector.calibrate(id_batches, tpr=0.95)
-    detector.is_ood(images); detector.save(path); jood.Detector.load(path)
+    answer = detector.answer(images)               # all of it, in one pass
+    detector.save(path); jood.Detector.load(path)
 
 `fit` and `calibrate` return a new detector and leave the old one as it is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import os
@@ -26,16 +27,19 @@ from jood.core.backbones import Backbone
 from jood.core.backbones.linen import Taps
 from jood.core.batch import Batch
 from jood.core.component import Component
-from jood.core.component import NotFittedError
 from jood.core.fitting import Restartable
 from jood.core.preprocessing import Preprocessing
 from jood.detector import exporting
+from jood.detector import image_shapes
 from jood.detector import learning
 from jood.detector import program
 from jood.detector import saving
+from jood.detector import serving
 from jood.detector import streaming
+from jood.detector.answers import Answer as Answer
 from jood.detector.calibration import Calibration
 from jood.detector.calibration import images_needed
+from jood.detector.calibration import required
 from jood.detector.program import SINGLE as SINGLE
 from jood.detector.program import Output as Output
 from jood.methods import detector_text
@@ -86,24 +90,16 @@ class Detector:
     def __post_init__(self) -> None:
         if isinstance(self.component, str):
             object.__setattr__(self, "component", detector_text.parse(self.component))
-        if self.component.slot not in ("score", "bundle"):
-            raise ValueError(
-                f"a detector must end in a score; {self.component.spec} ends in the "
-                f"slot {self.component.slot}. Add one: '...|energy()'."
-            )
+        slot_rules.check_detector(self.component)
         if self.head is None:
             slot_rules.check_without_head(self.component)
 
     def __repr__(self) -> str:
         """What it is, without its arrays."""
-        calibration = self.calibration
-        state = "not fitted" if self.fitted is None else "fitted"
-        state = state if self.component.passes else "nothing to fit"
-        if calibration is not None:
-            count = len(next(iter(calibration.scores.values())))
-            state += f", calibrated on {count:,} images, TPR {calibration.tpr:.4g}"
-        network = type(self.model).__name__
-        return f"Detector({self.component.spec!r}, {network}: {state})"
+        state = serving.state(self.component, self.fitted, self.calibration)
+        return (
+            f"Detector({self.component.spec!r}, {type(self.model).__name__}: {state})"
+        )
 
     def fit(
         self, batches: Iterable[Any], cache: str | os.PathLike[str] | None = None
@@ -161,17 +157,30 @@ class Detector:
 
     def run_named(self, images: Any) -> Output:
         """Like `run`, with scores by name also of a single score: {'score': [B]}."""
-        self._check_fitted()
+        learning.check_fitted(self.component, self.fitted)
         return self._run(self.read_batch(images))
 
-    def _check_fitted(self) -> None:
-        if self.component.passes and self.fitted is None:
-            raise NotFittedError(
-                f"{self.component.spec} learns from data: call "
-                "detector = detector.fit(train_batches) before scoring."
-            )
+    def answer(self, images: Any) -> Answer:
+        """Scores, classifies and judges images in one pass, as `__call__`: `Answer`."""
+        output = self.run_named(images)
+        return serving.answer(
+            output, self.component, self.calibration, self.class_names
+        )
+
+    def warm_up(
+        self, sizes: Iterable[int] = (1,), image_shape: Sequence[int] | None = None
+    ) -> None:
+        """Compiles for batches of these sizes, so that the first one need not wait.
+
+        The images' (H, W, C) is given where no preprocessing, fit or calibration says.
+        """
+        learning.check_fitted(self.component, self.fitted)
+        shape = image_shape or self.image_shape
+        images = serving.batches(sizes, self.preprocessing, shape)
+        program.warm_up(self._programs, *self._on_device, images)
 
     def _run(self, batch: Batch) -> Output:
+        image_shapes.check(batch.image, self.preprocessing, self.image_shape)
         return program.run(self._programs, *self._on_device, batch.image)
 
     def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
@@ -188,7 +197,7 @@ class Detector:
           ValueError: no batch, tpr out of range, or too few images for it.
         """
         images_needed(tpr)  # refuses a bad tpr before images are scored
-        self._check_fitted()
+        learning.check_fitted(self.component, self.fitted)
         shape = self.image_shape
 
         def run(batch: Batch) -> Output:
@@ -206,13 +215,12 @@ class Detector:
     @property
     def threshold(self) -> Any:
         """γ, or {name: γ} for a bundle: at most 1 - tpr of ID images score below it."""
-        return self._like_scores(self._calibrated().thresholds())
+        return self._like_scores(required(self.calibration).thresholds())
 
     def is_ood(self, images: Any) -> Any:
         """Returns bool [B] (or {name: [B]}): score < γ. Raises NotFittedError."""
-        thresholds = self._calibrated().thresholds()
-        scores = self.run_named(images).scores
-        return self._like_scores({n: s < thresholds[n] for n, s in scores.items()})
+        required(self.calibration)  # before images are scored
+        return self.answer(images).is_ood
 
     def p_values(self, images: Any) -> Any:
         """Returns split-conformal p-values, float64 [B] (or {name: [B]}).
@@ -220,8 +228,8 @@ class Detector:
         p = (1 + #{calibration scores <= S}) / (1 + n): of exchangeable ID images at
         most a share α has p <= α. Raises NotFittedError.
         """
-        calibration = self._calibrated()
-        return self._like_scores(calibration.p_values(self.run_named(images).scores))
+        required(self.calibration)
+        return self.answer(images).p_value
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the detector into a new folder; see `jood.detector.saving.save`."""
@@ -229,15 +237,13 @@ class Detector:
         saving.save(path, **fields)
 
     def export(
-        self,
-        path: str | os.PathLike[str],
-        image_shape: tuple[int, int, int] | None = None,
+        self, path: str | os.PathLike[str], image_shape: Sequence[int] | None = None
     ) -> None:
         """Writes one file that scores images without jood: `exporting.export`.
 
         The network's images are (H, W, C), by default as it was fitted or calibrated.
         """
-        self._check_fitted()
+        learning.check_fitted(self.component, self.fitted)
         exporting.export(
             path,
             self._programs[True],
@@ -287,14 +293,6 @@ class Detector:
     @functools.cached_property
     def _programs(self) -> program.Programs:
         return program.build(self.backbone, self.component)
-
-    def _calibrated(self) -> Calibration:
-        if self.calibration is None:
-            raise NotFittedError(
-                "the detector has no threshold yet: call "
-                "detector = detector.calibrate(id_batches, tpr=0.95) first."
-            )
-        return self.calibration
 
     def _like_scores(self, values: dict[str, Any]) -> Any:
         return values if self.component.slot == "bundle" else values[SINGLE]

@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jood.core.component import NotFittedError
+
 CONFIDENCE = 0.95  # of `Promise.upper`
 _TOLERANCE = 1e-9  # makes 3 of (1 - 0.9) * 30 = 2.9999999999999996
 
@@ -77,6 +79,16 @@ class Calibration(NamedTuple):
             / (1 + len(self.scores[name]))
             for name, values in scores.items()
         }
+
+
+def required(calibration: Calibration | None) -> Calibration:
+    """Returns a detector's calibration; raises NotFittedError if it has none."""
+    if calibration is None:
+        raise NotFittedError(
+            "the detector has no threshold yet: call "
+            "detector = detector.calibrate(id_batches, tpr=0.95) first."
+        )
+    return calibration
 
 
 def images_needed(tpr: float) -> int:

@@ -1,41 +1,84 @@
 """Runs a detector that jood exported; needs jax, flatbuffers, numpy and pillow.
 
 Either `python detector.zip image1.jpg image2.png`: the file runs itself. Or take this
-loader out of it (`unzip detector.zip load.py`) and use it in a program of your own:
+loader and its modules out of it (`unzip detector.zip '*.py'`) for your own program:
 
-    about, score = load.load("detector.zip")
-    images = np.stack([load.read("image1.jpg", about)])  # uint8 [B, H, W, 3]
-    columns = score(images)  # {"score": [B], "is_ood": [B], "p_value": [B], ...}
+    detector = load.load("detector.zip")
+    answer = detector.answer([load.read("image1.jpg", detector.about)])
+    answer.score, answer.is_ood, answer.p_value, answer.prediction, answer.class_name
 """
 
-from collections.abc import Callable
-import io
+from collections.abc import Callable, Iterable
 import json
+import math
+import os
 import sys
-from typing import Any
-import zipfile
+from typing import Any, NamedTuple
 
 import jax
-from jax import export
 import numpy as np
 from PIL import Image
 from PIL import ImageOps
 
-Score = Callable[[np.ndarray], dict[str, np.ndarray]]
+from jood._utils import batch_sizes
+from jood._utils import compilation_cache
+from jood.detector import answers
+from jood.detector import export_archive
+
+Columns = dict[str, np.ndarray]
+_MAX_PIXELS = 2**27  # of a resized image: a narrow strip would fill the memory
 
 
-def load(path: str) -> tuple[dict[str, Any], Score]:
-    """Returns what the file says, and a function: images [B, H, W, C] -> columns."""
-    with zipfile.ZipFile(path) as file:  # which checks every member's CRC-32
-        about = json.loads(file.read("detector.json"))
-        program = export.deserialize(bytearray(file.read("program.stablehlo")))
-        names = [name for name in file.namelist() if name.endswith(".npy")]
-        arrays = {name: np.load(io.BytesIO(file.read(name))) for name in names}
+class Exported(NamedTuple):
+    """An exported detector, opened.
+
+    Attributes:
+      about: What the file says: a summary, the images' shape, the preprocessing.
+      score: Images [B, H, W, C] of that shape -> columns [B]: 'prediction', 'score',
+        and with a calibration 'is_ood' and 'p_value'; of a bundle 'score_NAME', ...
+    """
+
+    about: dict[str, Any]
+    score: Callable[[Any], Columns]
+
+    def answer(self, images: Any) -> answers.Answer:
+        """Answers for images [B, H, W, C], or a list of them as `read` gives them."""
+        columns = self.score(images)
+        return answers.of_columns(columns, self.about["summary"]["class_names"])
+
+    def warm_up(self, sizes: Iterable[int] = (1,)) -> None:
+        """Compiles for batches of these sizes, so that the first one need not wait."""
+        shape, dtype = export_archive.images_of(self.about)
+        for size in sizes:
+            self.score(np.zeros((size, *shape), dtype))
+
+
+def load(
+    path: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None
+) -> Exported:
+    """Opens an exported detector.
+
+    Args:
+      path: The file.
+      cache: Folder that keeps compiled programs, so that the next process need not
+        compile them; like JAX_COMPILATION_CACHE_DIR.
+
+    Raises:
+      OSError: The file cannot be opened.
+      ValueError: It is no exported detector, one of another version, damaged or forged.
+    """
+    if cache is not None:
+        compilation_cache.keep_programs(cache)
+    about, program, arrays = export_archive.read(path)
     weights = jax.device_put([arrays[name] for name in about["weights"]])
     run = _jit(program.call, about["compiler_options"].get(jax.default_backend()))
+    shape, dtype = export_archive.images_of(about)
 
-    def score(images: np.ndarray) -> dict[str, np.ndarray]:
-        scores, prediction = jax.device_get(run(weights, images))
+    def score(images: Any) -> Columns:
+        images = _checked(images, shape, dtype)
+        count = len(images)
+        outputs = jax.device_get(run(weights, batch_sizes.padded(images)))
+        scores, prediction = jax.tree.map(lambda values: values[:count], outputs)
         columns = {"prediction": prediction}
         for values, output in zip(scores, about["outputs"], strict=True):
             columns["score" + output["suffix"]] = values
@@ -47,7 +90,19 @@ def load(path: str) -> tuple[dict[str, Any], Score]:
                 columns["p_value" + output["suffix"]] = p_value
         return columns
 
-    return about, score
+    return Exported(about, score)
+
+
+def _checked(images: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    images = images if isinstance(images, jax.Array) else np.asarray(images)
+    fits = images.dtype == dtype or (dtype.kind == "f" and images.dtype.kind == "f")
+    if not (fits and images.ndim == 4 and len(images) and images.shape[1:] == shape):
+        raise ValueError(
+            f"images must be {dtype} [B, {', '.join(map(str, shape))}], for which the "
+            f"detector was exported, got {images.dtype} {list(images.shape)}; "
+            "load.read(file, about) brings an image file to that."
+        )
+    return images.astype(dtype, copy=False)
 
 
 def _jit(function: Callable[..., Any], options: dict[str, Any] | None) -> Any:
@@ -61,6 +116,8 @@ def _jit(function: Callable[..., Any], options: dict[str, Any] | None) -> Any:
 
 def read(path: str, about: dict[str, Any]) -> np.ndarray:
     """Decodes an image file and brings it to the network's size: uint8 [H, W, 3]."""
+    if about["preprocessing"] is None:
+        raise ValueError("the detector takes normalised floating images, not files")
     image = ImageOps.exif_transpose(Image.open(path))
     if image.mode.startswith("I;16"):  # `convert` would clip 16 bits at 255
         deep = np.asarray(image).astype(np.uint32)
@@ -71,6 +128,8 @@ def read(path: str, about: dict[str, Any]) -> np.ndarray:
     size, crop = how["resize"], how["crop"]
     if isinstance(size, int):  # of the shorter side
         size = [int(size * side / min(image.size)) for side in image.size[::-1]]
+    if size is not None and math.prod(size) > _MAX_PIXELS:
+        raise ValueError(f"an image of {image.size} pixels would become one of {size}")
     if size is not None and tuple(size) != image.size[::-1]:
         image = image.resize(size[::-1], Image.Resampling[how["interpolation"].upper()])
     if crop is not None:
@@ -84,7 +143,10 @@ def read(path: str, about: dict[str, Any]) -> np.ndarray:
 
 def main(path: str, *images: str) -> None:
     """Prints the scores of image files; without any, what the detector is."""
-    about, score = load(path)
+    try:
+        about, score = load(path)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
     names = about["summary"]["class_names"]
     if not images or images[0].startswith("-"):
         print(json.dumps(about["summary"], indent=2))

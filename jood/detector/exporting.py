@@ -7,7 +7,8 @@ versioned as a whole and is never half there.
     program.stablehlo   network and method, of `jax.export`, for any batch size
     weights/*.npy       the network's variables and what was fitted
     calibration/*.npy   sorted scores of held-out ID images, for p-values
-    load.py             the loader, jood/detector/export_loader.py
+    load.py             the loader, jood/detector/export_loader.py, and beside it
+    *.py                the modules of jood that it imports
     __main__.py         so that `python FILE image.jpg` runs it
 
 Decoding, resizing and cropping are Pillow's work: the program takes uint8 images of
@@ -20,6 +21,8 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
+import types
 from typing import Any
 import zipfile
 
@@ -30,15 +33,20 @@ import numpy as np
 
 from jood import version
 from jood._utils import atomic_files
+from jood._utils import batch_sizes
+from jood._utils import compilation_cache
 from jood._utils import compiling
 from jood.core.preprocessing import Preprocessing
+from jood.detector import answers
+from jood.detector import export_archive
 from jood.detector import export_loader
 from jood.detector.calibration import Calibration
 
-FORMAT, VERSION = "jood.exported", 1
-JSON_NAME, PROGRAM_NAME, LOADER_NAME = "detector.json", "program.stablehlo", "load.py"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _MAIN = "import sys\n\nimport load\n\nload.main(*sys.argv)\n"
+# What the loader imports of jood lies beside it in the file.
+_LOADERS_PARTS = (answers, batch_sizes, compilation_cache, export_archive)
+_IMPORT_OF_JOOD = re.compile(r"^from jood[\w.]* import (\w+)$", re.MULTILINE)
 _TOLERANCE = 1e-5  # relative; compiled for another shape, sums may be rounded otherwise
 
 # (variables, fitted, images) -> ((scores, prediction), finite bool [B], what was
@@ -88,8 +96,8 @@ def export(
     outputs, calibrated = _outputs(scores, calibration)
     large = compiling.holds_large(values[1])  # which `Detector` compiles as usual
     content = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": export_archive.FORMAT,
+        "version": export_archive.VERSION,
         "summary": {
             "spec": spec,
             "class_names": class_names,
@@ -106,10 +114,14 @@ def export(
         "compiler_options": {} if large else {"cpu": compiling.CPU},
     }
     members = {
-        JSON_NAME: (json.dumps(content, indent=2) + "\n").encode(),
-        LOADER_NAME: pathlib.Path(export_loader.__file__).read_bytes(),
-        "__main__.py": _MAIN.encode(),
-        PROGRAM_NAME: program_bytes,
+        export_archive.JSON_NAME: (json.dumps(content, indent=2) + "\n").encode(),
+        export_archive.LOADER_NAME: _standalone(export_loader),
+        **{
+            f"{m.__name__.rpartition('.')[2]}.py": _standalone(m)
+            for m in _LOADERS_PARTS
+        },
+        export_archive.MAIN_NAME: _MAIN.encode(),
+        export_archive.PROGRAM_NAME: program_bytes,
     }
     with atomic_files.atomic_file(path) as partial:
         _write(partial, members, {**weights, **calibrated})
@@ -209,6 +221,12 @@ def _outputs(
             arrays[f"calibration/{i}.npy"] = calibration.scores[key]
         outputs.append(output)
     return outputs, arrays
+
+
+def _standalone(module: types.ModuleType) -> bytes:
+    """The text of a module, which imports its neighbours without jood."""
+    text = pathlib.Path(str(module.__file__)).read_text()
+    return _IMPORT_OF_JOOD.sub(r"import \1", text).encode()
 
 
 def _write(

@@ -13,11 +13,21 @@ from jood.core.backbones import Backbone
 from jood.core.backbones import channel_errors
 from jood.core.batch import Batch
 from jood.core.component import Component
+from jood.core.component import NotFittedError
 from jood.core.fitting import Restartable
 from jood.core.fitting import fit
 from jood.detector import feature_cache
 
 Folder = str | os.PathLike[str] | None
+
+
+def check_fitted(component: Component, fitted: tuple[Any, ...] | None) -> None:
+    """Raises NotFittedError if a component learns from data and has not yet."""
+    if component.passes and fitted is None:
+        raise NotFittedError(
+            f"{component.spec} learns from data: call "
+            "detector = detector.fit(train_batches) before scoring."
+        )
 
 
 def fitted_values(

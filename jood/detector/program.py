@@ -1,12 +1,13 @@
 """The jitted program of a detector: images in, scores and predictions out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jood._utils import batch_sizes
 from jood._utils import compiling
 from jood.core import activations
 from jood.core import assumptions
@@ -61,15 +62,33 @@ def build(backbone: Backbone, component: Component) -> Programs:
 def run(programs: Programs, variables: Any, fitted: Any, images: jax.Array) -> Output:
     """Scores images on the device; returns scores on the host, always by name.
 
+    Images on the host are padded to one of a few sizes of batch, so that not every
+    size is compiled for; those on the device have the size that was chosen for them.
+
     Raises:
       ValueError: features or scores of an image are NaN or infinite.
     """
     with channel_errors():
         score = programs[compiling.holds_large(fitted)]
-        output, finite, violated = score(variables, fitted, images)
-    activations.check_rows(np.asarray(finite), "features or scores")
+        results = score(variables, fitted, batch_sizes.padded(images))
+    output, finite, violated = jax.device_get(results)
+    activations.check_rows(finite[: len(images)], "features or scores")
     assumptions.warn(violated)
-    output = jax.device_get(output)
+    output = jax.tree.map(lambda values: values[: len(images)], output)
     if not isinstance(output.scores, dict):
         output = output._replace(scores={SINGLE: output.scores})
     return output
+
+
+def warm_up(
+    programs: Programs,
+    variables: Any,
+    fitted: Any,
+    images: Iterable[jax.ShapeDtypeStruct],
+) -> None:
+    """Compiles for batches of given shapes, as `run` pads them, and runs them once."""
+    for one in images:
+        zeros = batch_sizes.padded(np.zeros(one.shape, one.dtype))
+        with channel_errors():
+            score = programs[compiling.holds_large(fitted)]
+            jax.block_until_ready(score(variables, fitted, zeros))

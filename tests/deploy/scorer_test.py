@@ -65,6 +65,50 @@ def test_a_batch_gets_the_detectors_columns(saved, which, batch_size):
     assert result["prediction"].dtype == np.int32
 
 
+@pytest.mark.parametrize("which", [1, 2], ids=["saved", "exported"])
+def test_an_answer_is_the_detectors_and_says_what_cannot_be_read(saved, which):
+    detector, scorer = saved[0], jood.Scorer(saved[which])
+    answer = scorer.answer([png(NEW[0]), b"no image", NEW[1]])
+    assert isinstance(answer, jood.Answer)
+    expected = detector.answer(NEW[:2])
+    for name in ("score", "is_ood", "p_value", "prediction"):
+        found = getattr(answer, name)[[0, 2]]
+        np.testing.assert_allclose(found, getattr(expected, name), rtol=1e-6)
+    assert "none of the formats" in answer.error[1]
+    assert answer.error[[0, 2]].tolist() == ["", ""]
+    assert np.isnan(answer.score[1])
+    assert answer.is_ood[1]
+    names = detector.class_names
+    if names is None:
+        assert answer.class_name is None
+    else:
+        assert answer.class_name.tolist() == [
+            "" if i < 0 else names[i] for i in answer.prediction
+        ]
+
+
+def test_small_batches_are_padded_to_few_sizes(saved, monkeypatch):
+    """One image is not scored as 64; and a warm-up compiles for the same sizes."""
+    scorer = jood.Scorer(saved[1], batch_size=6)
+    opened = scorer._opened()
+    sizes = []
+
+    def score(images):
+        sizes.append(len(images))
+        return opened.score(images)
+
+    fake = opened._replace(score=score)
+    monkeypatch.setattr(jood.Scorer, "_opened", lambda self: fake)
+    for count in (1, 2, 3, 5, 6, 7):
+        check(scorer({"image": NEW[:count]}), saved[0], NEW[:count])
+    assert sizes == [1, 2, 4, 6, 6, 6, 1]
+    sizes.clear()
+    scorer.warm_up((1, 3, 99))
+    assert sizes == [1, 4, 6]
+    with pytest.raises(ValueError, match="sizes must be an integer >= 1"):
+        scorer.warm_up([0])
+
+
 def test_images_come_as_paths_bytes_pillow_arrays_or_hugging_faces_dicts(
     saved, tmp_path
 ):

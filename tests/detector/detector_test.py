@@ -138,10 +138,10 @@ def test_scoring_compiles_once_per_shape():
         jood.transforms.react(), component_lib.score("max_logit()", score)
     )
     detector = toy(component).fit(TRAIN).calibrate([INSIDE])
-    assert traces == [(40, 4)]  # calibration's, which scoring shares
+    assert traces == [(64, 4)]  # calibration's, which scoring shares
     for images in (INSIDE, OUTSIDE, INSIDE[:8], OUTSIDE[:8], INSIDE):
         detector(images)
-    assert traces == [(40, 4), (8, 4)]
+    assert traces == [(64, 4), (8, 4)]  # batches are padded
 
 
 # Fitting from sources of several kinds

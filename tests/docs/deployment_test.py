@@ -24,6 +24,7 @@ def test_export_and_load_run_as_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "load", jood.detector.export_loader)
     exec(BLOCKS[1].replace("photo.jpg", "photo.png"), names)
     np.testing.assert_allclose(names["columns"]["score"], detector(NEW[:1]), rtol=1e-6)
+    np.testing.assert_array_equal(names["answer"].score, names["columns"]["score"])
     for name in ("score", "is_ood", "p_value", "prediction"):
         assert f" {name}" in BLOCKS[1]
         assert names["columns"][name].shape == (1,)
@@ -32,7 +33,7 @@ def test_export_and_load_run_as_written(tmp_path, monkeypatch):
 def test_the_commands_flags_are_those_of_the_jobs():
     text = "".join(
         (ROOT / "launch" / f"{name}.py").read_text()
-        for name in ("score_ray", "measure_scoring")
+        for name in ("export", "score_ray", "measure_scoring")
     )
     defined = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text))
     defined |= set(re.findall(r"cli\.define_(\w+)\(", text))

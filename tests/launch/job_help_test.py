@@ -13,7 +13,10 @@ from jood.data import benchmarks
 from jood.weights import checkpoint
 
 # The jobs with the most flags; each takes seconds to start.
-JOBS = ("convert", "evaluate", "finetune", "fit", "score", "score_ray", "train")
+JOBS = (
+    "convert", "evaluate", "export", "finetune", "fit", "score", "score_ray", "serve",
+    "train",
+)  # fmt: skip
 pytestmark = pytest.mark.slow
 
 

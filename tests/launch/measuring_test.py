@@ -99,6 +99,18 @@ def test_scoring_files(folder):
     assert "a million images at 0.04" in printed
 
 
+def test_one_image_at_a_time():
+    pytest.importorskip("uvicorn", reason="needs the extra jood[serve]")
+    printed = measure(
+        "serving", "--model=resnet_small", "--image_size=32", "--requests=2"
+    )
+    assert "one image at a time, resnet_small, 32 px" in printed
+    assert "  network          p50" in printed
+    found = rows(printed)
+    for name in ("Detector.answer", "Scorer.answer", "POST"):
+        assert "times the network" in " ".join(found[name])
+
+
 def test_training_steps_and_what_two_devices_send_each_other():
     printed = measure(
         "training",
