@@ -20,7 +20,6 @@ import jax
 import numpy as np
 
 from jood.core import component as component_lib
-from jood.core import slot_rules
 from jood.core.activations import Activations
 from jood.core.backbones import Backbone
 from jood.core.backbones.linen import Taps
@@ -29,6 +28,7 @@ from jood.core.component import Component
 from jood.core.component import NotFittedError
 from jood.core.fitting import Restartable
 from jood.core.preprocessing import Preprocessing
+from jood.detector import construction
 from jood.detector import exporting
 from jood.detector import learning
 from jood.detector import program
@@ -38,7 +38,6 @@ from jood.detector.calibration import Calibration
 from jood.detector.calibration import images_needed
 from jood.detector.program import SINGLE as SINGLE
 from jood.detector.program import Output as Output
-from jood.methods import detector_text
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,15 +83,8 @@ class Detector:
     image_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.component, str):
-            object.__setattr__(self, "component", detector_text.parse(self.component))
-        if self.component.slot not in ("score", "bundle"):
-            raise ValueError(
-                f"a detector must end in a score; {self.component.spec} ends in the "
-                f"slot {self.component.slot}. Add one: '...|energy()'."
-            )
-        if self.head is None:
-            slot_rules.check_without_head(self.component)
+        parts = (self.component, self.backbone, self.variables, self.class_names)
+        object.__setattr__(self, "component", construction.checked(*parts))
 
     def __repr__(self) -> str:
         """What it is, without its arrays."""
@@ -196,7 +188,7 @@ class Detector:
             shape = shape or batch.image.shape[1:]
             return self._run(batch)
 
-        scores, _ = streaming.concatenated(run, map(self.read_batch, batches))
+        scores, _ = streaming.concatenated(run, Restartable(batches, self.read_batch))
         if not scores:
             raise component_lib.empty_data_set("calibrate")
         calibration = Calibration(tpr, {n: np.sort(s) for n, s in scores.items()})
