@@ -199,12 +199,15 @@ def bundle(**parts: Component) -> Component:
     else:
         pairs = ", ".join(f"{name!r}: {part.spec}" for name, part in parts.items())
         body = f"**{{{pairs}}}"
-    return component.build(
+    whole = component.build(
         spec=f"bundle({body})",
         slot="bundle",
         apply=apply,
         **_together(branches),
     )
+    ranked = {name: part.ranking or part for name, part in parts.items()}
+    ranks = any(part.ranking for part in branches)
+    return whole._replace(ranking=bundle(**ranked) if ranks else None)
 
 
 def _is_keyword_argument(name: str) -> bool:

@@ -68,7 +68,7 @@ def folder(paths: Sequence[str]) -> str:
 
 
 def _choose(lowest: np.ndarray, below: int) -> dict[str, np.ndarray]:
-    """Places of the images to show, by heading.
+    """Places of the images to show, by heading, none twice.
 
     Args:
       lowest: The places of all scored images, from the lowest score.
@@ -76,14 +76,15 @@ def _choose(lowest: np.ndarray, below: int) -> dict[str, np.ndarray]:
     """
     if len(lowest) <= ALL:
         return {"all images, lowest score first": lowest}
-    half = SHOWN // 2
-    return {
-        "lowest scores": lowest[:SHOWN],
-        "nearest to the threshold, below and above it": lowest[
-            max(below - half, 0) : below + half
-        ],
-        "highest scores": lowest[::-1][:SHOWN],
+    half, count = SHOWN // 2, len(lowest)
+    # By rank; where the threshold is near an end, fewer are left to stand beside it.
+    nearest = range(max(below - half, SHOWN), min(below + half, count - SHOWN))
+    kinds = {
+        "lowest scores": range(SHOWN),
+        "nearest to the threshold, below and above it": nearest,
+        "highest scores": range(count - 1, count - 1 - SHOWN, -1),
     }
+    return {what: lowest[list(ranks)] for what, ranks in kinds.items() if len(ranks)}
 
 
 def _decimals(spread: float) -> int:

@@ -19,6 +19,7 @@ from flax import linen as nn
 import jax
 import numpy as np
 
+from jood import models
 from jood.core import component as component_lib
 from jood.core.activations import Activations
 from jood.core.backbones import Backbone
@@ -94,7 +95,7 @@ class Detector:
         if calibration is not None:
             count = len(next(iter(calibration.scores.values())))
             state += f", calibrated on {count:,} images, TPR {calibration.tpr:.4g}"
-        network = type(self.model).__name__
+        network = models.title(self.model)
         return f"Detector({self.component.spec!r}, {network}: {state})"
 
     def fit(

@@ -109,7 +109,9 @@ def evaluate(
 ) -> tuple[Detector, Evaluation]:
     """Fits a bundle on the ID training set, and nothing else; scores every test set.
 
-    The network runs once per image, however many detectors are asked.
+    The network runs once per image, however many detectors are asked. A score that
+    saturates in float32 is replaced by its `Component.ranking`, which gives every
+    metric the same value, except for the ties.
 
     Args:
       detector: a bundle, as `make_detector` returns it, or a user's own.
@@ -127,6 +129,8 @@ def evaluate(
     def batches(source: Source, what: str) -> ShardedBatches:
         return sharded(source, batch_size, what=what, workers=workers, disable=disable)
 
+    component = detector.component.ranking or detector.component
+    detector = dataclasses.replace(detector, component=component)
     training = batches(benchmark.id_train, "fit id_train")
     fitted = detector.fit(training, cache=cache)
     sets = {"id_test": benchmark.id_test, **benchmark.ood}

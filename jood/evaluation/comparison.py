@@ -1,6 +1,6 @@
 """`compare`: which detectors work on a user's own network and images, in one call.
 
-    print(jood.compare("msp, energy, knn(k=5)", detector, train, held_out, {"new": new}))
+    print(jood.compare("msp, knn(k=5)", detector, train, held_out, {"new": batches}))
 
 A method's paper may have used a network a hundred times as wide: what a detector is
 worth has to be measured where it will be used. Without OOD images, stand-ins are made
@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The row with the highest AUROC, averaged over the sets; of equals the first."""
+        """The row with the highest mean AUROC over the sets; of equals the first."""
         return max(self.specs, key=lambda name: self.values(name, "AUROC")[MEAN])
 
     @property
@@ -192,7 +192,7 @@ def compare(
       True
     """
     parts = _components(detectors)
-    rows = compose.bundle(**{n: part.ranking or part for n, part in parts.items()})
+    rows = compose.bundle(**parts)
     if ood is not None and not isinstance(ood, Mapping):
         raise TypeError(
             "ood must be batches by name, {'unknown': [images]}, got "
@@ -209,7 +209,7 @@ def compare(
             "are an iterator that is used up. Pass a list."
         )
     asked = dataclasses.replace(
-        detector, component=rows, fitted=None, calibration=None
+        detector, component=rows.ranking or rows, fitted=None, calibration=None
     ).fit(train)
     held_out = Restartable(held_out, detector.read_batch)
     sets: dict[str, Iterable[Any]] = {
