@@ -52,6 +52,17 @@ def test_ends_and_neighbours_of_the_threshold_are_shown_in_order():
     assert low.cards[0].lines[1:3] == ["p-value 0.00200", "class: bee"]
 
 
+@pytest.mark.parametrize("shift", [-200, -100, -8, 0, 8, 100, 200])
+def test_no_image_is_shown_twice_wherever_the_threshold_lies(shift):
+    blocks = cards([THRESHOLD + shift + x for x in range(-100, 100)])
+    names = [name for block in blocks for name in lines(block, 3)]
+    assert len(names) == len({*names}) >= 24
+    titles = [block.title for block in blocks]
+    assert ("Nearest to the threshold, below and above it" in titles) == (
+        abs(shift) < 100
+    )
+
+
 @pytest.mark.parametrize("count", [1, 2, 36])
 def test_of_a_few_images_each_is_shown_once(count):
     (block,) = cards([*range(count), None])
