@@ -76,15 +76,13 @@ def _choose(lowest: np.ndarray, below: int) -> dict[str, np.ndarray]:
     """
     if len(lowest) <= ALL:
         return {"all images, lowest score first": lowest}
-    half, count = SHOWN // 2, len(lowest)
-    # By rank; where the threshold is near an end, fewer are left to stand beside it.
-    nearest = range(max(below - half, SHOWN), min(below + half, count - SHOWN))
-    kinds = {
-        "lowest scores": range(SHOWN),
-        "nearest to the threshold, below and above it": nearest,
-        "highest scores": range(count - 1, count - 1 - SHOWN, -1),
+    count = len(lowest)
+    start = min(max(below - SHOWN // 2, SHOWN), count - 2 * SHOWN)
+    return {
+        "lowest scores": lowest[:SHOWN],
+        "nearest to the threshold among the others": lowest[start : start + SHOWN],
+        "highest scores": lowest[::-1][:SHOWN],
     }
-    return {what: lowest[list(ranks)] for what, ranks in kinds.items() if len(ranks)}
 
 
 def _decimals(spread: float) -> int:

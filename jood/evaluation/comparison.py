@@ -80,7 +80,7 @@ class Comparison:
     def text(self, style: str = "simple") -> str:
         """Returns the table with its marks explained (a `tabulate` style)."""
         shown = metrics.shown()
-        columns = list(self.values(self.best, shown[0].name))
+        columns = [c for c in self.values(self.best, "AUROC") if c in self._told]
         by_metric = {
             metric: {name: self.values(name, metric.name) for name in self.specs}
             for metric in shown
@@ -100,6 +100,12 @@ class Comparison:
         rows = [[name, *(cell(name, c) for c in columns)] for name in self.specs]
         table = tabulate.tabulate(rows, ["detector", *columns], tablefmt=style)
         return "\n".join([*self._heading(), "", table, *self._notes()])
+
+    @property
+    def _told(self) -> list[str]:
+        """The columns of the table: the mean of a single set would say it twice."""
+        sets = list(self.evaluation.ood_scores)
+        return [MEAN, *sets] if len(sets) > 1 else sets
 
     @functools.cached_property
     def _metrics(self) -> dict[str, dict[str, dict[str, float]]]:
@@ -128,8 +134,8 @@ class Comparison:
         better = " / ".join("lower" if m.lower_is_better else "higher" for m in shown)
         lines.append(
             f"Cells: {' / '.join(m.name for m in shown)} in %, ID positive; {better} "
-            f"is better. * best of a column. ! catches less than {BARELY:.0%} of the "
-            "images, with 5 % of the ID images called OOD."
+            f"is better. * best of a column. ! catches less than {100 * BARELY:.0f} % "
+            "of the images, with 5 % of the ID images called OOD."
         )
         return lines
 
@@ -139,8 +145,10 @@ class Comparison:
         parts = []
         for name, sets in self.barely.items():
             told = [
-                f"{share:.0%} {'on average' if column == MEAN else f'of {column}'}"
+                f"{100 * share:.0f} % "
+                + ("on average" if column == MEAN else f"of {column}")
                 for column, share in sets.items()
+                if column in self._told
             ]
             parts.append(f"{name} (catches {', '.join(told)})")
         better = f" Best on average: {self.best}."

@@ -62,7 +62,7 @@ def test_it_prints_itself_with_the_best_and_what_barely_works(found):
     assert found.barely["contrary"]["new"] < comparison.BARELY
     assert "new" not in found.barely.get("MSP", {})
     assert "BARELY WORKS HERE: " in text
-    assert "contrary (catches 3% on average, 0% of new, 5% of old)." in text
+    assert "contrary (catches 3 % on average, 0 % of new, 5 % of old)." in text
     assert text.endswith(f"Best on average: {found.best}.")
     assert "| contrary" in found.text("github")
 
@@ -71,6 +71,8 @@ def test_where_all_work_nothing_is_said():
     inside = [INSIDE]
     found = jood.compare("msp", toy("msp()"), [], inside, {"new": [OUTSIDE]})
     assert "BARELY" not in found.text()
+    header = next(x for x in found.text().splitlines() if x.startswith("detector"))
+    assert header.split() == ["detector", "new"]  # the mean would be the same
     assert "accuracy" not in found.text()  # without labels
 
 
