@@ -10,8 +10,11 @@ in-distribution. Quantile-like hyper-parameters are fractions in (0, 1).
     scores = detector(images)
 
 `import jood` has no side effect; submodules with heavier dependencies (`jood.data`,
-`jood.training`, `jood.report`, `jood.testing`) are imported by name.
+`jood.training`, `jood.report`, `jood.testing`) are imported by name, and that of
+`jood.compare` when it is used.
 """
+
+import typing
 
 from jood import metrics as metrics
 from jood import models as models
@@ -44,6 +47,9 @@ from jood.methods import transforms as transforms
 from jood.methods.detector_text import parse as parse
 from jood.version import VERSION
 
+if typing.TYPE_CHECKING:
+    from jood.evaluation.comparison import compare as compare
+
 __version__ = VERSION
 
 __all__ = (
@@ -62,6 +68,7 @@ __all__ = (
     "Taps",
     "bundle",
     "chain",
+    "compare",
     "component",
     "fit",
     "fuse",
@@ -77,3 +84,11 @@ __all__ = (
     "transforms",
     "weights",
 )
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name == "compare":  # reads batches with Grain, which takes a while to import
+        from jood.evaluation import comparison
+
+        return comparison.compare
+    raise AttributeError(f"module 'jood' has no attribute {name!r}")

@@ -59,7 +59,11 @@ def as_batch(
         image, label, mask = batch, None, None
     image = _fitted(image, preprocessing)
     if image.ndim != 4 or not image.shape[0]:
-        hint = " For one image add an axis: image[None]." * (image.ndim == 3)
+        hint = ""
+        if image.ndim == 3:
+            hint = " For one image add an axis: image[None]"
+            grey = image.shape[-1] not in (1, 3)  # perhaps [B, H, W]
+            hint += "; for grey images [B, H, W]: images[..., None]" * grey + "."
         raise ValueError(
             f"images must be a non-empty [B, H, W, C], got shape {image.shape}.{hint}"
         )
@@ -84,6 +88,38 @@ def as_batch(
     if np.shape(mask) != (size,):
         raise ValueError(f"mask must have shape ({size},), got {np.shape(mask)}.")
     return Batch(image, label, mask)
+
+
+def check_batches(batches: Any) -> None:
+    """Raises TypeError where one batch, or unbatched examples, stand for batches."""
+    pair = isinstance(batches, tuple | list) and len(batches) == 2
+    parts = batches if pair else [batches]
+    shapes = [getattr(part, "shape", None) for part in parts]
+    ranks = [None if shape is None else len(shape) for shape in shapes]
+    array = "jood.data.sources.ArraySource(images, labels)"
+    cut = "; or cut it: jood.data.pipeline.EvaluationBatches({}, batch_size=128)."
+    if pair and ranks[0] in (3, 4) and ranks[1] == 1:
+        raise TypeError(
+            f"expected batches to iterate over, got one pair of arrays {shapes[0]} and "
+            f"{shapes[1]}. Put it into a list, [(images, labels)]{cut.format(array)}"
+        )
+    if not pair and ranks[0] is not None and ranks[0] <= 4:
+        raise TypeError(
+            f"expected batches to iterate over, got one array of shape {shapes[0]}. "
+            "Put it into a list, [images], with labels [(images, labels)]"
+            f"{cut.format(array)}"
+        )
+    if isinstance(batches, Mapping | Batch | activations.Activations):
+        raise TypeError(
+            f"expected batches to iterate over, got one {type(batches).__name__}. Put "
+            "it into a list, [batch]."
+        )
+    if not hasattr(batches, "__iter__"):
+        indexed = hasattr(batches, "__getitem__")  # a source of single examples
+        raise TypeError(
+            f"expected batches to iterate over, got one {type(batches).__name__}"
+            f"{cut.format('source').replace('or cut', 'cut') if indexed else '.'}"
+        )
 
 
 def _separate(images: Sequence[Any]) -> bool:

@@ -20,6 +20,7 @@ from jood._utils import compiling
 from jood._utils import fingerprinting
 from jood._utils import sharding
 from jood.core import activations
+from jood.core import batch as batch_lib
 from jood.core import component as component_lib
 from jood.core import features
 from jood.core.activations import Activations
@@ -137,6 +138,7 @@ class Restartable:
     def __init__(
         self, source: Iterable[Any], read: Callable[[Any], Any] = lambda batch: batch
     ):
+        batch_lib.check_batches(source)
         self._source, self._read, self._used = source, read, False
         self._begun: Iterator[Any] | None = None  # by first(), with its batch
 

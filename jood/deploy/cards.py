@@ -68,7 +68,7 @@ def folder(paths: Sequence[str]) -> str:
 
 
 def _choose(lowest: np.ndarray, below: int) -> dict[str, np.ndarray]:
-    """Places of the images to show, by heading.
+    """Places of the images to show, by heading, none twice.
 
     Args:
       lowest: The places of all scored images, from the lowest score.
@@ -76,12 +76,11 @@ def _choose(lowest: np.ndarray, below: int) -> dict[str, np.ndarray]:
     """
     if len(lowest) <= ALL:
         return {"all images, lowest score first": lowest}
-    half = SHOWN // 2
+    count = len(lowest)
+    start = min(max(below - SHOWN // 2, SHOWN), count - 2 * SHOWN)
     return {
         "lowest scores": lowest[:SHOWN],
-        "nearest to the threshold, below and above it": lowest[
-            max(below - half, 0) : below + half
-        ],
+        "nearest to the threshold among the others": lowest[start : start + SHOWN],
         "highest scores": lowest[::-1][:SHOWN],
     }
 

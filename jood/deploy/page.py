@@ -23,11 +23,12 @@ _PICTURES = {
         "counted at the edges; fewer than 20 images are marks.",
     ),
     "timeline": (
-        "Over time",
-        "Each point is the median score of a window of images, in their order, with 5 "
-        "to 95 % of them, on the band of the calibration scores; below it, the share "
-        "that is called OOD. A marked window differs from the calibration images by "
-        "more than chance allows.",
+        "In the order of the images",
+        "Each point is the median score of a window of images, in the order in which "
+        "they were given (a folder's are sorted by path, which is no time), with 5 to "
+        "95 % of them, on the band of the calibration scores; below it, the share that "
+        "is called OOD. A marked window differs from the calibration images by more "
+        "than chance allows.",
     ),
 }
 
@@ -54,7 +55,10 @@ def build(
     for name in detectors:
         title = "" if len(detectors) == 1 else name
         resolved = summary["promises"][name]["images"]
-        cards += cards_lib.build(name, title, images, inputs, resolved)
+        blocks = cards_lib.build(name, title, images, inputs, resolved)
+        # Of several detectors the first is shown at once: the page stays short.
+        folded = [page.Folded(f"Images by the scores of {name}", blocks)]
+        cards += folded if cards and blocks else blocks
     if cards:
         within = cards_lib.folder(images[table_lib.PATH].to_pylist())
         text = (

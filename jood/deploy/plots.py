@@ -1,4 +1,4 @@
-"""Pictures of a detector at work: its scores, and how they change over time."""
+"""Pictures of a detector at work: its scores, all together and image after image."""
 
 from collections.abc import Iterable, Mapping, Sequence
 import math
@@ -67,6 +67,8 @@ def timelines(
 ) -> figure.Figure:
     """Draws how scores change over windows of traffic, two panels per detector.
 
+    Up to two detectors stand one below the other, more side by side.
+
     Above: median and 5 to 95 % of the scores of each window, on the band of the
     calibration scores; windows that drifted are marked. Below: the share that is
     called OOD, and 1 - TPR, which ID traffic stays near.
@@ -77,19 +79,25 @@ def timelines(
       titles: Titles of panels by detector name, where they differ from the name.
       window: Images that a window should have; the title says if there are fewer.
     """
+    columns = 1 if len(windows) < 3 else min(3, len(windows))
+    rows = -(-len(windows) // columns)
+    width = 8.4 if columns == 1 else 5.2
     fig = figure.Figure(
-        figsize=(8.4, 4.6 * len(windows)),
+        figsize=(width * columns, (4.6 if columns == 1 else 3.6) * rows),
         # Inches between panels: else titles touch the labels above them.
         layout=layout_engine.ConstrainedLayoutEngine(h_pad=0.1),
     )
-    heights = [2, 1] * len(windows)
-    panels = fig.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    options: dict[str, Any] = {"squeeze": False, "height_ratios": [2, 1] * rows}
+    grid = fig.subplots(2 * rows, columns, **options)
+    tops, bottoms = grid[::2].ravel(), grid[1::2].ravel()
+    for axis in (*tops[len(windows) :], *bottoms[len(windows) :]):
+        axis.set_axis_off()
     thresholds = calibration.thresholds()
-    for name, top, bottom in zip(windows, panels[::2], panels[1::2], strict=True):
+    for name, top, bottom in zip(windows, tops, bottoms, strict=False):
         _scores_over_time(top, windows[name], calibration.scores[name])
         top.axhline(thresholds[name], **_THRESHOLD, label="threshold")
         drifted = drift_in_words(windows[name], window)
-        _entitle(top, f"{(titles or {}).get(name, name)}: {drifted}", 100)
+        _entitle(top, f"{(titles or {}).get(name, name)}: {drifted}", int(12 * width))
         top.set_ylabel("score")
         top.tick_params(labelbottom=False)
         _share_over_time(bottom, windows[name], 1 - calibration.tpr)
@@ -98,7 +106,7 @@ def timelines(
             axis.set_xlim(0, last.first + last.images)
             axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
             axis.spines[["top", "right"]].set_visible(False)
-    _legend(fig, panels[:2], 3)
+    _legend(fig, [tops[0], bottoms[0]], 3)
     return fig
 
 
@@ -182,7 +190,7 @@ def _share_over_time(
         zorder=3,  # in front of the bars
         label="1 - TPR, near which ID stays",
     )
-    axis.set(ylim=(0, 1), ylabel="called OOD", xlabel="image, in the order of traffic")
+    axis.set(ylim=(0, 1), ylabel="called OOD", xlabel="image, in the order given")
 
 
 def _legend(fig: figure.Figure, panels: Iterable[axes_lib.Axes], columns: int) -> None:

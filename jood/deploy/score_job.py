@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import compute as pc
 from pyarrow import parquet
 
+from jood import models
 from jood._utils import arguments
 from jood._utils import atomic_files
 from jood._utils import provenance
@@ -212,7 +213,7 @@ def _finish(
             summary = {
                 **summary,
                 "spec": spec,
-                "network": type(detector.model).__name__,
+                "network": models.title(detector.model),
                 "window": config.window,
                 "images": results.images,
                 "failed": len(results.failed),

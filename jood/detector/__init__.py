@@ -20,8 +20,8 @@ from flax import linen as nn
 import jax
 import numpy as np
 
+from jood import models
 from jood.core import component as component_lib
-from jood.core import slot_rules
 from jood.core.activations import Activations
 from jood.core.backbones import Backbone
 from jood.core.backbones.linen import Taps
@@ -29,6 +29,7 @@ from jood.core.batch import Batch
 from jood.core.component import Component
 from jood.core.fitting import Restartable
 from jood.core.preprocessing import Preprocessing
+from jood.detector import construction
 from jood.detector import exporting
 from jood.detector import image_shapes
 from jood.detector import learning
@@ -42,7 +43,6 @@ from jood.detector.calibration import images_needed
 from jood.detector.calibration import required
 from jood.detector.program import SINGLE as SINGLE
 from jood.detector.program import Output as Output
-from jood.methods import detector_text
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,18 +88,14 @@ class Detector:
     image_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.component, str):
-            object.__setattr__(self, "component", detector_text.parse(self.component))
-        slot_rules.check_detector(self.component)
-        if self.head is None:
-            slot_rules.check_without_head(self.component)
+        parts = (self.component, self.backbone, self.variables, self.class_names)
+        object.__setattr__(self, "component", construction.checked(*parts))
 
     def __repr__(self) -> str:
         """What it is, without its arrays."""
         state = serving.state(self.component, self.fitted, self.calibration)
-        return (
-            f"Detector({self.component.spec!r}, {type(self.model).__name__}: {state})"
-        )
+        network = models.title(self.model)
+        return f"Detector({self.component.spec!r}, {network}: {state})"
 
     def fit(
         self, batches: Iterable[Any], cache: str | os.PathLike[str] | None = None
@@ -205,7 +201,7 @@ class Detector:
             shape = shape or batch.image.shape[1:]
             return self._run(batch)
 
-        scores, _ = streaming.concatenated(run, map(self.read_batch, batches))
+        scores, _ = streaming.concatenated(run, Restartable(batches, self.read_batch))
         if not scores:
             raise component_lib.empty_data_set("calibrate")
         calibration = Calibration(tpr, {n: np.sort(s) for n, s in scores.items()})

@@ -72,7 +72,6 @@ TABLE = (
     "ASH-B+TA+FS", "FS", "FS+TA", "FS+TA (median)", "FS+TA (std)", "FS+TA (channel)",
     "DICE", "LINE", "LINE+LS", "HIMPLoS", "KNN", "ViM",
 )  # fmt: skip
-SHOWN = ("MSP", "Energy", "ReAct", "HIMPLoS", "FS+TA", "Energy+TA+FS")  # in pictures
 
 
 class Filled(NamedTuple):

@@ -102,6 +102,29 @@ def describe(model: nn.Module) -> dict[str, Any] | None:
     return {"family": family, **own}
 
 
+def title(model: nn.Module) -> str:
+    """Returns the name that `create` knows a model by, else that of its class.
+
+    The compute type does not matter.
+
+    Example:
+      >>> title(create('resnet32', num_classes=10, dtype='bfloat16'))
+      'resnet32'
+    """
+    described = describe(model)
+    if described is None:
+        return type(model).__name__
+    classes = described["num_classes"]
+    for name, make in _FAMILIES[described["family"]].models.items():
+        other = describe(make(num_classes=classes))
+        if other is not None and {**other, "dtype": described.get("dtype")} == {
+            "dtype": None,
+            **described,
+        }:
+            return name
+    return type(model).__name__
+
+
 def build(description: dict[str, Any]) -> nn.Module:
     """Builds the model that `describe` described.
 

@@ -15,11 +15,12 @@ GREY = "#555555"
 # Every colour in every style before one comes again.
 _STYLES = [{"linestyle": s, "color": c} for s in ("-", "--", ":") for c in COLOURS]
 DOTS_PER_INCH = 150
+COLUMNS = 3  # panels side by side, at most
 
 
 def grid(panels: int, width: float, height: float) -> tuple[figure.Figure, list]:
     """Returns a figure with so many panels, at most three side by side, and these."""
-    columns = min(3, panels)
+    columns = min(COLUMNS, panels)
     rows = -(-panels // columns)
     # Inches between panels: else titles touch the labels above them.
     layout = layout_engine.ConstrainedLayoutEngine(h_pad=0.1)
@@ -45,13 +46,23 @@ def bare(axes: Any) -> None:
 
 
 def legend_below(fig: figure.Figure, handles: Sequence[Any]) -> None:
-    """Adds a legend of one line below all panels."""
+    """Adds a legend below all panels, of as many lines as the figure's width asks for.
+
+    The figure grows by the height of the legend, so that panels keep theirs.
+    """
+    # Inches of an entry: its handle and the gap beside it, and the text at 10 points.
+    widest = max(0.75 + 0.085 * len(str(handle.get_label())) for handle in handles)
+    columns = min(max(int(fig.get_figwidth() / widest), 1), len(handles))
+    lines = -(-len(handles) // columns)
+    fig.set_figheight(fig.get_figheight() + 0.22 * lines)
     options: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
-    fig.legend(handles=handles, ncols=len(handles), **options)
+    fig.legend(handles=handles, ncols=columns, **options)
 
 
 def save_pictures(folder: pathlib.Path, pictures: Mapping[str, figure.Figure]) -> None:
     """Writes each picture as PNG and as PDF."""
     for name, picture in pictures.items():
-        for suffix in ("png", "pdf"):
-            picture.savefig(folder / f"{name}.{suffix}", dpi=DOTS_PER_INCH)
+        # Without the time of day, which would make equal runs differ.
+        for suffix, stamp in (("png", {}), ("pdf", {"CreationDate": None})):
+            path = folder / f"{name}.{suffix}"
+            picture.savefig(path, dpi=DOTS_PER_INCH, metadata=stamp)

@@ -52,6 +52,14 @@ def test_ends_and_neighbours_of_the_threshold_are_shown_in_order():
     assert low.cards[0].lines[1:3] == ["p-value 0.00200", "class: bee"]
 
 
+@pytest.mark.parametrize("shift", [-200, -100, -8, 0, 8, 100, 200])
+def test_no_image_is_shown_twice_wherever_the_threshold_lies(shift):
+    blocks = cards([THRESHOLD + shift + x for x in range(-100, 100)])
+    names = [name for block in blocks for name in lines(block, 3)]
+    assert len(names) == len({*names}) == 36
+    assert blocks[1].title == "Nearest to the threshold among the others"
+
+
 @pytest.mark.parametrize("count", [1, 2, 36])
 def test_of_a_few_images_each_is_shown_once(count):
     (block,) = cards([*range(count), None])

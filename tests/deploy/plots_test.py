@@ -106,6 +106,19 @@ def test_a_timeline_says_when_there_is_one_window(count, says):
         np.testing.assert_array_equal(ticks, np.round(ticks))
 
 
+@pytest.mark.parametrize(("count", "height"), [(1, 4.6), (2, 9.2), (3, 3.6), (7, 10.8)])
+def test_timelines_of_many_detectors_stand_side_by_side(count, height):
+    names = [f"detector_{i}" for i in range(count)]
+    calibration = Calibration(0.9, dict.fromkeys(names, CALIBRATION.scores["a"]))
+    windows = dict.fromkeys(names, windows_of(SCORES["a"], 100))
+    fig = plots.timelines(windows, calibration)
+    assert fig.get_figheight() == pytest.approx(height)
+    drawn = [axis for axis in fig.axes if axis.get_title()]
+    titles = [axis.get_title().partition(":")[0] for axis in drawn]
+    assert sorted(titles) == names
+    assert all(axis.lines for axis in drawn)
+
+
 def test_a_timeline_shows_what_id_stays_near_in_front_of_the_bars():
     fig = plots.timelines({"a": windows_of(SCORES["a"], 100)}, CALIBRATION)
     bottom = fig.axes[1]

@@ -153,7 +153,8 @@ def test_the_page_shows_the_ends_the_threshold_and_what_failed(images, tmp_path)
     called = f"{below} ({100 * below / 49:.1f} %) are called OOD; if all were ID"
     assert f"49 images are scored: {called}" in head
     assert "1 could not be read." in head
-    around = order[max(below - 6, 0) : below + 6]
+    start = max(below - 6, 12)  # none of the lowest again
+    around = order[start : start + 12]
     for part, some in ((low, order[:12]), (near, around), (high, order[-12:])):
         assert part.count("<li>") == len(some)
         for row in some:
@@ -457,6 +458,10 @@ def test_a_bundle_has_columns_for_each_detector(images, tmp_path):
     for name in "ab":  # an answer each
         assert re.search(rf"<p>{name}: \d+ \([\d.]+ %\) are called OOD; if", shown)
         assert f"<h3>{name}: lowest scores</h3>" in shown
+    assert "Over time" not in shown  # a folder's images have no times
+    before, after = shown.split("<summary>Images by the scores of b</summary>")
+    assert "a: lowest scores" in before  # the first detector's are shown at once
+    assert "b: lowest scores" in after.split("</details>")[0]
     rows, single = table(tmp_path / "out"), run(images, tmp_path / "single")
     assert list(rows[0])[2:6] == [
         "score_a",

@@ -209,6 +209,16 @@ def test_a_model_survives_its_description_in_json(name):
     assert models.create(name, 8, dtype="bfloat16") != rebuilt
 
 
+@pytest.mark.parametrize("name", models.names())
+def test_a_model_is_called_by_its_name(name):
+    assert models.title(models.create(name, 7, dtype="bfloat16")) == name
+
+
+def test_a_model_without_a_name_is_called_by_its_class():
+    assert models.title(models.create("resnet32", 7, width=3)) == "CifarResNet"
+    assert models.title(testing.ToyNet()) == "ToyNet"
+
+
 def test_a_cifar_shortcut_takes_every_second_pixel_between_zero_channels():
     block = resnet.Block(8, "basic", "pad", layers.Kit(), stride=2)
     x = jnp.arange(1.0, 101.0).reshape(1, 5, 5, 4)

@@ -5,6 +5,7 @@ Both see modules by their path, so no model is wrapped or changed.
 """
 
 from collections.abc import Mapping, Sequence
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from jood.core import activations
 from jood.core import ood_head as ood_head_lib
 from jood.core.activations import Activations
+from jood.core.backbones import linen_checks
 from jood.core.backbones.edited_runs import EditPath
 from jood.core.backbones.edited_runs import with_edits
 
@@ -78,6 +80,7 @@ def observe(
     """
     if images.ndim != 4:
         raise ValueError(f"images must be [B, H, W, C], got shape {images.shape}.")
+    linen_checks.check(model, variables)
     taps = taps or Taps()
     plain = forward(model, variables, images, (), taps)[0].replace(labels=labels)
     scale = None if std is None else jnp.asarray(std, jnp.float32)
@@ -135,7 +138,8 @@ def forward(
 
     mutable = ["intermediates", "batch_stats"] if train else ["intermediates"]
     mode: dict[str, Any] = {"train": True} if train else {}  # not all models have it
-    with nn.intercept_methods(intercept):
+    told = linen_checks.owners_terms(model, variables)
+    with nn.intercept_methods(intercept), contextlib.nullcontext() if train else told:
         _, captured = model.apply(
             variables, images, **mode, capture_intermediates=is_stage, mutable=mutable
         )
@@ -150,8 +154,9 @@ def forward(
         if edit.stage not in stages:
             raise ValueError(
                 f"{edit.spec} needs the stage {edit.stage!r}, which the model lacks; "
-                f"it has: {', '.join(stages) or 'none'}. Name stages with "
-                f"Taps(stages={{name: module path}}); modules: {_modules(variables)}."
+                f"it has: {', '.join(stages) or 'none'}. Name it with "
+                f"stages={{{edit.stage!r}: module path}} (of jood.Detector, or of "
+                f"jood.Taps for jood.observe); modules: {_modules(variables)}."
             )
     if taps.head is None:
         parts: Sequence[Any] = _without_head(stages)
@@ -160,8 +165,9 @@ def forward(
     else:
         raise ValueError(
             f"the head {taps.head!r} was called {len(head_inputs)} times, expected "
-            "once. Name the classifier's Dense module with Taps(head=module path), or "
-            f"None for a backbone without one; modules: {_modules(variables)}."
+            "once. Name the classifier's Dense module with head=module path (of "
+            "jood.Detector, or of jood.Taps for jood.observe), or head=None for a "
+            f"backbone without one; modules: {_modules(variables)}."
         )
     ood_head = variables.get(ood_head_lib.COLLECTION)
     ood_head = None if ood_head is None else ood_head_lib.OodHead(**ood_head)
@@ -206,7 +212,7 @@ def _without_head(stages: Mapping[str, jax.Array]) -> Sequence[jax.Array]:
     if not stages:
         raise ValueError(
             "a backbone without a head needs stages to be read from: name them with "
-            "Taps(stages={name: module path})."
+            "stages={name: module path} (of jood.Detector, or of jood.Taps)."
         )
     last = stages[max(stages)].astype(jnp.float32)
     feature = last.mean(axis=tuple(range(1, last.ndim - 1)))

@@ -19,6 +19,8 @@ from jood.report.benchmark.network_view import Viewer
 from jood.report.benchmark.samples import Sample
 from jood.report.benchmark.tables import Table
 
+PANELS = 9  # rows that are drawn without a choice: three lines of three panels
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BenchmarkResults:
@@ -64,11 +66,29 @@ class BenchmarkResults:
         """The row that is looked at closely."""
         return self.examine or tables.leader(self.table)
 
-    @property
+    @functools.cached_property
     def shown(self) -> list[str]:
-        """The rows that pictures of several show."""
-        shown = [name for name in presets.SHOWN if name in self.detectors]
-        return shown or list(self.detectors)[:6]
+        """The rows that pictures of several show, in the order of the table.
+
+        They are all, or of many the user's own and those of the best mean AUROC.
+        """
+        if len(self.detectors) <= PANELS:
+            return list(self.detectors)
+        known = presets.everything(self.benchmark.name)
+        own = [name for name in self.detectors if name not in known]
+        best = [name for name in tables.best_first(self.table) if name not in own]
+        kept = {*own, self.examined, *best[: max(PANELS - len(own), 0)]}
+        return [name for name in self.detectors if name in kept]
+
+    @property
+    def shown_text(self) -> str:
+        """What captions say of the rows that pictures show; '' if they are all."""
+        if len(self.shown) == len(self.detectors):
+            return ""
+        return (
+            f" Of {len(self.detectors)} rows these are the {len(self.shown)} of the "
+            "highest mean AUROC, with all that are not jood's own."
+        )
 
     @functools.cached_property
     def viewer(self) -> Viewer:

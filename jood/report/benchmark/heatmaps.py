@@ -10,7 +10,6 @@ from jood.report.benchmark.network_view import Viewer
 
 ID_SHOWN = 4
 OOD_SHOWN = (0, 7)
-OOD_SETS_SHOWN = 5
 
 
 def draw(benchmark: Benchmark, viewer: Viewer) -> figure.Figure | None:
@@ -38,12 +37,10 @@ def images_shown(benchmark: Benchmark) -> dict[str, np.ndarray]:
     """Returns some images of a benchmark, uint8 [n, H, W, 3] by set.
 
     These are the first ID test images of different classes and the images 0 and 7 of
-    the first OOD sets that are no noise: none is picked by its score.
+    each OOD set: none is picked by its score.
     """
     shown = {"ID": first_of_classes(benchmark.id_test, ID_SHOWN)[0]}
-    natural = [name for name in benchmark.ood if name not in ("gaussian", "uniform")]
-    for name in natural[:OOD_SETS_SHOWN]:
-        source = benchmark.ood[name]
+    for name, source in benchmark.ood.items():
         shown[name] = np.stack([source[i % len(source)]["image"] for i in OOD_SHOWN])
     return shown
 

@@ -9,9 +9,12 @@ PICTURES: list[Picture] = [
     Picture(
         "histograms",
         "Score distributions",
-        "Scores of the ID test set (grey) and of each OOD set (lines), a panel per "
-        "detector, each drawn to the same height. The dashed line is the threshold "
-        "that keeps 95 % of the ID images: what lies right of it is taken for ID.",
+        lambda results: (
+            "Scores of the ID test set (blue) and of each OOD set (orange), a panel "
+            "per detector, each drawn to the same height. The dashed line is the "
+            "threshold that keeps 95 % of the ID images: what lies right of it is "
+            f"taken for ID.{results.shown_text}"
+        ),
         lambda results: plots.histograms(results.first, results.shown),
     ),
     Picture(
@@ -25,9 +28,12 @@ PICTURES: list[Picture] = [
     Picture(
         "roc",
         "ROC curves",
-        "The share of ID images that are accepted against the share of OOD images "
-        "that are, for every threshold, a panel per OOD set. The dashed line is where "
-        "FPR95 is read; the further a curve is to the upper left, the better.",
+        lambda results: (
+            "The share of ID images that are accepted against the share of OOD images "
+            "that are, for every threshold, a panel per OOD set. The dashed line is "
+            "where FPR95 is read; the further a curve is to the upper left, the "
+            f"better.{results.shown_text}"
+        ),
         lambda results: plots.roc_curves(results.first, results.shown),
     ),
     Picture(
@@ -47,7 +53,9 @@ PICTURES: list[Picture] = [
         "colour a class where there are at most ten) and 200 images of each OOD set "
         "(black crosses), embedded together. It keeps who is near whom, not distances: "
         "crosses among the dots are images that resemble ID images to the network.",
-        lambda results: sample_plots.tsne(results.samples),
+        lambda results: sample_plots.tsne(
+            results.samples, class_names=results.benchmark.class_names
+        ),
     ),
     Picture(
         "intensities",
@@ -55,7 +63,8 @@ PICTURES: list[Picture] = [
         "How strong the last feature map is, averaged over channels, at each location "
         "of the same images (grey), and the mixture of a background and a foreground "
         "that is fitted to it. 'apart' is the distance of their means: Feature Sim "
-        "rests on it being larger in ID images.",
+        "rests on it being larger in ID images. Where the mixture misses a quarter of "
+        "the intensities or more, the title says so: its means are then no guide.",
         lambda results: sample_plots.intensities(results.samples),
     ),
 ]

@@ -10,6 +10,7 @@ from jood import metrics
 from jood.evaluation.benchmark_run import Evaluation
 from jood.report import figures
 
+_SIDE_BY_SIDE = 12  # images of a band of heatmaps
 # The line of the threshold that keeps 95 % of the ID images.
 _THRESHOLD: dict[str, Any] = {"color": figures.GREY, "linestyle": "--", "linewidth": 1}
 
@@ -17,23 +18,28 @@ _THRESHOLD: dict[str, Any] = {"color": figures.GREY, "linestyle": "--", "linewid
 def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     """Draws the score distributions of ID and every OOD set, a panel per detector.
 
-    Every distribution is drawn to the same height: their places matter, and a
-    saturated one (MSP's) would flatten the others.
+    Each set has a line of its own, under its name, so that many can be told apart, and
+    is drawn to the same height: its place matters, and a narrow one would flatten the
+    others.
     """
-    fig, axes = figures.grid(len(names), 4.2, 2.8)
-    for axis, name in zip(axes, names, strict=True):
+    sets = list(evaluation.ood_scores)
+    fig, axes = figures.grid(len(names), 4.2, 1.1 + 0.34 * (1 + len(sets)))
+    for index, (axis, name) in enumerate(zip(axes, names, strict=True)):
         inside = evaluation.id_scores[name]
-        sets = {ood: s[name] for ood, s in evaluation.ood_scores.items()}
-        edges = _edges(inside, *sets.values())
-        grey = {"fill": True, "color": "#C8C8C8", "label": "ID test"}
-        axis.stairs(_heights(inside, edges), edges, **grey)
-        for (ood, scores), line in figures.styled(sets.items()):
-            heights = _heights(scores, edges)
-            axis.stairs(heights, edges, linewidth=1.6, label=ood, **line)
+        rows = [inside, *(evaluation.ood_scores[ood][name] for ood in sets)]
+        edges = _edges(*rows)
+        for place, scores in enumerate(rows):
+            base = len(sets) - place
+            heights = base + 0.85 * _heights(scores, edges)
+            style = {"color": figures.COLOURS[1 if place else 0], "alpha": 0.8}
+            axis.stairs(heights, edges, baseline=base, fill=True, **style)
+            axis.axhline(base, color="#DDDDDD", linewidth=0.6, zorder=0)
         axis.axvline(metrics.threshold_at_tpr(inside), **_THRESHOLD)
-        axis.set(ylim=(0, 1.08), yticks=[], title=name)
+        axis.set(ylim=(-0.05, len(sets) + 1), title=name)
+        labels = ["ID test", *sets] if index % figures.COLUMNS == 0 else []
+        axis.set_yticks([len(sets) - i + 0.4 for i in range(len(labels))], labels)
+        axis.tick_params(axis="y", length=0)
         axis.set_xlabel("score (higher = more in-distribution)")
-    figures.legend_below(fig, axes[0].get_legend_handles_labels()[0])
     return fig
 
 
@@ -111,23 +117,41 @@ class HeatmapRow(NamedTuple):
 def heatmaps(
     images: Mapping[str, np.ndarray], rows: Sequence[HeatmapRow]
 ) -> figure.Figure:
-    """Draws images, uint8 [n, H, W, 3] by set, over rows of their heatmaps."""
-    columns = [(name, i) for name, batch in images.items() for i in range(len(batch))]
-    size = (1.3 * len(columns), 0.5 + 1.3 * (1 + len(rows)))
+    """Draws images, uint8 [n, H, W, 3] by set, over rows of their heatmaps.
+
+    Sets that do not fit side by side continue below.
+    """
+    bands = _bands({name: len(batch) for name, batch in images.items()})
+    widest = max(sum(len(images[name]) for name in band) for band in bands)
+    height = 1 + len(rows)
+    size = (1.3 * widest, (0.4 + 1.3 * height) * len(bands) + 0.1)
     fig = figure.Figure(figsize=size, layout="constrained")
-    axes = fig.subplots(1 + len(rows), len(columns), squeeze=False)
-    for column, (name, i) in enumerate(columns):
-        axes[0, column].imshow(images[name][i], interpolation="nearest")
-        if i == 0:
-            title = name.replace("_", " ")
-            axes[0, column].set_title(title, loc="left", fontweight="bold")
-        for row, axis in zip(rows, axes[1:, column], strict=True):
-            scale = {"cmap": "inferno", "vmin": 0, "vmax": row.top}
-            axis.imshow(row.maps[name][i], interpolation="bicubic", **scale)
-            axis.set_title(row.captions[name][i], fontsize=9, pad=3)
-    figures.bare(axes)
-    for label, axis in zip(
-        ["image", *(r.label for r in rows)], axes[:, 0], strict=True
-    ):
-        axis.set_ylabel(label, fontsize=11)
+    parts = np.ravel(fig.subfigures(len(bands), 1))
+    for part, band in zip(parts, bands, strict=True):
+        columns = [(name, i) for name in band for i in range(len(images[name]))]
+        axes = part.subplots(height, widest, squeeze=False)
+        for column, (name, i) in enumerate(columns):
+            axes[0, column].imshow(images[name][i], interpolation="nearest")
+            if i == 0:
+                title = name.replace("_", " ")
+                axes[0, column].set_title(title, loc="left", fontweight="bold")
+            for row, axis in zip(rows, axes[1:, column], strict=True):
+                scale = {"cmap": "inferno", "vmin": 0, "vmax": row.top}
+                axis.imshow(row.maps[name][i], interpolation="bicubic", **scale)
+                axis.set_title(row.captions[name][i], fontsize=9, pad=3)
+        figures.bare(axes)
+        for label, axis in zip(
+            ["image", *(r.label for r in rows)], axes[:, 0], strict=True
+        ):
+            axis.set_ylabel(label, fontsize=11)
     return fig
+
+
+def _bands(sizes: Mapping[str, int]) -> list[list[str]]:
+    """Names of sets that stand side by side, so that a band has few images."""
+    bands: list[list[str]] = [[]]
+    for name, size in sizes.items():
+        if bands[-1] and sum(sizes[n] for n in bands[-1]) + size > _SIDE_BY_SIDE:
+            bands.append([])
+        bands[-1].append(name)
+    return bands

@@ -1,9 +1,9 @@
 """The benchmark table: detectors x OOD sets, as text, Markdown, LaTeX and CSV.
 
 Cells are what `jood.metrics` shows, AUROC / FPR95, in percent (ID positive), over
-several seeds mean ± standard deviation. The last columns are averages: over the sets
-that the paper averages, over the far OOD sets, and over all. With a bootstrap each cell
-has its interval in brackets (`jood.evaluation.bootstrap`).
+several seeds mean ± standard deviation. The first columns are averages: over the sets
+that the paper averages, over the far OOD sets, and over all. In CSV they come last.
+With a bootstrap each cell has its interval in brackets (`jood.evaluation.bootstrap`).
 
 An average over a part says so in its name: 'mean (7 of 13)' where six sets are absent,
 'mean*' where a set is incomplete or has images that cannot be read.
@@ -34,9 +34,9 @@ class Table:
     """Metrics of one or more seeds.
 
     Attributes:
-      values: per seed {detector: {column: {metric: fraction}}}; columns are the OOD
-        sets, then `PAPER` and `FAR` (where they differ from `ALL`) and `ALL`, each
-        perhaps with a mark.
+      values: per seed {detector: {column: {metric: fraction}}}; columns are `PAPER`
+        and `FAR` (where they differ from `ALL`) and `ALL`, each perhaps with a mark,
+        then the OOD sets.
       accuracies: ID accuracy per seed, a fraction; NaN without labels.
       absent: where each OOD set that is not scored was looked for.
       incomplete: ID and OOD sets that are not whole, and what was found.
@@ -61,7 +61,7 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Returns the OOD sets and the averages."""
+        """Returns the averages and the OOD sets."""
         return list(self.values[0][self.detectors[0]])
 
     def percents(self, detector: str, column: str, metric: str) -> list[float]:
@@ -109,7 +109,7 @@ def build(
 
     by_seed = [evaluation.metrics() for evaluation in evaluations]
     return Table(
-        tuple({n: {**seed[n], **averaged(seed[n])} for n in names} for seed in by_seed),
+        tuple({n: {**averaged(seed[n]), **seed[n]} for n in names} for seed in by_seed),
         tuple(evaluation.accuracy for evaluation in evaluations),
         benchmark.absent,
         benchmark.incomplete,
@@ -206,8 +206,19 @@ def text(table: Table, style: str = "simple") -> str:
 
 def leader(table: Table) -> str:
     """Returns the detector with the highest AUROC, averaged over all sets."""
-    overall = table.columns[-1]
-    return max(table.detectors, key=lambda n: table.mean(n, overall, "AUROC"))
+    return best_first(table)[0]
+
+
+def best_first(table: Table) -> list[str]:
+    """Returns the detectors by AUROC, averaged over all sets; of equals the first."""
+    overall = next(column for column in table.columns if _average(column) == ALL)
+    return sorted(table.detectors, key=lambda n: -table.mean(n, overall, "AUROC"))
+
+
+def _average(column: str) -> str:
+    """Which average a column is, without its marks; '' for an OOD set."""
+    title = column.partition(" (")[0].rstrip("*")
+    return title if title in (PAPER, FAR, ALL) else ""
 
 
 def column_titles(table: Table) -> dict[str, str]:
@@ -247,6 +258,7 @@ def as_csv(
 ) -> str:
     """Returns a line per detector and column with every metric and the full text.
 
+    The lines of a detector are those of the OOD sets, then those of the averages.
     `sources` says by detector where its values come from. The ends of the bootstrap's
     intervals are the last columns, where there are any.
     """
@@ -270,6 +282,6 @@ def as_csv(
             for end in table.intervals[name][column][metric]
         ]
         for name in table.detectors
-        for column in table.columns
+        for column in sorted(table.columns, key=lambda c: bool(_average(c)))
     ]
     return csv_text.joined(header, rows)

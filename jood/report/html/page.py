@@ -180,7 +180,16 @@ class Facts:
         return [(n, v if isinstance(v, str) else json.dumps(v)) for n, v in facts]
 
 
-Block = Text | Grid | PictureBlock | Cards | Facts
+@dataclasses.dataclass(frozen=True)
+class Folded:
+    """Blocks under a title that are hidden until it is clicked on."""
+
+    template: ClassVar[str] = "folded.html"
+    title: str
+    blocks: Sequence["Block"]
+
+
+Block = Text | Grid | PictureBlock | Cards | Facts | Folded
 
 
 @dataclasses.dataclass(frozen=True)

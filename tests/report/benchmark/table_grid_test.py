@@ -32,10 +32,10 @@ def test_best_is_bold_second_underlined_and_equals_share_a_place():
     grid = page.table_grid(table)
     assert [(c.group, c.title) for c in grid.columns] == [
         ("", "detector"),
-        ("odd*", "AUROC"),
-        ("odd*", "FPR95"),
         ("mean*", "AUROC"),
         ("mean*", "FPR95"),
+        ("odd*", "AUROC"),
+        ("odd*", "FPR95"),
     ]
     marks = {row[0].text: (row[1].mark, row[2].mark) for row in grid.rows}
     best, second = ("best", "best"), ("second", "second")
@@ -46,6 +46,7 @@ def test_best_is_bold_second_underlined_and_equals_share_a_place():
     assert cell.value == table.mean("b", "odd", "AUROC")
     assert cell.text == f"{cell.value:.1f}"
     assert tables.leader(table) == "b"
+    assert tables.best_first(table) == ["b", "c", "a", "d"]
 
 
 def test_several_seeds_show_their_spread_and_a_lone_row_has_no_mark():

@@ -78,6 +78,22 @@ def test_a_whole_benchmark_has_no_marks():
     assert averages(built(["svhn"], paper=["svhn"]), ["svhn"]) == [tables.ALL]
 
 
+@pytest.mark.parametrize("style", ["simple", "github", "latex_booktabs"])
+def test_the_means_stand_first_and_in_csv_last(style):
+    table = built(paper=["svhn"])
+    assert table.columns == [tables.PAPER, tables.FAR, tables.ALL, *SETS]
+    text = tables.text(table, style)
+    places = [text.index(title) for title in ("mean paper", "mean far", "svhn", "isun")]
+    assert places == sorted(places)
+    rows = csv.DictReader(tables.as_csv(table, {"MSP": "msp()"}).splitlines())
+    assert [row["ood_set"] for row in rows] == [
+        *SETS,
+        tables.PAPER,
+        tables.FAR,
+        tables.ALL,
+    ]
+
+
 def test_absent_sets_are_counted_in_each_average_that_they_belong_to():
     table = built(
         paper=["svhn", "isun", "places365"],
@@ -95,7 +111,7 @@ def test_absent_near_sets_do_not_dent_the_far_average():
     table = built(
         ("svhn", "near_set"), near=["near_set", "near_too"], absent={"near_too": ""}
     )
-    assert table.columns[2:] == ["mean far", "mean (2 of 3)"]
+    assert table.columns[:2] == ["mean far", "mean (2 of 3)"]
 
 
 def test_incomplete_and_skipping_sets_are_starred():
@@ -109,7 +125,7 @@ def test_incomplete_and_skipping_sets_are_starred():
     assert "INCOMPLETE (*): id_train found 5 of 9; svhn found 3 of 4." in heading
     assert "cannot be read: extra 2." in heading
     header = tables.text(table).splitlines()[0].split()
-    assert header[1:5] == ["svhn*", "isun", "near_set", "extra*"]
+    assert header[-4:] == ["svhn*", "isun", "near_set", "extra*"]
     assert "ABSENT" not in heading
 
 

@@ -125,3 +125,14 @@ def test_a_picture_is_read_with_half_of_its_pixels(tmp_path):
     picture = page.PictureBlock.read(tmp_path / "roc.png", "ROC.")
     assert (picture.width, picture.stem) == (150, "roc")
     assert picture.source.startswith("data:image/png;base64,")
+
+
+def test_folded_blocks_are_on_the_page_below_a_title_that_opens_them():
+    blocks = [page.Text("Inside."), page.Cards("Cards", [page.Card([], ["one"])])]
+    folded = page.Folded("Of <b> too", blocks)
+    text = page.render("t", "", [page.Section("s", [folded])])
+    tags = [name for name, _ in read(text).tags]
+    start = text.index("<details>")
+    assert start < text.index("Of &lt;b&gt; too") < text.index("Inside.")
+    assert text.index("<b>one</b>") < text.index("</details>")
+    assert tags.count("details") == 1
