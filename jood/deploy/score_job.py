@@ -117,7 +117,8 @@ def run(
     done = finished_scores.read(target, told)
     if done is not None:
         _LOGGER.info("this job is done already; %s holds its results", target)
-        shutil.rmtree(job.folder, ignore_errors=True)  # if it was killed just then
+        if pathlib.Path(job.folder, shards.PLAN).exists():  # it was killed just then
+            shutil.rmtree(job.folder, ignore_errors=True)
         return done
     atomic_files.check_new(target)
     job.claim(plan)

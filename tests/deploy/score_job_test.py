@@ -382,6 +382,7 @@ def test_a_finished_job_is_done_and_another_does_not_overwrite_it(
     first = run(images, tmp_path / "out")
     before = content(tmp_path / "out")
     (tmp_path / "out.partial").mkdir()  # it was killed before it had tidied up
+    (tmp_path / "out.partial" / "plan.json").write_text("{}")
     seen = count_scored(monkeypatch)
     with caplog.at_level(logging.INFO, "jood"):
         again = run(images, tmp_path / "out", workers=0)

@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+import subprocess
 import sys
 import time
 
@@ -159,6 +160,32 @@ def test_a_full_disk_ends_the_job_with_what_to_do(work, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
     launch("score", *arguments)
     assert len(rows(tmp_path / "out")) == 1500
+
+
+def test_a_detector_that_finds_no_space_is_kept_elsewhere(work, tmp_path):
+    small, other = tmp_path / "small", tmp_path / "other"
+    small.mkdir()
+    other.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        printed = run_job(
+            "fit",
+            f"--checkpoint={work / 'network'}",
+            f"--images={work / 'train'}",
+            f"--output={small / 'detector'}",
+            "--batch_size=16",
+            code=1,
+            TMPDIR=str(other),
+        )
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert f"error: cannot write {small}/detector: No space left on device" in printed
+    (kept,) = other.glob("jood.*/detector")
+    assert f"The results are kept in {kept}." in printed
+    assert jood.Detector.load(kept).calibration is not None
 
 
 @pytest.mark.parametrize(
