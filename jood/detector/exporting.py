@@ -31,6 +31,7 @@ import numpy as np
 from jood import version
 from jood._utils import atomic_files
 from jood._utils import compiling
+from jood.core import finiteness
 from jood.core.preprocessing import Preprocessing
 from jood.detector import export_loader
 from jood.detector.calibration import Calibration
@@ -41,7 +42,7 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _MAIN = "import sys\n\nimport load\n\nload.main(*sys.argv)\n"
 _TOLERANCE = 1e-5  # relative; compiled for another shape, sums may be rounded otherwise
 
-# (variables, fitted, images) -> ((scores, prediction), finite bool [B], what was
+# (variables, fitted, images) -> ((scores, prediction), what is finite, what was
 # assumed), as `Detector` compiles it; the scores of a bundle are a dict.
 Program = Callable[[Any, Any, jax.Array], Any]
 
@@ -141,14 +142,16 @@ def _of_stored(
 ) -> Callable[..., Any]:
     """The program as the file holds it: (stored arrays, images) -> scores, classes.
 
-    What `Detector` refuses with an error, because a feature, a score or a pixel is NaN
-    or infinite, gets the score NaN, which no threshold takes for ID.
+    What `Detector` refuses with an error, because a pixel, a feature, a weight of the
+    head, a logit or a score is NaN or infinite, gets the score NaN, which no threshold
+    takes for ID.
     """
 
     def run(weights: Sequence[jax.Array], images: jax.Array) -> Any:
         arrays = [_restored(w, t) for w, t in zip(weights, dtypes, strict=True)]
         variables, fitted = jax.tree.unflatten(structure, arrays)
-        (scores, prediction), finite, _ = program(variables, fitted, images)
+        (scores, prediction), report, _ = program(variables, fitted, images)
+        finite = finiteness.of_rows(report)
         if jnp.issubdtype(images.dtype, jnp.floating):
             finite &= jnp.isfinite(images).all((1, 2, 3))
         scores = [jnp.where(finite, s, jnp.nan) for s in jax.tree.leaves(scores)]
