@@ -17,7 +17,6 @@ from typing import Any, Self
 
 from flax import linen as nn
 import jax
-import numpy as np
 
 from jood.core import component as component_lib
 from jood.core import slot_rules
@@ -35,6 +34,7 @@ from jood.detector import program
 from jood.detector import saving
 from jood.detector import streaming
 from jood.detector.calibration import Calibration
+from jood.detector.calibration import calibrated
 from jood.detector.calibration import images_needed
 from jood.detector.program import SINGLE as SINGLE
 from jood.detector.program import Output as Output
@@ -199,8 +199,7 @@ class Detector:
         scores, _ = streaming.concatenated(run, map(self.read_batch, batches))
         if not scores:
             raise component_lib.empty_data_set("calibrate")
-        calibration = Calibration(tpr, {n: np.sort(s) for n, s in scores.items()})
-        calibration.thresholds()  # refuses too few images now, not at the first one
+        calibration = calibrated(scores, tpr, self.component.spec)
         return self._with(calibration=calibration, image_shape=shape)
 
     @property

@@ -95,7 +95,7 @@ def quantile(counts: np.ndarray, q: float) -> float:
         first = int(ends[index]) - int(counts[index])
         share = (rank - first + 0.5) / int(counts[index])
         low, high = _edges(index)
-        return low + share * (high - low)
+        return low if low == high else low + share * (high - low)  # also of infinity
 
     below, above = order_statistic(lower), order_statistic(upper)
     if below == above:  # also where both are infinite
