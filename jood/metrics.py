@@ -136,7 +136,20 @@ def evaluate(id_scores: Any, ood_scores: Any) -> dict[str, float]:
 
 
 def _checked(scores: Any, side: str) -> np.ndarray:
-    scores = np.asarray(scores, np.float64)
+    if isinstance(scores, np.ma.MaskedArray):
+        raise ValueError(
+            f"{side} scores are a masked array, whose mask would be lost. Leave the "
+            "masked ones out: scores.compressed()."
+        )
+    scores = np.asarray(scores)
+    if scores.size and scores.dtype.kind not in "biuf":
+        try:  # bfloat16, which is no type of NumPy's own, but no text
+            scores = scores.astype(np.float64, casting="same_kind")
+        except TypeError:
+            raise ValueError(
+                f"{side} scores must be real numbers, got {scores.dtype}."
+            ) from None
+    scores = scores.astype(np.float64)
     if scores.ndim != 1 or not scores.size:
         raise ValueError(
             f"{side} scores must be a non-empty vector [N], got shape {scores.shape}."
@@ -155,5 +168,6 @@ def _flipped(id_scores: Any, ood_scores: Any) -> tuple[np.ndarray, np.ndarray]:
 def _labelled(id_scores: Any, ood_scores: Any) -> tuple[np.ndarray, np.ndarray]:
     inside, outside = _checked(id_scores, "ID"), _checked(ood_scores, "OOD")
     labels = np.concatenate([np.ones(inside.size), np.zeros(outside.size)])
-    limit = np.finfo(np.float64).max  # scikit-learn refuses infinities
-    return labels, np.clip(np.concatenate([inside, outside]), -limit, limit)
+    # Ranks, of which the metrics are functions: scikit-learn refuses infinities.
+    _, ranks = np.unique(np.concatenate([inside, outside]), return_inverse=True)
+    return labels, ranks.astype(np.float64)

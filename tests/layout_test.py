@@ -114,7 +114,7 @@ def test_tests_mirror_the_package():
         path.parent.relative_to(ROOT / "tests")
         for path in (ROOT / "tests").rglob("*_test.py")
     }
-    own = {pathlib.Path(name) for name in (".", "docs", "launch")}
+    own = {pathlib.Path(name) for name in (".", "docs", "fuzzing", "launch")}
     strangers = [
         folder for folder in folders - own if not (ROOT / "jood" / folder).is_dir()
     ]

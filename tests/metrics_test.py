@@ -224,3 +224,26 @@ def test_a_registered_column_needs_a_name_of_its_own(monkeypatch):
     assert [column.name for column in metrics.shown()] == ["AUROC", "FPR95"]
     with pytest.raises(ValueError, match="'Gap' is taken; columns: AUROC"):
         metrics.register(gap)
+
+
+@each_metric
+@pytest.mark.parametrize(
+    ("scores", "match"),
+    [
+        (np.ma.masked_less([1.0, 2.0], 1.5), "masked array, whose mask would be lost"),
+        (["1.0", "2.0"], r"must be real numbers, got <U3"),
+        ([1.0 + 2j, 3.0], "must be real numbers, got complex128"),
+        (np.array([1.0, None]), "must be real numbers, got object"),
+    ],
+)
+def test_scores_that_a_cast_would_change_are_refused(name, scores, match):
+    with pytest.raises(ValueError, match=f"^ID scores .*{match}"):
+        metrics.COLUMNS[name].metric(scores, [0.0])
+    with pytest.raises(ValueError, match=f"^OOD scores .*{match}"):
+        metrics.COLUMNS[name].metric([0.0], scores)
+
+
+def test_infinity_is_above_the_largest_number():
+    largest = np.finfo(np.float64).max
+    assert metrics.auroc([np.inf], [largest]) == 1.0
+    assert metrics.aupr_in([-largest, np.inf], [-np.inf, largest]) < 1.0

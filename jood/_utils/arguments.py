@@ -41,6 +41,12 @@ def check_count(name: str, value: Any) -> None:
         )
 
 
+def check_within(name: str, value: Any, low: float, high: float, expected: str) -> None:
+    """Raises ValueError unless low <= value <= high, or the value is traced."""
+    below, above = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    check_range(name, value, float(below), float(above), expected)
+
+
 def check_range(name: str, value: Any, low: float, high: float, expected: str) -> None:
     """Raises ValueError unless low < value < high, or the value is traced.
 

@@ -42,7 +42,7 @@ def read(
     try:
         content = json.loads(path.read_text())
         checksum = content.pop("sha256")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         message = f"{path} is truncated or no {what or kind}: {error!r}."
         raise ValueError(message) from None
     found = content.get("format"), content.get("version")

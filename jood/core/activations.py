@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jood.core import finiteness
+from jood.core import given_arrays
 from jood.core import ood_head as ood_head_lib
 
 STAGES = ("C2", "C3", "C4", "C5")
@@ -100,8 +102,8 @@ class Activations(struct.PyTreeNode):
           The record of a plain pass, logits = penultimate · kernel + bias.
 
         Raises:
-          ValueError: a rank or size does not fit, a label is out of range, or a
-            feature is NaN or infinite (the message names the rows).
+          ValueError: a type, rank or size does not fit, a label is out of range, or
+            a value is NaN or infinite (the message says where).
 
         Example:
           >>> import numpy as np
@@ -110,10 +112,11 @@ class Activations(struct.PyTreeNode):
           >>> acts.logits.shape, acts.prediction.dtype
           ((5, 3), dtype('int32'))
         """
-        penultimate, kernel = _as_float32(penultimate), _as_float32(kernel)
-        if penultimate.ndim != 2 or kernel.ndim != 2:
+        penultimate = _as_float32(penultimate, "penultimate")
+        kernel = _as_float32(kernel, "kernel")
+        if penultimate.ndim != 2 or kernel.ndim != 2 or not penultimate.shape[1]:
             raise ValueError(
-                "penultimate must be [B, D] and kernel [D, K], got shapes "
+                "penultimate must be [B, D] and kernel [D, K] with D >= 1, got shapes "
                 f"{penultimate.shape} and {kernel.shape}."
             )
         if kernel.shape[0] != penultimate.shape[1]:
@@ -123,12 +126,9 @@ class Activations(struct.PyTreeNode):
                 f"penultimate, got {kernel.shape}.{hint}"
             )
         classes = kernel.shape[1]
-        bias = jnp.zeros([classes]) if bias is None else _as_float32(bias)
+        bias = jnp.zeros([classes]) if bias is None else _as_float32(bias, "bias")
         if bias.shape != (classes,):
             raise ValueError(f"bias must be [K] = ({classes},), got {bias.shape}.")
-        if not isinstance(penultimate, jax.core.Tracer):
-            finite = np.isfinite(penultimate).all(axis=-1)
-            check_rows(finite, "penultimate features")
         if ood_head is not None:
             ood_head = ood_head_lib.checked(ood_head, penultimate.shape[1])
         if labels is not None:
@@ -138,8 +138,8 @@ class Activations(struct.PyTreeNode):
             prediction = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         else:  # a backbone without classifier answers nothing
             prediction = jnp.zeros(len(logits), jnp.int32)
-        return cls(
-            stages={k: jnp.asarray(v) for k, v in (stages or {}).items()},
+        record = cls(
+            stages=given_arrays.maps(stages, penultimate.shape[0]),
             penultimate=penultimate,
             kernel=kernel,
             bias=bias,
@@ -149,6 +149,10 @@ class Activations(struct.PyTreeNode):
             labels=labels,
             ood_head=ood_head,
         )
+        leaves = jax.tree.leaves(record)
+        if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            finiteness.check(finiteness.report(record, record.stages, np))
+        return record
 
     def with_penultimate(self, penultimate: jax.Array) -> Self:
         """Rewrites the feature [B, D]; the logits follow."""
@@ -237,25 +241,5 @@ def check_labels(labels: Any, size: int, classes: int) -> jax.Array:
     return jnp.asarray(labels, jnp.int32)
 
 
-def check_rows(finite: np.ndarray, what: str, first: int = 0) -> None:
-    """Raises ValueError where `finite` (bool [B]) is False, naming the rows.
-
-    Args:
-      finite: whether each row is fine.
-      what: what the rows hold, for the message.
-      first: index of row 0 in the data set.
-    """
-    wrong = np.flatnonzero(~finite) + first
-    if wrong.size:
-        shown = ", ".join(str(i) for i in wrong[:8]) + ", ..." * (wrong.size > 8)
-        raise ValueError(
-            f"NaN or infinite {what} at index {shown} ({wrong.size} of {finite.size} "
-            "in this batch). Remove or repair these examples."
-        )
-
-
-def _as_float32(array: Any) -> jax.Array:
-    array = jnp.asarray(array)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"expected a floating-point array, got {array.dtype}.")
-    return array.astype(jnp.float32)
+def _as_float32(array: Any, what: str) -> jax.Array:
+    return given_arrays.floating(array, what).astype(jnp.float32)

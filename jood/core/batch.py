@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood.core import activations
+from jood.core import finiteness
 from jood.core.preprocessing import Preprocessing
 
 
@@ -72,7 +73,7 @@ def as_batch(
         raise ValueError(f"images must be uint8 or floating, got {image.dtype}.")
     if image.dtype != np.uint8:  # a NaN may not even reach the features: max(NaN, 0)
         finite = jnp.isfinite(image).all(axis=(1, 2, 3))
-        activations.check_rows(np.asarray(finite), "pixels")
+        finiteness.check_rows(np.asarray(finite), "pixels")
     if label is not None and not isinstance(label, jax.Array):
         label = np.asarray(label)
     if label is not None and num_classes is not None:

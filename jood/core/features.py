@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jood._utils import compiling
 from jood.core import activations
+from jood.core import finiteness
 from jood.core.activations import Activations
 from jood.core.component import Statistic
 from jood.core.ood_head import OodHead
@@ -108,7 +108,7 @@ class Reader:
         self._variables, self._source, self._first = variables, source, first
         self._cache, self._head = cache, None
 
-        def observe(variables: Any, batch: Any) -> tuple[Features, jax.Array, Any]:
+        def observe(variables: Any, batch: Any) -> tuple[Features, Any, Any]:
             acts, mask = observer(variables, batch)
             head = acts.kernel, acts.bias, acts.ood_head
             return Features.of(acts, mask), finite(acts, mask), head
@@ -142,7 +142,7 @@ class Reader:
                 position += 1
                 features, rows, head = self._run(self._variables, batch)
                 self._keep_head(head)
-                activations.check_rows(np.asarray(rows), "penultimate features", seen)
+                finiteness.check(rows, seen)
                 if cache:
                     cache.write(index, features)
                     features = jax.device_get(features)
@@ -177,6 +177,9 @@ class Reader:
         return True
 
 
-def finite(acts: Activations, mask: jax.Array) -> jax.Array:
-    """Returns which rows are finite or padding, bool [B]."""
-    return jnp.isfinite(acts.penultimate).all(-1) | (mask == 0)
+def finite(
+    acts: Activations, mask: jax.Array, stages: Iterable[str] = ()
+) -> finiteness.Report:
+    """Returns what is finite or padding; see `finiteness.report`."""
+    found = finiteness.report(acts, stages)
+    return {k: v | (mask == 0) if v.ndim else v for k, v in found.items()}

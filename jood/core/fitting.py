@@ -9,20 +9,21 @@ Batches may be sharded over devices: `jit` inserts what must be added up.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+import functools
 import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jood._utils import compiling
 from jood._utils import fingerprinting
 from jood._utils import sharding
-from jood.core import activations
 from jood.core import batch as batch_lib
 from jood.core import component as component_lib
 from jood.core import features
+from jood.core import finiteness
+from jood.core import slot_rules
 from jood.core.activations import Activations
 
 
@@ -85,8 +86,12 @@ def fit(
             pairs = ((reader.head, kept) for kept in reader)
             state = _sweep(statistic, pairs, lambda _, pair: features.kept(*pair), ())
         else:
-            state = _sweep(statistic, source, observer, variables, cache)
-        fitted += (statistic.finalize(jax.device_get(state)),)
+            read = functools.partial(slot_rules.maps_read, component)
+            state = _sweep(statistic, source, observer, variables, cache, read)
+        state = jax.device_get(state)
+        finiteness.check_learned(component.spec, state)  # before a solver meets it
+        fitted += (statistic.finalize(state),)
+        finiteness.check_learned(component.spec, fitted[-1])
     return fitted
 
 
@@ -96,13 +101,15 @@ def _sweep(
     observe: features.Observer,
     variables: Any,
     cache: features.Cache | None = None,
+    maps_read: Callable[[Iterable[str]], Iterable[str]] = lambda stages: (),
 ) -> Any:
     """One pass over the data; fills the cache, if one is given, with what it lacks."""
 
     def step(state: Any, variables: Any, batch: Any) -> tuple[Any, ...]:
         acts, mask = observe(variables, batch)
         kept = features.Features.of(acts, mask) if cache else None
-        return statistic.update(state, acts, mask), features.finite(acts, mask), kept
+        finite = features.finite(acts, mask, maps_read(acts.stages))
+        return statistic.update(state, acts, mask), finite, kept
 
     update = compiling.jit(step, donate_argnums=0)
     state, seen = None, 0
@@ -121,8 +128,8 @@ def _sweep(
             state = jax.tree.map(jnp.copy, empty(variables, batch))
             state = sharding.replicate_like(state, batch)
         state, finite, kept = update(state, variables, batch)
-        activations.check_rows(np.asarray(finite), "penultimate features", seen)
-        seen += finite.size
+        finiteness.check(finite, seen)
+        seen += finite["penultimate features"].size
         if cache and not cache.done(index):
             cache.write(index, kept)
     if state is None:

@@ -4,7 +4,7 @@ A rewrite that nothing after it sees is refused when a composition is built: its
 in a table would look like a result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jood.core.activations import STAGES
 from jood.core.component import SLOTS
@@ -78,6 +78,13 @@ def reads(parts: Sequence[Component]) -> tuple[str, ...]:
     if not all(part.reads for part in parts):
         return ()
     return tuple(dict.fromkeys(name for part in parts for name in part.reads))
+
+
+def maps_read(part: Component, stages: Iterable[str]) -> tuple[str, ...]:
+    """Returns the names, of these stages, whose maps a component may read."""
+    if not part.reads or "stage" in part.reads:  # it does not say, or reads them all
+        return tuple(stages)
+    return tuple(name for name in stages if name in part.reads)
 
 
 def check_scores(caller: str, parts: Sequence[Component]) -> None:

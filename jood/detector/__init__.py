@@ -18,7 +18,6 @@ from typing import Any, Self
 
 from flax import linen as nn
 import jax
-import numpy as np
 
 from jood import models
 from jood.core import component as component_lib
@@ -39,6 +38,7 @@ from jood.detector import serving
 from jood.detector import streaming
 from jood.detector.answers import Answer as Answer
 from jood.detector.calibration import Calibration
+from jood.detector.calibration import calibrated
 from jood.detector.calibration import images_needed
 from jood.detector.calibration import required
 from jood.detector.program import SINGLE as SINGLE
@@ -204,8 +204,7 @@ class Detector:
         scores, _ = streaming.concatenated(run, Restartable(batches, self.read_batch))
         if not scores:
             raise component_lib.empty_data_set("calibrate")
-        calibration = Calibration(tpr, {n: np.sort(s) for n, s in scores.items()})
-        calibration.thresholds()  # refuses too few images now, not at the first one
+        calibration = calibrated(scores, tpr, self.component.spec)
         return self._with(calibration=calibration, image_shape=shape)
 
     @property

@@ -19,8 +19,10 @@ References:
   Conditional Validity of Inductive Conformal Predictors, ACML 2012 (the Beta law).
 """
 
+from collections.abc import Mapping
 import math
 from typing import NamedTuple
+import warnings
 
 import numpy as np
 
@@ -89,6 +91,41 @@ def required(calibration: Calibration | None) -> Calibration:
             "detector = detector.calibrate(id_batches, tpr=0.95) first."
         )
     return calibration
+
+
+def calibrated(scores: Mapping[str, np.ndarray], tpr: float, spec: str) -> Calibration:
+    """Returns the calibration of held-out ID scores, floating [N] by detector name.
+
+    Warns of scores that are constant; `spec` is the detector's text, for the message.
+
+    Raises:
+      ValueError: see `Calibration.thresholds`.
+    """
+    result = Calibration(tpr, {name: np.sort(s) for name, s in scores.items()})
+    result.thresholds()  # refuses too few images now, not at the first new one
+    warn_if_constant(scores, "calibration images", spec if len(scores) == 1 else "")
+    return result
+
+
+def warn_if_constant(
+    scores: Mapping[str, np.ndarray], images: str, method: str = ""
+) -> None:
+    """Warns of scores that are the same for all images, by which none can be told.
+
+    Args:
+      scores: floating [N] by detector name.
+      images: what was scored, for the message.
+      method: the detector's text, for one whose score has no name of its own.
+    """
+    for name, values in scores.items():
+        if len(values) > 1 and np.ptp(values) == 0:
+            warnings.warn(
+                f"{method or name} gives each of {len(values):,} {images} the same "
+                f"score, {values[0]:g}: it cannot tell images apart. Its values may "
+                "cut everything off (a clip, a quantile, a threshold), it may "
+                "saturate in float32, or the network answers all images alike.",
+                stacklevel=3,  # in `Detector.calibrate` or `evaluate`
+            )
 
 
 def images_needed(tpr: float) -> int:

@@ -36,6 +36,7 @@ from jood._utils import atomic_files
 from jood._utils import batch_sizes
 from jood._utils import compilation_cache
 from jood._utils import compiling
+from jood.core import finiteness
 from jood.core.preprocessing import Preprocessing
 from jood.detector import answers
 from jood.detector import export_archive
@@ -49,7 +50,7 @@ _LOADERS_PARTS = (answers, batch_sizes, compilation_cache, export_archive)
 _IMPORT_OF_JOOD = re.compile(r"^from jood[\w.]* import (\w+)$", re.MULTILINE)
 _TOLERANCE = 1e-5  # relative; compiled for another shape, sums may be rounded otherwise
 
-# (variables, fitted, images) -> ((scores, prediction), finite bool [B], what was
+# (variables, fitted, images) -> ((scores, prediction), what is finite, what was
 # assumed), as `Detector` compiles it; the scores of a bundle are a dict.
 Program = Callable[[Any, Any, jax.Array], Any]
 
@@ -153,14 +154,16 @@ def _of_stored(
 ) -> Callable[..., Any]:
     """The program as the file holds it: (stored arrays, images) -> scores, classes.
 
-    What `Detector` refuses with an error, because a feature, a score or a pixel is NaN
-    or infinite, gets the score NaN, which no threshold takes for ID.
+    What `Detector` refuses with an error, because a pixel, a feature, a weight of the
+    head, a logit or a score is NaN or infinite, gets the score NaN, which no threshold
+    takes for ID.
     """
 
     def run(weights: Sequence[jax.Array], images: jax.Array) -> Any:
         arrays = [_restored(w, t) for w, t in zip(weights, dtypes, strict=True)]
         variables, fitted = jax.tree.unflatten(structure, arrays)
-        (scores, prediction), finite, _ = program(variables, fitted, images)
+        (scores, prediction), report, _ = program(variables, fitted, images)
+        finite = finiteness.of_rows(report)
         if jnp.issubdtype(images.dtype, jnp.floating):
             finite &= jnp.isfinite(images).all((1, 2, 3))
         scores = [jnp.where(finite, s, jnp.nan) for s in jax.tree.leaves(scores)]

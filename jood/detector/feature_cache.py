@@ -4,7 +4,8 @@
     ROOT/<...>/batches.json                     how many batches, once that is known
     ROOT/<...>/<key of the run>/key.json        its stage edits; none for the plain run
     ROOT/<...>/<...>/000012.npz                 a batch: penultimate [B, D], and of the
-                                                plain run mask [B] and labels [B]
+                                                plain run mask [B] and labels [B];
+                                                and which batch it is, of which key
 
 A file appears whole or not at all and carries a checksum. So a fit may be killed at
 any moment and resumes with the batches that are missing, a damaged batch is computed
@@ -30,6 +31,8 @@ from jood.core.features import Features
 from jood.core.features import Run
 from jood.core.fitting import Restartable
 from jood.detector import feature_cache_key
+
+_LABEL = "label"  # beside the arrays of a batch: what `FeatureCache._label` says
 
 
 class FeatureCache:
@@ -105,6 +108,12 @@ class FeatureCache:
             for run, folder in self._runs.items():
                 with _batch(folder, index).open("rb") as file, np.load(file) as stored:
                     arrays = dict(stored)  # which checks every CRC-32
+                said = json.loads(bytes(arrays.pop(_LABEL, b"null")))
+                if said != self._label(run, index, arrays):
+                    raise ValueError(
+                        f"{_batch(folder, index)} is another batch's file, or lacks "
+                        "an array"
+                    )
                 runs[run] = arrays["penultimate"]
                 if run == ():
                     mask, labels = arrays["mask"], arrays.get("labels")
@@ -136,9 +145,17 @@ class FeatureCache:
                 arrays["mask"] = features.mask
                 if features.labels is not None:
                     arrays["labels"] = features.labels
+            text = json.dumps(self._label(run, index, arrays))
+            label = np.frombuffer(text.encode(), np.uint8)
             with self._explained(), atomic_files.atomic_file(path) as partial:
-                np.savez(partial, **arrays)
+                np.savez(partial, **arrays, **{_LABEL: label})
         self._damaged.discard(index)
+
+    def _label(self, run: Run, index: int, arrays: Mapping[str, Any]) -> list[Any]:
+        """What a file says of itself, so that a copied or swapped one is found out."""
+        folder = self._runs[run]
+        shapes = {name: [str(a.dtype), *a.shape] for name, a in sorted(arrays.items())}
+        return [folder.parent.name, folder.name, index, shapes]
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

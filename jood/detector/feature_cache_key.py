@@ -27,7 +27,7 @@ from jood.core.batch import Batch
 from jood.core.features import Run
 from jood.core.preprocessing import Preprocessing
 
-FORMAT = 2  # of the cache; raise it when the layout or the meaning changes
+FORMAT = 3  # of the cache; raise it when the layout or the meaning changes
 
 # (variables, images, edit paths) -> the record, as `jood.observe` gives it.
 Observe = Callable[[Any, jax.Array, Sequence[EditPath]], Activations]

@@ -1,6 +1,7 @@
 """The jitted program of a detector: images in, scores and predictions out."""
 
 from collections.abc import Callable, Iterable, Mapping
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +10,9 @@ import numpy as np
 
 from jood._utils import batch_sizes
 from jood._utils import compiling
-from jood.core import activations
 from jood.core import assumptions
+from jood.core import finiteness
+from jood.core import slot_rules
 from jood.core.backbones import Backbone
 from jood.core.backbones import channel_errors
 from jood.core.component import Component
@@ -34,26 +36,28 @@ class Output(NamedTuple):
 
 
 def build(backbone: Backbone, component: Component) -> Programs:
-    """Returns (variables, fitted, images) -> output, finite rows, broken assumptions.
+    """Returns (variables, fitted, images) -> output, what is finite, what is assumed.
 
     Args:
       backbone: the network with its preprocessing.
       component: a score or a bundle.
 
     Returns:
-      The program compiled for a network's forward pass, and as usual. Rows are finite,
-      bool [B], if their features and all of their scores are.
+      The program compiled for a network's forward pass, and as usual. It looks at the
+      head, the features, the maps that are read, the logits and all scores; see
+      `finiteness.report`.
     """
 
     def score(
         variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
-    ) -> tuple[Output, jax.Array, dict[str, jax.Array]]:
+    ) -> tuple[Output, finiteness.Report, dict[str, jax.Array]]:
         acts = backbone.asked_by(component, variables, images)
-        finite = jnp.isfinite(acts.penultimate).all(-1)
+        stages = slot_rules.maps_read(component, acts.stages)
+        finite = finiteness.report(acts, stages)
         with assumptions.collected() as violated:
             scores = component.apply(fitted, acts)
-        for one in jax.tree.leaves(scores):
-            finite &= jnp.isfinite(one)
+        each = [jnp.isfinite(one) for one in jax.tree.leaves(scores)]
+        finite["scores"] = functools.reduce(jnp.logical_and, each)
         return Output(scores, acts.prediction), finite, violated
 
     return {False: compiling.jit(score), True: jax.jit(score)}
@@ -66,15 +70,16 @@ def run(programs: Programs, variables: Any, fitted: Any, images: jax.Array) -> O
     size is compiled for; those on the device have the size that was chosen for them.
 
     Raises:
-      ValueError: features or scores of an image are NaN or infinite.
+      ValueError: the head, or something of an image, is NaN or infinite.
     """
     with channel_errors():
         score = programs[compiling.holds_large(fitted)]
         results = score(variables, fitted, batch_sizes.padded(images))
-    output, finite, violated = jax.device_get(results)
-    activations.check_rows(finite[: len(images)], "features or scores")
+        output, finite, violated = jax.device_get(results)
+        rows = len(images)  # the rest is padding
+        finiteness.check({k: v[:rows] if v.ndim else v for k, v in finite.items()})
     assumptions.warn(violated)
-    output = jax.tree.map(lambda values: values[: len(images)], output)
+    output = jax.tree.map(lambda values: values[:rows], output)
     if not isinstance(output.scores, dict):
         output = output._replace(scores={SINGLE: output.scores})
     return output

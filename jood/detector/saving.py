@@ -28,6 +28,7 @@ from jood._utils import atomic_files
 from jood._utils import checked_json
 from jood.core.component import Component
 from jood.core.preprocessing import Preprocessing
+from jood.detector import saved_checks
 from jood.detector.calibration import Calibration
 from jood.methods import detector_text
 from jood.methods import factories
@@ -93,6 +94,9 @@ def save(
             "file": ARRAYS_NAME,
             "sha256": _sha256(blob),
             "bfloat16": bfloat16,
+            "fitted_dtypes": {
+                k: str(v.dtype) for k, v in arrays.items() if k.startswith("fitted/")
+            },
         },
         "written_by": {"jood": version.VERSION, "jax": jax.__version__},
     }
@@ -141,6 +145,7 @@ def load(
         what="detector",
         advice="Change the detector in Python and save it again.",
     )
+    saved_checks.check_description(content, str(path / JSON_NAME))
     blob = (path / ARRAYS_NAME).read_bytes()
     if _sha256(blob) != content["arrays"]["sha256"]:
         raise ValueError(
@@ -152,8 +157,30 @@ def load(
         arrays = safetensors_numpy.load(blob)
     except safetensors.SafetensorError as error:
         raise ValueError(f"cannot read {path / ARRAYS_NAME}: {error}.") from None
+    try:
+        return _fields(content, arrays, path, model, component)
+    except _MISREAD as error:
+        raise ValueError(
+            f"{path / JSON_NAME} does not describe a detector: {error!r}. Save it "
+            "again with Detector.save or launch/fit.py."
+        ) from error
+
+
+# What a description that another program wrote may lead to.
+_MISREAD = (KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+
+
+def _fields(
+    content: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    path: pathlib.Path,
+    model: nn.Module | None,
+    component: Component | None,
+) -> dict[str, Any]:
+    """The fields of a `Detector`, from what its two files hold."""
     for name in content["arrays"]["bfloat16"]:
         arrays[name] = arrays[name].astype(jnp.bfloat16)
+    saved_checks.check_arrays(content, arrays, str(path))
     _check_description(model, content["model"], path)
     if component is None:
         component = _parse(content, path)
@@ -174,12 +201,14 @@ def load(
         shape = (64, 64, len(preprocessing["mean"]))
     if shape is not None:  # else nothing says which images the network takes
         check.check_variables(model, variables, shape, str(path))
-    calibration = None
-    if content["calibration"] is not None:
-        names = content["calibration"]["images"]
-        scores = {name: arrays[f"calibration/{name}"] for name in names}
-        calibration = Calibration(content["calibration"]["tpr"], scores)
-    fitted = content["fitted"]
+    component = component or detector_text.parse(content["spec"])
+    fitted = content["fitted"] and _decode(content["fitted"], arrays)
+    passes = len(component.passes)
+    if fitted is not None and len(fitted) != passes:
+        raise ValueError(
+            f"{path} does not describe a detector: {component.spec} learns in "
+            f"{passes} pass(es), but there are {len(fitted)} fitted value(s)."
+        )
     return {
         "component": component,
         "model": model,
@@ -188,8 +217,8 @@ def load(
         "class_names": content["class_names"] and tuple(content["class_names"]),
         "stages": content["stages"],
         "head": content["head"],
-        "fitted": None if fitted is None else _decode(fitted, arrays),
-        "calibration": calibration,
+        "fitted": fitted,
+        "calibration": saved_checks.calibration(content, arrays),
         "image_shape": content["image_shape"] and tuple(content["image_shape"]),
     }
 

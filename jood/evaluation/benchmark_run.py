@@ -18,6 +18,7 @@ from jood.data.device_batches import sharded
 from jood.data.sources import Source
 from jood.detector import Detector
 from jood.detector import streaming
+from jood.detector.calibration import warn_if_constant
 from jood.evaluation import preflight
 from jood.methods import detector_list
 
@@ -134,6 +135,7 @@ def evaluate(
         for name, test in tests.items()
     }
     inside, correct = found.pop("id_test")
+    warn_if_constant(inside, "ID test images")
     every = {"id_train": training, **tests}
     waited = sum(part.timed.waited for part in every.values())
     total = sum(part.timed.total for part in every.values())

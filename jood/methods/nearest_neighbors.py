@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood._utils import arguments
+from jood.core import norms
 from jood.core.component import Statistic
 from jood.core.stats import Measure
 from jood.core.stats import reservoir
@@ -29,8 +30,7 @@ _GROUPS_PER_NEIGHBOUR = 8
 
 def normalised(x: Any, xp: Any = jnp) -> Any:
     """Returns rows of length 1, float32 [B, D], in JAX or `xp`; zeros stay zero."""
-    x = xp.asarray(x, xp.float32)
-    return x / xp.maximum(xp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    return norms.unit(x, xp=xp)
 
 
 def best(queries: jax.Array, bank: Any, k: int) -> tuple[jax.Array, jax.Array]:
@@ -186,4 +186,4 @@ def kth_distance_on_disk(queries: np.ndarray, rows: np.ndarray, k: int) -> np.nd
         indices = np.take_along_axis(indices, place, axis=1)
     last = np.take_along_axis(indices, values.argmin(axis=1)[:, None], axis=1)[:, 0]
     difference = queries - normalised(rows[last], np)
-    return np.linalg.norm(difference, axis=1).astype(np.float32)
+    return norms.l2(difference, xp=np)

@@ -20,6 +20,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from jood._utils import arguments
 from jood.models import layers
 from jood.models.family import Family
 
@@ -117,6 +118,7 @@ class ResNet(nn.Module):
         layers.check_choice("stem", self.stem, tuple(_STEMS))
         layers.check_choice("downsample", self.downsample, ("conv", "avgpool"))
         layers.check_dtype(self.dtype)
+        arguments.check_within("epsilon", self.epsilon, 0, 1, "a number in [0, 1]")
         sizes, stages = self.stage_sizes, len(self.stage_sizes)
         if not 2 <= stages <= 4:
             raise ValueError(f"stage_sizes must name 2 to 4 stages, got {sizes}.")

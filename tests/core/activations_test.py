@@ -99,3 +99,58 @@ def test_missing_stage_lists_those_there_are():
         acts.stage("C5")
     with pytest.raises(activations.MissingStageError, match=r"none.*features only"):
         _acts().stage("C5")
+
+
+MAP = np.ones((ROWS, 3, 3, 4), np.float32)
+
+
+def _broken(array, value=np.nan):
+    array = np.array(array)
+    array.flat[-1] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"kernel": _broken(KERNEL)}, "classifier head's kernel or bias holds NaN"),
+        ({"bias": _broken(np.zeros(K), np.inf)}, "classifier head's kernel or bias"),
+        ({"kernel": np.full((D, K), 3e38)}, r"infinite logits at index 0.*6 of 6"),
+        ({"stages": {"C5": _broken(MAP)}}, r"infinite maps of C5 at index 5 \(1 of 6"),
+        (
+            {"ood_head": (np.full((D, 1), np.nan), np.zeros(1))},
+            "OOD head's kernel or bias holds NaN",
+        ),
+        ({"penultimate": np.full((ROWS, D), 1e39)}, "infinite penultimate features"),
+    ],
+)
+def test_record_of_what_is_not_finite_raises(change, match):
+    """Left in, they give DICE, LINE, SHE or a median finite and equal scores."""
+    arguments = {"penultimate": _features(), "kernel": KERNEL, **change}
+    with pytest.raises(ValueError, match=match):
+        Activations.of(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            {"stages": {"C5": MAP[:4]}},
+            r"map of C5 must have B = 6 rows.*\(4, 3, 3, 4\)",
+        ),
+        ({"stages": {"C5": np.ones((7, 3, 3, 4))}}, r"map of C5 must have B = 6 rows"),
+        ({"stages": {"C5": MAP + 1j}}, "map of C5 must be a floating.*complex"),
+        ({"stages": {"C5": MAP.astype(int)}}, "map of C5 must be a floating.*int"),
+        ({"stages": {"C5": MAP.astype(object)}}, "map of C5 must be .*object"),
+        ({"stages": {"C5": MAP[:, 0, 0]}}, r"map of C5 must be \[B, H, W, C\].*\(6, 4"),
+        ({"stages": {"C5": MAP[:, :, :0]}}, "at least one location and channel"),
+        ({"penultimate": np.zeros((6, 0)), "kernel": np.zeros((0, 3))}, "D >= 1"),
+        ({"penultimate": _features().astype(object)}, "penultimate must be .*object"),
+        ({"kernel": KERNEL.astype(complex)}, "kernel must be a floating.*complex"),
+        ({"penultimate": np.ma.masked_less(_features(), 1)}, "mask would be lost"),
+    ],
+)
+def test_record_of_parts_that_do_not_belong_together_raises(change, match):
+    arguments = {"penultimate": _features(), "kernel": KERNEL, **change}
+    with pytest.raises(ValueError, match=match):
+        Activations.of(**arguments)

@@ -2,7 +2,9 @@
 
 import json
 
+from helpers.toy_detectors import INSIDE
 from helpers.toy_detectors import calibrated
+from helpers.toy_detectors import toy
 import numpy as np
 import pytest
 
@@ -126,3 +128,20 @@ def test_a_saved_detector_says_on_how_many_images_and_what_that_promises(tmp_pat
     assert promise["images"] == 40
     assert promise["expected"] == pytest.approx(2 / 41)
     assert promise["upper"] == pytest.approx(0.1129, abs=1e-3)
+
+
+def test_a_score_that_is_constant_is_warned_of():
+    detector = toy("react(clip=-1.0)|energy()")
+    match = (
+        r"react\(clip=-1\.0\)\|energy.* each of 40 calibration images the same score"
+    )
+    with pytest.warns(UserWarning, match=match):
+        detector.calibrate([INSIDE])
+    with pytest.warns(
+        UserWarning, match=r"^b gives each of 2 ID test images"
+    ) as caught:
+        calibration.warn_if_constant(
+            {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 3.0]), "c": np.ones(1)},
+            "ID test images",
+        )
+    assert len(caught) == 1

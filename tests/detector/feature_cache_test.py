@@ -551,6 +551,32 @@ def test_no_flipped_byte_changes_what_is_read(tmp_path):
         file.write_bytes(content)
 
 
+def test_swapped_and_copied_batches_are_computed_again(filled):
+    folder, expected = filled
+    one, two, three = (next(folder.glob(f"*/*/00000{i}.npz")) for i in (1, 2, 3))
+    content = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(content)
+    three.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"damaged.*another batch's file") as caught:
+        assert fit(cache=folder) == (expected, 3)
+    assert len(caught) == 3
+    assert fit(cache=folder) == (expected, 0)
+
+
+@pytest.mark.parametrize("name", ["labels", "mask"])
+def test_a_batch_that_lacks_an_array_is_computed_again(filled, name):
+    """Without its labels it would be the user's batches that lack them."""
+    folder, expected = filled
+    (file,) = folder.glob("*/*/000002.npz")
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    del arrays[name]
+    np.savez(file, **arrays)
+    with pytest.warns(UserWarning, match="batch 2 .* lacks an array"):
+        assert fit(cache=folder) == (expected, 1)
+
+
 def test_a_lost_count_is_found_again(filled):
     folder, expected = filled
     (count,) = folder.glob("*/batches.json")

@@ -1,5 +1,6 @@
 """A detector on disk: everything survives, nothing damaged is read."""
 
+import hashlib
 import json
 import pathlib
 
@@ -17,10 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors import numpy as safetensors_numpy
 
 import jood
+from jood import stats
 from jood import testing
+from jood._utils import checked_json
 from jood.core import component as component_lib
+from jood.detector import saving
 from jood.detector.saving import ARRAYS_NAME
 from jood.detector.saving import JSON_NAME
 from jood.methods import factories
@@ -265,3 +270,127 @@ def test_a_registered_method_is_loaded_and_the_module_that_did_it_is_named(
     monkeypatch.setattr(factories, "_REGISTERED", {})
     with pytest.raises(ValueError, match=f"made with least of module {__name__}"):
         jood.Detector.load(tmp_path / "own", model)
+
+
+def resealed(saved, change_arrays=None, change=None):
+    """Rewrites a saved detector as a program would that knows its checksums."""
+    arrays = safetensors_numpy.load((saved / ARRAYS_NAME).read_bytes())
+    if change_arrays:
+        change_arrays(arrays)
+    blob = safetensors_numpy.save(arrays)
+    content = json.loads((saved / JSON_NAME).read_text())
+    del content["sha256"], content["format"], content["version"]
+    content["arrays"]["sha256"] = hashlib.sha256(blob).hexdigest()
+    if change:
+        change(content)
+    (saved / ARRAYS_NAME).write_bytes(blob)
+    checked_json.write(saved / JSON_NAME, saving.FORMAT, saving.VERSION, content)
+
+
+def putting(value, *keys):
+    def change(content):
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value
+
+    return change
+
+
+def nested(depth):
+    value = {"array": "fitted/0/0"}
+    for _ in range(depth):
+        value = {"tuple": [value]}
+    return value
+
+
+def test_a_resealed_detector_that_says_the_same_is_the_same(saved):
+    resealed(saved)
+    np.testing.assert_array_equal(
+        jood.Detector.load(saved)(PIXELS)["a"], pixel_detector()(PIXELS)["a"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (putting(2, "calibration", "tpr"), r"tpr must be a fraction .*got 2"),
+        (putting("x", "calibration", "tpr"), r"tpr must be a fraction .*got 'x'"),
+        (putting(0.5, "calibration", "tpr"), "threshold of a must be"),
+        (putting(9, "calibration", "images", "a"), r"calibration/a must be float32"),
+        (putting(1, "calibration", "images", "z"), "calibration/z is missing"),
+        (putting([10**9, 10**9, 3], "image_shape"), r"image_shape must be three int"),
+        (putting([16, 16], "image_shape"), "image_shape must be three integers"),
+        (putting(1e9, "model", "epsilon"), r"epsilon must be a number in \[0, 1\]"),
+        (putting("ResNet", "model"), "model must be an object"),
+        (putting({}, "preprocessing"), "preprocessing must be an object with mean"),
+        (putting(3, "preprocessing", "strange"), "not describe a detector.*strange"),
+        (putting([1, 2], "class_names"), "class_names must be a list of texts"),
+        (putting({"C4": 4}, "stages"), "stages must be an object of texts"),
+        (putting(["head"], "head"), "head must be a text or null"),
+        (putting({"tuple": []}, "fitted"), r"learns in 1 pass.*0 fitted"),
+        (putting({"array": "none"}, "fitted"), "does not describe a detector.*none"),
+        (putting(nested(400), "fitted"), "fitted must be tuples of arrays, at most"),
+        (putting({"set": []}, "fitted"), "fitted must be tuples of arrays"),
+        (lambda content: content.pop("spec"), "spec is missing"),
+        (lambda content: content["arrays"].pop("bfloat16"), "bfloat16 is missing"),
+    ],
+)
+def test_a_resealed_description_is_checked(saved, change, match):
+    resealed(saved, change=change)
+    with pytest.raises(ValueError, match=match):
+        jood.Detector.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "alter", "match"),
+    [
+        ("fitted/0/0", np.float16, "fitted/0/0 must be of type float32, got float16"),
+        ("fitted/0/0", np.int32, "must be of type float32, got int32"),
+        ("fitted/0/0", lambda x: x * np.float32(np.nan), "fitted/0/0 holds NaN"),
+        ("calibration/b", np.float64, "calibration/b must be float32"),
+        ("calibration/b", lambda x: x[::-1].copy(), "calibration/b must be sorted"),
+        ("calibration/b", lambda x: x * np.float32("nan"), "calibration/b holds NaN"),
+        ("variables/params/head/bias", lambda x: x / 0, "head/bias holds NaN or inf"),
+        ("variables/params/head/bias", np.complex64, "head/bias must be real"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_resealed_arrays_are_checked(saved, name, alter, match):
+    def change(arrays):
+        arrays[name] = np.asarray(alter(arrays[name]))
+
+    resealed(saved, change_arrays=change)
+    with pytest.raises(ValueError, match=match):
+        jood.Detector.load(saved)
+
+
+def test_all_problems_come_in_one_message(saved):
+    def change(content):
+        content["calibration"]["tpr"] = 2
+        content["image_shape"] = None
+        content["head"] = 3
+
+    resealed(saved, change=change)
+    with pytest.raises(ValueError, match=r"head must be .*tpr must be"):
+        jood.Detector.load(saved)
+
+
+def test_json_that_is_nested_too_deeply_is_refused(saved):
+    (saved / JSON_NAME).write_text('{"a": ' + "[" * 100_000)
+    with pytest.raises(ValueError, match=f"{JSON_NAME} is truncated or no detector"):
+        jood.Detector.load(saved)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_fitted_values_of_a_type_that_jood_does_not_fit_are_read_again(tmp_path, dtype):
+    mean = stats.moments(lambda acts: acts.penultimate)
+    own = component_lib.build(
+        "own()",
+        "score",
+        lambda fitted, acts: (acts.penultimate * fitted[0].astype("f")[None]).sum(-1),
+        (lambda _: mean._replace(finalize=lambda s: np.asarray(s["mean"], dtype)),),
+    )
+    detector = toy(own).fit(TRAIN)
+    detector.save(tmp_path / "own")
+    loaded = jood.Detector.load(tmp_path / "own", testing.ToyNet(), own)
+    np.testing.assert_array_equal(loaded(INSIDE), detector(INSIDE))

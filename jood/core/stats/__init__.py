@@ -49,10 +49,14 @@ def moments(measure: Measure) -> Statistic:
 
 
 def mean(measure: Measure) -> Statistic:
-    """The mean of each of D values, finalized to float32 [D]; see `moments`."""
-    return moments(measure)._replace(
-        finalize=lambda state: np.asarray(state["mean"], np.float32)
-    )
+    """The mean of each of D values, finalized to float32 [D]; see `moments`.
+
+    It squares nothing, so values may be as large as float32 holds.
+    """
+    return _merging(
+        lambda acts, mask: _centred(measure(acts), mask)[0],
+        lambda a, b: _merged_means(a, b)[0],
+    )._replace(finalize=lambda state: np.asarray(state["mean"], np.float32))
 
 
 def second_moments(measure: Measure) -> Statistic:

@@ -115,6 +115,13 @@ def _within_scatter(
         scatter = moments.finalize(state)["scatter"]
         factor = _factor(scatter / number, number - len(mean))
         width, rank = factor.shape
+        if not factor.any():
+            warnings.warn(
+                f"{name}: the training features do not vary within the classes, so "
+                "every image is at the distance 0 and gets the same score. Does the "
+                "network answer all images alike? Are its weights loaded?",
+                stacklevel=2,
+            )
         full = width + len(mean)  # one example per class goes into its mean
         if number < full:
             warnings.warn(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jood.core import component
+from jood.core import norms
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.component import Component
@@ -24,7 +25,7 @@ def fdbd() -> Component:
 
     Returns:
       A score component, without unit, >= 0. It fits m, float32 [D], in one pass. The
-      score of a feature that is m itself is bounded as if it were 1e-8 away.
+      score of a feature that is m itself is bounded as if it were 1e-8 ‖m‖ away.
 
     References:
       Liu, Qin, fDBD (Fast Decision Boundary based Detector), ICML 2024, the distance
@@ -36,8 +37,10 @@ def fdbd() -> Component:
         own = jnp.take_along_axis(acts.logits, c[:, None], axis=-1)  # [B, 1]
         margin = jnp.abs(acts.logits - own)  # [B, K], 0 at c
         total = (margin / weight_distances(acts.kernel, c)).sum(-1)
-        deviation = jnp.linalg.norm(acts.penultimate - fitted[0][None], axis=-1)
-        return total / jnp.maximum(deviation, 1e-8)
+        mean = jnp.asarray(fitted[0])[None]  # [1, D]
+        deviation = norms.l2(acts.penultimate - mean)  # [B]
+        least = 1e-8 * norms.l2(mean)  # [1]
+        return total / jnp.maximum(deviation, jnp.where(least > 0, least, 1e-8))
 
     passes = (lambda _: stats.mean(lambda acts: acts.penultimate),)
     return component.build(component.call_spec("fdbd"), "score", apply, passes)
@@ -50,9 +53,11 @@ def weight_distances(kernel: jax.Array, prediction: jax.Array) -> jax.Array:
     columns are nearly equal, less so about the mean column, which is taken off first;
     what rounding leaves (and the 0 of k = c) is bounded from below.
     """
+    power = norms.power_of_two(kernel)  # [1, 1]
+    kernel = kernel / power  # so that squares neither overflow nor vanish
     kernel = kernel - kernel.mean(-1, keepdims=True)  # [D, K], the same differences
     squares = jnp.square(kernel).sum(0)  # [K]
     cross = jnp.matmul(kernel[:, prediction].T, kernel, precision="highest")  # [B, K]
     sums = squares[prediction][:, None] + squares[None]  # [B, K]
     smallest = jnp.maximum(1e-6 * sums, 1e-12)
-    return jnp.sqrt(jnp.maximum(sums - 2.0 * cross, smallest))
+    return power * jnp.sqrt(jnp.maximum(sums - 2.0 * cross, smallest))

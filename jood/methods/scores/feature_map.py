@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jood.core import component
+from jood.core import norms
 from jood.core.component import Component
 from jood.methods import top_k
 
@@ -68,7 +69,9 @@ def median_absolute_deviation(feature_map: jax.Array) -> jax.Array:
 
 def standard_deviation(feature_map: jax.Array) -> jax.Array:
     """mean_C std_HW z, Table 15; [B, H, W, C] -> float32 [B]."""
-    return flat(feature_map).std(axis=1).mean(axis=-1)
+    z = flat(feature_map)
+    deviation = z - z.mean(axis=1, keepdims=True)
+    return (norms.l2(deviation, axis=1) / jnp.sqrt(z.shape[1])).mean(axis=-1)
 
 
 @component.row("FS")

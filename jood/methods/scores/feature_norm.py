@@ -13,6 +13,7 @@ import numpy as np
 
 from jood.core import assumptions
 from jood.core import component
+from jood.core import norms
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.activations import MissingStageError
@@ -27,8 +28,7 @@ _TINY = 1e-6  # of a norm; a block that is dead on both images has the ratio 1
 
 def norm(feature_map: jax.Array) -> jax.Array:
     """mean_C ‖ReLU(z)‖₂ over HW; [B, H, W, C] or [B, L, C] -> float32 [B]."""
-    squares = jnp.square(jnp.maximum(flat(feature_map), 0))
-    return jnp.sqrt(squares.sum(axis=1)).mean(-1)
+    return norms.l2(jnp.maximum(flat(feature_map), 0), axis=1).mean(-1)
 
 
 def jigsaw(images: jax.Array, grid: int = GRID) -> jax.Array:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jood._utils import arguments
 from jood.core import component
+from jood.core import norms
 from jood.core.component import Component
 from jood.methods.scores.feature_map import flat
 
@@ -41,7 +42,7 @@ def fit_mixture(z: jax.Array, iterations: int = 20) -> tuple[jax.Array, ...]:
     mean = z.mean(axis=1, keepdims=True)  # [B, 1, C]
     centred = z - mean
     centred = centred - centred.mean(axis=1, keepdims=True)  # of float32 rounding
-    scale = jnp.sqrt(jnp.square(centred).mean(axis=1, keepdims=True))
+    scale = norms.l2(centred, axis=1, keepdims=True) / jnp.sqrt(number)
     # A spread below float32 rounding of the mean is no spread.
     scale = jnp.where(scale > 1e-6 * jnp.abs(mean), scale, 0.0)
     x = jnp.where(scale > 0, centred / jnp.where(scale > 0, scale, 1.0), 0.0)

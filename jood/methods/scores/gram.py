@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jood.core import component
+from jood.core import norms
 from jood.core.component import Component
 from jood.methods.scores.feature_map import flat
 from jood.methods.scores.feature_map import sum_over_locations
@@ -26,7 +27,7 @@ def gram_statistic(feature_map: jax.Array, statistic: str) -> jax.Array:
       statistic: 'mean', 'std' or 'mad', over all (HW)² entries.
     """
     z = flat(feature_map)
-    unit = z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-12)
+    unit = norms.unit(z)
     batch, locations, _ = unit.shape
     # The mean of G needs no G: it is |mean of ẑ|².
     mean = jnp.square(unit.mean(axis=1)).sum(-1)  # [B]

@@ -9,6 +9,7 @@ import numpy as np
 
 from jood._utils import arguments
 from jood.core import component
+from jood.core import norms
 from jood.core.activations import Activations
 from jood.core.component import Component
 from jood.core.stats import reservoir
@@ -59,7 +60,7 @@ def knn(
         query, rows = _unit(acts), jnp.asarray(fitted[0])  # [B, D], [M, D]
         index = nearest_neighbors.kth(query, rows, k)
         # From the product, 2 - 2s would lose all digits near 0.
-        return -jnp.linalg.norm(query - rows[index], axis=-1)
+        return -norms.l2(query - rows[index])
 
     spec = component.call_spec("knn", k=k, capacity=capacity)
     reads = ("feature",)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jood._utils import arguments
 from jood.core import component
+from jood.core import norms
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.component import Component
@@ -41,8 +42,7 @@ def nci(alpha: float = 1e-4) -> Component:
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         centred = acts.penultimate - fitted[0][None]  # [B, D]
         weights = acts.kernel[:, acts.prediction].T  # [B, D]
-        length = jnp.maximum(jnp.linalg.norm(centred, axis=-1), 1e-12)
-        proximity = (weights * centred).sum(-1) / length  # [B]
+        proximity = (weights * norms.unit(centred)).sum(-1)  # [B]
         return proximity + alpha * jnp.abs(acts.penultimate).sum(-1)
 
     spec = component.call_spec("nci", alpha=alpha)

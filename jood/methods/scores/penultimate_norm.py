@@ -1,8 +1,7 @@
 """The L2 norm of the penultimate feature, small where LFF made its parts small."""
 
-import jax.numpy as jnp
-
 from jood.core import component
+from jood.core import norms
 from jood.core.component import Component
 
 
@@ -20,6 +19,6 @@ def penultimate_norm() -> Component:
     """
     return component.score(
         component.call_spec("penultimate_norm"),
-        lambda acts: jnp.linalg.norm(acts.penultimate, axis=-1),
+        lambda acts: norms.l2(acts.penultimate),
         reads=("feature",),
     )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jood._utils import arguments
 from jood.core import component
+from jood.core import norms
 from jood.core.activations import Activations
 from jood.core.activations import StageEdit
 from jood.core.component import Component
@@ -57,8 +58,7 @@ def _normalised(gram: jax.Array) -> jax.Array:
 
 
 def _unit(u: jax.Array) -> jax.Array:
-    length = jnp.linalg.norm(u, axis=1, keepdims=True)
-    return u / jnp.where(length > 0, length, 1.0)
+    return norms.unit(u, axis=1)
 
 
 @component.row("RankFeat")

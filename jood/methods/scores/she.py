@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood.core import component
+from jood.core import norms
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.component import Component
@@ -80,9 +81,7 @@ def _patterns(method: str, count: np.ndarray, mean: np.ndarray) -> np.ndarray:
 def match(h: jax.Array, stored: jax.Array, metric: Metric) -> jax.Array:
     """Compares each feature [B, D] with its pattern [B, D]; float32 [B]."""
     if metric == "euclidean":
-        return -jnp.linalg.norm(h - stored, axis=-1)
-    product = (h * stored).sum(-1)
+        return -norms.l2(h - stored)
     if metric == "inner_product":
-        return product
-    norms = jnp.linalg.norm(h, axis=-1) * jnp.linalg.norm(stored, axis=-1)
-    return product / jnp.maximum(norms, 1e-12)  # a zero feature has cosine 0
+        return (h * stored).sum(-1)
+    return norms.cosine(h, stored)

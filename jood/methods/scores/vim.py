@@ -13,6 +13,7 @@ import numpy as np
 
 from jood._utils import arguments
 from jood.core import component
+from jood.core import norms
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.component import Component
@@ -87,7 +88,7 @@ def norm(space: dict[str, Any], h: jax.Array) -> jax.Array:
     """‖(h - u) R‖₂ of features [B, D]; float32 [B]."""
     centred = h.astype(jnp.float32) - space["origin"][None]
     outside = jnp.matmul(centred, space["null"], precision="highest")
-    return jnp.linalg.norm(outside, axis=-1)  # [B, D - dim] -> [B]
+    return norms.l2(outside)  # [B, D - dim] -> [B]
 
 
 def default_dim(width: int) -> int:

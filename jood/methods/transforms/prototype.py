@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood.core import component
+from jood.core import norms
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.component import Component
@@ -48,8 +49,7 @@ def prototype_smoothing() -> Component:
     def smooth(fitted: tuple[Any, ...], acts: Activations) -> Activations:
         prototype = jnp.asarray(fitted[0]["unit"])[acts.prediction]  # [B, D]
         known = jnp.asarray(fitted[0]["known"])[acts.prediction]  # [B]
-        norm = jnp.linalg.norm(acts.original, axis=-1)
-        cosine = (acts.original * prototype).sum(-1) / jnp.where(norm == 0, 1.0, norm)
+        cosine = (norms.unit(acts.original) * prototype).sum(-1)
         similarity = jnp.where(known, cosine, 1.0)
         return acts.with_logits(similarity[:, None] * acts.logits)
 

@@ -280,3 +280,36 @@ def test_wide_maps_count_every_entry():
     counts = sketch.finalize(state)
     assert counts.sum() == 12
     np.testing.assert_allclose(quantiles.quantile(counts, 0.0), 12.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize("q", [1.1, -0.1, 90, np.nan, "0.5", None])
+def test_a_quantile_is_asked_by_a_fraction(q):
+    with pytest.raises(ValueError, match=r"q must be a fraction in \[0, 1\]"):
+        quantiles.quantile(np.ones(quantiles.BINS, np.uint64), q)
+
+
+@pytest.mark.parametrize("counts", [np.ones(3, np.uint64), np.ones(quantiles.BINS)])
+def test_a_quantile_is_of_a_sketch(counts):
+    with pytest.raises(ValueError, match="counts of a quantile_sketch, integers"):
+        quantiles.quantile(counts, 0.5)
+
+
+def test_a_repeated_value_keeps_the_promise_at_every_quantile():
+    """All samples at one end of a bin: interpolation inside it errs the most."""
+    for value, bound in ((1e-5, 2**-10), (-3.4e38, 2**-10), (1.0, 2**-15)):
+        counts = _counts(np.full(400, value))
+        for q in (0.0, 0.5, 1.0):
+            found = quantiles.quantile(counts, q)
+            assert abs(found / np.float32(value) - 1) <= bound
+
+
+def test_what_is_smaller_than_a_normal_number_counts_as_zero():
+    counts = _counts([1e-40, -1e-40, 1e-45, 0.0])
+    assert quantiles.quantile(counts, 1.0) == quantiles.quantile(counts, 0.0) == 0.0
+
+
+def test_infinite_samples_stay_infinite():
+    counts = _counts([np.inf, np.inf, 1.0, -np.inf])
+    assert quantiles.quantile(counts, 1.0) == np.inf
+    assert quantiles.quantile(counts, 0.9) == np.inf
+    assert quantiles.quantile(counts, 0.0) == -np.inf

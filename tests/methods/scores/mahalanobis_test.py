@@ -128,6 +128,7 @@ def test_one_image_per_class_and_constant_data_stay_finite(factory):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         out = scores(factory(), train, np.arange(3), train + 1e4)
+    with pytest.warns(UserWarning, match=f"{factory.__name__}.*do not vary within"):
         flat = scores(factory(), np.ones((8, 5), "f"), np.zeros(8, int), train)
     assert np.isfinite(out).all()
     np.testing.assert_array_equal(flat, np.zeros(3))

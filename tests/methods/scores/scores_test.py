@@ -184,3 +184,46 @@ def test_map_scores_read_the_stage_that_is_named(name):
 def test_map_scores_refuse_a_bad_stage(name, stage):
     with pytest.raises(ValueError, match="stage must be a stage's name"):
         getattr(scores, name)(stage=stage)
+
+
+SCALE_FREE = {  # features and maps times s give scores times s to this power
+    "knn(k=3)": 0,
+    "she(metric='cosine')": 0,
+    "she(metric='euclidean')": 1,
+    "fdbd()": 0,
+    "nci(alpha=0.0)": 0,
+    "prototype_smoothing()|max_logit()": 1,
+    "penultimate_norm()": 1,
+    "gram(statistic='std')": 0,
+    "feature_sim_std()": 1,
+    "feature_norm()": 1,
+    "gmm()": 1,
+}
+
+
+@pytest.mark.parametrize("power", [-80, 80])
+def test_scores_by_lengths_and_directions_hold_at_any_scale(power):
+    """2^80 squared is no float32; the lengths' powers of two are exact."""
+    rng = np.random.default_rng(0)
+    train, test = rng.gamma(1.0, size=(2, 24, 6)).astype("f")
+    kernel, z = rng.normal(size=(6, 3)).astype("f"), random_map((24, 3, 3, 4))
+    texts = {f"d{i}": text for i, text in enumerate(SCALE_FREE)}
+    component = jood.bundle(**{name: jood.parse(text) for name, text in texts.items()})
+    labels = np.argmax(train @ kernel, -1)
+
+    def scores_of(factor):
+        """Of a network whose features and maps are `factor` times as large."""
+        acts = [
+            jood.Activations.of(
+                h * factor, kernel, stages={"C5": z * factor}, labels=labels
+            )
+            for h in (train, test)
+        ]
+        return compiled.apply(component, jood.fit(component, acts[:1]), acts[1])
+
+    before, after = scores_of(np.float32(1)), scores_of(np.float32(2.0**power))
+    for name, text in texts.items():
+        expected = np.asarray(before[name], np.float64) * 2.0 ** (
+            power * SCALE_FREE[text]
+        )
+        np.testing.assert_allclose(after[name], expected, rtol=1e-4, err_msg=text)

@@ -1,0 +1,218 @@
+"""What a saved detector may say: types and ranges of its description and arrays.
+
+A checksum finds damage, but not a file that another program wrote and sealed anew. So
+whatever is read is checked as if a user had typed it, and all problems are told in one
+message.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jood.detector.calibration import Calibration
+
+_DEEPEST = 64  # tuples in tuples; compositions of compositions have a few
+_LARGEST_SIDE = 1 << 16  # pixels: XLA aborts the interpreter on far larger shapes
+# What jood's methods fit; folders of jood 0.1 did not say it of each array.
+_FITTED = ("bool", "int32", "float32")
+
+
+def check_description(content: Mapping[str, Any], where: str) -> None:
+    """Raises ValueError, with all problems, unless a description has these types.
+
+    Args:
+      content: JSON values.
+      where: the file, for the message.
+    """
+    _raise(_of_description(content), where)
+
+
+def check_arrays(
+    content: Mapping[str, Any], arrays: Mapping[str, np.ndarray], where: str
+) -> None:
+    """Raises ValueError, with all problems, unless arrays fit their description.
+
+    Args:
+      content: a description that `check_description` accepts.
+      arrays: what lies beside it, by name.
+      where: the folder, for the message.
+    """
+    problems = [*_of_arrays(content, arrays)]
+    if not problems and content["calibration"] is not None:
+        problems = [*_of_calibration(content["calibration"], arrays)]
+    _raise(problems, where)
+
+
+def calibration(
+    content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Calibration | None:
+    """Returns the calibration that a description and its arrays hold, if any."""
+    given = content["calibration"]
+    if given is None:
+        return None
+    scores = {name: arrays[f"calibration/{name}"] for name in given["images"]}
+    return Calibration(given["tpr"], scores)
+
+
+def _raise(problems: Any, where: str) -> None:
+    listed = [*problems]
+    if listed:
+        raise ValueError(
+            f"{where} does not describe a detector: {'; '.join(listed)}. Save it again "
+            "with Detector.save or launch/fit.py."
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_shape(value: Any) -> bool:
+    sides = isinstance(value, list) and len(value) == 3
+    return sides and all(type(n) is int and 0 < n <= _LARGEST_SIDE for n in value)
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(n) is int for n in value.values())
+
+
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, float) and 0 < value < 1
+
+
+def _is_structure(value: Any, depth: int = _DEEPEST) -> bool:
+    """Whether a value is what `saving` makes of tuples, lists, dicts and arrays."""
+    if value is None:
+        return True
+    if not depth or not isinstance(value, dict) or len(value) != 1:
+        return False
+    ((kind, inner),) = value.items()
+    if kind == "array":
+        return isinstance(inner, str)
+    if kind == "dict" and isinstance(inner, dict):
+        inner = [*inner.values()]
+    elif kind not in ("tuple", "list"):
+        return False
+    return isinstance(inner, list) and all(_is_structure(v, depth - 1) for v in inner)
+
+
+# Key: what it must be, in words and as a check; with a '?', it may be null.
+_KEYS = {
+    "spec": ("a text", _is_text),
+    "model?": ("an object", lambda v: isinstance(v, dict)),
+    "model_class": ("a text", _is_text),
+    "stages?": (
+        "an object of texts",
+        lambda v: isinstance(v, dict) and all(map(_is_text, v.values())),
+    ),
+    "head": ("a text or null", _is_text_or_none),
+    "image_shape?": (f"three integers from 1 to {_LARGEST_SIDE:,}", _is_shape),
+    "preprocessing?": (
+        "an object with mean and std",
+        lambda v: isinstance(v, dict) and {"mean", "std"} <= v.keys(),
+    ),
+    "class_names?": ("a list of texts", _are_texts),
+    "fitted?": (f"tuples of arrays, at most {_DEEPEST} deep", _is_structure),
+    "calibration?": ("an object", lambda v: isinstance(v, dict)),
+    "arrays": ("an object", lambda v: isinstance(v, dict)),
+}
+_CALIBRATION_KEYS = {
+    "tpr": ("a fraction in (0, 1)", _is_fraction),
+    "images": ("an object of integers", _are_counts),
+    "thresholds": ("an object", lambda v: isinstance(v, dict)),
+}
+_ARRAYS_KEYS = {
+    "sha256": ("a text", _is_text),
+    "bfloat16": ("a list of texts", _are_texts),
+    "fitted_dtypes?": (
+        "an object of texts",
+        lambda v: isinstance(v, dict) and all(map(_is_text, v.values())),
+    ),
+}
+
+
+def _of_description(content: Mapping[str, Any]) -> Iterator[str]:
+    yield from _of_keys("", content, _KEYS)
+    for name, keys in (("calibration", _CALIBRATION_KEYS), ("arrays", _ARRAYS_KEYS)):
+        if isinstance(content.get(name), dict):
+            yield from _of_keys(f"{name}.", content[name], keys)
+
+
+def _of_keys(
+    prefix: str, content: Mapping[str, Any], keys: Mapping[str, Any]
+) -> Iterator[str]:
+    for key, (words, is_right) in keys.items():
+        name = key.removesuffix("?")
+        if name not in content and name != "fitted_dtypes":
+            yield f"{prefix}{name} is missing"
+        elif content.get(name) is None and key.endswith("?"):
+            continue
+        elif not is_right(content[name]):
+            yield f"{prefix}{name} must be {words}, got {_short(content[name])}"
+
+
+def _of_arrays(
+    content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Iterator[str]:
+    recorded = content["arrays"].get("fitted_dtypes") or {}
+    for name, array in arrays.items():
+        dtype = str(array.dtype)
+        fitted = name.startswith("fitted/")
+        expected = [recorded[name]] if name in recorded else _FITTED
+        if fitted and dtype not in expected:
+            yield f"{name} must be of type {' or '.join(expected)}, got {dtype}"
+        elif jnp.issubdtype(array.dtype, jnp.complexfloating):
+            yield f"{name} must be real, got {dtype}"
+        elif jnp.issubdtype(array.dtype, jnp.floating):
+            # Of what is fitted, -inf is a threshold that lets everything pass.
+            fine = array < np.inf if fitted else np.isfinite(array)
+            if not fine.all():
+                yield f"{name} holds NaN or infinite values"
+    if content["calibration"] is not None:
+        for name in content["calibration"]["images"]:
+            if f"calibration/{name}" not in arrays:
+                yield f"the array calibration/{name} is missing"
+
+
+def _of_calibration(
+    given: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Iterator[str]:
+    for name, count in given["images"].items():
+        scores = arrays[f"calibration/{name}"]
+        if scores.dtype != np.float32 or scores.shape != (count,):
+            yield (
+                f"calibration/{name} must be float32 ({count},), got {scores.dtype} "
+                f"{scores.shape}"
+            )
+        elif (np.diff(scores) < 0).any():
+            yield f"calibration/{name} must be sorted"
+        else:
+            one = Calibration(given["tpr"], {name: scores})
+            try:
+                threshold = one.thresholds()[name]
+            except ValueError as error:
+                yield str(error).removesuffix(".")
+            else:
+                if given["thresholds"].get(name) != threshold:
+                    yield (
+                        f"the threshold of {name} must be {threshold!r} by its scores "
+                        f"and tpr, got {_short(given['thresholds'].get(name))}"
+                    )
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = "something nested too deeply"
+    return text if len(text) < 60 else f"{text[:56]}..."
