@@ -108,7 +108,7 @@ def test_one_image_at_a_time():
     assert "  network          p50" in printed
     found = rows(printed)
     for name in ("Detector.answer", "Scorer.answer", "POST"):
-        assert "times the network" in " ".join(found[name])
+        assert "times the network's" in " ".join(found[name])
 
 
 def test_training_steps_and_what_two_devices_send_each_other():

@@ -13,7 +13,8 @@ PICTURES: list[Picture] = [
             "Scores of the ID test set (blue) and of each OOD set (orange), a panel "
             "per detector, each drawn to the same height. The dashed line is the "
             "threshold that keeps 95 % of the ID images: what lies right of it is "
-            f"taken for ID.{results.shown_text}"
+            "taken for ID. Where float32 holds a score too coarsely, its log-odds "
+            f"are drawn (MSP).{results.shown_text}"
         ),
         lambda results: plots.histograms(results.first, results.shown),
     ),

@@ -21,6 +21,7 @@ from jood import metrics
 from jood._utils import csv_text
 from jood.data.benchmarks.spec import Benchmark
 from jood.evaluation import bootstrap
+from jood.evaluation import comparison
 from jood.evaluation.benchmark_run import Evaluation
 from jood.evaluation.bootstrap import Intervals
 from jood.methods import value_sources
@@ -165,7 +166,18 @@ def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
             f" Brackets: {100 * bootstrap.LEVEL:g} % interval, {table.draws:,} draws "
             "of the ID and OOD images (percentile bootstrap)."
         )
-    return "\n".join([*lines, told])
+    return "\n".join([*lines, told, *_warning(table)])
+
+
+def _warning(table: Table) -> list[str]:
+    """A line on the rows that barely work on average, if there are any."""
+    overall, most = _overall(table), 100 * (1 - comparison.BARELY)
+    rows = [n for n in table.detectors if table.mean(n, overall, "FPR95") > most]
+    told = (
+        f"BARELY WORKS HERE (catches less than {100 - most:.0f} % of the OOD images on "
+        "average, with 5 % of the ID images called OOD): "
+    )
+    return [f"{told}{', '.join(rows)}."] if rows else []
 
 
 def _accuracy(table: Table) -> str:
@@ -211,8 +223,13 @@ def leader(table: Table) -> str:
 
 def best_first(table: Table) -> list[str]:
     """Returns the detectors by AUROC, averaged over all sets; of equals the first."""
-    overall = next(column for column in table.columns if _average(column) == ALL)
+    overall = _overall(table)
     return sorted(table.detectors, key=lambda n: -table.mean(n, overall, "AUROC"))
+
+
+def _overall(table: Table) -> str:
+    """The column of the averages over all sets."""
+    return next(column for column in table.columns if _average(column) == ALL)
 
 
 def _average(column: str) -> str:

@@ -1,6 +1,7 @@
 """The table: averages over a part are marked, in every format."""
 
 import csv
+import dataclasses
 import json
 import types
 
@@ -92,6 +93,18 @@ def test_the_means_stand_first_and_in_csv_last(style):
         tables.FAR,
         tables.ALL,
     ]
+
+
+@pytest.mark.parametrize(("shift", "told"), [(0.0, False), (-4.0, True)])
+def test_the_heading_names_rows_that_barely_work(shift, told):
+    result = evaluated()
+    moved = {"MSP": result.id_scores["MSP"] + shift}
+    benchmark = types.SimpleNamespace(near=(), paper=(), absent={}, incomplete={})
+    result = dataclasses.replace(result, id_scores=moved)
+    heading = tables.heading(tables.build([result], ["MSP"], benchmark), "P.")
+    expected = "BARELY WORKS HERE (catches less than 20 % of the OOD images on average"
+    assert (expected in heading) == told
+    assert heading.endswith("called OOD): MSP.") == told
 
 
 def test_absent_sets_are_counted_in_each_average_that_they_belong_to():
