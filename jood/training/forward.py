@@ -28,6 +28,8 @@ class TrainingPass(struct.PyTreeNode):
       local: z, float32 [B, HW, D]; None where the head cannot be applied to one.
       why_not: The reason, for the error.
       added: The collections beside the network's own, by name; see `Objective.init`.
+      reference: What `Objective.reference` read of the network that the run began
+        with; None for objectives without it.
     """
 
     acts: Activations
@@ -35,6 +37,7 @@ class TrainingPass(struct.PyTreeNode):
     local: jax.Array | None
     why_not: str = struct.field(pytree_node=False, default="")
     added: Mapping[str, Any] = struct.field(default_factory=dict)
+    reference: Any = None
 
     def locations(self) -> jax.Array:
         """Returns z; raises ValueError where there are no local features."""

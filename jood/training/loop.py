@@ -33,6 +33,7 @@ from jood.training import objectives
 from jood.training import optimizer as optimizer_lib
 from jood.training import preemption
 from jood.training import run_folder
+from jood.training import start_network
 from jood.training import state as state_lib
 from jood.training import step as step_lib
 from jood.training.checkpoints import Checkpoints
@@ -103,7 +104,7 @@ def train(
         checkpoints = stack.enter_context(
             Checkpoints(folder, settings, position, keeping.keep, keeping.best)
         )
-        state = checkpoints.restore(state)
+        state = start_network.kept(folder, checkpoints.restore(state))
         start = int(state.step)
         if processes.is_first():
             run_folder.note_start(pathlib.Path(folder), start)
@@ -180,6 +181,7 @@ def _begin(
 ) -> tuple[state_lib.TrainState, step_lib.Step]:
     """The state before the first step, on the mesh, and the compiled step."""
     objective = objectives.parse(config.objective)
+    start_network.check(objective, variables is not None and not config.new_head)
     optimizer = optimizer_lib.make_optimizer(config, plan.steps_per_epoch)
     augment = augmentation.build(config.augment, data.image_size)
     state = state_lib.create_state(
