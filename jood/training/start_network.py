@@ -64,6 +64,6 @@ def kept(folder: str | os.PathLike[str], state: TrainState) -> TrainState:
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise ValueError(
                 f"{path}, the network that this run began with, is missing or damaged "
-                f"({run_checkpoint.summary(error)}). Restore it from a backup, or begin "
-                f"another run: --init_from={path.parent} and another --workdir."
+                f"({run_checkpoint.summary(error)}). Restore it from a backup, or "
+                f"begin another run: --init_from={path.parent}, another --workdir."
             ) from error

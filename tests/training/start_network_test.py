@@ -1,4 +1,4 @@
-"""The network that a run began with: kept once, read again, refused where it is none."""
+"""The network that a run began with: kept once, read again, never a random one."""
 
 import dataclasses
 import os

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jood.core import activations
 from jood.core import ood_head as ood_head_lib
 from jood.core.activations import Activations
+from jood.core.backbones import blocks
 from jood.core.backbones.edited_runs import EditPath
 from jood.core.backbones.edited_runs import with_edits
 
@@ -90,7 +91,10 @@ def observe(
                 record = record.edit(edit.spec)
             return record
 
-        return activations.Network(images, scale, again)
+        def maps(other: jax.Array) -> dict[str, jax.Array]:
+            return blocks.maps(lambda: forward(model, variables, other, prefix, taps))
+
+        return activations.Network(images, scale, again, maps)
 
     def run(path: EditPath) -> Activations:
         return forward(model, variables, images, path, taps)[0]

@@ -1,8 +1,8 @@
 """LFF, local feature fine-tuning: background features of ID images become small.
 
 Where the network that fine-tuning begins with does not find the true class, an ID image
-shows background, of which OOD images consist. The loss shrinks its features' norms, so that the network responds
-weakly to them wherever they appear.
+shows background, of which OOD images consist. The loss shrinks its features' norms, so
+that the network responds weakly to them wherever they appear.
 """
 
 from typing import Literal, get_args
@@ -20,7 +20,6 @@ from jood.training.objectives.objective import Objective
 from jood.training.objectives.objective import Part
 from jood.training.objectives.patches import Patches
 from jood.training.objectives.true_class_probability import probability
-
 
 Reference = Literal["start", "current"]
 REFERENCES: tuple[str, ...] = get_args(Reference)
