@@ -44,8 +44,10 @@ DETECTORS = {
     "MSP": "msp()",
     "ODIN": "odin()",
     "Energy": "energy()",
-    "ReAct": "react(q=0.9)|energy()",
+    # With most features 0, as after LFF, the 0.9-quantile is 0; 1.0 is ReAct's own.
+    "ReAct": "react(clip=1.0)|energy()",
     "FeatureNorm": "feature_norm()",
+    "FeatureNorm (NormRatio)": "feature_norm_selected(among='blocks')",
     "FS": "feature_sim()",
     results.NORM: "penultimate_norm()",
 }
@@ -211,6 +213,8 @@ def _after(
     """The variables after fine-tuning."""
     network = start.network
     config = _config(objective, network.image_size, network.name, start.folder, seed)
+    dtype = getattr(network.model, "dtype", config.dtype)
+    config = dataclasses.replace(config, dtype=str(dtype))
     data = data_lib.open_data(
         config, data_dir=_DATA_DIR.value, preprocessing=network.preprocessing
     )

@@ -124,7 +124,8 @@ def expected(name):
         large = benchmark == "imagenet100"
         mu = {"cifar10": 1.0, "cifar100": 2.0, "imagenet100": 3.0}[benchmark]
         delta = 0.1 if benchmark == "cifar10" else 0.01
-        values["objective"] = f"lff(delta={delta}, mu={mu}, lam=1.0)"
+        start = "lam=1.0, reference='start'"
+        values["objective"] = f"lff(delta={delta}, mu={mu}, {start})"
         if large:
             values |= {"epochs": 10, "learning_rate": 5e-5, "decay_epochs": [5]}
     if "wrn" in name:
@@ -136,6 +137,15 @@ SGD = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4, "learning_rate
 ADAMW = {"optimizer": "adamw", "learning_rate": 1e-4, "decay_factor": 0.5}
 SSOD = {"objective": "ssod(gamma=0.95, alpha=1.0, balance='lwb')", "batch_size": 256}
 FAMILIES = {  # LFF, Sec. V-A; SSOD, App. A.4; HIMPLoS, Sec. V-A; Feature Sim, App. A.1
+    "pretrain_cifar": {  # LogitNorm's
+        **SGD,
+        "augment": ["crop", "flip", "jitter"],
+        "weight_decay": 5e-4,
+        "epochs": 200,
+        "decay_epochs": [80, 140],
+        "jitter": [0.4, 0.4, 0.4, 0.1],
+        "jitter_probability": 0.8,
+    },
     "pretrain": {**SGD, "augment": ["crop", "flip", "jitter"]},
     "lff": {**SGD, "augment": ["crop", "flip"], "epochs": 30, "decay_epochs": [15]},
     "ssod_cifar10": {
