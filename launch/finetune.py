@@ -283,7 +283,7 @@ def _slug(text: str) -> str:
     """A folder's name for an objective: its own, and values that are not default."""
     if text == objectives.parse(_name(text)).spec:
         return _name(text)
-    return re.sub(r"[^\w.=-]+", "_", text).strip("_")
+    return re.sub(r"[^\w.=-]+", "_", text.replace("'", "")).strip("_")
 
 
 if __name__ == "__main__":

@@ -187,7 +187,9 @@ def test_job_compares_before_and_after_and_shares_the_pretrained_network(tmp_pat
     printed = job("--objective=lff(mu=2)", *arguments)
     assert "msp + LFF" in printed
     assert (tmp_path / "pretrained" / "seed0" / "14").stat().st_mtime == trained
-    assert (tmp_path / "lff_delta=0.1_mu=2.0_lam=1.0" / "results").is_dir()
+    assert (
+        tmp_path / "lff_delta=0.1_mu=2.0_lam=1.0_reference=start" / "results"
+    ).is_dir()
     refused = job("--objective=ssod", *arguments, "--seeds=2", ok=False)
     assert "not overwritten" in refused
     # Its runs make the curves of the values.
