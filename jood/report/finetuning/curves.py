@@ -19,7 +19,6 @@ from jood.evaluation.hyperparameter_curves import Sweep
 from jood.report.benchmark import results
 from jood.training import objectives
 
-
 Value = float | str
 
 
