@@ -55,7 +55,13 @@ def make_step(
         first, second = jax.random.split(key)
         images = batch.image if augment is None else augment(first, batch.image)
         images = preprocessing(images)
-        seen, stats = look(model, {**trained, **model_state}, images, batch.label)
+        seen, stats = look(
+            model,
+            {**trained, **model_state},
+            images,
+            batch.label,
+            key=jax.random.fold_in(key, 2),  # beside the two of the split
+        )
         if objective.reference is not None:
             before, _ = look(model, start, images, batch.label, train=False)
             seen = seen.replace(reference=objective.reference(before))

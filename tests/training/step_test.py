@@ -259,6 +259,34 @@ def test_the_reference_is_the_start_network_in_evaluation_mode():
     assert not np.allclose(found, of_now, atol=1e-3)
 
 
+class _Dropping(nn.Module):
+    """A network with dropout before its head, as MobileNetV3 has it."""
+
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.Conv(8, (1, 1), name="C5")(images).mean((1, 2))
+        if train and self.has_rng("dropout"):
+            x = nn.Dropout(0.5, deterministic=False)(x)
+        return nn.Dense(self.num_classes, name="head")(x)
+
+
+def test_dropout_is_drawn_anew_in_each_step():
+    model, objective = _Dropping(), objectives.cross_entropy()
+    step = jax.jit(step_lib.make_step(model, objective, OPTIMIZER, PREPROCESSING))
+    state = begin(objective, model)
+    (batch,) = batches(1)
+
+    def zeros(state):
+        return step(state, batch)[1]["zero_features"]
+
+    first, second = zeros(state), zeros(state.replace(step=state.step + 1))
+    assert zeros(state).total == first.total
+    assert 0 < first.mean < 1
+    assert first.total != second.total
+
+
 def test_only_an_objective_that_asks_the_start_network_carries_it():
     assert begin(objectives.lff()).start.keys() == {"params", "batch_stats"}
     assert begin(objectives.lff(reference="current")).start == {}

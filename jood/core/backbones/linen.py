@@ -110,8 +110,11 @@ def forward(
     path: EditPath,
     taps: Taps,
     train: bool = False,
+    key: jax.Array | None = None,
 ) -> tuple[Activations, Mapping[str, Any]]:
     """Runs the network once, with the edits of one path; see `observe`.
+
+    `key` decides what a network in training drops; None drops nothing.
 
     Returns:
       The record, and the collections that the pass changed: with `train`, where the
@@ -139,6 +142,8 @@ def forward(
 
     mutable = ["intermediates", "batch_stats"] if train else ["intermediates"]
     mode: dict[str, Any] = {"train": True} if train else {}  # not all models have it
+    if key is not None:
+        mode["rngs"] = {"dropout": key}
     with nn.intercept_methods(intercept):
         _, captured = model.apply(
             variables, images, **mode, capture_intermediates=is_stage, mutable=mutable

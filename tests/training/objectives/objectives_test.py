@@ -258,6 +258,19 @@ def test_loss_weighting_is_loss_wise_balance_times_the_share_of_id_patches():
     )
 
 
+def test_the_factor_of_loss_weighting_weighs_the_background():
+    local, kernel, bias, labels, head = example(scale=1.5)
+    probability = reference.true_class_probability(local, kernel, bias, labels)
+    labelled = reference.patch_labels(probability, 0.8)
+    logits = local @ head["kernel"][:, 0] + head["bias"]
+    ones, zeros = reference._cross_entropies(logits, labelled)
+    _, parts, _ = ood_part("lw", factor=0.5)
+    expected = (sum(ones) + 0.5 * sum(zeros)) / len(ones + zeros)
+    np.testing.assert_allclose(parts["ood_loss"].total, expected, rtol=1e-5)
+    assert "factor=0.5" in objectives.ssod(balance="lw", factor=0.5).spec
+    assert "factor" not in objectives.ssod(balance="lw").spec
+
+
 def test_data_resampling_is_the_mean_over_what_was_drawn():
     rng = np.random.default_rng(2)
     logit = jnp.float32(rng.normal(size=(B, 9)))
@@ -346,6 +359,8 @@ def test_the_samplers_of_the_pictures_are_those_of_the_losses():
         ("ssod(gamma=0.5)", r"\(0\.5, 1\)"),
         ("ssod(balance='x')", "one of lwb, lw, dr"),
         ("ssod(alpha=-1)", "alpha must be"),
+        ("ssod(balance='lw', factor=-1)", "factor must be"),
+        ("ssod(factor=0.1)", "goes with balance='lw', got 'lwb'"),
         ("lff(delta=x)", "must be literals"),
         ("lff(**x)", r"\*\* cannot be read"),
         ("lff(", "cannot read the objective"),
