@@ -188,7 +188,8 @@ def _begin(
     objective = objectives.parse(config.objective)
     start_network.check(objective, variables is not None and not config.new_head)
     optimizer = optimizer_lib.make_optimizer(config, plan.steps_per_epoch)
-    jitter = augmentation.Jitter(*config.jitter, config.jitter_probability)
+    strengths = (*config.jitter, config.jitter_probability)
+    jitter = augmentation.Jitter._make(strengths)
     augment = augmentation.build(config.augment, data.image_size, jitter)
     state = state_lib.create_state(
         model, objective, optimizer, data.image_shape, config.seed, variables
