@@ -45,8 +45,10 @@ DETECTORS = {
     "MSP": "msp()",
     "ODIN": "odin()",
     "Energy": "energy()",
-    "ReAct": "react(q=0.9)|energy()",
+    # With most features 0, as after LFF, the 0.9-quantile is 0; 1.0 is ReAct's own.
+    "ReAct": "react(clip=1.0)|energy()",
     "FeatureNorm": "feature_norm()",
+    "FeatureNorm (NormRatio)": "feature_norm_selected(among='blocks')",
     "FS": "feature_sim()",
     results.NORM: "penultimate_norm()",
 }
@@ -214,6 +216,8 @@ def _after(
     """The variables after fine-tuning."""
     network = start.network
     config = _config(objective, network.image_size, network.name, start.folder, seed)
+    dtype = getattr(network.model, "dtype", config.dtype)
+    config = dataclasses.replace(config, dtype=str(dtype))
     data = data_lib.open_data(
         config, data_dir=_DATA_DIR.value, preprocessing=network.preprocessing
     )
@@ -282,7 +286,7 @@ def _slug(text: str) -> str:
     """A folder's name for an objective: its own, and values that are not default."""
     if text == objectives.parse(_name(text)).spec:
         return _name(text)
-    return re.sub(r"[^\w.=-]+", "_", text).strip("_")
+    return re.sub(r"[^\w.=-]+", "_", text.replace("'", "")).strip("_")
 
 
 if __name__ == "__main__":

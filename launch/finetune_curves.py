@@ -5,8 +5,9 @@ r"""Draws what an objective's values do, from runs of launch/finetune.py: LFF's 
     done
     python launch/finetune_curves.py --workdir=runs/lff --output=runs/lff_curves
 
-Each run gives one point of the curve of the value in which it differs from the
-defaults. Writes sweeps.csv, a picture per value and report.html.
+Runs that differ in one value alone make a curve of it, whatever their other values are:
+several, if there are several such sets. Writes sweeps.csv, a picture per curve and
+report.html.
 """
 
 from absl import flags
@@ -14,14 +15,16 @@ from absl import flags
 from jood import cli
 from jood._utils import atomic_files
 from jood.data import benchmarks
+from jood.evaluation.hyperparameter_curves import value_text
 from jood.report.finetuning import curves as curves_lib
 from jood.report.hyperparameters import results
+from jood.training import objectives
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "That of launch/finetune.py.", required=True
 )
-_OBJECTIVE = flags.DEFINE_enum(
-    "objective", "lff", ("lff", "ssod"), "Whose values to draw."
+_OBJECTIVE = flags.DEFINE_string(
+    "objective", "lff", f"Whose values to draw, of {', '.join(objectives.names())}."
 )
 _OUTPUT = cli.define_output()
 _DRY_RUN = cli.define_dry_run()
@@ -36,10 +39,11 @@ def main(argv: list[str]) -> None:
     if not curves:
         raise ValueError(
             f"no two of the {len(runs)} runs in {_WORKDIR.value} differ in one value "
-            "alone while the others are the defaults."
+            f"alone: {'; '.join(run.text for run in runs)}. Run launch/finetune.py "
+            "with one of their values changed."
         )
     values = [
-        f"{curve.sweep.title}: {', '.join(f'{v:g}' for v in curve.sweep.values)}"
+        f"{curve.sweep.title}: {', '.join(map(value_text, curve.sweep.values))}"
         for curve in curves
     ]
     if _DRY_RUN.value:

@@ -32,7 +32,9 @@ from jood.training import step as step_lib
 
 _MODEL = cli.define_model("resnet18_cifar", "The network.")
 _OBJECTIVES = flags.DEFINE_list(
-    "objectives", list(objectives.names()), "Names; the first is compared with."
+    "objectives",
+    [*objectives.names(), "lff(reference='current')"],
+    "Texts; the first is compared with.",
 )
 _CLASSES = flags.DEFINE_integer("classes", 10, "Of the classifier.", 1)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Side in pixels.", 8)

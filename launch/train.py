@@ -57,6 +57,16 @@ flags.DEFINE_string(
     "lff(delta=0.01, mu=2), ssod(gamma=0.9, balance='dr').",
 )
 flags.DEFINE_list("augment", [], f"Of {', '.join(augmentation.NAMES)}, in their order.")
+flags.DEFINE_list(
+    "jitter",
+    [f"{strength:g}" for strength in _DEFAULT.jitter],
+    "Strengths of the augmentation 'jitter': brightness, contrast, saturation, hue.",
+)
+flags.DEFINE_float(
+    "jitter_probability",
+    _DEFAULT.jitter_probability,
+    "Share of the images that 'jitter' changes.",
+)
 flags.DEFINE_integer(
     "hold_out",
     0,
@@ -191,6 +201,7 @@ def _config(network: checkpoint.TrainedNetwork | None) -> config_lib.TrainConfig
         "model": model or _DEFAULT.model,
         "augment": tuple(values["augment"]),
         "decay_epochs": cli.numbers("decay_epochs", values["decay_epochs"]),
+        "jitter": cli.numbers("jitter", values["jitter"]),
     }
     return config_lib.TrainConfig(**values)
 

@@ -44,6 +44,8 @@ class Network:
     images: jax.Array  # floating [B, H, W, C], those of the record, preprocessed
     std: jax.Array | None  # float32 [C] of the preprocessing
     run: Callable[[jax.Array], "Activations"]  # images -> record, rewritten as this one
+    # images -> the map of each residual block, by module path, in the network's order
+    blocks: Callable[[jax.Array], dict[str, jax.Array]] = lambda images: {}
 
 
 class Activations(struct.PyTreeNode):

@@ -40,7 +40,7 @@ class Sweep(NamedTuple):
       methods: texts by row name, in which `value` stands for what is swept.
       rewrite: a text without a score, whose logits answer the ID task; '' if the
         value does not touch them.
-      values: the grid.
+      values: the grid, numbers or words.
       usual: the paper's value for the benchmark and network, or None.
     """
 
@@ -48,8 +48,8 @@ class Sweep(NamedTuple):
     title: str
     methods: Mapping[str, str]
     rewrite: str
-    values: Sequence[float]
-    usual: float | None
+    values: Sequence[float | str]
+    usual: float | str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,11 @@ class Curve:
         """Returns 'auroc' or 'fpr95' of a row averaged over the sets, by value."""
         sets = {"auroc": self.auroc, "fpr95": self.fpr95}[metric][row]
         return np.mean(list(sets.values()), axis=0)
+
+
+def value_text(value: float | str) -> str:
+    """Returns a value of a grid as it is shown."""
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:

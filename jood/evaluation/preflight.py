@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jood.core import compose
 from jood.core import slot_rules
 from jood.core.backbones import Backbone
+from jood.core.backbones import blocks
 from jood.core.backbones.linen import Taps
 from jood.core.component import Component
 from jood.core.ood_head import COLLECTION as OOD_HEAD
@@ -106,7 +107,8 @@ def possible(
 ) -> tuple[dict[str, Component], dict[str, str]]:
     """Returns the detectors that a network can be asked, and why not the others.
 
-    Skips what reads a classifier or an OOD head that the network lacks; all by name.
+    Skips what reads a classifier, an OOD head or blocks that the network lacks; by
+    name.
     """
     out = {}
     for name, part in detectors.items():
@@ -114,6 +116,8 @@ def possible(
             out[name] = "the network has no classifier"
         elif OOD_HEAD in part.reads and OOD_HEAD not in variables:
             out[name] = "the network has no OOD head, which --objective=ssod trains"
+        elif blocks.READS in part.reads and not blocks.are_in(variables):
+            out[name] = "the network has no residual blocks (modules named so)"
     return {name: part for name, part in detectors.items() if name not in out}, out
 
 

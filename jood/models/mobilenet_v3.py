@@ -1,8 +1,8 @@
 """MobileNetV3-Large (Howard et al., ICCV 2019), laid out so that torchvision's fits.
 
 Its blocks are MobileNetV2's with 5x5 filters, gates and the hard swish in places;
-BatchNorm has epsilon 1e-3 and momentum 0.99. Dropout before the classifier, which only
-training has, is left out. timm's network is another: its BatchNorm has epsilon 1e-5.
+BatchNorm has epsilon 1e-3 and momentum 0.99. Before the classifier there is dropout in
+training. timm's network is another: its BatchNorm has epsilon 1e-5.
 """
 
 from collections.abc import Mapping
@@ -47,17 +47,22 @@ class MobileNetV3(nn.Module):
     Attributes:
       num_classes: K.
       width: multiplier of the channels, which are rounded to multiples of 8.
+      dropout: Share of the penultimate feature that training sets to 0, in [0, 1); it
+        needs a key named 'dropout', without which nothing is dropped.
       dtype, param_dtype: Types of the computation and of the parameters; see `layers`.
     """
 
     num_classes: int
     width: float = 1.0
+    dropout: float = 0.2
     dtype: str = "float32"
     param_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         layers.check_dtype(self.dtype)
         inverted_residual.check_width(self.width)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}.")
         super().__post_init__()
 
     @property
@@ -92,6 +97,8 @@ class MobileNetV3(nn.Module):
         x = inverted_residual.pooled_map(self.rows, kit, stem, "hard_swish", images)
         hidden = inverted_residual.rounded(1280 * self.width)
         x = nn.hard_swish(layers.linear(kit, x, hidden, "hidden"))  # [B, D]
+        if train and self.has_rng("dropout"):
+            x = nn.Dropout(self.dropout, deterministic=False)(x)
         return layers.linear(kit, x, self.num_classes)
 
 

@@ -35,6 +35,8 @@ class ToyNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps images [B, 4, 4, D] to logits [B, K]."""
+        # Nothing reads this block but `feature_norm_selected`; its map is no stage's.
+        _Pass(1.0, 3.0, name="block")(images)
         x = _Pass(0.8, name="C2")(images)
         # C4 takes the tilt of C3 back: only the map of C3 is not a multiple of others.
         x = _Pass(1.25, 2.0, name="C3")(x)

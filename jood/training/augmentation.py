@@ -6,6 +6,7 @@ fine-tuned without the jitter, which would hide what is background.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import dm_pix as pix
 import jax
@@ -16,8 +17,25 @@ from jood._utils import unknown_name
 
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # (key, images) -> images
 
-# The paper (LFF, Sec. V-A) names none; these are contrastive learning's usual ones.
-BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.4, 0.1
+
+class Jitter(NamedTuple):
+    """How colours are changed, and how often; LFF's paper (Sec. V-A) says neither.
+
+    Attributes:
+      brightness, contrast, saturation: Strength s >= 0: a factor in [1 - s, 1 + s].
+      hue: Largest turn, a fraction of the circle in [0, 0.5].
+      probability: Share of the images that are changed at all, in [0, 1].
+    """
+
+    # Contrastive learning's usual ones, of which 0.8 of the images are changed there.
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    probability: float = 1.0
+
+
+_JITTER = Jitter()
 
 
 def random_crop(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
@@ -55,50 +73,63 @@ def shift_hue(image: jax.Array, turn: jax.Array) -> jax.Array:
     return pix.hsv_to_rgb(hsv.at[..., 0].set((hsv[..., 0] + turn) % 1.0))
 
 
-def colour_jitter(key: jax.Array, image: jax.Array) -> jax.Array:
+def colour_jitter(
+    key: jax.Array, image: jax.Array, jitter: Jitter = _JITTER
+) -> jax.Array:
     """Changes brightness, contrast, saturation and hue of one image uint8 [H, W, 3].
 
     The first three blend with black, the mean grey and the image in grey, by a factor
-    in [1 - s, 1 + s]; the hue turns by up to HUE of the circle. As torchvision's
-    ColorJitter, but always in this order.
+    in [1 - s, 1 + s], or [0, 1 + s] if s > 1. As torchvision's ColorJitter, but always
+    in this order.
     """
-    strengths = (BRIGHTNESS, CONTRAST, SATURATION, HUE)
     bright, contrast, saturation, hue = (
-        jax.random.uniform(k, (), minval=1 - strength, maxval=1 + strength)
-        for k, strength in zip(jax.random.split(key, 4), strengths, strict=True)
+        jax.random.uniform(k, (), minval=max(0.0, 1 - s), maxval=1 + s)
+        for k, s in zip(jax.random.split(key, 4), jitter[:4], strict=True)
     )
     x = image.astype(jnp.float32) / 255.0
     x = blend(x, jnp.zeros_like(x), bright)
     x = blend(x, jnp.full_like(x, grey(x).mean()), contrast)
     x = blend(x, jnp.broadcast_to(grey(x), x.shape), saturation)
     x = shift_hue(x, hue - 1.0)
-    return jnp.round(255.0 * x).astype(jnp.uint8)
+    changed = jnp.round(255.0 * x).astype(jnp.uint8)
+    if jitter.probability == 1:
+        return changed
+    drawn = jax.random.bernoulli(jax.random.fold_in(key, 4), jitter.probability)
+    return jnp.where(drawn, changed, image)
 
 
-_STEPS: dict[str, Callable[[jax.Array, jax.Array, int], jax.Array]] = {
-    "crop": random_crop,
-    "flip": lambda key, image, _: pix.random_flip_left_right(key, image),
-    "jitter": lambda key, image, _: colour_jitter(key, image),
+# (key, image, side of a crop, jitter) -> image
+_STEPS: dict[str, Callable[[jax.Array, jax.Array, int, Jitter], jax.Array]] = {
+    "crop": lambda key, image, size, _: random_crop(key, image, size),
+    "flip": lambda key, image, *_: pix.random_flip_left_right(key, image),
+    "jitter": lambda key, image, _, jitter: colour_jitter(key, image, jitter),
 }
 NAMES = tuple(_STEPS)
 
 
-def build(names: Sequence[str], size: int) -> Augment:
+def build(names: Sequence[str], size: int, jitter: Jitter = _JITTER) -> Augment:
     """Returns (key, images uint8 [B, H, W, 3]) -> augmented ones.
 
     Args:
       names: Some of `NAMES`, in their order.
       size: Side of the square that 'crop' cuts, in pixels.
+      jitter: What 'jitter' does.
     """
     arguments.check_count("size", size)
     check(names)
 
     def one(key: jax.Array, image: jax.Array) -> jax.Array:
         for number, name in enumerate(names):
-            image = _STEPS[name](jax.random.fold_in(key, number), image, size)
+            one_key = jax.random.fold_in(key, number)
+            image = _STEPS[name](one_key, image, size, jitter)
         return image
 
     return lambda key, images: jax.vmap(one)(jax.random.split(key, len(images)), images)
+
+
+def are_strengths(values: Sequence[float]) -> bool:
+    """Whether these are the strengths of a `Jitter`, without its probability."""
+    return len(values) == 4 and min(values) >= 0 and values[-1] <= 0.5
 
 
 def check(names: Sequence[str]) -> None:

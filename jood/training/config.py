@@ -23,6 +23,8 @@ _RANGES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("hold_out", "0 or at least 2", lambda x: x != 1),
     ("optimizer", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
     ("schedule", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
+    ("jitter", "four strengths >= 0, of the hue <= 0.5", augmentation.are_strengths),
+    ("jitter_probability", "in [0, 1]", lambda x: 0 <= x <= 1),
     ("dtype", f"one of {', '.join(DTYPES)}", DTYPES.__contains__),
 )
 
@@ -40,6 +42,8 @@ class TrainConfig:
       new_head: Whether that network gets a new classifier, for other classes.
       hold_out: One training image in so many is held out for validation; 0: none.
       augment: Names of `jood.training.augmentation`, in their order.
+      jitter: Strengths of 'jitter' in brightness, contrast, saturation and hue.
+      jitter_probability: Share of the images that 'jitter' changes.
       epochs: Passes over the training set.
       batch_size: Images per step, over all devices and processes.
       accumulate: Parts of a batch, whose gradients are averaged to save memory. Each
@@ -66,6 +70,8 @@ class TrainConfig:
     new_head: bool = False
     hold_out: int = 0
     augment: tuple[str, ...] = ()
+    jitter: tuple[float, ...] = tuple(augmentation.Jitter()[:4])
+    jitter_probability: float = 1.0
     epochs: int = 16
     batch_size: int = 128
     accumulate: int = 1

@@ -80,7 +80,8 @@ def open_data(
         return sources.materialise(source) if in_memory else source, names
 
     whole, names = opened(fitted)
-    wider = _before_crop(fitted) if "crop" in config.augment else fitted
+    cropped = "crop" in config.augment
+    wider = _before_crop(fitted, spec.image_size) if cropped else fitted
     train, validation = _parts(whole, config.hold_out)
     if wider != fitted:
         train, _ = _parts(opened(wider)[0], config.hold_out)
@@ -101,8 +102,16 @@ def of_benchmark(benchmark: benchmarks.Benchmark, held_out: int = 0) -> Training
     )
 
 
-def _before_crop(fitted: Preprocessing) -> Preprocessing:
-    """The square that a random crop is cut from: that of the resized shorter side."""
+def _before_crop(fitted: Preprocessing, own_side: int) -> Preprocessing:
+    """The square that a random crop is cut from: that of the resized shorter side.
+
+    Small images that are enlarged (CIFAR's to 224) are enlarged further, as ImageNet's
+    are, 256 for 224: the zeros that are else put around them would be background.
+    """
+    if fitted.crop is None and isinstance(fitted.resize, tuple):
+        side = max(fitted.resize)
+        wider = round(side * 8 / 7) if side > own_side else side
+        return dataclasses.replace(fitted, resize=(wider, wider))
     if fitted.crop is None or fitted.resize is None:
         return fitted
     side = fitted.resize if isinstance(fitted.resize, int) else min(fitted.resize)

@@ -28,6 +28,8 @@ class TrainingPass(struct.PyTreeNode):
       local: z, float32 [B, HW, D]; None where the head cannot be applied to one.
       why_not: The reason, for the error.
       added: The collections beside the network's own, by name; see `Objective.init`.
+      reference: What `Objective.reference` read of the network that the run began
+        with; None for objectives without it.
     """
 
     acts: Activations
@@ -35,6 +37,7 @@ class TrainingPass(struct.PyTreeNode):
     local: jax.Array | None
     why_not: str = struct.field(pytree_node=False, default="")
     added: Mapping[str, Any] = struct.field(default_factory=dict)
+    reference: Any = None
 
     def locations(self) -> jax.Array:
         """Returns z; raises ValueError where there are no local features."""
@@ -50,6 +53,7 @@ def look(
     labels: jax.Array,
     *,
     train: bool = True,
+    key: jax.Array | None = None,
 ) -> tuple[TrainingPass, Any]:
     """Runs the network once. Pure and differentiable; use it under `jit`.
 
@@ -59,11 +63,13 @@ def look(
       images: Floating [B, H, W, C], preprocessed.
       labels: int32 [B].
       train: Whether to use the batch's statistics and update the running ones.
+      key: Decides what a network with dropout drops; None drops nothing. What the head
+        reads at a location is never dropped.
 
     Returns:
       The pass, and the batch statistics after it ({} where there are none).
     """
-    acts, changed = forward(model, variables, images, (), Taps(), train=train)
+    acts, changed = forward(model, variables, images, (), Taps(), train, key)
     stats = changed.get("batch_stats", variables.get("batch_stats", {}))
     added = {k: v for k, v in variables.items() if k not in NETWORK_COLLECTIONS}
     local, why_not = _local_features(model, variables, acts)

@@ -33,8 +33,10 @@ from jood.training import objectives
 from jood.training import optimizer as optimizer_lib
 from jood.training import preemption
 from jood.training import run_folder
+from jood.training import start_network
 from jood.training import state as state_lib
 from jood.training import step as step_lib
+from jood.training import switching_off
 from jood.training.checkpoints import Checkpoints
 from jood.training.config import TrainConfig
 from jood.training.data import TrainingData
@@ -77,8 +79,8 @@ def train(
       StoppedError: SIGTERM came; the state after the current step is saved.
       FileNotFoundError: There is no network in `config.init_from`.
       ValueError: The folder is another run's; or network, data and devices do not fit.
-      FloatingPointError: The loss, its gradient or a parameter is not finite; no such
-        state is ever saved.
+      FloatingPointError: The loss, its gradient or a parameter is not finite, and no
+        such state is ever saved; or the network is switching off.
       OSError: The folder cannot be written.
     """
     keeping = keeping or LoopOptions()
@@ -103,7 +105,7 @@ def train(
         checkpoints = stack.enter_context(
             Checkpoints(folder, settings, position, keeping.keep, keeping.best)
         )
-        state = checkpoints.restore(state)
+        state = start_network.kept(folder, checkpoints.restore(state))
         start = int(state.step)
         if processes.is_first():
             run_folder.note_start(pathlib.Path(folder), start)
@@ -113,10 +115,13 @@ def train(
         bar = stack.enter_context(_progress_bar(config, plan, start))
         rate = optimizer_lib.learning_rate_schedule(config, per_epoch)
         window = Window(rate, config.batch_size, start)
+        guard = switching_off.Guard(folder, start, per_epoch)
         batches = _batches(config, data, plan, start, mesh)
         for index, batch in enumerate(batches, start=start + 1):
             state, metrics = step(state, batch)
             window.add(metrics)
+            if index == start + 1:
+                guard.begin(metrics)
             bar.update(config.batch_size)
             due = plan.due(index)
             asked = _asked(stop, due.log or index % _AGREE_EVERY == 0)
@@ -124,6 +129,7 @@ def train(
                 values = window.values(checkpoints.last_good)
                 log.write(metric_logs.TRAIN, index, values)
                 bar.set_postfix(loss=f"{values['loss']:.3f}")
+                guard.check(index, values, checkpoints.last_good)
                 if index % per_epoch == 0 or asked:
                     _tell(f"epoch {index / per_epoch:g}/{config.epochs}", values)
             if not (due.save or asked):  # a validation is always saved, too
@@ -180,8 +186,11 @@ def _begin(
 ) -> tuple[state_lib.TrainState, step_lib.Step]:
     """The state before the first step, on the mesh, and the compiled step."""
     objective = objectives.parse(config.objective)
+    start_network.check(objective, variables is not None and not config.new_head)
     optimizer = optimizer_lib.make_optimizer(config, plan.steps_per_epoch)
-    augment = augmentation.build(config.augment, data.image_size)
+    strengths = (*config.jitter, config.jitter_probability)
+    jitter = augmentation.Jitter._make(strengths)
+    augment = augmentation.build(config.augment, data.image_size, jitter)
     state = state_lib.create_state(
         model, objective, optimizer, data.image_shape, config.seed, variables
     )

@@ -23,6 +23,8 @@ class TrainState(struct.PyTreeNode):
       model_state: The other collections: 'batch_stats', and an objective's own state.
       opt_state: The optimiser's state.
       rng: Data of the key that, with the step, decides what is drawn, uint32 [2].
+      start: The variables before the first step, for an objective that asks that
+        network, else {}. Steps pass them on; `start_network` keeps them on disk.
     """
 
     step: jax.Array
@@ -30,6 +32,7 @@ class TrainState(struct.PyTreeNode):
     model_state: dict[str, Any]
     opt_state: optax.OptState
     rng: jax.Array
+    start: dict[str, Any] = struct.field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -104,10 +107,14 @@ def create_state(
     added = {name: variables.get(name, new) for name, new in added.items()}
     model_state = {name: added.pop(name) for name in objective.state}
     trained = {"params": variables["params"], **added}
-    return TrainState(
+    state = TrainState(
         step=jnp.zeros([], jnp.int32),
         trained=trained,
         model_state={"batch_stats": variables.get("batch_stats", {}), **model_state},
         opt_state=optimizer.init(trained),
         rng=jax.random.key_data(jax.random.fold_in(key, 2)),
     )
+    if objective.reference is None:
+        return state
+    # Copies: a step reuses the memory of what it changes.
+    return state.replace(start=jax.tree.map(jnp.copy, state.variables))

@@ -22,7 +22,7 @@ from jood.training.state import TrainState
 from jood.training.step_metrics import Metrics
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-# (trained, model_state, batch, key) -> gradient, (metrics, next model_state)
+# (trained, model_state, batch, key, start) -> gradient, (metrics, next model_state)
 Gradient = Callable[..., Any]
 
 
@@ -36,8 +36,8 @@ def make_step(
 ) -> Step:
     """Returns (state, batch) -> (state, metrics), to be compiled by `compile_step`.
 
-    The metrics stay on the device: 'loss', 'accuracy', 'gradient_norm' and what the
-    objective logs.
+    The metrics stay on the device: 'loss', 'accuracy', 'zero_features' (the share of
+    the penultimate feature that is 0), 'gradient_norm' and what the objective logs.
 
     Args:
       model: The network.
@@ -50,16 +50,31 @@ def make_step(
     """
 
     def loss_of(
-        trained: Any, model_state: Any, batch: Batch, key: jax.Array
+        trained: Any, model_state: Any, batch: Batch, key: jax.Array, start: Any
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         first, second = jax.random.split(key)
         images = batch.image if augment is None else augment(first, batch.image)
-        variables = {**trained, **model_state}
-        seen, stats = look(model, variables, preprocessing(images), batch.label)
+        images = preprocessing(images)
+        seen, stats = look(
+            model,
+            {**trained, **model_state},
+            images,
+            batch.label,
+            key=jax.random.fold_in(key, 2),  # beside the two of the split
+        )
+        if objective.reference is not None:
+            before, _ = look(model, start, images, batch.label, train=False)
+            seen = seen.replace(reference=objective.reference(before))
         loss, parts = objective.loss(seen, second)
         size = jnp.float32(len(images))
         correct = jnp.sum(seen.acts.prediction == batch.label, dtype=jnp.float32)
-        means = {"loss": Part(size * loss, size), "accuracy": Part(correct, size)}
+        feature = seen.acts.penultimate  # [B, D]
+        zeros = jnp.sum(feature == 0, dtype=jnp.float32)
+        means = {
+            "loss": Part(size * loss, size),
+            "accuracy": Part(correct, size),
+            "zero_features": Part(zeros, jnp.float32(feature.size)),
+        }
         updated = {**model_state, "batch_stats": stats, **objective.update(seen)}
         return loss, ({**means, **parts}, updated)
 
@@ -70,7 +85,7 @@ def make_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
         grads, (metrics, model_state) = gradient(
-            state.trained, state.model_state, batch, key
+            state.trained, state.model_state, batch, key, state.start
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.trained)
         norm = Part(optax.tree.norm(grads), jnp.float32(1))
@@ -92,11 +107,13 @@ def _accumulated(gradient: Gradient, count: int) -> Gradient:
         return jnp.moveaxis(array.reshape(-1, count, *array.shape[1:]), 1, 0)
 
     def accumulated(
-        trained: Any, model_state: Any, batch: Batch, key: jax.Array
+        trained: Any, model_state: Any, batch: Batch, key: jax.Array, network: Any
     ) -> Any:
         def one(carry: Any, part: tuple[Batch, jax.Array]) -> tuple[Any, Metrics]:
             total, model_state = carry
-            grads, (metrics, model_state) = gradient(trained, model_state, *part)
+            grads, (metrics, model_state) = gradient(
+                trained, model_state, *part, network
+            )
             return (jax.tree.map(jnp.add, total, grads), model_state), metrics
 
         start = jax.tree.map(jnp.zeros_like, trained), model_state

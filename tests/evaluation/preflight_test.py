@@ -67,13 +67,17 @@ def test_other_classes_than_the_benchmarks_are_refused():
 def test_what_a_network_lacks_is_left_out_with_the_reason():
     backbone = models.create("resnet18", 0, width=4)
     texts = {"MSP": "msp()", "FS": "feature_sim()", "SSOD": "ood_factor()"}
+    texts["Blocks"] = "feature_norm_selected(among='blocks')"
     parts = detector_text.parse_each(texts)
     kept, out = preflight.possible(parts, backbone, VARIABLES)
-    assert list(kept) == ["FS"]
+    assert list(kept) == ["FS", "Blocks"]
     assert "no classifier" in out["MSP"]
     assert "no OOD head" in out["SSOD"]
     whole = {**VARIABLES, "ood_head": OOD_HEAD}
     assert preflight.possible(parts, tiny_network.MODEL, whole) == (parts, {})
+    flat = {"params": {"head": VARIABLES["params"]["head"]}}
+    _, out = preflight.possible(parts, tiny_network.MODEL, flat)
+    assert "no residual blocks" in out["Blocks"]
 
 
 def test_a_score_of_the_ood_head_needs_variables_with_one(digits):

@@ -11,6 +11,7 @@ import pytest
 
 from jood import models
 from jood.data import benchmarks
+from jood.data.benchmarks import choose_preprocessing
 from jood.methods import detector_list
 from jood.training import config as config_lib
 from jood.training import objectives
@@ -124,7 +125,8 @@ def expected(name):
         large = benchmark == "imagenet100"
         mu = {"cifar10": 1.0, "cifar100": 2.0, "imagenet100": 3.0}[benchmark]
         delta = 0.1 if benchmark == "cifar10" else 0.01
-        values["objective"] = f"lff(delta={delta}, mu={mu}, lam=1.0)"
+        start = "lam=1.0, reference='start'"
+        values["objective"] = f"lff(delta={delta}, mu={mu}, {start})"
         if large:
             values |= {"epochs": 10, "learning_rate": 5e-5, "decay_epochs": [5]}
     if "wrn" in name:
@@ -134,8 +136,21 @@ def expected(name):
 
 SGD = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4, "learning_rate": 0.1}
 ADAMW = {"optimizer": "adamw", "learning_rate": 1e-4, "decay_factor": 0.5}
-SSOD = {"objective": "ssod(gamma=0.95, alpha=1.0, balance='lwb')", "batch_size": 256}
+SSOD = {
+    "objective": "ssod(gamma=0.95, alpha=1.0, balance='lwb')",
+    "batch_size": 256,
+    "augment": ["crop"],
+}
 FAMILIES = {  # LFF, Sec. V-A; SSOD, App. A.4; HIMPLoS, Sec. V-A; Feature Sim, App. A.1
+    "pretrain_cifar": {  # LogitNorm's
+        **SGD,
+        "augment": ["crop", "flip", "jitter"],
+        "weight_decay": 5e-4,
+        "epochs": 200,
+        "decay_epochs": [80, 140],
+        "jitter": [0.4, 0.4, 0.4, 0.1],
+        "jitter_probability": 0.8,
+    },
     "pretrain": {**SGD, "augment": ["crop", "flip", "jitter"]},
     "lff": {**SGD, "augment": ["crop", "flip"], "epochs": 30, "decay_epochs": [15]},
     "ssod_cifar10": {
@@ -173,6 +188,20 @@ def test_the_recipes_have_the_papers_values(configs):
             assert config[field] == value, (name, field)
         if not name.startswith(("ssod", "lff")):
             assert config["objective"] == "cross_entropy()"
+
+
+def test_the_commands_score_the_papers_ood_sets(configs):
+    for path in RECIPES:
+        name = path.stem
+        if not name.startswith(("ssod", "lff", "pretrain")):
+            continue
+        (text,) = re.findall(r"--ood=(\S+)", head(path))
+        sets = text.split(",")
+        spec = benchmarks.describe(configs[name]["benchmark"])
+        choose_preprocessing.check_ood(spec, sets)
+        numbers = re.findall(r"^ +(?:Ours|MSP|SSOD)?(.* / .*)$", head(path), re.M)[0]
+        averages = "wrn" not in name  # Table II of LFF has averages alone
+        assert len(re.findall(" / ", numbers)) == (len(sets) + 1 if averages else 1)
 
 
 def test_the_detectors_of_the_commands_are_readable(configs):

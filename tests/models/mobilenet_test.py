@@ -18,6 +18,7 @@ from jood.models import inverted_residual
 from jood.models import layers
 from jood.models import mobilenet_v2
 from jood.models import mobilenet_v3
+from jood.training.forward import look
 
 _V2 = mobilenet_v2.MobileNetV2(5, width=0.25)
 _V3 = mobilenet_v3.MobileNetV3(5, width=0.25)
@@ -238,3 +239,23 @@ def test_batch_norm_is_torchvisions(model, epsilon, momentum):
 def test_a_bad_option_is_named(name, options, message):
     with pytest.raises(ValueError, match=message):
         models.create(name, 10, **options)
+
+
+@pytest.mark.slow
+def test_mobilenet_v3_drops_a_fifth_of_its_feature_in_training():
+    """As torchvision's: p = 0.2, and what is left is divided by 0.8."""
+    images = jnp.ones((8, 32, 32, 3)) * jnp.arange(1.0, 9.0)[:, None, None, None]
+    variables = jax.jit(_V3.init)(jax.random.key(0), images)
+    labels = jnp.zeros(8, jnp.int32)
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def feature(key, keyed):
+        key = key if keyed else None
+        return look(_V3, variables, images, labels, key=key)[0].acts.penultimate
+
+    whole, dropped = (feature(jax.random.key(1), keyed) for keyed in (False, True))
+    kept = dropped != 0
+    assert 0.7 < kept.mean() < 0.9
+    np.testing.assert_allclose(dropped[kept], whole[kept] / 0.8, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\)"):
+        mobilenet_v3.MobileNetV3(5, dropout=1.0)

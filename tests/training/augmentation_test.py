@@ -16,8 +16,9 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (16, 32, 32, 3)).astype(np.uint8)
 
 
-def apply(names, images=IMAGES, key=KEY, size=32):
-    return np.asarray(jax.jit(augmentation.build(names, size))(key, images))
+def apply(names, images=IMAGES, key=KEY, size=32, **options):
+    augment = augmentation.build(names, size, **options)
+    return np.asarray(jax.jit(augment)(key, images))
 
 
 @pytest.mark.parametrize("names", [(), ("crop",), ("crop", "flip", "jitter")])
@@ -117,27 +118,26 @@ def test_a_turn_of_the_hue_keeps_value_and_saturation():
     )
 
 
-@pytest.mark.parametrize("only", ["BRIGHTNESS", "CONTRAST", "SATURATION", "HUE"])
-def test_each_part_of_the_jitter_varies_within_its_strength(monkeypatch, only):
-    strengths = {}
-    for name in ("BRIGHTNESS", "CONTRAST", "SATURATION", "HUE"):
-        strengths[name] = getattr(augmentation, name)
-        if name != only:
-            monkeypatch.setattr(augmentation, name, 0.0)
+@pytest.mark.parametrize("only", ["brightness", "contrast", "saturation", "hue"])
+def test_each_part_of_the_jitter_varies_within_its_strength(only):
+    usual = augmentation.Jitter()
+    none = augmentation.Jitter(0.0, 0.0, 0.0, 0.0)
+    strength = getattr(usual, only)
+    jitter = none._replace(**{only: strength})
     image = np.full((8, 8, 3), (110, 90, 70), np.uint8)
     image[:4] = (130, 100, 80)
-    out = apply(("jitter",), np.tile(image, (200, 1, 1, 1)), size=8) / 255.0
+    many = np.tile(image, (200, 1, 1, 1))
+    out = apply(("jitter",), many, size=8, jitter=jitter) / 255.0
     plain = colors.rgb_to_hsv(image / 255.0)
     hsv = colors.rgb_to_hsv(out)
     grey = np.asarray(augmentation.grey(jnp.asarray(image / 255.0)))
     greys = np.array([np.asarray(augmentation.grey(jnp.asarray(x))) for x in out])
     found = {
-        "BRIGHTNESS": out.mean((1, 2, 3)) / (image / 255.0).mean(),
-        "CONTRAST": greys.std((1, 2, 3)) / grey.std(),
-        "SATURATION": (out - greys)[:, 0, 0, 0] / (image / 255.0 - grey)[0, 0, 0],
-        "HUE": 0.5 + (0.5 + (hsv - plain)[:, 0, 0, 0]) % 1.0,
+        "brightness": out.mean((1, 2, 3)) / (image / 255.0).mean(),
+        "contrast": greys.std((1, 2, 3)) / grey.std(),
+        "saturation": (out - greys)[:, 0, 0, 0] / (image / 255.0 - grey)[0, 0, 0],
+        "hue": 0.5 + (0.5 + (hsv - plain)[:, 0, 0, 0]) % 1.0,
     }[only]
-    strength = strengths[only]
     assert found.min() >= 1 - 1.1 * strength
     assert found.max() <= 1 + 1.1 * strength
     assert found.min() < 1 - 0.8 * strength
@@ -154,3 +154,21 @@ def test_bad_names_and_sizes_are_refused():
         augmentation.build(("crob",), 32)
     with pytest.raises(ValueError, match="size must be"):
         augmentation.build(("crop",), 0)
+
+
+def test_so_many_images_are_jittered_and_so_strongly():
+    many = np.tile(IMAGES, (16, 1, 1, 1))
+
+    def jittered(**values):
+        return apply(("jitter",), many, jitter=augmentation.Jitter(**values))
+
+    some = jittered(probability=0.3)
+    changed = (some != many).any((1, 2, 3))
+    assert 0.2 < changed.mean() < 0.4
+    # Those that are changed are changed as all are.
+    np.testing.assert_array_equal(some[changed], apply(("jitter",), many)[changed])
+    none = jittered(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
+    assert np.abs(none.astype(int) - many).max() <= 1
+    dark = jittered(brightness=0.9, contrast=0.0, saturation=0.0, hue=0.0)
+    ratio = dark.mean((1, 2, 3)) / many.mean((1, 2, 3))
+    assert ratio.min() < 0.3

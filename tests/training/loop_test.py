@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from jood import models
 from jood.data import benchmarks
+from jood.data.benchmarks import choose_preprocessing
 from jood.data.sources import subset
 from jood.training import data as data_lib
 from jood.training import loop
@@ -333,8 +334,14 @@ def test_a_crop_is_cut_from_the_resized_image(data_dir):
 
 def test_what_a_crop_is_cut_from_is_what_the_preprocessing_resizes_to():
     for name, side in (("waterbirds", 256), ("imagenet", 256), ("cifar10", None)):
-        preprocessing = next(iter(benchmarks.describe(name).preprocessing.values()))
-        assert data_lib._before_crop(preprocessing).crop == side, name
+        spec = benchmarks.describe(name)
+        preprocessing = choose_preprocessing.for_files(spec, None, spec.image_size)
+        found = data_lib._before_crop(preprocessing, spec.image_size)
+        assert found.crop == side, name
+    # CIFAR's at 224 pixels, as SSOD has them, are enlarged to 256 first.
+    large = choose_preprocessing.for_files(benchmarks.describe("cifar10"), None, 224)
+    assert large.resize == (224, 224)
+    assert data_lib._before_crop(large, 32).resize == (256, 256)
 
 
 def test_a_missing_training_set_is_named(tmp_path):

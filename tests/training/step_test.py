@@ -24,6 +24,7 @@ from jood.training import optimizer as optimizer_lib
 from jood.training import state as state_lib
 from jood.training import step as step_lib
 from jood.training.forward import look
+from jood.training.objectives import true_class_probability
 
 PREPROCESSING = Preprocessing((0.5,) * 3, (0.25,) * 3)
 # Without weight decay, which moves every kernel: see that gradients reach them.
@@ -32,6 +33,7 @@ MODEL = models.create("resnet_small", 3, width=4, stage_sizes=(1, 1))
 OPTIMIZER = optimizer_lib.make_optimizer(CONFIG, 10)
 OBJECTIVES = (
     "cross_entropy",
+    "lff(delta=0.4, mu=0.1, reference='current')",
     "lff(delta=0.4, mu=0.1)",
     "ssod(gamma=0.6)",
     "ssod(gamma=0.6, balance='dr')",
@@ -43,7 +45,10 @@ def added_up():
     parts = {text: objectives.parse(text) for text in OBJECTIVES}
 
     def loss(seen, key):
-        losses = {text: part.loss(seen, key) for text, part in parts.items()}
+        losses = {
+            text: part.loss(seen.replace(reference=seen.reference[text]), key)
+            for text, part in parts.items()
+        }
         logged = {
             text: objectives.Part(value, jnp.float32(1))
             for text, (value, _) in losses.items()
@@ -52,7 +57,12 @@ def added_up():
             logged |= more
         return sum(value for value, _ in losses.values()), logged
 
-    return objectives.Objective("added_up()", loss, init=objectives.ssod().init)
+    def reference(before):
+        ask = {text: part.reference for text, part in parts.items()}
+        return {text: a and a(before) for text, a in ask.items()}
+
+    init = objectives.ssod().init
+    return objectives.Objective("added_up()", loss, init=init, reference=reference)
 
 
 ALL = added_up()
@@ -228,6 +238,58 @@ def test_the_state_is_donated():
     (batch,) = batches(1)
     step(state, sharding.shard_batch(batch, mesh))
     assert kernel.is_deleted()
+
+
+def test_the_reference_is_the_start_network_in_evaluation_mode():
+    state, metrics = run()
+    chex.assert_trees_all_equal(state.start, begun().variables)
+    now, then = (s["params"]["head"]["kernel"] for s in (state.trained, state.start))
+    assert (now != then).any()
+
+    @jax.jit
+    def share(variables, batch):
+        images = PREPROCESSING(batch.image)
+        before, _ = look(MODEL, variables, images, batch.label, train=False)
+        return (true_class_probability.probability(before) < 0.4).mean()
+
+    of_start = [share(begun().variables, batch) for batch in batches(3)]
+    of_now = [share(state.variables, batch) for batch in batches(3)]
+    found = [m["background_share"].mean for m in metrics]
+    np.testing.assert_allclose(found, of_start, atol=1e-6)
+    assert not np.allclose(found, of_now, atol=1e-3)
+
+
+class _Dropping(nn.Module):
+    """A network with dropout before its head, as MobileNetV3 has it."""
+
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.Conv(8, (1, 1), name="C5")(images).mean((1, 2))
+        if train and self.has_rng("dropout"):
+            x = nn.Dropout(0.5, deterministic=False)(x)
+        return nn.Dense(self.num_classes, name="head")(x)
+
+
+def test_dropout_is_drawn_anew_in_each_step():
+    model, objective = _Dropping(), objectives.cross_entropy()
+    step = jax.jit(step_lib.make_step(model, objective, OPTIMIZER, PREPROCESSING))
+    state = begin(objective, model)
+    (batch,) = batches(1)
+
+    def zeros(state):
+        return step(state, batch)[1]["zero_features"]
+
+    first, second = zeros(state), zeros(state.replace(step=state.step + 1))
+    assert zeros(state).total == first.total
+    assert 0 < first.mean < 1
+    assert first.total != second.total
+
+
+def test_only_an_objective_that_asks_the_start_network_carries_it():
+    assert begin(objectives.lff()).start.keys() == {"params", "batch_stats"}
+    assert begin(objectives.lff(reference="current")).start == {}
 
 
 def test_a_run_begins_with_a_networks_variables_and_its_ood_head():

@@ -150,7 +150,7 @@ def test_what_an_objective_adds_travels_with_the_network(trained, tmp_path):
 
 def test_folder_of_another_configuration_is_refused(trained):
     folder, config, *_ = trained
-    other = dataclasses.replace(config, epochs=3, objective="lff")
+    other = dataclasses.replace(config, epochs=3, objective="ssod")
     with pytest.raises(ValueError, match="epochs: there 2, now 3; objective: there"):
         train(folder, other)
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jood.core import activations
 from jood.core import ood_head as ood_head_lib
 from jood.core.activations import Activations
+from jood.core.backbones import blocks
 from jood.core.backbones import linen_checks
 from jood.core.backbones.edited_runs import EditPath
 from jood.core.backbones.edited_runs import with_edits
@@ -93,7 +94,10 @@ def observe(
                 record = record.edit(edit.spec)
             return record
 
-        return activations.Network(images, scale, again)
+        def maps(other: jax.Array) -> dict[str, jax.Array]:
+            return blocks.maps(lambda: forward(model, variables, other, prefix, taps))
+
+        return activations.Network(images, scale, again, maps)
 
     def run(path: EditPath) -> Activations:
         return forward(model, variables, images, path, taps)[0]
@@ -109,8 +113,11 @@ def forward(
     path: EditPath,
     taps: Taps,
     train: bool = False,
+    key: jax.Array | None = None,
 ) -> tuple[Activations, Mapping[str, Any]]:
     """Runs the network once, with the edits of one path; see `observe`.
+
+    `key` decides what a network in training drops; None drops nothing.
 
     Returns:
       The record, and the collections that the pass changed: with `train`, where the
@@ -138,6 +145,8 @@ def forward(
 
     mutable = ["intermediates", "batch_stats"] if train else ["intermediates"]
     mode: dict[str, Any] = {"train": True} if train else {}  # not all models have it
+    if key is not None:
+        mode["rngs"] = {"dropout": key}
     told = linen_checks.owners_terms(model, variables)
     with nn.intercept_methods(intercept), contextlib.nullcontext() if train else told:
         _, captured = model.apply(

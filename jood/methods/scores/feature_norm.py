@@ -2,10 +2,12 @@
 
 The norm of the last block is overconfident in some networks. `feature_norm_selected`
 therefore compares each training image with its own jigsaw puzzle, which has the
-textures but no object, and reads the block whose norm tells them apart best.
+textures but no object, and reads the stage or block whose norm tells them apart best.
 """
 
-from typing import Any
+from collections.abc import Mapping
+import functools
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +19,13 @@ from jood.core import norms
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.activations import MissingStageError
+from jood.core.backbones.blocks import READS
 from jood.core.component import Component
 from jood.core.stats import reservoir
 from jood.methods.scores.feature_map import flat
 
+Among = Literal["stages", "blocks"]
+AMONG: tuple[str, ...] = get_args(Among)
 GRID = 3  # the puzzle has 3 x 3 pieces, as in the authors' code
 _SAME = 1e-4  # NormRatios that differ by less are equal
 _TINY = 1e-6  # of a norm; a block that is dead on both images has the ratio 1
@@ -60,26 +65,38 @@ def jigsaw(images: jax.Array, grid: int = GRID) -> jax.Array:
     return images.at[:, : h * grid, : w * grid].set(inner)
 
 
-def norm_ratios(acts: Activations) -> jax.Array:
-    """Norm of each image over that of its puzzle, per stage in sorted order; [B, S]."""
-    network = acts.behind()
+def norm_ratios(acts: Activations, among: Among = "stages") -> jax.Array:
+    """Norm of each image over that of its puzzle, [B, S]; columns as in `_maps`."""
     with assumptions.ignored():
-        puzzle = network.run(jigsaw(network.images))
+        puzzle = _maps(acts, among, jigsaw(acts.behind().images))
 
-    def norms(record: Activations) -> jax.Array:
-        return jnp.stack([norm(record.stage(s)) + _TINY for s in _names(acts)], axis=-1)
+    def norms(maps: Mapping[str, jax.Array]) -> jax.Array:
+        return jnp.stack([norm(z) + _TINY for z in maps.values()], axis=-1)
 
-    return norms(acts) / norms(puzzle)
+    return norms(_maps(acts, among)) / norms(puzzle)
 
 
-def _names(acts: Activations) -> list[str]:
-    """The stages of a record in sorted order; of features only, there are none."""
-    if not acts.stages:
+def _maps(
+    acts: Activations, among: Among, images: jax.Array | None = None
+) -> dict[str, jax.Array]:
+    """The maps to choose from: stages by sorted name, blocks from input to output.
+
+    They are those of a record, or of the network behind it on other images.
+    """
+    if among == "stages":
+        stages = (acts if images is None else acts.behind().run(images)).stages
+        maps = {name: stages[name] for name in sorted(stages)}
+    else:
+        network = acts.behind()
+        maps = network.blocks(network.images if images is None else images)
+    if not maps:
         raise MissingStageError(
-            "feature_norm_selected() reads every stage of the network, but these "
-            "activations hold features only. Use a jood.Detector."
+            f"feature_norm_selected(among={among!r}) reads all {among} of the network, "
+            "but there are none here: activations that hold features only have none, "
+            "and blocks are modules named like 'block1'. Use a jood.Detector, or name "
+            "a stage: feature_norm(stage='C5')."
         )
-    return sorted(acts.stages)
+    return maps
 
 
 @component.row("FeatureNorm")
@@ -104,25 +121,33 @@ def feature_norm(stage: str = "C5") -> Component:
 
 
 @component.row("FeatureNorm (NormRatio)")
-def feature_norm_selected() -> Component:
-    """FeatureNorm of the stage with the largest NormRatio on the training images.
+def feature_norm_selected(among: Among = "stages") -> Component:
+    """FeatureNorm of the map with the largest NormRatio on the training images.
 
-    NormRatio(stage) = mean over images x of norm(x) / norm(jigsaw(x)): as the authors'
-    code has it, a mean of ratios. The paper tries every convolution block; here the
-    stages of the record are tried. Of equal ratios (to 1e-4) the last stage wins.
+    NormRatio(map) = mean over images x of norm(x) / norm(jigsaw(x)): as the authors'
+    code has it, a mean of ratios. Of equal ratios (to 1e-4) the last map wins.
+
+    Args:
+      among: 'stages', those of the record, or 'blocks', every residual block of the
+        network: the paper's choice, whose code reads inner blocks of ResNet-18 and
+        WRN-28, never the last. A WideResNet's are the sums, before norm and ReLU.
 
     Returns:
-      A score component, in units of the map, >= 0. It fits which stage to read,
-      one-hot float32 [S] over the sorted names, in one pass; that pass runs the
-      network twice, scoring only once.
+      A score component, in units of the map, >= 0. It fits which map to read, one-hot
+      float32 [S] over the sorted stages or the blocks from input to output, in one
+      pass; that pass runs the network twice, scoring only once.
 
     Raises:
-      ValueError: on fitting or scoring, the record has no stage.
+      ValueError: among is none of these; or, on fitting or scoring, the network has no
+        such maps.
 
     References:
       Yu, Shin, Lee, Jun, Lee, FeatureNorm, CVPR 2023, definition of NormRatio.
     """
-    statistic = stats.mean(norm_ratios)
+    if among not in AMONG:
+        expected = " or ".join(map(repr, AMONG))
+        raise ValueError(f"among must be {expected}, got {among!r}.")
+    statistic = stats.mean(functools.partial(norm_ratios, among=among))
 
     def finalize(state: Any) -> np.ndarray:
         ratios = statistic.finalize(state)  # [S]
@@ -130,20 +155,20 @@ def feature_norm_selected() -> Component:
         return np.eye(len(ratios), dtype=np.float32)[best]
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
-        names = _names(acts)
-        if len(names) != len(fitted[0]):
+        maps = _maps(acts, among)
+        if len(maps) != len(fitted[0]):
             raise ValueError(
-                f"feature_norm_selected was fitted on {len(fitted[0])} stages, but "
-                f"these activations have {len(names)}: {', '.join(names)}."
+                f"feature_norm_selected was fitted on {len(fitted[0])} {among}, but "
+                f"this network has {len(maps)}: {', '.join(maps)}."
             )
-        branches = [lambda name=name: norm(acts.stage(name)) for name in names]
+        branches = [lambda z=z: norm(z) for z in maps.values()]
         return jax.lax.switch(jnp.argmax(fitted[0]), branches)
 
     return component.build(
-        component.call_spec("feature_norm_selected"),
+        component.call_spec("feature_norm_selected", among=among),
         "score",
         apply,
         (lambda _: statistic._replace(finalize=finalize),),
         needs_network=True,
-        reads=("stage",),
+        reads=("stage", READS) if among == "blocks" else ("stage",),
     )

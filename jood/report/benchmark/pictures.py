@@ -1,5 +1,6 @@
 """The pictures of `BenchmarkResults` in the order of the page; `register` adds one."""
 
+from jood.report import confidence
 from jood.report.benchmark import heatmaps
 from jood.report.benchmark import plots
 from jood.report.benchmark import sample_plots
@@ -24,7 +25,11 @@ PICTURES: list[Picture] = [
         "One detector's scores of ID images and of those of each OOD set, as shares. "
         "Where the two overlap, no threshold tells them apart; the dashed line is the "
         "one that keeps 95 % of the ID images.",
-        lambda results: plots.distributions(results.first, results.examined),
+        lambda results: plots.distributions(
+            results.first,
+            results.examined,
+            confidence.of(results.detectors[results.examined]),
+        ),
     ),
     Picture(
         "roc",

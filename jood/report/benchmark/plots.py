@@ -1,6 +1,6 @@
 """Pictures: score histograms, ROC curves and heatmaps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib import figure
@@ -13,6 +13,7 @@ from jood.report import figures
 _SIDE_BY_SIDE = 12  # images of a band of heatmaps
 # The line of the threshold that keeps 95 % of the ID images.
 _THRESHOLD: dict[str, Any] = {"color": figures.GREY, "linestyle": "--", "linewidth": 1}
+_UNIT = np.linspace(0, 1, 51)  # bins of confidences
 
 
 def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
@@ -43,24 +44,32 @@ def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     return fig
 
 
-def distributions(evaluation: Evaluation, name: str) -> figure.Figure:
+def distributions(
+    evaluation: Evaluation,
+    name: str,
+    confidence: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> figure.Figure:
     """Draws one detector's scores, a panel per OOD set beside the ID test set.
 
-    As Feature Sim's Fig. 10: densities, so that equal areas are equal shares.
+    As Feature Sim's Fig. 10: densities, so that equal areas are equal shares. With a
+    function from scores to confidences, as SSOD's Fig. 6: these are on the axis.
     """
-    inside = evaluation.id_scores[name]
+    shown = confidence or (lambda scores: scores)
+    inside = shown(evaluation.id_scores[name])
+    what_of = "score" if confidence is None else "confidence"
     fig, axes = figures.grid(len(evaluation.ood_scores), 3.8, 2.6)
     for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
-        outside = scores[name]
-        edges = _edges(inside, outside)
+        outside = shown(scores[name])
+        edges = _edges(inside, outside) if confidence is None else _UNIT
         for values, index, what in ((inside, 0, "ID"), (outside, 1, "OOD")):
             style = {"color": figures.COLOURS[index], "alpha": 0.55, "label": what}
             clipped = np.clip(values, edges[0], edges[-1])
             axis.hist(clipped, edges, density=True, **style)
         axis.axvline(metrics.threshold_at_tpr(inside), **_THRESHOLD)
-        accepted = 100 * metrics.fpr_at_tpr(inside, outside)
+        # Of the scores: confidences that saturate tie.
+        accepted = 100 * metrics.fpr_at_tpr(evaluation.id_scores[name], scores[name])
         axis.set_title(f"{ood}: {accepted:.1f} % taken for ID", fontsize=10)
-        axis.set(yticks=[], xlabel=f"score of {name}")
+        axis.set(yticks=[], xlabel=f"{what_of} of {name}")
     axes[0].legend(frameon=False, fontsize=8)
     return fig
 

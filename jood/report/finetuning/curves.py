@@ -1,7 +1,7 @@
 """Curves of an objective's values, from runs of launch/finetune.py: LFF's Fig. 6.
 
-Runs whose objective differs from its defaults in one value alone make the curve of that
-value.
+Runs whose objectives differ in one value alone make a curve of that value, whatever the
+others are. A value may be a word, as SSOD's balance schemes (its Table 5) are.
 """
 
 import ast
@@ -19,11 +19,15 @@ from jood.evaluation.hyperparameter_curves import Sweep
 from jood.report.benchmark import results
 from jood.training import objectives
 
+Value = float | str
+
 
 class Run(NamedTuple):
-    """A finished run: the values of its objective, and its results.json."""
+    """A finished run: its objective's text and values, and its results.json."""
 
-    values: Mapping[str, float]
+    text: str
+
+    values: Mapping[str, Value]
     summary: Mapping[str, Any]
 
 
@@ -38,7 +42,7 @@ def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
     for summary in [json.loads(path.read_text()) for path in paths]:
         text = summary["configuration"]["objective"]
         if text.split("(")[0] == objective:
-            runs.append(Run(_values(text), summary))
+            runs.append(Run(text, _values(text), summary))
     if len(runs) < 2:
         raise ValueError(
             f"{workdir} holds {len(runs)} finished run(s) of {objective}, expected two "
@@ -56,21 +60,28 @@ def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
 
 
 def per_value(runs: Sequence[Run], objective: str) -> list[Curve]:
-    """Returns the curve of each value that two or more runs tell apart.
+    """Returns a curve for each set of runs that differ in one value alone.
 
-    Rows are those after fine-tuning, averaged over the seeds.
+    Rows are those after fine-tuning, averaged over the seeds. A curve is named after
+    its value, and after those of the others that are not the defaults.
     """
     usual = _values(objectives.parse(objective).spec)
     curves = []
     for name in usual:
-        part = [r for r in runs if {**r.values, name: 0} == {**usual, name: 0}]
-        part.sort(key=lambda run: run.values[name])
-        if len(part) > 1:
-            curves.append(_curve(name, usual[name], part, objective))
+        groups: dict[str, list[Run]] = {}
+        for run in (run for run in runs if name in run.values):
+            others = {k: v for k, v in run.values.items() if k != name}
+            groups.setdefault(json.dumps(others, sort_keys=True), []).append(run)
+        for part in groups.values():
+            if len(part) > 1:
+                part.sort(key=lambda run: run.values[name])
+                curves.append(_curve(name, usual, part, objective))
     return curves
 
 
-def _curve(name: str, usual: float, runs: Sequence[Run], objective: str) -> Curve:
+def _curve(
+    name: str, usual: Mapping[str, Value], runs: Sequence[Run], objective: str
+) -> Curve:
     label = f" + {objective.replace('_', ' ').upper()}"
     first = runs[0].summary
     rows = [row for row in first["metrics_by_seed"][0] if row.endswith(label)]
@@ -84,13 +95,21 @@ def _curve(name: str, usual: float, runs: Sequence[Run], objective: str) -> Curv
         return {r: {o: [mean(run, r, o) for run in runs] for o in sets} for r in rows}
 
     values = [run.values[name] for run in runs]
-    title = f"{objective.upper()}'s {name}"
-    sweep = Sweep(name, title, dict.fromkeys(rows, ""), "", values, usual)
+    others = [
+        f"{other}={value}"
+        for other, value in runs[0].values.items()
+        if other != name and value != usual.get(other)
+    ]
+    full = f"{name} ({', '.join(others)})" if others else name
+    title = f"{objective.upper()}'s {full}"
+    # A default belongs to the other defaults: the papers' values go together.
+    line = None if others else usual[name]
+    sweep = Sweep(full, title, dict.fromkeys(rows, ""), "", values, line)
     accuracy = [float(np.mean(run.summary["id_accuracy"]["after"])) for run in runs]
     return Curve(sweep, accuracy, curve("AUROC"), curve("FPR95"))
 
 
-def _values(text: str) -> dict[str, float]:
-    """The values in an objective's text, 'lff(delta=0.1, mu=1.0, lam=1.0)'."""
+def _values(text: str) -> dict[str, Value]:
+    """The values in an objective's text, "ssod(gamma=0.95, balance='lwb')"."""
     _, named = call_text.literals(ast.parse(text, mode="eval").body)
-    return {name: float(value) for name, value in named.items()}
+    return {k: v if isinstance(v, str) else float(v) for k, v in named.items()}

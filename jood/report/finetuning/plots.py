@@ -21,8 +21,11 @@ from jood.training.objectives.patches import Patches
 from jood.training.objectives.true_class_probability import probability
 
 IMAGES_SHOWN = 8  # of patches
-_INSIDE, _OUTSIDE = "#2CA02C", "#D62728"  # green and red, as in SSOD's Fig. 2
+CONFIDENT = 0.4  # as in SSOD's Fig. 2 (a) and (b)
+# Green, red and blue, as in SSOD's Fig. 2.
+_INSIDE, _OUTSIDE, _FOUND = "#2CA02C", "#D62728", "#1F77B4"
 Networks = Mapping[str, Detector]  # by label
+Confidence = Callable[[np.ndarray], np.ndarray]  # of scores
 
 
 def norm_distributions(
@@ -83,6 +86,48 @@ def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure:
     return plots.heatmaps(shown, rows)
 
 
+def confidences(
+    shown: Mapping[str, Evaluation], rows: Mapping[str, tuple[str, Confidence]]
+) -> figure.Figure:
+    """Draws SSOD's Fig. 6: distributions of confidence, a row per network.
+
+    Args:
+      shown: Evaluations by label.
+      rows: By label, the detector to show and what turns its scores into confidences.
+    """
+    sets = list(next(iter(shown.values())).ood_scores)
+    size = (2.6 * len(sets), 2.1 * len(shown) + 0.4)
+    fig = figure.Figure(figsize=size, layout="constrained")
+    axes = fig.subplots(len(shown), len(sets), squeeze=False, sharex=True)
+    edges = np.linspace(0, 1, 41)
+    for (label, evaluation), row in zip(shown.items(), axes, strict=True):
+        name, confidence = rows[label]
+        inside = confidence(evaluation.id_scores[name])
+        for ood, axis in zip(sets, row, strict=True):
+            outside = confidence(evaluation.ood_scores[ood][name])
+            for values, colour, what in ((inside, 1, "ID"), (outside, 0, "OOD")):
+                style = {"color": figures.COLOURS[colour], "alpha": 0.5, "label": what}
+                axis.hist(values, edges, density=True, **style)
+            axis.set(yticks=[], xlim=(0, 1))
+            axis.set_title(ood.replace("_", " "), fontsize=9)
+            axis.spines[["top", "right", "left"]].set_visible(False)
+        row[0].set_ylabel(f"{label}\n{name}", fontsize=10)
+    for axis in axes[-1]:
+        axis.set_xlabel("confidence")
+    axes[0, 0].legend(frameon=False, fontsize=9)
+    return fig
+
+
+def locality(benchmark: Benchmark, networks: Networks) -> figure.Figure:
+    """Draws SSOD's Fig. 2 (a) and (b): where the true class is found with over 40 %."""
+
+    def found(p: jax.Array) -> Patches:
+        return Patches(inside=p > CONFIDENT, outside=jnp.zeros(p.shape, bool))
+
+    tints = {"inside": (_FOUND, f"true class over {CONFIDENT:.0%}")}
+    return _tinted(benchmark, networks, found, tints)
+
+
 def patches(
     benchmark: Benchmark, networks: Networks, sample: Callable[[jax.Array], Patches]
 ) -> figure.Figure:
@@ -92,31 +137,41 @@ def patches(
     are ignored. Shown are the first ID test images of different classes. `sample` maps
     probabilities of the true class [B, HW] to patches.
     """
+    tints = {"inside": (_INSIDE, "ID"), "outside": (_OUTSIDE, "background")}
+    return _tinted(benchmark, networks, sample, tints)
+
+
+def _tinted(
+    benchmark: Benchmark,
+    networks: Networks,
+    sample: Callable[[jax.Array], Patches],
+    tints: Mapping[str, tuple[str, str]],
+) -> figure.Figure:
+    """Images with some kinds of their patches tinted: colour and name by kind."""
     one = next(iter(networks.values()))
     classes = min(IMAGES_SHOWN, len(benchmark.class_names))
     images, labels = heatmaps.first_of_classes(benchmark.id_test, classes)
 
     @jax.jit
-    def sampled(variables: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def sampled(variables: Any) -> tuple[dict[str, jax.Array], jax.Array]:
         seen, side = _look(one, variables, images, labels)
         p = probability(seen)
-        found = sample(p)
-        return found.inside.reshape(side), found.outside.reshape(side), p.reshape(side)
+        found = sample(p)._asdict()
+        return {kind: found[kind].reshape(side) for kind in tints}, p.reshape(side)
 
     size = (1.5 * len(images), 1.6 * len(networks) + 0.5)
     fig = figure.Figure(figsize=size, layout="constrained")
     axes = fig.subplots(len(networks), len(images), squeeze=False)
     for row, (label, network) in zip(axes, networks.items(), strict=True):
-        inside, outside, p = jax.device_get(sampled(network.variables))
+        masks, p = jax.device_get(sampled(network.variables))
         for column, axis in enumerate(row):
             axis.imshow(images[column], extent=(0, 1, 1, 0), interpolation="nearest")
-            _tint(axis, inside[column], _INSIDE)
-            _tint(axis, outside[column], _OUTSIDE)
+            for kind, (colour, _) in tints.items():
+                _tint(axis, masks[kind][column], colour)
             axis.set_title(f"largest p {p[column].max():.2f}", fontsize=8, pad=3)
         row[0].set_ylabel(label, fontsize=11)
     figures.bare(axes)
-    named = {"ID": _INSIDE, "background": _OUTSIDE}
-    handles = [shapes.Patch(color=c, alpha=0.5, label=n) for n, c in named.items()]
+    handles = [shapes.Patch(color=c, alpha=0.5, label=n) for c, n in tints.values()]
     figures.legend_below(fig, handles=handles)
     return fig
 

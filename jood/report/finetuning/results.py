@@ -18,6 +18,7 @@ from jood._utils import atomic_files
 from jood.data.benchmarks.spec import Benchmark
 from jood.detector import Detector
 from jood.evaluation.benchmark_run import Evaluation
+from jood.report import confidence
 from jood.report import pictures
 from jood.report.benchmark import page as page_lib
 from jood.report.benchmark import results as folder_lib
@@ -54,10 +55,25 @@ PICTURES: list[Picture] = [
         _of_maps(lambda r: plots.norm_heatmaps(r.benchmark, r.networks)),
     ),
     Picture(
+        "confidences",
+        "Confidence of ID and of OOD images",
+        "Distributions of confidence, of ID images (orange) and of each OOD set "
+        "(blue), before and after (SSOD's Fig. 6): that of the largest class, and that "
+        "of the OOD head where there is one.",
+        lambda results: _confidences(results),
+    ),
+    Picture(
+        "locality",
+        "Where the true class is found",
+        "Locations whose true class has a probability of over 40 %, before and after "
+        "(SSOD's Fig. 2 a, b).",
+        _of_maps(lambda r: plots.locality(r.benchmark, r.networks)),
+    ),
+    Picture(
         "patches",
         "Patches that are sampled",
         "Locations that the network takes for the object (green) and for background "
-        "(red), before and after (SSOD's Fig. 2).",
+        "(red), before and after (SSOD's Fig. 2 c, d).",
         _of_maps(lambda r: plots.patches(r.benchmark, r.networks, r.sample)),
     ),
 ]
@@ -130,6 +146,22 @@ def joined(pair: Pair, label: str, names: Sequence[str]) -> Evaluation:
     inside = rows(before.id_scores, after.id_scores)
     sets = {n: rows(before.ood_scores[n], s) for n, s in after.ood_scores.items()}
     return dataclasses.replace(after, id_scores=inside, ood_scores=sets)
+
+
+def _confidences(results: FinetuningResults) -> figure.Figure | None:
+    """The last detector of each network whose score is a probability of class or ID.
+
+    None if a network was asked none.
+    """
+    rows = {}
+    for label, evaluation in results.evaluations.items():
+        for name, text in results.detectors.items():
+            function = confidence.of(text)
+            alone = text.startswith(("msp", "ood_factor"))
+            if function and alone and name in evaluation.id_scores:
+                rows[label] = (name, function)
+    complete = len(rows) == len(results.evaluations)
+    return plots.confidences(results.evaluations, rows) if complete else None
 
 
 def norm_ratios(evaluation: Evaluation) -> dict[str, float]:

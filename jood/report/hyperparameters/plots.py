@@ -36,7 +36,8 @@ def draw(curve: Curve) -> figure.Figure:
         axis.set_xlabel(sweep.name)
         if sweep.usual is not None:
             axis.axvline(sweep.usual, color=figures.GREY, linestyle=":", linewidth=1)
-        if min(sweep.values) > 0 and max(sweep.values) > 100 * min(sweep.values):
+        numbers = [value for value in sweep.values if not isinstance(value, str)]
+        if numbers and min(numbers) > 0 and max(numbers) > 100 * min(numbers):
             axis.set_xscale("log")
         axis.set_ylim(top=min(axis.get_ylim()[1], 100.5))  # no axis goes to 102 %
         axis.grid(axis="y", color="#E5E5E5", linewidth=0.6)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 import json
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.evaluation import hyperparameter_curves
 from jood.evaluation.hyperparameter_curves import Curve
+from jood.evaluation.hyperparameter_curves import value_text
 from jood.report import pictures
 from jood.report.benchmark import page as page_lib
 from jood.report.benchmark import results
@@ -44,7 +46,8 @@ def write(
         (partial / results.SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
         sections = []
         for curve in curves:
-            stem, title = f"sweep_{curve.sweep.name}", curve.sweep.title
+            stem = re.sub(r"[^\w.=-]+", "_", f"sweep_{curve.sweep.name}").strip("_")
+            title = curve.sweep.title
             drawn = [Picture(stem, title, _caption, plots.draw)]
             (section,) = pictures.save(partial, drawn, curve)
             sections.append(page.Section(title, [*section.blocks, grid(curve)]))
@@ -70,7 +73,8 @@ def grid(curve: Curve) -> page.Grid:
     for i, value in enumerate(curve.sweep.values):
         percents = [100 * float(fractions[i]) for fractions in columns.values()]
         cells = [page.Cell(f"{percent:.2f}", percent) for percent in percents]
-        rows.append([page.Cell(f"{value:g}", value), *cells])
+        number = None if isinstance(value, str) else value
+        rows.append([page.Cell(value_text(value), number), *cells])
     caption = "Averages over the OOD sets, in %."
     return page.Grid([page.GridColumn(curve.sweep.name), *columns], rows, caption)
 
@@ -85,5 +89,7 @@ def _caption(curve: Curve) -> str:
         who = f"the rewritten network ({text})" if text else "the network"
         parts.append(f"On the right how many ID images {who} classifies correctly.")
     if curve.sweep.usual is not None:
-        parts.append(f"The dotted line is the usual value, {curve.sweep.usual:g}.")
+        parts.append(
+            f"The dotted line is the usual value, {value_text(curve.sweep.usual)}."
+        )
     return " ".join(parts)

@@ -49,6 +49,9 @@ class Objective(NamedTuple):
         `seen.added`.
       state: Names of the collections among them that the optimiser leaves alone.
       update: (pass over a batch) -> the next values of these, by name.
+      reference: (pass over the same images in evaluation mode, of the network that the
+        run began with) -> what `loss` wants of it, a pytree that it finds in
+        `seen.reference`; no gradient. None runs no such pass.
       sample: p_j(y) [B, HW] -> the locations that it takes for ID and for background,
         for pictures; by default those of SSOD with the paper's γ.
       validation: Scores to measure while training beside the usual ones, by name:
@@ -62,6 +65,7 @@ class Objective(NamedTuple):
     init: Callable[[jax.Array, int], Mapping[str, Any]] = lambda key, width: {}
     state: tuple[str, ...] = ()
     update: Callable[[TrainingPass], Mapping[str, Any]] = lambda seen: {}
+    reference: Callable[[TrainingPass], Any] | None = None
     sample: Callable[[jax.Array], Patches] = lambda p: sample_patches(p, 0.95)
     validation: Mapping[str, str | Component] = types.MappingProxyType({})
     rows: Mapping[str, str] = types.MappingProxyType({})

@@ -13,6 +13,7 @@ import pytest
 from reference import maps as reference_maps
 
 import jood
+from jood import models
 from jood.core.stats import reservoir
 from jood.methods.scores.feature_norm import feature_norm
 from jood.methods.scores.feature_norm import feature_norm_selected
@@ -154,12 +155,72 @@ def test_norm_ratios_are_means_of_ratios_of_images():
     np.testing.assert_allclose(state["mean"], ratios[:2].mean(0), rtol=1e-5)
 
 
+class _OfBlocks(nn.Module):
+    """A stage of twelve blocks that each read the image; one blurs it."""
+
+    blurred: str
+
+    @nn.compact
+    def __call__(self, images):
+        for number in range(12):
+            name = f"ResidualBlock_{number}"
+            _Stage(5 if name == self.blurred else 1, name=name)(images)
+        return images
+
+
+class _Blocks(nn.Module):
+    blurred: str
+
+    @nn.compact
+    def __call__(self, images):
+        x = _OfBlocks(self.blurred, name="C5")(images)
+        return nn.Dense(2, name="head")(x.mean((1, 2)))
+
+
+def test_among_blocks_the_one_with_the_largest_norm_ratio_is_read():
+    model = _Blocks("ResidualBlock_10")  # comes after 9, not after 1
+    detector = jood.Detector(feature_norm_selected("blocks"), model, HEAD)
+    detector = detector.fit([_blobs(10)])
+    np.testing.assert_array_equal(detector.fitted[0], np.eye(12)[10])
+    stages = {"X": "C5/ResidualBlock_10"}
+    plain = jood.Detector(feature_norm("X"), model, HEAD, stages=stages)
+    np.testing.assert_allclose(detector(_blobs(4, 2)), plain(_blobs(4, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "last"),
+    [("resnet20", 9, "C5/block3"), ("resnet18", 8, "C5/block2"), ("wrn_28_10", 12, "")],
+)
+def test_the_blocks_of_a_network_are_those_of_its_paper(name, count, last):
+    model = models.create(name, 3)
+    images = jnp.zeros((1, 32, 32, 3))
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+
+    def maps(variables, images):
+        acts = jood.observe(model, variables, images, needs_network=True)
+        return acts.behind().blocks(images), acts.stages
+
+    blocks, stages = jax.eval_shape(maps, variables, images)
+    assert len(blocks) == count
+    assert list(blocks)[-1] == (last or "C5/block4")
+    assert blocks["C5/block1"].shape[1:3] == stages["C5"].shape[1:3]
+
+
+def test_a_network_without_blocks_or_an_unknown_choice_is_refused():
+    with pytest.raises(ValueError, match=r"reads all blocks.*modules named like"):
+        jood.Detector(feature_norm_selected("blocks"), _Blurred((1, 5)), HEAD).fit(
+            [_blobs(4)]
+        )
+    with pytest.raises(ValueError, match="among must be 'stages' or 'blocks', got 'x'"):
+        feature_norm_selected("x")
+
+
 def test_feature_norm_selected_needs_the_network_and_its_stages():
     component = feature_norm_selected()
     acts = jood.Activations.of(np.ones((4, 3), "f"), np.ones((3, 2), "f"))
     with pytest.raises(ValueError, match=r"runs the network again.*none behind"):
         jood.fit(component, [acts])
-    with pytest.raises(ValueError, match=r"reads every stage.*hold features only"):
+    with pytest.raises(ValueError, match=r"reads all stages.*hold features only"):
         component.apply((np.eye(3, dtype="f")[0],), acts)
 
 

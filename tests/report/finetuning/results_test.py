@@ -13,7 +13,9 @@ import pytest
 import jood
 from jood import models
 from jood.evaluation import benchmark_run
+from jood.report import confidence
 from jood.report.benchmark import heatmaps
+from jood.report.benchmark import plots as benchmark_plots
 from jood.report.finetuning import plots
 from jood.report.finetuning import results
 from jood.training import data as data_lib
@@ -32,7 +34,7 @@ FILES = {
     "report.html",
     *(
         f"{name}.{s}"
-        for name in ("norms", "heatmaps", "patches")
+        for name in ("norms", "heatmaps", "confidences", "locality", "patches")
         for s in ("png", "pdf")
     ),
 }
@@ -158,6 +160,57 @@ def test_patches_are_drawn_where_they_are_sampled(networks):
             assert (layer[found][:, :3].argmax(-1) == colour).all()  # green, red
 
 
+@pytest.mark.slow
+def test_the_locality_is_where_the_true_class_has_forty_percent(networks, monkeypatch):
+    benchmark, (before, _) = networks
+    monkeypatch.setattr(plots, "CONFIDENT", 0.125)  # of a network that knows nothing
+    images, labels = heatmaps.first_of_classes(benchmark.id_test, 8)
+    seen, _ = look(
+        before.model,
+        before.variables,
+        benchmark.preprocessing(images),
+        np.array(labels),
+        train=False,
+    )
+    mask = np.asarray(probability(seen)) > 0.125
+    assert mask.any()
+    assert not mask.all()
+    for number, axis in enumerate(plots.locality(benchmark, {"net": before}).axes):
+        _, tint = axis.images
+        found = np.asarray(tint.get_array())[..., 3] > 0
+        np.testing.assert_array_equal(found, mask[number].reshape(4, 4))
+
+
+def test_confidences_are_probabilities_on_the_axis():
+    names = ["MSP", results.NORM]
+    evaluation = evaluated(names, 0)  # log-odds above 0
+    function = confidence.of("msp()")
+    rows = {"before": ("MSP", function), "after": ("MSP", function)}
+    drawn = plots.confidences({"before": evaluation, "after": evaluation}, rows)
+    inside, _ = drawn.axes[0].containers
+    centres = np.array([bar.get_x() + bar.get_width() / 2 for bar in inside])
+    heights = np.array([bar.get_height() for bar in inside])
+    mean = (centres * heights).sum() / heights.sum()
+    odds = evaluation.id_scores["MSP"]
+    assert abs(mean - (1 / (1 + np.exp(-odds))).mean()) < 0.02
+    assert drawn.axes[0].get_xlim() == (0, 1)
+    # The page of launch/evaluate.py has it on its axis, too.
+    drawn = benchmark_plots.distributions(evaluation, "MSP", function)
+    first = drawn.axes[0]
+    assert first.get_xlabel() == "confidence of MSP"
+    assert all(0 <= bar.get_x() <= 1 for part in first.containers for bar in part)
+
+
+def test_what_is_a_confidence():
+    logit = np.array([-2.0, 0.0, 3.0])
+    sigmoid = 1 / (1 + np.exp(-logit))
+    for text in ("msp()", "react(clip=1.0)|msp()", "ood_factor", "ood_factor()"):
+        np.testing.assert_allclose(confidence.of(text)(logit), sigmoid)
+    np.testing.assert_allclose(confidence.of("joint_posterior()")(np.log(0.3)), 0.3)
+    for text in ("energy()", "fuse(a=msp(), b=energy())"):
+        assert confidence.of(text) is None
+
+
 def test_the_training_data_of_a_benchmark_are_its_own():
     data = data_lib.of_benchmark(tiny_run.few(64))
     assert data.class_names == tuple("01234567")
@@ -187,7 +240,9 @@ def test_job_compares_before_and_after_and_shares_the_pretrained_network(tmp_pat
     printed = job("--objective=lff(mu=2)", *arguments)
     assert "msp + LFF" in printed
     assert (tmp_path / "pretrained" / "seed0" / "14").stat().st_mtime == trained
-    assert (tmp_path / "lff_delta=0.1_mu=2.0_lam=1.0" / "results").is_dir()
+    assert (
+        tmp_path / "lff_delta=0.1_mu=2.0_lam=1.0_reference=start" / "results"
+    ).is_dir()
     refused = job("--objective=ssod", *arguments, "--seeds=2", ok=False)
     assert "not overwritten" in refused
     # Its runs make the curves of the values.

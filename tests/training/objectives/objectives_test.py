@@ -35,7 +35,7 @@ def example(scale=1.0, seed=0):
     return local, kernel, bias, labels, head
 
 
-def seen_of(local, kernel, bias, labels, head=None):
+def seen_of(local, kernel, bias, labels, head=None, reference=None):
     """What a pass over a network with these local features gives."""
     local = jnp.asarray(local, jnp.float32)
     acts = activations.Activations.of(
@@ -44,7 +44,7 @@ def seen_of(local, kernel, bias, labels, head=None):
         jnp.asarray(bias, jnp.float32),
         ood_head=None if head is None else (jnp.float32(head["kernel"]), head["bias"]),
     )
-    return TrainingPass(acts, jnp.asarray(labels), local)
+    return TrainingPass(acts, jnp.asarray(labels), local, reference=reference)
 
 
 def cross_entropy_of(local, kernel, bias, labels):
@@ -98,7 +98,7 @@ def test_without_local_features_the_objective_says_why():
 @pytest.mark.parametrize(("delta", "mu"), [(0.1, 1.0), (0.5, 2.0), (0.3, 0.0)])
 def test_lff_is_equations_5_to_7(delta, mu):
     local, kernel, bias, labels, _ = example()
-    objective = objectives.lff(delta=delta, mu=mu, lam=0.7)
+    objective = objectives.lff(delta=delta, mu=mu, lam=0.7, reference="current")
     loss, parts = jax.jit(objective.loss)(seen_of(local, kernel, bias, labels), KEY)
     expected, count = reference.lff(local, kernel, bias, labels, delta, mu)
     assert 0 < count < B * HW
@@ -107,6 +107,33 @@ def test_lff_is_equations_5_to_7(delta, mu):
     assert parts["background_excess"].count == count
     share = parts["background_share"]
     np.testing.assert_allclose(share.total / share.count, count / (B * HW))
+    p = np.array(reference.true_class_probability(local, kernel, bias, labels))
+    wrong = np.argmax(local.mean(1) @ kernel + bias, -1) != labels
+    assert 0 < wrong.sum() < B
+    inside = parts["background_misclassified"]
+    assert (inside.total, inside.count) == ((p[wrong] < delta).sum(), count)
+
+
+@pytest.mark.parametrize("of", ["start", "current"])
+def test_lff_takes_background_where_its_reference_does_not_find_the_class(of):
+    local, kernel, bias, labels, _ = example()
+    other = np.random.default_rng(7).uniform(size=(B, HW)).astype(np.float32)
+    objective = objectives.lff(delta=0.3, mu=0.5, reference=of)
+    seen = seen_of(local, kernel, bias, labels, reference=jnp.asarray(other))
+    _, parts = jax.jit(objective.loss)(seen, KEY)
+    p = np.array(reference.true_class_probability(local, kernel, bias, labels))
+    chosen = (other if of == "start" else p) < 0.3
+    excess = np.maximum(np.linalg.norm(local, axis=-1) - 0.5, 0)[chosen].sum()
+    np.testing.assert_allclose(parts["background_excess"].total, excess, rtol=1e-5)
+    assert parts["background_excess"].count == chosen.sum()
+    assert (objective.reference is None) == (of == "current")
+
+
+def test_what_lff_asks_of_the_start_network_is_its_probability():
+    local, kernel, bias, labels, _ = example()
+    asked = objectives.lff().reference(seen_of(local, kernel, bias, labels))
+    expected = reference.true_class_probability(local, kernel, bias, labels)
+    np.testing.assert_allclose(asked, expected, rtol=1e-5)
 
 
 def test_without_background_lff_is_cross_entropy_with_finite_gradients():
@@ -114,7 +141,7 @@ def test_without_background_lff_is_cross_entropy_with_finite_gradients():
 
     def loss(local):
         seen = seen_of(local, kernel, bias, labels)
-        return objectives.lff(delta=1e-9, mu=1.0).loss(seen, KEY)[0]
+        return objectives.lff(1e-9, reference="current").loss(seen, KEY)[0]
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.float32(local))
     plain = cross_entropy_of(local, kernel, bias, labels)
@@ -231,6 +258,19 @@ def test_loss_weighting_is_loss_wise_balance_times_the_share_of_id_patches():
     )
 
 
+def test_the_factor_of_loss_weighting_weighs_the_background():
+    local, kernel, bias, labels, head = example(scale=1.5)
+    probability = reference.true_class_probability(local, kernel, bias, labels)
+    labelled = reference.patch_labels(probability, 0.8)
+    logits = local @ head["kernel"][:, 0] + head["bias"]
+    ones, zeros = reference._cross_entropies(logits, labelled)
+    _, parts, _ = ood_part("lw", factor=0.5)
+    expected = (sum(ones) + 0.5 * sum(zeros)) / len(ones + zeros)
+    np.testing.assert_allclose(parts["ood_loss"].total, expected, rtol=1e-5)
+    assert "factor=0.5" in objectives.ssod(balance="lw", factor=0.5).spec
+    assert "factor" not in objectives.ssod(balance="lw").spec
+
+
 def test_data_resampling_is_the_mean_over_what_was_drawn():
     rng = np.random.default_rng(2)
     logit = jnp.float32(rng.normal(size=(B, 9)))
@@ -314,10 +354,13 @@ def test_the_samplers_of_the_pictures_are_those_of_the_losses():
         ("lfff", r"near: lff"),
         ("lff(delta=10)", r"fraction in \(0, 1\).*Signature: lff\(delta=0\.1"),
         ("lff(mu=-1)", "mu must be"),
+        ("lff(reference='end')", "reference must be 'start' or 'current', got 'end'"),
         ("lff(nu=1)", r"unexpected keyword argument 'nu'.*signature"),
         ("ssod(gamma=0.5)", r"\(0\.5, 1\)"),
         ("ssod(balance='x')", "one of lwb, lw, dr"),
         ("ssod(alpha=-1)", "alpha must be"),
+        ("ssod(balance='lw', factor=-1)", "factor must be"),
+        ("ssod(factor=0.1)", "goes with balance='lw', got 'lwb'"),
         ("lff(delta=x)", "must be literals"),
         ("lff(**x)", r"\*\* cannot be read"),
         ("lff(", "cannot read the objective"),
@@ -336,7 +379,9 @@ def test_bad_objectives_are_named(text, message):
 # Memory
 
 
-@pytest.mark.parametrize("name", ["lff", "ssod", "ssod(balance='dr')"])
+@pytest.mark.parametrize(
+    "name", ["lff(reference='current')", "ssod", "ssod(balance='dr')"]
+)
 def test_the_logits_of_all_locations_are_held_at_most_once(name):
     batch, locations, width, classes = 8, 64, 16, 1000
     objective = objectives.parse(name)
