@@ -144,7 +144,7 @@ def _open(path: str, stamp: int) -> _Opened:
     if os.path.isfile(path):
         about, score = export_loader.load(path)
         how = about["preprocessing"]
-        preprocessing = how and Preprocessing(**how)
+        preprocessing = how and Preprocessing.of_json(how)
         return _Opened(score, preprocessing, tuple(about["image_shape"]))
     detector = Detector.load(path)
     shape, preprocessing = detector.image_shape, detector.preprocessing

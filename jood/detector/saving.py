@@ -180,7 +180,7 @@ def load(
         "component": component or detector_text.parse(content["spec"]),
         "model": model,
         "variables": variables,
-        "preprocessing": preprocessing and Preprocessing(**preprocessing),
+        "preprocessing": preprocessing and Preprocessing.of_json(preprocessing),
         "class_names": content["class_names"] and tuple(content["class_names"]),
         "stages": content["stages"],
         "head": content["head"],

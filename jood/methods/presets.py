@@ -86,7 +86,7 @@ def preset(name: str, benchmark: str = DEFAULT, backbone: str = "") -> str:
     """
     if name not in PRESETS:
         raise unknown_name.unknown("preset", name, PRESETS)
-    return _fill(PRESETS[name], benchmark, backbone)
+    return filled(PRESETS[name], benchmark, backbone)
 
 
 def table(benchmark: str = DEFAULT, backbone: str = "") -> dict[str, str]:
@@ -101,9 +101,10 @@ def everything(benchmark: str = DEFAULT, backbone: str = "") -> dict[str, str]:
     for name, factory in factories.every().items():
         rows.update(factories.rows(name, factory))
     order = (*_TABLE, *(name for name in rows if name not in _TABLE))
-    return {name: _fill(rows[name], benchmark, backbone) for name in order}
+    return {name: filled(rows[name], benchmark, backbone) for name in order}
 
 
-def _fill(text: str, benchmark: str, backbone: str) -> str:
+def filled(text: str, benchmark: str, backbone: str = "") -> str:
+    """Returns a template, such as 'ta(k={k})|msp()', with values in its braces."""
     values = preset_values.values(benchmark, backbone)
     return text.replace("{himplos}", HIMPLOS).format(**values)

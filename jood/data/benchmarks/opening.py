@@ -12,6 +12,7 @@ import os
 import pathlib
 from typing import Any
 
+from jood.core.preprocessing import Magnified
 from jood.core.preprocessing import Preprocessing
 from jood.data import sources
 from jood.data.benchmarks import choose_preprocessing
@@ -39,6 +40,7 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
         image_size: int | None = None,
         preprocessing: Preprocessing | str | None = None,
         ood: Sequence[str] | None = None,
+        ood_zoom: float = 1.0,
         **options: Any,
     ) -> Benchmark:
         for name in ("data_dir", "skip_corrupt"):  # nothing is read from files
@@ -48,9 +50,13 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
         made = dataclasses.replace(make(**options), name=spec.name)
         if ood is not None:
             made = dataclasses.replace(made, ood={name: made.ood[name] for name in ood})
-        if preprocessing is None:
+        if preprocessing is not None:
+            made = _fitted(made, choose_preprocessing.choose(spec, preprocessing))
+        if ood_zoom == 1:
             return made
-        return _fitted(made, choose_preprocessing.choose(spec, preprocessing))
+        magnified = Magnified.of(made.preprocessing, ood_zoom)
+        larger = {name: Fitted(source, magnified) for name, source in made.ood.items()}
+        return dataclasses.replace(made, ood=larger)
 
     return opened
 
@@ -75,6 +81,7 @@ def open_benchmark(
     image_size: int | None = None,
     preprocessing: Preprocessing | str | None = None,
     ood: Sequence[str] | None = None,
+    ood_zoom: float = 1.0,
     skip_corrupt: bool = False,
     **options: Any,
 ) -> Benchmark:
@@ -100,7 +107,7 @@ def open_benchmark(
         if name not in present
     }
     opened, incomplete, (names, remark) = _open_sets(
-        spec, present, preprocessing, root, skip_corrupt
+        spec, present, preprocessing, root, skip_corrupt, ood_zoom
     )
     if absent:
         _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
@@ -153,15 +160,17 @@ def _open_sets(
     preprocessing: Preprocessing,
     root: pathlib.Path,
     skip_corrupt: bool,
+    ood_zoom: float = 1.0,
 ) -> tuple[dict[str, sources.Source], dict[str, str], tuple[tuple[str, ...], str]]:
     """Sources, 'id_train' first; what is incomplete; and what `class_names` returns."""
     opened: dict[str, sources.Source] = {}
     incomplete = {}
     folders: tuple[str, ...] | None = None
+    larger = Magnified.of(preprocessing, ood_zoom)
     for name, place in present.items():
         source = on_disk.open_set(
             place,
-            preprocessing,
+            preprocessing if name in _ID else larger,
             labelled=spec.labelled and name in _ID,
             class_names=folders if name == "id_test" else None,
         )
