@@ -23,7 +23,7 @@ from jood.papers import given_networks
 from jood.papers import reproduction
 from jood.papers import results
 from jood.papers.given_networks import Given
-from jood.papers.transcription import Part
+from jood.papers.transcription import TablePart
 
 _PAPER = flags.DEFINE_enum("paper", None, papers.PAPERS, "Whose table.")
 _TABLE = flags.DEFINE_string("table", None, "Its number, such as 1 or 18.")
@@ -90,7 +90,7 @@ def main(argv: list[str]) -> None:
     print(f"written to {_OUTPUT.value}")
 
 
-def _open_benchmark(part: Part, given: Given, zoom: float) -> benchmarks.Benchmark:
+def _open_benchmark(part: TablePart, given: Given, zoom: float) -> benchmarks.Benchmark:
     return benchmarks.get(
         _BENCHMARK.value or part.benchmark,
         data_dir=_DATA_DIR.value,

@@ -10,7 +10,7 @@ from jood.papers import given_networks
 from jood.papers import paper_columns
 from jood.papers.given_networks import Given
 from jood.papers.transcription import PaperTable
-from jood.papers.transcription import Part
+from jood.papers.transcription import TablePart
 
 
 class Needs(NamedTuple):
@@ -55,7 +55,9 @@ def needs(
     )
 
 
-def absent(part: Part, data_dir: str | os.PathLike[str] | None = None) -> list[str]:
+def absent(
+    part: TablePart, data_dir: str | os.PathLike[str] | None = None
+) -> list[str]:
     """Returns the sets of which nothing is below the data root."""
     known = benchmarks.describe(part.benchmark).sets
     asked = ["id_train", "id_test", *paper_columns.sets(part)]
@@ -72,7 +74,7 @@ def absent(part: Part, data_dir: str | os.PathLike[str] | None = None) -> list[s
     return [name for name in asked if not found(name)]
 
 
-def ood_sets(part: Part) -> list[str]:
+def ood_sets(part: TablePart) -> list[str]:
     """Returns the OOD sets to open for a part: the paper's, and parts of them."""
     known = benchmarks.describe(part.benchmark).sets
     wanted = paper_columns.sets(part)
@@ -82,7 +84,7 @@ def ood_sets(part: Part) -> list[str]:
     return [*wanted, *(name for name in parts if name in known)]
 
 
-def _runs(part: Part, lacking: Sequence[str]) -> bool:
+def _runs(part: TablePart, lacking: Sequence[str]) -> bool:
     return "id_test" not in lacking and not set(paper_columns.sets(part)) <= set(
         lacking
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jood._utils import unknown_name
 from jood.data import benchmarks
 from jood.papers.transcription import PaperTable
-from jood.papers.transcription import Part
+from jood.papers.transcription import TablePart
 from jood.weights import checkpoint
 from jood.weights.checkpoint import TrainedNetwork
 
@@ -37,7 +37,7 @@ def keys(table: PaperTable) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def key(part: Part, trained: str = "") -> str:
+def key(part: TablePart, trained: str = "") -> str:
     """Returns the full name of the network behind a part's rows."""
     plain = f"{part.benchmark}/{part.network}"
     return f"{plain}+{trained}" if trained else plain

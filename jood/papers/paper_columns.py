@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jood.data import benchmarks
 from jood.papers.transcription import ACCURACY
 from jood.papers.transcription import AVERAGE
-from jood.papers.transcription import Part
+from jood.papers.transcription import TablePart
 
 # What papers call a set, and what benchmarks do; the first that a benchmark has.
 _NAMES = {
@@ -52,7 +52,7 @@ class ColumnSets(NamedTuple):
         return not (self.lacking or self.remark)
 
 
-def wanted(part: Part) -> dict[str, tuple[str, ...]]:
+def wanted(part: TablePart) -> dict[str, tuple[str, ...]]:
     """Returns the paper's sets of each column, none for the ID accuracy."""
     known = benchmarks.describe(part.benchmark).sets
     single = {
@@ -67,13 +67,13 @@ def wanted(part: Part) -> dict[str, tuple[str, ...]]:
     return single | means | {ACCURACY: ()}
 
 
-def sets(part: Part) -> list[str]:
+def sets(part: TablePart) -> list[str]:
     """Returns the names of all OOD sets that a part is about."""
     every = (name for names in wanted(part).values() for name in names)
     return list(dict.fromkeys(every))
 
 
-def of_part(part: Part, present: Collection[str]) -> dict[str, ColumnSets]:
+def of_part(part: TablePart, present: Collection[str]) -> dict[str, ColumnSets]:
     """Returns what each column can be made of, of the sets that are present."""
     return {column: _made_of(names, present) for column, names in wanted(part).items()}
 

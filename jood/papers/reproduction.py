@@ -21,8 +21,8 @@ from jood.papers.given_networks import Maker
 from jood.papers.paper_columns import ColumnSets
 from jood.papers.transcription import ACCURACY
 from jood.papers.transcription import PaperTable
-from jood.papers.transcription import Part
 from jood.papers.transcription import Row
+from jood.papers.transcription import TablePart
 
 Cells = Mapping[tuple[str, str], float]  # percent by (column, metric)
 
@@ -78,7 +78,7 @@ class ReproducedPart:
 
 
 # Opens the benchmark of a part, or another, for a network, its OOD images magnified.
-Open = Callable[[Part, Given, float], Benchmark]
+Open = Callable[[TablePart, Given, float], Benchmark]
 
 
 class _Scored(NamedTuple):
@@ -131,7 +131,7 @@ def run(
     return parts
 
 
-def _opened(part: Part, maker: Maker, open_benchmark: Open) -> Benchmark:
+def _opened(part: TablePart, maker: Maker, open_benchmark: Open) -> Benchmark:
     """The benchmark, with the magnified sets that rows ask for as further ones."""
     plain = open_benchmark(part, maker.given, 1.0)
     ood = dict(plain.ood)
@@ -177,7 +177,7 @@ def parsed(text: str, benchmark: str, network: str) -> Component:
 
 def _compared(
     metrics: Sequence[str],
-    part: Part,
+    part: TablePart,
     scored: Mapping[str, _Scored],
     other: str | None,
 ) -> ReproducedPart:
@@ -215,11 +215,11 @@ def _compared(
     )
 
 
-def _lacks(part: Part, row: Row) -> str:
+def _lacks(part: TablePart, row: Row) -> str:
     return f"no network {given_networks.key(part, row.trained)} was given"
 
 
-def _papers(part: Part, row: Row, metrics: Sequence[str]) -> Cells:
+def _papers(part: TablePart, row: Row, metrics: Sequence[str]) -> Cells:
     cells = zip(part.cells(metrics), row.numbers, strict=True)
     return {cell: number for cell, number in cells if number is not None}
 
@@ -245,7 +245,10 @@ def _ours(
 
 
 def _remarks(
-    part: Part, scored: _Scored, columns: Mapping[str, ColumnSets], other: str | None
+    part: TablePart,
+    scored: _Scored,
+    columns: Mapping[str, ColumnSets],
+    other: str | None,
 ) -> list[str]:
     """Sentences on what differs from the paper."""
     network, benchmark = scored.maker.given.network, scored.benchmark

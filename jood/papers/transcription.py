@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class TablePart:
     """Rows that one ID set and one kind of network made.
 
     Attributes:
@@ -93,7 +93,7 @@ class PaperTable:
     metrics: tuple[str, ...]
     kind: str
     note: str
-    parts: tuple[Part, ...]
+    parts: tuple[TablePart, ...]
 
 
 def tables(paper: str) -> dict[str, PaperTable]:
@@ -135,8 +135,8 @@ def _table(paper: str, entry: dict[str, Any]) -> PaperTable:
     )
 
 
-def _part(entry: dict[str, Any], metrics: Sequence[str]) -> Part:
-    part = Part(
+def _part(entry: dict[str, Any], metrics: Sequence[str]) -> TablePart:
+    part = TablePart(
         title=entry.get("title", ""),
         benchmark=entry["benchmark"],
         network=entry["network"],

@@ -19,8 +19,8 @@ from jood.papers import reproduction
 from jood.papers import results
 from jood.papers.given_networks import Given
 from jood.papers.transcription import PaperTable
-from jood.papers.transcription import Part
 from jood.papers.transcription import Row
+from jood.papers.transcription import TablePart
 from jood.weights.checkpoint import TrainedNetwork
 
 SETS = {"svhn": 9, "dtd10": 7}
@@ -41,7 +41,7 @@ def row(name, text, numbers, why="", trained="", zoom=1.0):
     return Row(name, text, why, trained, zoom, tuple(numbers))
 
 
-PART = Part(
+PART = TablePart(
     title="one",
     benchmark="cifar10",
     network="resnet18_cifar",
