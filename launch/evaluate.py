@@ -13,6 +13,7 @@ from absl import flags
 from jood import cli
 from jood._utils import atomic_files
 from jood.data import benchmarks
+from jood.data.sources.absent import Absent
 from jood.evaluation import benchmark_run
 from jood.evaluation import paper_grids
 from jood.evaluation import preflight
@@ -27,6 +28,13 @@ _OUTPUT = cli.define_output()
 _BENCHMARK = cli.define_benchmark()
 _DATA_DIR = cli.define_data_dir()
 _OOD = cli.define_ood()
+_OOD_ZOOM = flags.DEFINE_float(
+    "ood_zoom",
+    1.0,
+    "How much OOD images are enlarged about their centre before they are resized "
+    "(Feature Sim, Table 18).",
+    lower_bound=1.0,
+)
 _CORRUPT = cli.define_corrupt()
 _WORKERS = cli.define_workers()
 _BATCH_SIZE = cli.define_batch_size()
@@ -55,10 +63,15 @@ def main(argv: list[str]) -> None:
     preflight.check_classes(network.model, network.class_names, benchmark)
     detectors, texts = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
     if _DETECTORS.value in cli.GROUPS:
-        detectors, out = preflight.possible(detectors, network.model, network.variables)
+        detectors, out = preflight.possible(
+            detectors, network.model, network.variables, benchmark.id_train
+        )
         for reason in sorted(set(out.values())):
             names = [name for name, why in out.items() if why == reason]
             print(f"left out, since {reason}: {', '.join(names)}")
+    preflight.check_training(detectors, benchmark.id_train)
+    if _SELECT.value and isinstance(benchmark.id_train, Absent):
+        raise FileNotFoundError(f"--select holds out of {benchmark.id_train.why}")
     preflight.check(detectors, network.model, benchmark.image_size, network.variables)
     rows = [*detectors, *(paper_grids.NAMES if _SELECT.value else ())]
     if _EXAMINE.value not in (None, *rows):
@@ -117,6 +130,7 @@ def _open_benchmark(network: checkpoint.TrainedNetwork) -> benchmarks.Benchmark:
         image_size=network.image_size,
         preprocessing=network.preprocessing,
         ood=_OOD.value,
+        ood_zoom=_OOD_ZOOM.value,
         skip_corrupt=_CORRUPT.value == "skip",
     )
 

@@ -80,8 +80,10 @@ def main(argv: list[str]) -> None:
     detector_text.parse(_METHOD.value, values)  # before the network is read
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     splits = _open_splits(network)
+    component = detector_text.parse(_METHOD.value, values, network.name)
+    preflight.check_training({_METHOD.value: component}, splits.fit)
     detector = Detector(
-        detector_text.parse(_METHOD.value, values, network.name),
+        component,
         network.model,
         network.variables,
         preprocessing=splits.preprocessing,

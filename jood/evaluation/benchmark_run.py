@@ -127,8 +127,10 @@ def evaluate(
     def batches(source: Source, what: str) -> ShardedBatches:
         return sharded(source, batch_size, what=what, workers=workers, disable=disable)
 
-    training = batches(benchmark.id_train, "fit id_train")
-    fitted = detector.fit(training, cache=cache)
+    every = {}
+    if detector.component.passes:  # else no training image is read, or need be there
+        every = {"id_train": batches(benchmark.id_train, "fit id_train")}
+    fitted = detector.fit(every.get("id_train", ()), cache=cache)
     sets = {"id_test": benchmark.id_test, **benchmark.ood}
     tests = {name: batches(source, f"score {name}") for name, source in sets.items()}
     found = {
@@ -136,7 +138,7 @@ def evaluate(
         for name, test in tests.items()
     }
     inside, correct = found.pop("id_test")
-    every = {"id_train": training, **tests}
+    every |= tests
     waited = sum(part.timed.waited for part in every.values())
     total = sum(part.timed.total for part in every.values())
     return fitted, Evaluation(

@@ -14,6 +14,8 @@ from jood.core.backbones import Backbone
 from jood.core.backbones.linen import Taps
 from jood.core.component import Component
 from jood.core.ood_head import COLLECTION as OOD_HEAD
+from jood.data.sources import Source
+from jood.data.sources.absent import Absent
 from jood.detector import Detector
 
 
@@ -69,11 +71,15 @@ def stage_shapes(detector: Detector, image_size: int) -> dict[str, tuple[int, ..
 
 
 def possible(
-    detectors: Mapping[str, Component], model: nn.Module, variables: Mapping[str, Any]
+    detectors: Mapping[str, Component],
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    training: Source | None = None,
 ) -> tuple[dict[str, Component], dict[str, str]]:
     """Returns the detectors that a network can be asked, and why not the others.
 
-    Skips what reads a classifier or an OOD head that the network lacks; all by name.
+    Skips what reads a classifier or an OOD head that the network lacks, and what learns
+    from training images that are absent; all by name.
     """
     out = {}
     for name, part in detectors.items():
@@ -81,7 +87,22 @@ def possible(
             out[name] = "the network has no classifier"
         elif OOD_HEAD in part.reads and OOD_HEAD not in variables:
             out[name] = "the network has no OOD head, which --objective=ssod trains"
+        elif part.passes and isinstance(training, Absent):
+            out[name] = "it learns from ID training images, which are absent"
     return {name: part for name, part in detectors.items() if name not in out}, out
+
+
+def check_training(detectors: Mapping[str, Component], training: Source) -> None:
+    """Raises FileNotFoundError if detectors learn from training images that are absent.
+
+    Its message names them, and says where the images were looked for.
+    """
+    learning = [name for name, part in detectors.items() if part.passes]
+    if learning and isinstance(training, Absent):
+        raise FileNotFoundError(
+            f"{', '.join(learning)} learn from ID training images; without them leave "
+            f"these rows out of --detectors. {training.why}"
+        )
 
 
 def check(

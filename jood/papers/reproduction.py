@@ -157,7 +157,9 @@ def _score(
     parts = {
         name: parsed(text, benchmark.name, network.name) for name, text in texts.items()
     }
-    asked, out = preflight.possible(parts, network.model, network.variables)
+    asked, out = preflight.possible(
+        parts, network.model, network.variables, benchmark.id_train
+    )
     detector = benchmark_run.make_detector(
         asked, benchmark, network.model, network.variables, network.name
     )

@@ -1,7 +1,8 @@
 """Opens a benchmark: one that code makes, or the sets that lie below the data root.
 
 One that reads files runs on the OOD sets that are present and says which are absent;
-without its ID sets, or without any OOD set, it does not run.
+without its ID test set, or without any OOD set, it does not run. ID training images are
+missed only by what learns from them (`sources.absent`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from jood.data.benchmarks import choose_preprocessing
 from jood.data.benchmarks import on_disk
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.benchmarks.spec import BenchmarkSpec
+from jood.data.sources.absent import Absent
 from jood.data.sources.resized import Fitted
 
 _ID = ("id_train", "id_test")
@@ -97,7 +99,8 @@ def open_benchmark(
         for name in (*_ID, *chosen)
         if (place := on_disk.find(spec.sets[name], root)) is not None
     }
-    if lacking := [name for name in _ID if name not in present]:
+    if "id_test" not in present:
+        lacking = [name for name in _ID if name not in present]
         raise _not_there(spec, "lacks its ID set", lacking, root)
     if chosen and present.keys().isdisjoint(chosen):
         raise _not_there(spec, "has none of its OOD sets", chosen, root)
@@ -109,6 +112,9 @@ def open_benchmark(
     opened, incomplete, (names, remark) = _open_sets(
         spec, present, preprocessing, root, skip_corrupt, ood_zoom
     )
+    if "id_train" not in opened:
+        why = str(_not_there(spec, "lacks its ID set", ["id_train"], root))
+        opened["id_train"] = Absent(why)
     if absent:
         _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
     return Benchmark(
@@ -174,8 +180,8 @@ def _open_sets(
             labelled=spec.labelled and name in _ID,
             class_names=folders if name == "id_test" else None,
         )
-        if name == "id_train":
-            folders = getattr(source, "class_names", None)
+        if name in _ID:
+            folders = folders or getattr(source, "class_names", None)
         size = spec.sets[name].size
         if size is not None and len(source) != size:
             incomplete[name] = text = f"found {len(source):,} of {size:,}"
@@ -200,7 +206,7 @@ def class_names(
 ) -> tuple[tuple[str, ...], str]:
     """Returns class names, and what the protocol must say of them.
 
-    `folders` are the names of the labels in the ID training set, if it has such.
+    `folders` are the names of the labels in the ID sets, if they have such.
 
     Raises:
       ValueError: They are not the benchmark's.

@@ -54,4 +54,6 @@ def dice(q: float = 0.7, clip: float | None = None) -> Component:
         return acts.with_kernel(jnp.where(fitted[0], acts.kernel, 0.0))
 
     passes = (lambda _: stats.with_head(means, select),)
-    return component.build(component.call_spec("dice", q=q, clip=clip), "head", sparsify, passes)
+    return component.build(
+        component.call_spec("dice", q=q, clip=clip), "head", sparsify, passes
+    )
