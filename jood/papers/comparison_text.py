@@ -28,7 +28,7 @@ def heading(table: PaperTable, parts: Sequence[ReproducedPart]) -> str:
     """Returns the lines above the table: what it is, and how much of it is here."""
     lines = [title(table), "Cells: ours (the paper's, difference) in %."]
     gaps = sum(part.gaps for part in parts)
-    if gaps:
+    if gaps and all(part.comparable for part in parts):
         every = sum(len(row.papers) for part in parts for row in part.rows)
         lines.append(
             f"NOT WHOLE: {gaps} of the paper's {every} numbers have none here."
@@ -58,7 +58,12 @@ def _grid(part: ReproducedPart, style: str) -> str:
     heads = [_escaped(text, style) for text in heads]
     tablefmt = "latex_raw" if style == "latex_booktabs" else style
     return tabulate.tabulate(
-        rows, ["", *heads], tablefmt=tablefmt, stralign="right", colalign=("left",)
+        rows,
+        ["", *heads],
+        tablefmt=tablefmt,
+        stralign="right",
+        colalign=("left",),
+        disable_numparse=True,  # it would drop zeros at the end
     )
 
 
