@@ -19,6 +19,7 @@ from jood import cli
 from jood._utils import atomic_files
 from jood.core.component import Component
 from jood.data import benchmarks
+from jood.data.sources.absent import Absent
 from jood.detector import Detector
 from jood.evaluation import benchmark_run
 from jood.evaluation import paper_grids
@@ -42,6 +43,13 @@ _OUTPUT = cli.define_output()
 _BENCHMARK = cli.define_benchmark()
 _DATA_DIR = cli.define_data_dir()
 _OOD = cli.define_ood()
+_OOD_ZOOM = flags.DEFINE_float(
+    "ood_zoom",
+    1.0,
+    "How much OOD images are enlarged about their centre before they are resized "
+    "(Feature Sim, Table 18).",
+    lower_bound=1.0,
+)
 _CORRUPT = cli.define_corrupt()
 _WORKERS = cli.define_workers()
 _BATCH_SIZE = cli.define_batch_size()
@@ -101,8 +109,11 @@ def main(argv: list[str]) -> None:
     detectors = {name: row.component for name, row in named.items()}
     for one in networks.values():
         if _DETECTORS.value in cli.GROUPS:
-            detectors = _possible(detectors, one)
+            detectors = _possible(detectors, one, benchmark)
         preflight.check(detectors, one.model, benchmark.image_size, one.variables)
+    preflight.check_training(detectors, benchmark.id_train)
+    if _SELECT.value and isinstance(benchmark.id_train, Absent):
+        raise FileNotFoundError(f"--select holds out of {benchmark.id_train.why}")
     rows = [*detectors, *(paper_grids.NAMES if _SELECT.value else ())]
     if _EXAMINE.value not in (None, *rows):
         raise ValueError(
@@ -182,15 +193,20 @@ def _open_benchmark(network: checkpoint.TrainedNetwork) -> benchmarks.Benchmark:
         image_size=network.image_size,
         preprocessing=network.preprocessing,
         ood=_OOD.value,
+        ood_zoom=_OOD_ZOOM.value,
         skip_corrupt=_CORRUPT.value == "skip",
     )
 
 
 def _possible(
-    detectors: Mapping[str, Component], network: checkpoint.TrainedNetwork
+    detectors: Mapping[str, Component],
+    network: checkpoint.TrainedNetwork,
+    benchmark: benchmarks.Benchmark,
 ) -> dict[str, Component]:
     """The detectors that a network can be asked; tells which are left out, and why."""
-    left, out = preflight.possible(detectors, network.model, network.variables)
+    left, out = preflight.possible(
+        detectors, network.model, network.variables, benchmark.id_train
+    )
     for reason in sorted(set(out.values())):
         names = [name for name, why in out.items() if why == reason]
         print(f"left out, since {reason}: {', '.join(names)}")

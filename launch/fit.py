@@ -82,6 +82,7 @@ def main(argv: list[str]) -> None:
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     splits = _open_splits(network)
     method = detector_list.read(_METHOD.value, values, network.name)
+    preflight.check_training({_METHOD.value: method.component}, splits.fit)
     detector = Detector(
         method.component,
         network.model,

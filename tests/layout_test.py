@@ -9,7 +9,7 @@ from helpers.jobs import ROOT
 # From the bottom to the top; a module imports from its own floor and from below.
 FLOORS = (
     "version", "_utils", "metrics", "core", "methods", "data", "models", "weights",
-    "detector", "evaluation", "training", "report", "deploy", "testing",
+    "detector", "evaluation", "training", "report", "papers", "deploy", "testing",
     "extensions", "cli", "__main__",
 )  # fmt: skip
 # One method or objective a file: named after it, and imported through the folder.

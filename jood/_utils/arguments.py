@@ -18,6 +18,12 @@ def check_fraction(name: str, value: Any) -> None:
     check_range(name, value, 0.0, 1.0, "a fraction in (0, 1), not a percentage")
 
 
+def check_share(name: str, value: Any) -> None:
+    """Raises ValueError unless `value` is a fraction in [0, 1), or traced."""
+    below = float(np.nextafter(0.0, -1.0))
+    check_range(name, value, below, 1.0, "a fraction in [0, 1), not a percentage")
+
+
 def check_positive(name: str, value: Any) -> None:
     """Raises ValueError unless `value` is finite and above 0, or traced."""
     check_range(name, value, 0.0, float("inf"), "a finite number above 0")

@@ -6,9 +6,9 @@ CenterCrop, bit for bit, because both leave the arithmetic to Pillow. On the dev
 in the network's own program, bytes become normalised floats.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +34,6 @@ class Preprocessing:
     Attributes:
       mean: per channel, in [0, 1] units.
       std: per channel, above 0, in [0, 1] units.
-      zoom: factor >= 1 by which the image is enlarged about its centre (w/2, h/2), at
-        the same size, before it is normalised (Feature Sim, App. B.13).
       resize: length of the shorter side in pixels, the longer one in proportion; or
         (height, width); None keeps the size.
       crop: side in pixels of the centre square that is cut out after resizing, padded
@@ -56,7 +54,6 @@ class Preprocessing:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    zoom: float = 1.0
     resize: int | tuple[int, int] | None = None
     crop: int | None = None
     interpolation: str = "bilinear"
@@ -74,14 +71,34 @@ class Preprocessing:
             )
         if min(self.std) <= 0:
             raise ValueError(f"std must be above 0 in every channel, got {self.std}.")
-        arguments.check_at_least("zoom", self.zoom, 1)  # 1 leaves the image as it is
-        object.__setattr__(self, "zoom", float(self.zoom))
         object.__setattr__(self, "resize", _checked_resize(self.resize))
         if self.crop is not None:
             arguments.check_count("crop", self.crop)
             object.__setattr__(self, "crop", int(self.crop))
         if self.interpolation not in _FILTERS:
             raise unknown_name.unknown("interpolation", self.interpolation, _FILTERS)
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> Self:
+        """Reads what `dataclasses.asdict` gave, also in files that older joods wrote.
+
+        Raises:
+          ValueError: The file asks for a zoom on the device, which was taken out.
+        """
+        known = dict(content)
+        if known.pop("zoom", 1.0) != 1.0:
+            raise ValueError(
+                "the file's preprocessing enlarges images (zoom), which jood does to "
+                "the OOD images of a benchmark only, when they are read (`Magnified`)."
+            )
+        return cls(**known)
+
+    @property
+    def fitting(self) -> str:
+        """A text that changes when the same image is fitted in another way."""
+        if self.resize is self.crop is None:
+            return ""
+        return f"resize={self.resize}, crop={self.crop}, {self.interpolation}"
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the (height, width) that `fit_image` gives an image of this size."""
@@ -110,7 +127,7 @@ class Preprocessing:
         if image.ndim != 3 or 0 in image.shape or image.dtype != np.uint8:
             got = f"{image.dtype} {tuple(image.shape)}"
             raise ValueError(f"an image must be uint8 [H, W, C], got {got}.")
-        if self.resize is None and self.crop is None:
+        if not self.fitting:
             return image
         image = np.asarray(image)
         if image.shape[-1] == 3:
@@ -122,7 +139,8 @@ class Preprocessing:
         """Fits a Pillow image of mode 'RGB' or 'L'; see `fit_image`."""
         width, height = image.size
         resized = self._resized(height, width)
-        if resized != (height, width):
+        box = self._box(height, width)
+        if resized != (height, width) or box is not None:
             height, width = resized
             if height * width > _MAX_PIXELS:
                 raise ValueError(
@@ -130,7 +148,7 @@ class Preprocessing:
                     f"one of {height} x {width}, more than {_MAX_PIXELS} in all. "
                     "Skip it, or resize to (height, width)."
                 )
-            image = image.resize((width, height), _FILTERS[self.interpolation])
+            image = image.resize((width, height), _FILTERS[self.interpolation], box)
         if self.crop is None or (height, width) == (self.crop, self.crop):
             return image
         top, left = _offset(height, self.crop), _offset(width, self.crop)
@@ -138,9 +156,16 @@ class Preprocessing:
 
     def leaves(self, height: int, width: int) -> bool:
         """Whether an image of this size stays as it is."""
-        return self._resized(height, width) == (height, width) and (
-            self.crop is None or self.crop == height == width
+        return (
+            self._box(height, width) is None
+            and self._resized(height, width) == (height, width)
+            and (self.crop is None or self.crop == height == width)
         )
+
+    def _box(self, height: int, width: int) -> tuple[float, ...] | None:
+        """What is kept: (left, upper, right, lower) in pixels; None keeps all."""
+        del height, width
+        return None
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if self.resize is None:
@@ -169,24 +194,45 @@ class Preprocessing:
                 f"Preprocessing.fit_image makes them, got {images.shape[1:3]}."
             )
         mean, std = np.array([self.mean, self.std], np.float32)[:, None, None, None]
-        pixels = images.astype(jnp.float32) / 255.0
-        if self.zoom > 1:
-            pixels = zoomed(pixels, self.zoom)
-        return (pixels - mean) / std
+        return (images.astype(jnp.float32) / 255.0 - mean) / std
 
 
-def zoomed(images: jax.Array, zoom: float) -> jax.Array:
-    """Enlarges floating images [B, H, W, C] about their centre, at the same size."""
-    size = jnp.asarray(images.shape[1:3], jnp.float32)
-    return jax.image.scale_and_translate(
-        images,
-        images.shape,
-        spatial_dims=(1, 2),
-        scale=jnp.full(2, zoom, jnp.float32),
-        translation=(1 - zoom) / 2 * size,  # of the upper left corner, in pixels
-        method="linear",
-        antialias=False,
-    )
+@dataclasses.dataclass(frozen=True)
+class Magnified(Preprocessing):
+    """One that shows the middle of each image, enlarged (Feature Sim, App. B.13).
+
+    "We zoom in the OOD image w.r.t. the image center (w/2, h/2) and then resize it":
+    of an image h x w the middle h / zoom x w / zoom is resized as the whole would be.
+    To read the OOD sets of a benchmark with; a detector keeps the plain one.
+
+    Attributes:
+      zoom: factor >= 1.
+    """
+
+    zoom: float = 1.0
+
+    @classmethod
+    def of(cls, plain: Preprocessing, zoom: float) -> Self:
+        """Returns a preprocessing that enlarges first, and else does as another."""
+        fields = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
+        return cls(**{**fields, "zoom": zoom})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        arguments.check_at_least("zoom", self.zoom, 1)  # 1 leaves the image as it is
+        object.__setattr__(self, "zoom", float(self.zoom))
+
+    @property
+    def fitting(self) -> str:
+        """A text that changes when the same image is fitted in another way."""
+        plain = super().fitting
+        return f"{plain}, zoom={self.zoom}" if self.zoom > 1 else plain
+
+    def _box(self, height: int, width: int) -> tuple[float, ...] | None:
+        if self.zoom == 1:
+            return None
+        kept = (1 - 1 / self.zoom) / 2
+        return kept * width, kept * height, (1 - kept) * width, (1 - kept) * height
 
 
 def _checked_resize(resize: Any) -> int | tuple[int, int] | None:

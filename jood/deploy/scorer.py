@@ -180,7 +180,7 @@ def _open(path: str, stamp: int) -> _Opened:
         how, summary = about["preprocessing"], about["summary"]
         return _Opened(
             score,
-            how and Preprocessing(**how),
+            how and Preprocessing.of_json(how),
             tuple(about["image_shape"]),
             summary["class_names"],
         )

@@ -213,7 +213,7 @@ def _fields(
         "component": component,
         "model": model,
         "variables": variables,
-        "preprocessing": preprocessing and Preprocessing(**preprocessing),
+        "preprocessing": preprocessing and Preprocessing.of_json(preprocessing),
         "class_names": content["class_names"] and tuple(content["class_names"]),
         "stages": content["stages"],
         "head": content["head"],

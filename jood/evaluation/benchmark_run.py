@@ -126,8 +126,10 @@ def evaluate(
 
     component = detector.component.ranking or detector.component
     detector = dataclasses.replace(detector, component=component)
-    training = batches(benchmark.id_train, "fit id_train")
-    fitted = detector.fit(training, cache=cache)
+    every = {}
+    if component.passes:  # else no training image is read, or need be there
+        every = {"id_train": batches(benchmark.id_train, "fit id_train")}
+    fitted = detector.fit(every.get("id_train", ()), cache=cache)
     sets = {"id_test": benchmark.id_test, **benchmark.ood}
     tests = {name: batches(source, f"score {name}") for name, source in sets.items()}
     found = {
@@ -136,7 +138,7 @@ def evaluate(
     }
     inside, correct = found.pop("id_test")
     warn_if_constant(inside, "ID test images")
-    every = {"id_train": training, **tests}
+    every |= tests
     waited = sum(part.timed.waited for part in every.values())
     total = sum(part.timed.total for part in every.values())
     return fitted, Evaluation(

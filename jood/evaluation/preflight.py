@@ -15,6 +15,8 @@ from jood.core.backbones import blocks
 from jood.core.backbones.linen import Taps
 from jood.core.component import Component
 from jood.core.ood_head import COLLECTION as OOD_HEAD
+from jood.data.sources import Source
+from jood.data.sources.absent import Absent
 from jood.detector import Detector
 from jood.weights.checkpoint import TrainedNetwork
 
@@ -103,12 +105,15 @@ def stage_shapes(detector: Detector, image_size: int) -> dict[str, tuple[int, ..
 
 
 def possible(
-    detectors: Mapping[str, Component], model: nn.Module, variables: Mapping[str, Any]
+    detectors: Mapping[str, Component],
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    training: Source | None = None,
 ) -> tuple[dict[str, Component], dict[str, str]]:
     """Returns the detectors that a network can be asked, and why not the others.
 
-    Skips what reads a classifier, an OOD head or blocks that the network lacks; by
-    name.
+    Skips what reads a classifier, an OOD head or blocks that the network lacks, and
+    what learns from training images that are absent; by name.
     """
     out = {}
     for name, part in detectors.items():
@@ -118,7 +123,22 @@ def possible(
             out[name] = "the network has no OOD head, which --objective=ssod trains"
         elif blocks.READS in part.reads and not blocks.are_in(variables):
             out[name] = "the network has no residual blocks (modules named so)"
+        elif part.passes and isinstance(training, Absent):
+            out[name] = "it learns from ID training images, which are absent"
     return {name: part for name, part in detectors.items() if name not in out}, out
+
+
+def check_training(detectors: Mapping[str, Component], training: Source) -> None:
+    """Raises FileNotFoundError if detectors learn from training images that are absent.
+
+    Its message names them, and says where the images were looked for.
+    """
+    learning = [name for name, part in detectors.items() if part.passes]
+    if learning and isinstance(training, Absent):
+        raise FileNotFoundError(
+            f"{', '.join(learning)} learn from ID training images; without them leave "
+            f"these rows out of --detectors. {training.why}"
+        )
 
 
 def check(

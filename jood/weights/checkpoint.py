@@ -181,7 +181,7 @@ def _open_saved(path: pathlib.Path) -> TrainedNetwork:
         )
     name, classes, source = (content[k] for k in ("name", "class_names", "source"))
     classes = classes and tuple(classes)
-    preprocessing = Preprocessing(**content["preprocessing"])
+    preprocessing = Preprocessing.of_json(content["preprocessing"])
     return TrainedNetwork(model, variables, name, classes, preprocessing, size, source)
 
 
@@ -190,7 +190,7 @@ def _open_run(path: pathlib.Path, which: str) -> TrainedNetwork:
     name, size, classes = run["model"], run["image_size"], tuple(run["class_names"])
     model = models.create(name, len(classes), dtype=run["dtype"])
     variables = run_checkpoint.load_variables(path, model, (size, size, 3), which)
-    preprocessing = Preprocessing(**run["preprocessing"])
+    preprocessing = Preprocessing.of_json(run["preprocessing"])
     return TrainedNetwork(model, variables, name, classes, preprocessing, size, run)
 
 

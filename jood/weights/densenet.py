@@ -1,4 +1,4 @@
-"""Names of DenseNets' tensors: torchvision's, timm's, OpenOOD's and DICE's.
+"""Names of DenseNets' tensors: torchvision's, timm's, mmpretrain's and others.
 
 There a transition owns the norm that ends a stage here (see `jood.models.densenet`).
 """
@@ -39,6 +39,20 @@ def _andreas_veit(model: densenet.DenseNet) -> layout.Pairs:
     yield from (("C5/norm", "bn1"), ("head", "fc"))
 
 
+def _mmpretrain(model: densenet.DenseNet) -> layout.Pairs:
+    """The norm after the last block counts as a transition there."""
+    yield from (("conv1", "backbone.stem.0"), ("bn1", "backbone.stem.1"))
+    for number, stage, size in _blocks(model):
+        yield f"{stage}/reduce", f"backbone.transitions.{number - 2}.conv"
+        for i in range(size):
+            theirs = f"backbone.stages.{number - 1}.block.{i}"
+            names = ("norm1", "conv1", "norm2", "conv2")
+            yield from layout.below(f"{stage}/layer{i + 1}", theirs, _PARTS, names)
+        yield f"{stage}/norm", f"backbone.transitions.{number - 1}.norm"
+    yield "C5/norm", f"backbone.transitions.{len(model.block_sizes) - 1}.0"
+    yield "head", "head.fc"
+
+
 def _blocks(model: densenet.DenseNet) -> Iterator[tuple[int, str, int]]:
     """Yields (number of the block from 1, our stage, number of its layers)."""
     return zip(
@@ -57,6 +71,7 @@ LAYOUTS = {
         _TORCHVISION,
         *[(f".{part}{j}", f".{part}.{j}") for part in ("norm", "conv") for j in (1, 2)],
     ),
+    "mmpretrain": layout.Layout(_mmpretrain),
     "dice": _ANDREAS_VEIT,
     "openood": _ANDREAS_VEIT,
 }

@@ -75,12 +75,22 @@ _MM = _layout(stem=tuple(f"stem.{i}" for i in (0, 1, 3, 4, 6, 7)))
 _MMPRETRAIN = _layout(
     stem=_MMPRETRAIN_STEM, projection=_mmpretrain_downsample, head="head.fc"
 )
+
+
+def _supcon(plain: layout.Layout) -> layout.Layout:
+    """SupContrast's and KNN+'s: its projection head does not score."""
+    encoder = layout.prefixed(plain, "encoder.", ("head.",))
+    return layout.renamed(encoder, ("encoder.fc", "fc"))
+
+
 MODEL = resnet.ResNet
 LAYOUTS = {
     "torchvision": _TORCHVISION,
     "timm": _TORCHVISION,
     "openood": _layout(projection=_openood_projection),
     "kuangliu": _layout(projection=lambda *_: ("shortcut", 0), head="linear"),
+    "supcon": _supcon(_layout(projection=lambda *_: ("shortcut", 0))),
+    "supcon_torchvision": _supcon(_TORCHVISION),
     "torchvision_detection": layout.prefixed(
         _TORCHVISION, "backbone.body.", ("backbone.fpn.", "rpn.", "roi_heads.")
     ),

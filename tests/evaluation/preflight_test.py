@@ -8,6 +8,7 @@ import pytest
 import jood
 from jood import models
 from jood.data import benchmarks
+from jood.data.sources.absent import Absent
 from jood.evaluation import preflight
 from jood.methods import detector_text
 from jood.testing import toy
@@ -78,6 +79,17 @@ def test_what_a_network_lacks_is_left_out_with_the_reason():
     flat = {"params": {"head": VARIABLES["params"]["head"]}}
     _, out = preflight.possible(parts, tiny_network.MODEL, flat)
     assert "no residual blocks" in out["Blocks"]
+
+
+def test_training_images_are_missed_by_what_learns_from_them():
+    parts = detector_text.parse_each({"FS+TA": "fs_ta", "KNN": "knn(k=1)"})
+    absent = Absent("cifar10 lacks its ID set below data")
+    network = (tiny_network.MODEL, VARIABLES)
+    assert list(preflight.possible(parts, *network, absent)[0]) == ["FS+TA"]
+    assert preflight.possible(parts, *network)[0] == parts
+    with pytest.raises(FileNotFoundError, match=r"KNN learn from .* below data"):
+        preflight.check_training(parts, absent)
+    preflight.check_training({"FS+TA": parts["FS+TA"]}, absent)
 
 
 def test_a_score_of_the_ood_head_needs_variables_with_one(digits):

@@ -40,6 +40,19 @@ METHODS = {
     r"bats_energy_lam(?P<lam>[\d.]+)": "bats(lam={lam})|energy()",
     r"bats_gradnorm_lam(?P<lam>[\d.]+)": "bats(lam={lam})|gradnorm()",
     r"dice_p(?P<q>\d+)": "dice(q={q})|energy()",
+    # DICE+ReAct's two readings: contributions of unclipped and of clipped features.
+    r"dice_react_p(?P<q>\d+)_clip(?P<value>[\d.]+)_maskunclipped": (
+        "dice(q={q}, clip={value})|energy()"
+    ),
+    r"dice_react_p(?P<q>\d+)_clipp(?P<clip>\d+)_maskunclipped": (
+        "dice(q={q}, clip={clip})|energy()"
+    ),
+    r"dice_react_p(?P<q>\d+)_clip(?P<value>[\d.]+)_maskclipped": (
+        "react(clip={value})|dice(q={q})|energy()"
+    ),
+    r"dice_react_p(?P<q>\d+)_clipp(?P<clip>\d+)_maskclipped": (
+        "react(clip={clip})|dice(q={q})|energy()"
+    ),
     r"line_pw(?P<q_w>\d+)_pa(?P<q_a>\d+)_clip(?P<clip>\d+)": (
         "line(q_a={q_a}, q_w={q_w}, clip={clip})|energy()"
     ),

@@ -36,7 +36,7 @@ def scores(text, train=TRAIN, test=TEST):
     return np.asarray(component.apply(jood.fit(component, [train]), test))
 
 
-@pytest.mark.parametrize("q", [0.1, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("q", [0.0, 0.1, 0.3, 0.6, 0.9])
 def test_feature_mask_keeps_what_weighs_most_for_the_class(q):
     acts = transforms.feature_mask(q).apply((), TEST)
     expected = reference.feature_mask(TEST.penultimate, KERNEL, TEST.prediction, q)
@@ -130,6 +130,17 @@ def test_dice_after_react_is_fitted_on_clipped_features():
     np.testing.assert_array_equal(fitted[-1], expected)
 
 
+def test_dice_with_a_clip_takes_contributions_of_unclipped_features():
+    component = transforms.dice(q=0.5, clip=1.0)
+    fitted = jood.fit(component, [TRAIN])
+    expected = reference.dice_mask(TRAIN.penultimate, KERNEL, 0.5)
+    np.testing.assert_array_equal(fitted[0], expected)
+    out = component.apply(fitted, TEST)
+    clipped = np.minimum(TEST.penultimate, 1.0)
+    logits = clipped @ np.where(expected, KERNEL, 0.0) + BIAS
+    close(out.logits, logits.astype(np.float32), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("q_a", "q_w", "clip"), [(0.1, 0.1, 0.8), (0.9, 0.9, 1.0), (0.1, 0.9, 1.0)]
 )
@@ -161,6 +172,7 @@ def test_line_masks_nothing_for_a_class_without_examples():
     [
         ("feature_mask(q=60)", "q must be a fraction"),
         ("dice(q=1.0)", "q must be a fraction"),
+        ("dice(clip=0)", "clip must be a finite number above 0"),
         ("line(q_a=0.0)", "q_a must be a fraction"),
         ("line(q_w=90)", "q_w must be a fraction"),
         ("line(clip=float)", "literals"),

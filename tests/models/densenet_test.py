@@ -236,3 +236,36 @@ def test_training_updates_the_statistics_of_every_norm():
 def test_a_bad_option_is_named(options, message):
     with pytest.raises(ValueError, match=message):
         models.create("densenet121", 10, **options)
+
+
+def test_mmpretrains_names():
+    variables = _variables()
+    changes = [
+        (r"^features\.conv0", "backbone.stem.0"),
+        (r"^features\.norm0", "backbone.stem.1"),
+        (r"^features\.norm4\.", "backbone.transitions.2.0."),
+        (r"^classifier", "head.fc"),
+        *[
+            (rf"^features\.transition{i + 1}\.", f"backbone.transitions.{i}.")
+            for i in range(2)
+        ],
+        *[
+            (
+                rf"^features\.denseblock{i + 1}\.denselayer{j + 1}\.",
+                f"backbone.stages.{i}.block.{j}.",
+            )
+            for i in range(3)
+            for j in range(2)
+        ],
+    ]
+    tensors = {}
+    for name, tensor in weights.to_torch_names(_SMALL, variables, "timm").items():
+        for old, new in changes:
+            name = re.sub(old, new, name)
+        tensors[name] = tensor
+    assert all(name.startswith(("backbone.", "head.")) for name in tensors)
+    assert weights.find_layout(tensors, _SMALL) == "mmpretrain"
+    parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    for named in (tensors, parallel):
+        found = weights.from_torch_names(named, _SMALL)
+        chex.assert_trees_all_equal(found, jax.tree.map(np.float32, variables))

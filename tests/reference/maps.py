@@ -158,20 +158,3 @@ def odin_of_a_linear_network(images, kernel, bias, T, eps, std):
         moved = image - eps * sign / std
         out.append(_locations(moved).mean(0) @ kernel + bias)
     return max_probability(out, T)
-
-
-def zoom(image, factor):
-    """Bilinear enlargement about the centre of one image [H, W, C], same size."""
-    image = np.asarray(image, np.float64)
-    out = np.zeros(image.shape)
-    height, width, _ = image.shape
-    for i in range(height):
-        for j in range(width):
-            y = (i + 0.5 - height / 2) / factor + height / 2 - 0.5
-            x = (j + 0.5 - width / 2) / factor + width / 2 - 0.5
-            a, b = math.floor(y), math.floor(x)
-            for m, share_y in ((a, 1 - (y - a)), (a + 1, y - a)):
-                for n, share_x in ((b, 1 - (x - b)), (b + 1, x - b)):
-                    if share_y * share_x > 0:
-                        out[i, j] += share_y * share_x * image[m, n]
-    return out

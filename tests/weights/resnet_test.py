@@ -182,6 +182,7 @@ _NO_POOLING_AT_STRIDE_1 = [
 _BACKBONE = [(r"^(?!fc\.)", "backbone.")]
 _TO_HEAD = [(r"^fc\.", "head.fc.")]
 _SHORTCUT = [("downsample", "shortcut")]
+_ENCODER = [(r"^(?!fc\.)", "encoder.")]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +209,9 @@ _SHORTCUT = [("downsample", "shortcut")]
         ("openood", _SMALL, _SHORTCUT, ""),
         ("openood", _PLAIN, [], ""),
         ("kuangliu", _SMALL, [*_SHORTCUT, (r"^fc\.", "linear.")], ""),
+        ("supcon", _SMALL, _SHORTCUT + _ENCODER, "head"),
+        ("supcon", _SMALL, _SHORTCUT + _ENCODER, ""),  # with the classifier
+        ("supcon_torchvision", _PLAIN, _ENCODER, "head"),
     ],
 )
 def test_layouts_of_other_code_bases(layout, model, changes, others):
@@ -224,9 +228,11 @@ def test_layouts_of_other_code_bases(layout, model, changes, others):
         tensors[f"{head}.0.conv.weight"] = np.zeros((3, 3), np.float32)
         tensors[f"{head}.0.bn.num_batches_tracked"] = np.array(7)
     as_float32 = jax.tree.map(np.float32, variables)
+    parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
     for given in (layout, None):  # named, or found by the names
-        found = weights.from_torch_names(tensors, model, given)
-        chex.assert_trees_all_equal(found, as_float32)
+        for named in (parallel, tensors):
+            found = weights.from_torch_names(named, model, given)
+            chex.assert_trees_all_equal(found, as_float32)
     back = weights.to_torch_names(model, found, layout)
     assert back.keys() == renamed.keys()
     chex.assert_trees_all_equal(back, renamed)

@@ -53,6 +53,7 @@ def get(
     image_size: int | None = None,
     preprocessing: Preprocessing | str | None = None,
     ood: Sequence[str] | None = None,
+    ood_zoom: float = 1.0,
     skip_corrupt: bool = False,
     **options: Any,
 ) -> Benchmark:
@@ -67,6 +68,8 @@ def get(
         chooses among `describe(name).preprocessing`.
       ood: Names of the OOD sets to open, in their order; None for the paper's, and
         the further ones that are present.
+      ood_zoom: How much OOD images are enlarged about their centre before they are
+        resized (Feature Sim, Table 18); ID images stay as they are.
       skip_corrupt: Whether to skip and count unreadable images; else they raise.
       **options: Further options of an embedded benchmark, such as `seed`.
 
@@ -83,6 +86,7 @@ def get(
         image_size=image_size,
         preprocessing=preprocessing,
         ood=ood,
+        ood_zoom=ood_zoom,
         skip_corrupt=skip_corrupt,
         **options,
     )

@@ -1,7 +1,8 @@
 """Opens a benchmark: one that code makes, or the sets that lie below the data root.
 
 One that reads files runs on the OOD sets that are present and says which are absent;
-without its ID sets, or without any OOD set, it does not run.
+without its ID test set, or without any OOD set, it does not run. ID training images are
+missed only by what learns from them (`sources.absent`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,14 @@ import os
 import pathlib
 from typing import Any
 
+from jood.core.preprocessing import Magnified
 from jood.core.preprocessing import Preprocessing
 from jood.data import sources
 from jood.data.benchmarks import choose_preprocessing
 from jood.data.benchmarks import on_disk
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.benchmarks.spec import BenchmarkSpec
+from jood.data.sources.absent import Absent
 from jood.data.sources.resized import Fitted
 
 _ID = ("id_train", "id_test")
@@ -39,6 +42,7 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
         image_size: int | None = None,
         preprocessing: Preprocessing | str | None = None,
         ood: Sequence[str] | None = None,
+        ood_zoom: float = 1.0,
         **options: Any,
     ) -> Benchmark:
         for name in ("data_dir", "skip_corrupt"):  # nothing is read from files
@@ -48,9 +52,13 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
         made = dataclasses.replace(make(**options), name=spec.name)
         if ood is not None:
             made = dataclasses.replace(made, ood={name: made.ood[name] for name in ood})
-        if preprocessing is None:
+        if preprocessing is not None:
+            made = _fitted(made, choose_preprocessing.choose(spec, preprocessing))
+        if ood_zoom == 1:
             return made
-        return _fitted(made, choose_preprocessing.choose(spec, preprocessing))
+        magnified = Magnified.of(made.preprocessing, ood_zoom)
+        larger = {name: Fitted(source, magnified) for name, source in made.ood.items()}
+        return dataclasses.replace(made, ood=larger)
 
     return opened
 
@@ -75,6 +83,7 @@ def open_benchmark(
     image_size: int | None = None,
     preprocessing: Preprocessing | str | None = None,
     ood: Sequence[str] | None = None,
+    ood_zoom: float = 1.0,
     skip_corrupt: bool = False,
     **options: Any,
 ) -> Benchmark:
@@ -90,7 +99,8 @@ def open_benchmark(
         for name in (*_ID, *chosen)
         if (place := on_disk.find(spec.sets[name], root)) is not None
     }
-    if lacking := [name for name in _ID if name not in present]:
+    if "id_test" not in present:
+        lacking = [name for name in _ID if name not in present]
         raise _not_there(spec, "lacks its ID set", lacking, root)
     if chosen and present.keys().isdisjoint(chosen):
         raise _not_there(spec, "has none of its OOD sets", chosen, root)
@@ -100,8 +110,11 @@ def open_benchmark(
         if name not in present
     }
     opened, incomplete, (names, remark) = _open_sets(
-        spec, present, preprocessing, root, skip_corrupt
+        spec, present, preprocessing, root, skip_corrupt, ood_zoom
     )
+    if "id_train" not in opened:
+        why = str(_not_there(spec, "lacks its ID set", ["id_train"], root))
+        opened["id_train"] = Absent(why)
     if absent:
         _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
     return Benchmark(
@@ -153,20 +166,22 @@ def _open_sets(
     preprocessing: Preprocessing,
     root: pathlib.Path,
     skip_corrupt: bool,
+    ood_zoom: float = 1.0,
 ) -> tuple[dict[str, sources.Source], dict[str, str], tuple[tuple[str, ...], str]]:
     """Sources, 'id_train' first; what is incomplete; and what `class_names` returns."""
     opened: dict[str, sources.Source] = {}
     incomplete = {}
     folders: tuple[str, ...] | None = None
+    larger = Magnified.of(preprocessing, ood_zoom)
     for name, place in present.items():
         source = on_disk.open_set(
             place,
-            preprocessing,
+            preprocessing if name in _ID else larger,
             labelled=spec.labelled and name in _ID,
             class_names=folders if name == "id_test" else None,
         )
-        if name == "id_train":
-            folders = getattr(source, "class_names", None)
+        if name in _ID:
+            folders = folders or getattr(source, "class_names", None)
         size = spec.sets[name].size
         if size is not None and len(source) != size:
             incomplete[name] = text = f"found {len(source):,} of {size:,}"
@@ -191,7 +206,7 @@ def class_names(
 ) -> tuple[tuple[str, ...], str]:
     """Returns class names, and what the protocol must say of them.
 
-    `folders` are the names of the labels in the ID training set, if it has such.
+    `folders` are the names of the labels in the ID sets, if they have such.
 
     Raises:
       ValueError: They are not the benchmark's.

@@ -28,6 +28,9 @@ _DIGESTS = {
 }
 
 
+_PUBLISHED = {10: "cifar-10-batches-py", 100: "cifar-100-python"}
+
+
 def _cifar(classes: int, split: str, size: int, note: str = "") -> SetSpec:
     name = f"cifar{classes}"
     file = f"{name}-{split}.array_record-00000-of-00001"
@@ -35,8 +38,18 @@ def _cifar(classes: int, split: str, size: int, note: str = "") -> SetSpec:
         name=f"{name}_{split}",
         title=f"CIFAR-{classes} {split}",
         size=size,
-        # TFDS's own data folder has no folder tfds/ above its data sets.
-        places=[Place("tfds", f"tfds/{name}", split), Place("tfds", name, split)],
+        # TFDS's own data folder has no folder tfds/ above its data sets. Then what the
+        # authors publish, and OpenOOD's PNG files with its lists.
+        places=[
+            Place("tfds", f"tfds/{name}", split),
+            Place("tfds", name, split),
+            Place("cifar_batches", _PUBLISHED[classes], split),
+            Place(
+                "image_list",
+                f"benchmark_imglist/{name}/{split}_{name}.txt",
+                "images_classic",
+            ),
+        ],
         url="https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated by its authors; cite their report (Krizhevsky, 2009)",
         tfds=name,

@@ -107,12 +107,9 @@ def from_pillow(
 
 def version(preprocessing: Preprocessing | None) -> str:
     """Returns a text that changes when the same files give other pixels."""
-    if preprocessing is None or preprocessing.resize is preprocessing.crop is None:
+    if preprocessing is None or not preprocessing.fitting:
         return f"decoded as {_VERSION}"
-    return (
-        f"decoded as {_VERSION}, resize={preprocessing.resize}, "
-        f"crop={preprocessing.crop}, {preprocessing.interpolation}"
-    )
+    return f"decoded as {_VERSION}, {preprocessing.fitting}"
 
 
 def _content(path: str | os.PathLike[str], name: str) -> bytes:

@@ -161,6 +161,21 @@ def _inputs(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
     return files.named(names, preprocessing)
 
 
+def _open_listed(path: pathlib.Path, how: source_kind.Reading) -> ImageFolder:
+    """OpenOOD's sets: the list, and the folder of images that `split` names."""
+    root = path.parents[2]  # of benchmark_imglist/<set>/<list>
+    return ImageFolder(
+        root / how.split,
+        file_list=path,
+        preprocessing=how.preprocessing,
+        labelled=how.labelled,
+        class_names=how.class_names if how.labelled else None,
+    )
+
+
+LISTED = source_kind.SourceKind(
+    "image_list", open=_open_listed, is_there=pathlib.Path.is_file
+)
 KIND = source_kind.SourceKind(
     "folder",
     open=_open,

@@ -1,6 +1,7 @@
 """The kinds of sources by name: a new one is a record in its file and a line here."""
 
 from jood._utils import unknown_name
+from jood.data.sources import cifar_batches
 from jood.data.sources import files
 from jood.data.sources import image_folder
 from jood.data.sources import npz_archive
@@ -14,7 +15,9 @@ _KINDS = {
     kind.name: kind
     for kind in (
         tfds.KIND,
+        cifar_batches.KIND,
         image_folder.KIND,
+        image_folder.LISTED,
         files.LIST,
         files.IMAGE,
         npz_archive.KIND,

@@ -24,9 +24,7 @@ class Fitted:
 
     def fingerprint(self) -> str:
         """Returns that of the source, and how its images are fitted."""
-        fit = self.preprocessing
-        how = f"resize {fit.resize}, crop {fit.crop}, {fit.interpolation}"
-        return f"{sources.fingerprint(self.source)}, {how}"
+        return f"{sources.fingerprint(self.source)}, {self.preprocessing.fitting}"
 
 
 def fitted(

@@ -20,20 +20,21 @@ def feature_mask(q: float = 0.3) -> Component:
     head, c the prediction of the unmodified pass; ties keep the lower index.
 
     Args:
-      q: fraction in (0, 1) of the features that is masked; may be traced. 0.6 on
-        CIFAR, 0.3 on ImageNet, chosen on Gaussian noise (Sec. V-F).
+      q: fraction in [0, 1) of the features that is masked; may be traced. 0.6 on
+        CIFAR, 0.3 on ImageNet, chosen on Gaussian noise (Sec. V-F); 0, where Fig. 7
+        begins, masks none.
 
     Returns:
       A component of slot 'feature'; nothing is fitted.
 
     Raises:
-      ValueError: q is not a fraction in (0, 1).
+      ValueError: q is not a fraction in [0, 1).
 
     References:
       Sun et al., HIMPLoS (Classifier-head Informed Feature Masking and
       Prototype-based Logit Smoothing), Eq. 3, Table III, Fig. 7.
     """
-    arguments.check_fraction("q", q)
+    arguments.check_share("q", q)
 
     def mask(acts: Activations) -> Activations:
         weights = acts.kernel.T[acts.prediction]  # [B, D], W[:, c] of each image

@@ -49,7 +49,8 @@ class Cell(NamedTuple):
     Attributes:
       text: what is shown.
       value: what the column is sorted by; None for the text. NaN comes last.
-      mark: 'best' (bold), 'second' (underlined) or ''.
+      mark: 'best' (bold), 'second' (underlined), how far it is from another number
+        ('near', 'off', 'far': its colour) or ''.
     """
 
     text: str

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jood
+from jood.core.preprocessing import Magnified
 from jood.data import benchmarks
 from jood.data.benchmarks import choose_preprocessing
 from jood.data.benchmarks import on_disk
@@ -124,6 +125,36 @@ def test_real_cifar10_opens_with_what_is_there(data_dir):
         assert set(source[0]) == {"image"}
         assert source[0]["image"].shape == (32, 32, 3)
     assert 0 <= found.id_test[7]["label"] < 10
+
+
+def test_without_training_images_a_benchmark_opens_until_they_are_read(data_dir):
+    spec = benchmarks.describe("cifar10")
+    nowhere = dataclasses.replace(spec.id_train, places=())
+    lacking = dataclasses.replace(spec, id_train=nowhere)
+    found = opening.open_benchmark(lacking, data_dir=data_dir, ood=["mnist"])
+    assert found.class_names == spec.class_names
+    assert len(found.id_test) == 10_000
+    assert len(found.id_train) == 0
+    with pytest.raises(FileNotFoundError, match=r"(?s)lacks its ID set.*id_train"):
+        found.id_train[0]
+
+
+def test_only_ood_images_are_magnified(data_dir):
+    plain, larger = (
+        benchmarks.get("cifar10", data_dir=data_dir, ood=["mnist"], ood_zoom=zoom)
+        for zoom in (1, 2)
+    )
+    assert larger.preprocessing == plain.preprocessing
+    np.testing.assert_array_equal(larger.id_test[0]["image"], plain.id_test[0]["image"])
+    image = plain.ood["mnist"][0]["image"]
+    expected = Magnified.of(plain.preprocessing, 2).fit_image(image)
+    assert not np.array_equal(expected, image)
+    np.testing.assert_array_equal(larger.ood["mnist"][0]["image"], expected)
+    digits = benchmarks.get("digits_tiny", ood=["near"], ood_zoom=2)
+    shown = Magnified.of(digits.preprocessing, 2).fit_image(
+        benchmarks.get("digits_tiny").ood["near"][0]["image"]
+    )
+    np.testing.assert_array_equal(digits.ood["near"][0]["image"], shown)
 
 
 def test_real_cifar100_and_its_class_names(data_dir, monkeypatch):

@@ -10,6 +10,7 @@ from PIL import Image
 import pytest
 
 import jood
+from jood.core.preprocessing import Magnified
 from jood.data.sources import decoding
 
 # 6 x 4, with a ramp and coloured corners: every rotation of it is another image.
@@ -275,4 +276,4 @@ def test_the_version_tells_preprocessings_apart():
         decoding.version(jood.Preprocessing(of, of, resize=4, interpolation="nearest")),
     }
     assert len(texts) == 4
-    assert decoding.version(jood.Preprocessing(of, of, zoom=2)) in texts
+    assert decoding.version(Magnified(of, of, resize=4, zoom=2)) not in texts

@@ -1,0 +1,275 @@
+"""Runs a paper's table: the rows of each network in one pass over each set."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from jood.core.component import Component
+from jood.data.benchmarks.spec import Benchmark
+from jood.evaluation import benchmark_run
+from jood.evaluation import preflight
+from jood.evaluation.benchmark_run import Evaluation
+from jood.methods import detector_text
+from jood.methods import presets
+from jood.papers import given_networks
+from jood.papers import paper_columns
+from jood.papers.given_networks import Given
+from jood.papers.given_networks import Maker
+from jood.papers.paper_columns import ColumnSets
+from jood.papers.transcription import ACCURACY
+from jood.papers.transcription import PaperTable
+from jood.papers.transcription import Row
+from jood.papers.transcription import TablePart
+
+Cells = Mapping[tuple[str, str], float]  # percent by (column, metric)
+
+
+class ReproducedRow(NamedTuple):
+    """A row with our numbers beside the paper's.
+
+    Attributes:
+      name: what the paper calls it.
+      text: the detector that was run, with every value; '' if none was.
+      why: why it could not be run; ''.
+      ours: in %; a cell that could not be made is missing.
+      papers: in %; a cell that the paper does not give is missing.
+    """
+
+    name: str
+    text: str
+    why: str
+    ours: Cells
+    papers: Cells
+
+
+@dataclasses.dataclass(frozen=True)
+class ReproducedPart:
+    """A part of a table, run or not.
+
+    Attributes:
+      title: what tells it from the table's other parts.
+      cells: (column, metric) in the order of the table.
+      rows: as the paper has them.
+      remarks: sentences on what is not as in the paper.
+      dented: columns that are made of a part of the paper's images.
+      comparable: whether ours and the paper's numbers are of the same benchmark.
+    """
+
+    title: str
+    cells: Sequence[tuple[str, str]]
+    rows: Sequence[ReproducedRow]
+    remarks: Sequence[str]
+    dented: frozenset[str]
+    comparable: bool
+
+    def difference(self, row: ReproducedRow, cell: tuple[str, str]) -> float | None:
+        """Ours less the paper's, in points; None where one is missing."""
+        if not self.comparable or cell not in row.ours or cell not in row.papers:
+            return None
+        return row.ours[cell] - row.papers[cell]
+
+    @property
+    def gaps(self) -> int:
+        """How many of the paper's numbers have none of ours beside them."""
+        return sum(len(row.papers.keys() - row.ours.keys()) for row in self.rows)
+
+
+# Opens the benchmark of a part, or another, for a network, its OOD images magnified.
+Open = Callable[[TablePart, Given, float], Benchmark]
+
+
+class _Scored(NamedTuple):
+    """What one network gave for rows of a part."""
+
+    maker: Maker
+    benchmark: Benchmark
+    evaluation: Evaluation
+    metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
+    specs: Mapping[str, str]  # of what was run, by row
+    out: Mapping[str, str]  # why a row was not, by row
+
+
+def run(
+    table: PaperTable,
+    given: Sequence[Given],
+    open_benchmark: Open,
+    *,
+    other: str | None = None,
+    batch_size: int = 128,
+    workers: int = 0,
+) -> list[ReproducedPart]:
+    """Runs what the given networks allow of a table.
+
+    Args:
+      table: The table.
+      given: The networks.
+      open_benchmark: Opens the benchmark of a part for a network.
+      other: Name of the benchmark that is opened in place of the table's own; the
+        numbers are then not those of the paper's images.
+      batch_size: Images per step, over all devices.
+      workers: Processes that read images; 0 reads with threads.
+
+    Returns:
+      The parts, also those that no network was given for.
+    """
+    makers = given_networks.makers(table, given, other)
+    parts = []
+    for part in table.parts:
+        scored = {}
+        for trained in dict.fromkeys(row.trained for row in part.rows):
+            maker = makers.get(given_networks.key(part, trained))
+            texts = {
+                r.name: r.text for r in part.rows if r.trained == trained and r.text
+            }
+            if maker is not None and texts:
+                opened = _opened(part, maker, open_benchmark)
+                scored[trained] = _score(texts, maker, opened, batch_size, workers)
+        parts.append(_compared(table.metrics, part, scored, other))
+    return parts
+
+
+def _opened(part: TablePart, maker: Maker, open_benchmark: Open) -> Benchmark:
+    """The benchmark, with the magnified sets that rows ask for as further ones."""
+    plain = open_benchmark(part, maker.given, 1.0)
+    ood = dict(plain.ood)
+    for zoom in sorted({row.zoom for row in part.rows} - {1.0}):
+        larger = open_benchmark(part, maker.given, zoom).ood
+        ood |= {_zoomed(name, zoom): source for name, source in larger.items()}
+    return dataclasses.replace(plain, ood=ood)
+
+
+def _zoomed(name: str, zoom: float) -> str:
+    return name if zoom == 1 else f"{name} zoom={zoom}"
+
+
+def _score(
+    texts: Mapping[str, str],
+    maker: Maker,
+    benchmark: Benchmark,
+    batch_size: int,
+    workers: int,
+) -> _Scored:
+    """Asks a network all rows that it can be asked, in one pass over each set."""
+    network = maker.given.network
+    parts = {
+        name: parsed(text, benchmark.name, network.name) for name, text in texts.items()
+    }
+    asked, out = preflight.possible(
+        parts, network.model, network.variables, benchmark.id_train
+    )
+    detector = benchmark_run.make_detector(
+        asked, benchmark, network.model, network.variables, network.name
+    )
+    _, evaluation = benchmark_run.evaluate(
+        detector, benchmark, batch_size=batch_size, workers=workers
+    )
+    specs = {name: part.spec for name, part in asked.items()}
+    return _Scored(maker, benchmark, evaluation, evaluation.metrics(), specs, out)
+
+
+def parsed(text: str, benchmark: str, network: str) -> Component:
+    """Returns the detector of a row's text with a benchmark's and network's values."""
+    template = presets.templates().get(text, text)
+    filled = presets.fill(template, benchmark, network).text
+    return detector_text.parse(filled, benchmark, network)
+
+
+def _compared(
+    metrics: Sequence[str],
+    part: TablePart,
+    scored: Mapping[str, _Scored],
+    other: str | None,
+) -> ReproducedPart:
+    """Ours beside the paper's numbers."""
+    columns: dict[str, ColumnSets] = {}
+    for one in scored.values():
+        present = [name for name in one.benchmark.ood if " zoom=" not in name]
+        columns |= (
+            paper_columns.of_benchmark(present)
+            if other
+            else paper_columns.of_part(part, present)
+        )
+    shown = [c for c in columns or part.columns if c in part.columns or other]
+    shown = [c for c in shown if c != ACCURACY or c in part.columns]
+    remarks = [
+        text for one in scored.values() for text in _remarks(part, one, columns, other)
+    ]
+    rows = []
+    for row in part.rows:
+        own = scored.get(row.trained)
+        ours = {} if own is None else _ours(row, own, columns, metrics)
+        text = own.specs.get(row.name, "") if own else ""
+        why = row.why or (own.out.get(row.name, "") if own else _lacks(part, row))
+        rows.append(
+            ReproducedRow(row.name, text, why, ours, _papers(part, row, metrics))
+        )
+    cells = dataclasses.replace(part, columns=tuple(shown)).cells(metrics)
+    return ReproducedPart(
+        title=part.title,
+        cells=cells,
+        rows=rows,
+        remarks=list(dict.fromkeys(remarks)),
+        dented=frozenset(name for name, made in columns.items() if not made.is_whole),
+        comparable=other is None,
+    )
+
+
+def _lacks(part: TablePart, row: Row) -> str:
+    return f"no network {given_networks.key(part, row.trained)} was given"
+
+
+def _papers(part: TablePart, row: Row, metrics: Sequence[str]) -> Cells:
+    cells = zip(part.cells(metrics), row.numbers, strict=True)
+    return {cell: number for cell, number in cells if number is not None}
+
+
+def _ours(
+    row: Row, scored: _Scored, columns: Mapping[str, ColumnSets], metrics: Sequence[str]
+) -> Cells:
+    """Our percentages of a row, of the columns that have a set at hand."""
+    evaluation = scored.evaluation
+    if row.name not in evaluation.id_scores:
+        return {}
+    found = scored.metrics[row.name]
+    cells = {
+        (column, metric): 100
+        * float(np.mean([found[_zoomed(n, row.zoom)][metric] for n in made.sets]))
+        for column, made in columns.items()
+        for metric in metrics
+        if made.sets
+    }
+    accuracy = evaluation.accuracy
+    known = {} if math.isnan(accuracy) else {(ACCURACY, ACCURACY): 100 * accuracy}
+    return cells | known
+
+
+def _remarks(
+    part: TablePart,
+    scored: _Scored,
+    columns: Mapping[str, ColumnSets],
+    other: str | None,
+) -> list[str]:
+    """Sentences on what differs from the paper."""
+    network, benchmark = scored.maker.given.network, scored.benchmark
+    remarks = []
+    if not scored.maker.is_named_one:
+        remarks.append(f"Run with {network.name}; the paper's is {part.network}.")
+    if other:
+        remarks.append(f"Run on {other}; the paper's numbers are of {part.benchmark}.")
+    remarks += [
+        f"{column} is a part: {made.remark}."
+        for column, made in columns.items()
+        if made.remark and len(made.sets) == 1
+    ]
+    lacking = {name for made in columns.values() for name in made.lacking}
+    if lacking and not other:
+        remarks.append(
+            f"Absent: {', '.join(sorted(lacking))}; averages leave them out."
+        )
+    remarks += [
+        f"{name} is not whole: {n}." for name, n in benchmark.incomplete.items()
+    ]
+    return remarks

@@ -1,0 +1,173 @@
+"""The papers' tables as data: rows, columns, networks, and the numbers they print.
+
+The numbers are in `tables/<paper>.toml`, a row a line, which says how one is written.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+import importlib.resources
+import tomllib
+from typing import Any
+
+from jood._utils import unknown_name
+
+PAPERS = ("feature_sim", "himplos", "lff", "ssod")
+AVERAGE, ACCURACY = "Average", "ID ACC"
+DETECTION, TIMING = "detection", "timing"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of a table.
+
+    Attributes:
+      name: what the paper calls it.
+      text: the detector: a row of `presets.everything`, or a text in which
+        placeholders stand for the presets' values; '' if it cannot be run.
+      why: why it cannot be run; ''.
+      trained: how its network is trained, where that is not with cross-entropy alone.
+      zoom: how much OOD images are magnified.
+      numbers: the paper's, one per cell of the columns, in %; None where it has none.
+    """
+
+    name: str
+    text: str
+    why: str
+    trained: str
+    zoom: float
+    numbers: tuple[float | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TablePart:
+    """Rows that one ID set and one kind of network made.
+
+    Attributes:
+      title: what tells it from the table's other parts; '' if there is one.
+      benchmark: name of jood's benchmark.
+      network: name of jood's model.
+      columns: what the paper calls its columns; `AVERAGE` and `ACCURACY` are known.
+      rows: the lines.
+      averaged: names of the benchmark's sets that an average is taken over; () for
+        those of the other columns.
+      preprocessing: the benchmark's preprocessing of that name; '' for its usual one.
+      misprints: 'row | metric' whose average is not the mean of the row's other cells.
+    """
+
+    title: str
+    benchmark: str
+    network: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    averaged: tuple[str, ...]
+    preprocessing: str
+    misprints: tuple[str, ...]
+
+    def cells(self, metrics: Sequence[str]) -> list[tuple[str, str]]:
+        """Returns (column, metric) of each number of a row, in their order."""
+        return [
+            (column, metric)
+            for column in self.columns
+            for metric in ([ACCURACY] if column.startswith(ACCURACY) else metrics)
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperTable:
+    """A table of a paper.
+
+    Attributes:
+      paper: one of `PAPERS`.
+      number: as the paper numbers it, in Arabic numerals.
+      title: what it compares.
+      metrics: of each column but `ACCURACY`, in the paper's order.
+      kind: `DETECTION`, or `TIMING`: seconds in place of AUROC and FPR95.
+      note: what a reader must know of the transcription; ''.
+      parts: by ID set and network.
+    """
+
+    paper: str
+    number: str
+    title: str
+    metrics: tuple[str, ...]
+    kind: str
+    note: str
+    parts: tuple[TablePart, ...]
+
+
+def tables(paper: str) -> dict[str, PaperTable]:
+    """Returns a paper's tables by number; ValueError if it is none of `PAPERS`."""
+    if paper not in PAPERS:
+        raise unknown_name.unknown("paper", paper, PAPERS)
+    return _read(paper)
+
+
+def table(paper: str, number: str) -> PaperTable:
+    """Returns a table; ValueError lists those there are."""
+    known = tables(paper)
+    if number not in known:
+        raise ValueError(
+            f"{paper} has no table {number!r}; its tables: {', '.join(known)}."
+        )
+    return known[number]
+
+
+@functools.cache
+def _read(paper: str) -> dict[str, PaperTable]:
+    file = importlib.resources.files(__package__) / "tables" / f"{paper}.toml"
+    found = tomllib.loads(file.read_text(encoding="utf-8"))
+    read = [_table(paper, entry) for entry in found["tables"]]
+    return {one.number: one for one in read}
+
+
+def _table(paper: str, entry: dict[str, Any]) -> PaperTable:
+    metrics = tuple(entry["metrics"])
+    parts = tuple(_part(part, metrics) for part in entry["parts"])
+    return PaperTable(
+        paper=paper,
+        number=entry["number"],
+        title=entry["title"],
+        metrics=metrics,
+        kind=entry.get("kind", DETECTION),
+        note=entry.get("note", ""),
+        parts=parts,
+    )
+
+
+def _part(entry: dict[str, Any], metrics: Sequence[str]) -> TablePart:
+    part = TablePart(
+        title=entry.get("title", ""),
+        benchmark=entry["benchmark"],
+        network=entry["network"],
+        columns=tuple(entry["columns"]),
+        rows=tuple(map(_row, entry["rows"].strip().splitlines())),
+        averaged=tuple(entry.get("averaged", ())),
+        preprocessing=entry.get("preprocessing", ""),
+        misprints=tuple(entry.get("misprints", ())),
+    )
+    for row in part.rows:
+        if len(row.numbers) != len(part.cells(metrics)):
+            raise ValueError(f"{row.name}: {len(row.numbers)} numbers, {part.columns}")
+    return part
+
+
+def _row(line: str) -> Row:
+    """Reads 'name | detector @ trained zoom=1.5 | 88.42 52.72 -'."""
+    *name, text, numbers = line.split(" | ")
+    text, _, marks = (part.strip() for part in text.partition(" @ "))
+    why = text[1:].strip() if text.startswith("-") else ""
+    zoom, trained = 1.0, ""
+    for mark in marks.split():
+        if mark.startswith("zoom="):
+            zoom = float(mark.removeprefix("zoom="))
+        else:
+            trained = mark
+    return Row(
+        name=" | ".join(name).strip(),
+        text="" if why else text,
+        why=why,
+        trained=trained,
+        zoom=zoom,
+        numbers=tuple(None if n == "-" else float(n) for n in numbers.split()),
+    )

@@ -1,0 +1,115 @@
+r"""Runs a table of one of the four papers, with the paper's numbers beside ours.
+
+    python launch/reproduce.py --list
+    python launch/reproduce.py --paper=himplos --list --checkpoint=networks/densenet
+    python launch/reproduce.py --paper=himplos --table=1 --data_dir=data \
+        --checkpoint=networks/densenet10,networks/densenet100 --output=results/himplos1
+    python launch/reproduce.py --paper=feature_sim --table=2 --benchmark=cifar10 \
+        --checkpoint=networks/resnet56 --data_dir=data --output=results/fs2
+
+A folder of --checkpoint makes the rows of its architecture and classes; where that is
+not enough, say which: cifar10/resnet34_cifar+lff=runs/lff (--list names them). What
+cannot be run is a dash with its reason. python launch/prepare.py gets the data.
+"""
+
+from absl import flags
+
+from jood import cli
+from jood import papers
+from jood._utils import atomic_files
+from jood.data import benchmarks
+from jood.papers import at_hand
+from jood.papers import given_networks
+from jood.papers import reproduction
+from jood.papers import results
+from jood.papers.given_networks import Given
+from jood.papers.transcription import TablePart
+
+_PAPER = flags.DEFINE_enum("paper", None, papers.PAPERS, "Whose table.")
+_TABLE = flags.DEFINE_string("table", None, "Its number, such as 1 or 18.")
+_LIST = flags.DEFINE_bool(
+    "list", False, "Say what can run with the networks and data at hand, and stop."
+)
+_CHECKPOINT = flags.DEFINE_list(
+    "checkpoint",
+    [],
+    "Folders of networks, of launch/convert.py or launch/train.py, with commas; each "
+    "perhaps named: NAME=FOLDER.",
+)
+_WHICH = cli.define_which()
+_OUTPUT = cli.define_output(required=False)
+_BENCHMARK = cli.define_benchmark(
+    help="Run the table on this benchmark in place of its own; then the numbers are "
+    "shown without differences."
+)
+_DATA_DIR = cli.define_data_dir()
+_CORRUPT = cli.define_corrupt()
+_WORKERS = cli.define_workers()
+_BATCH_SIZE = cli.define_batch_size()
+_DRY_RUN = cli.define_dry_run()
+
+
+def main(argv: list[str]) -> None:
+    """Runs a table, or lists what could run."""
+    del argv
+    if _LIST.value:
+        for paper in [_PAPER.value] if _PAPER.value else papers.PAPERS:
+            print(_listed(paper))
+        return
+    if _PAPER.value is None or _TABLE.value is None:
+        raise ValueError("give --paper and --table, or --list to see what there is.")
+    table = papers.table(_PAPER.value, _TABLE.value)
+    given = given_networks.open_all(_CHECKPOINT.value, table, _WHICH.value)
+    makers = given_networks.makers(table, given, _BENCHMARK.value)
+    if not makers:
+        names = ", ".join(one.network.name for one in given) or "none"
+        raise ValueError(
+            f"no network for {table.paper}, Table {table.number}: given {names}; it "
+            f"asks for {', '.join(given_networks.keys(table))}. A network of another "
+            "architecture is taken, and marked, if its classes are the benchmark's."
+        )
+    if _OUTPUT.value is None:
+        raise ValueError("give --output, a new folder for the results.")
+    atomic_files.check_new(_OUTPUT.value)
+    if _DRY_RUN.value:
+        cli.would(
+            *(f"make {key} with {maker.given.folder}" for key, maker in makers.items()),
+            f"write {_OUTPUT.value}",
+        )
+        return
+    parts = reproduction.run(
+        table,
+        given,
+        _open_benchmark,
+        other=_BENCHMARK.value,
+        batch_size=_BATCH_SIZE.value,
+        workers=_WORKERS.value,
+    )
+    configuration = cli.flag_values(without=["output", "list"])
+    print(results.write(_OUTPUT.value, table, parts, configuration))
+    print(f"written to {_OUTPUT.value}")
+
+
+def _open_benchmark(part: TablePart, given: Given, zoom: float) -> benchmarks.Benchmark:
+    return benchmarks.get(
+        _BENCHMARK.value or part.benchmark,
+        data_dir=_DATA_DIR.value,
+        image_size=given.network.image_size,
+        preprocessing=given.network.preprocessing,
+        ood=None if _BENCHMARK.value else at_hand.ood_sets(part),
+        ood_zoom=zoom,
+        skip_corrupt=_CORRUPT.value == "skip",
+    )
+
+
+def _listed(paper: str) -> str:
+    lines = [f"{paper}:"]
+    for table in papers.tables(paper).values():
+        given = given_networks.open_all(_CHECKPOINT.value, table, _WHICH.value)
+        needed = at_hand.needs(table, given, _DATA_DIR.value)
+        lines.append(at_hand.line(table, needed))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    cli.run(main)
