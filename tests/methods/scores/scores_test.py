@@ -206,10 +206,12 @@ def test_scores_by_lengths_and_directions_hold_at_any_scale(power):
     """2^80 squared is no float32; the lengths' powers of two are exact."""
     rng = np.random.default_rng(0)
     train, test = rng.gamma(1.0, size=(2, 24, 6)).astype("f")
-    kernel, z = rng.normal(size=(6, 3)).astype("f"), random_map((24, 3, 3, 4))
+    kernel = np.repeat(np.eye(3), 2, axis=0).astype("f")  # [6, 3]
+    z = random_map((24, 3, 3, 4))
     texts = {f"d{i}": text for i, text in enumerate(SCALE_FREE)}
     component = jood.bundle(**{name: jood.parse(text) for name, text in texts.items()})
     labels = np.argmax(train @ kernel, -1)
+    assert len(set(labels)) == 3
 
     def scores_of(factor):
         """Of a network whose features and maps are `factor` times as large."""
