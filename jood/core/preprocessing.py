@@ -24,6 +24,7 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
 _MAX_PIXELS = 2**27  # of a resized image: a strip 1 pixel high would fill the memory
 
 
@@ -162,7 +163,7 @@ class Preprocessing:
             and (self.crop is None or self.crop == height == width)
         )
 
-    def _box(self, height: int, width: int) -> tuple[float, ...] | None:
+    def _box(self, height: int, width: int) -> _Box | None:
         """What is kept: (left, upper, right, lower) in pixels; None keeps all."""
         del height, width
         return None
@@ -228,7 +229,7 @@ class Magnified(Preprocessing):
         plain = super().fitting
         return f"{plain}, zoom={self.zoom}" if self.zoom > 1 else plain
 
-    def _box(self, height: int, width: int) -> tuple[float, ...] | None:
+    def _box(self, height: int, width: int) -> _Box | None:
         if self.zoom == 1:
             return None
         kept = (1 - 1 / self.zoom) / 2

@@ -117,7 +117,7 @@ def plan(
     if names:
         content = {scorer.column: list(map(unicode_text.encodable, names))}
         if content[scorer.column] != names:  # Parquet's texts are Unicode
-            content[_BYTES] = list(map(os.fsencode, names))
+            content[_BYTES] = [os.fsencode(name) for name in names]
         with atomic_files.atomic_file(listed) as partial:
             parquet.write_table(pa.table(content), partial)
     return job

@@ -140,7 +140,7 @@ class FeatureCache:
             path = _batch(folder, index)
             if path.exists() and index not in self._damaged:
                 continue
-            arrays = {"penultimate": features.runs[run]}
+            arrays: dict[str, Any] = {"penultimate": features.runs[run]}
             if run == ():
                 arrays["mask"] = features.mask
                 if features.labels is not None:
@@ -148,7 +148,7 @@ class FeatureCache:
             text = json.dumps(self._label(run, index, arrays))
             label = np.frombuffer(text.encode(), np.uint8)
             with self._explained(), atomic_files.atomic_file(path) as partial:
-                np.savez(partial, **arrays, **{_LABEL: label})
+                np.savez(partial, **(arrays | {_LABEL: label}))
         self._damaged.discard(index)
 
     def _label(self, run: Run, index: int, arrays: Mapping[str, Any]) -> list[Any]:

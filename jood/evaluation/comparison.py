@@ -26,7 +26,7 @@ from jood.detector import Detector
 from jood.detector import streaming
 from jood.evaluation import synthetic_outliers
 from jood.evaluation.benchmark_run import Evaluation
-from jood.methods import detector_text
+from jood.methods import detector_list
 
 MEAN = "mean"  # the column of the averages over the OOD sets
 BARELY = 0.2  # a detector that catches a smaller share of a set barely works on it
@@ -254,14 +254,12 @@ def _components(
     if isinstance(detectors, Component):
         detectors = [detectors]
     if isinstance(detectors, str):
-        detectors = detector_text.split(detectors)
+        detectors = detector_list.split(detectors)
     if not isinstance(detectors, Mapping):
         names = [d if isinstance(d, str) else d.spec for d in detectors]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"the list of detectors has {', '.join(twice)} twice.")
         detectors = dict(zip(names, detectors, strict=True))
-    return {
-        name: detector_text.parse(part) if isinstance(part, str) else part
-        for name, part in detectors.items()
-    }
+    rows = detector_list.read_each(detectors)
+    return {name: row.component for name, row in rows.items()}

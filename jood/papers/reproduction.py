@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jood.core.component import Component
 from jood.data.benchmarks.spec import Benchmark
 from jood.evaluation import benchmark_run
 from jood.evaluation import preflight
 from jood.evaluation.benchmark_run import Evaluation
+from jood.methods import detector_list
 from jood.methods import detector_text
 from jood.methods import presets
+from jood.methods import value_sources
 from jood.papers import given_networks
 from jood.papers import paper_columns
 from jood.papers.given_networks import Given
@@ -33,6 +34,7 @@ class ReproducedRow(NamedTuple):
     Attributes:
       name: what the paper calls it.
       text: the detector that was run, with every value; '' if none was.
+      sources: where each value comes from; see `jood.methods.value_sources`.
       why: why it could not be run; ''.
       ours: in %; a cell that could not be made is missing.
       papers: in %; a cell that the paper does not give is missing.
@@ -40,6 +42,7 @@ class ReproducedRow(NamedTuple):
 
     name: str
     text: str
+    sources: Mapping[str, str]
     why: str
     ours: Cells
     papers: Cells
@@ -88,7 +91,7 @@ class _Scored(NamedTuple):
     benchmark: Benchmark
     evaluation: Evaluation
     metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
-    specs: Mapping[str, str]  # of what was run, by row
+    rows: Mapping[str, detector_list.Row]  # what was run
     out: Mapping[str, str]  # why a row was not, by row
 
 
@@ -154,9 +157,10 @@ def _score(
 ) -> _Scored:
     """Asks a network all rows that it can be asked, in one pass over each set."""
     network = maker.given.network
-    parts = {
-        name: parsed(text, benchmark.name, network.name) for name, text in texts.items()
+    rows = {
+        name: read(text, benchmark.name, network.name) for name, text in texts.items()
     }
+    parts = {name: row.component for name, row in rows.items()}
     asked, out = preflight.possible(
         parts, network.model, network.variables, benchmark.id_train
     )
@@ -166,15 +170,16 @@ def _score(
     _, evaluation = benchmark_run.evaluate(
         detector, benchmark, batch_size=batch_size, workers=workers
     )
-    specs = {name: part.spec for name, part in asked.items()}
-    return _Scored(maker, benchmark, evaluation, evaluation.metrics(), specs, out)
+    rows = {name: rows[name] for name in asked}
+    return _Scored(maker, benchmark, evaluation, evaluation.metrics(), rows, out)
 
 
-def parsed(text: str, benchmark: str, network: str) -> Component:
+def read(text: str, benchmark: str, network: str) -> detector_list.Row:
     """Returns the detector of a row's text with a benchmark's and network's values."""
     template = presets.templates().get(text, text)
-    filled = presets.fill(template, benchmark, network).text
-    return detector_text.parse(filled, benchmark, network)
+    component = detector_text.parse(presets.fill(template, benchmark, network).text)
+    sources = value_sources.of_template(text, template, benchmark, network)
+    return detector_list.Row(component, sources)
 
 
 def _compared(
@@ -201,10 +206,17 @@ def _compared(
     for row in part.rows:
         own = scored.get(row.trained)
         ours = {} if own is None else _ours(row, own, columns, metrics)
-        text = own.specs.get(row.name, "") if own else ""
+        ran = own.rows.get(row.name) if own else None
         why = row.why or (own.out.get(row.name, "") if own else _lacks(part, row))
         rows.append(
-            ReproducedRow(row.name, text, why, ours, _papers(part, row, metrics))
+            ReproducedRow(
+                name=row.name,
+                text=ran.component.spec if ran else "",
+                sources=ran.sources if ran else {},
+                why=why,
+                ours=ours,
+                papers=_papers(part, row, metrics),
+            )
         )
     cells = dataclasses.replace(part, columns=tuple(shown)).cells(metrics)
     return ReproducedPart(

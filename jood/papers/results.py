@@ -49,6 +49,7 @@ def _json(part: ReproducedPart) -> dict[str, Any]:
             {
                 "name": row.name,
                 "spec": row.text,
+                "values_from": dict(row.sources),
                 "why_not": row.why,
                 "ours": numbers(row.ours),
                 "papers": numbers(row.papers),
@@ -65,7 +66,8 @@ def _page(
     for number, part in enumerate(parts, 1):
         texts = {row.name: row.text or f"not run: {row.why}" for row in part.rows}
         blocks: list[page.Block] = [page.Text(" ".join(part.remarks)), _grid(part)]
-        blocks.append(benchmark_page.texts_grid(texts))
+        sources = {row.name: row.sources for row in part.rows}
+        blocks.append(benchmark_page.texts_grid(texts, sources))
         sections.append(page.Section(part.title or f"Part {number}", blocks))
     lead = comparison_text.heading(table, parts)
     every = [*sections, benchmark_page.how_it_was_run(run)]

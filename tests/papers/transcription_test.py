@@ -101,8 +101,8 @@ def test_every_number_is_a_percentage_of_a_known_set(table, part):
 def test_every_row_that_is_built_is_a_detector(table, part):
     for row in part.rows:
         if row.text:
-            parsed = reproduction.parsed(row.text, part.benchmark, part.network)
-            assert parsed.slot == "score"
+            read = reproduction.read(row.text, part.benchmark, part.network)
+            assert read.component.slot == "score"
 
 
 def test_unknown_papers_and_tables_list_those_there_are():

@@ -18,7 +18,8 @@ from jood.data.sources import source_kind
 
 _SIDE = 32
 # Per data set: files by split, the key of the labels, the file and key of their names.
-_LAYOUTS = {
+_Layout = tuple[dict[str, tuple[str, ...]], bytes, tuple[str, bytes]]
+_LAYOUTS: dict[str, _Layout] = {
     "test_batch": (
         {
             "train": tuple(f"data_batch_{i}" for i in range(1, 6)),
@@ -53,7 +54,7 @@ def _array(kind: type, shape: tuple[int, ...], dtype: bytes) -> np.ndarray:
     """An array still without content, as NumPy's pickles begin one."""
     if kind is not np.ndarray or shape != (0,):
         raise pickle.UnpicklingError(f"an array of type {kind!r}")
-    return np.ndarray(shape, dtype)
+    return np.ndarray(shape, dtype.decode())
 
 
 # All that a pickle may call.
@@ -107,15 +108,17 @@ def read(folder: str | os.PathLike[str], split: str) -> NamedArrays:
     if layout is None:
         raise FileNotFoundError(f"there is no {' or '.join(_LAYOUTS)} in {folder}.")
     files, label_key, (meta, names_key) = _LAYOUTS[layout]
-    images, labels = [], []
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     for path in (folder / name for name in files[split]):
         content = _load(path)
-        data, own = content.get(b"data"), content.get(label_key)
+        data, own = content.get(b"data"), content.get(label_key) or ()
         size = 3 * _SIDE**2
         whole = isinstance(data, np.ndarray) and data.dtype == np.uint8
-        if not whole or data.shape[1:] != (size,) or len(own or ()) != len(data):
+        if data is None or not whole or data.shape != (len(own), size):
             raise ValueError(
-                f"{path} holds no b'data', uint8 [N, {size}], with as many {label_key}."
+                f"{path} holds no b'data', uint8 [N, {size}], with as many "
+                f"{label_key!r}."
             )
         images.append(data)
         labels.append(np.asarray(own, np.int32))
