@@ -1,6 +1,5 @@
 """What the command-line jobs share: flags, quiet logs, clear errors, --help."""
 
-import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
 import dataclasses
 import functools
@@ -78,24 +77,13 @@ def run(main: Callable[[list[str]], Any]) -> None:
         docstring = sys.modules[main.__module__].__doc__ or ""
         print(flag_help.job_help(docstring, _flags()))
         return
-    _load_plugins(sys.argv[1:])
-    app.run(wrapped)
-
-
-def _load_plugins(arguments: Sequence[str]) -> None:
-    """Imports --plugins before absl parses flags, whose validators ask for names."""
     try:
-        arguments = flags.FLAGS.read_flags_from_files(list(arguments))
+        extensions.load_named(flags.FLAGS.read_flags_from_files(sys.argv[1:]))
     except flags.Error:
-        return  # absl says what is wrong with the file
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--plugins", "-plugins", default="")
-    names = parser.parse_known_args(arguments)[0].plugins
-    if names:
-        try:
-            extensions.load(names.split(","))
-        except _USER_ERRORS as error:
-            sys.exit(f"error: --plugins={names}: {error}")
+        pass  # absl says what is wrong with the file
+    except _USER_ERRORS as error:
+        sys.exit(f"error: --plugins: {error}")
+    app.run(wrapped)
 
 
 def _shared(

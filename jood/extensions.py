@@ -11,6 +11,7 @@ or in a module named on the command line: `--plugins=my_detectors`, `--plugins=m
 Nothing in jood has to be edited; CONTRIBUTING.md has a paragraph for each kind.
 """
 
+import argparse
 from collections.abc import Callable, Sequence
 import importlib
 import importlib.util
@@ -110,3 +111,19 @@ def _load_file(path: pathlib.Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def load_named(arguments: Sequence[str]) -> None:
+    """Loads what --plugins names among a job's arguments, before they are parsed.
+
+    Other flags may be names that a plug-in registers, and are checked when they are
+    parsed.
+
+    Raises:
+      ValueError, OSError: see `load`.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--plugins", "-plugins", default="")
+    names = parser.parse_known_args(list(arguments))[0].plugins
+    if names:
+        load(names.split(","))

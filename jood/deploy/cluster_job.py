@@ -115,7 +115,9 @@ def plan(
         }
     )
     if names:
-        content = {scorer.column: list(map(unicode_text.encodable, names))}
+        content: dict[str, Any] = {
+            scorer.column: list(map(unicode_text.encodable, names))
+        }
         if content[scorer.column] != names:  # Parquet's texts are Unicode
             content[_BYTES] = [os.fsencode(name) for name in names]
         with atomic_files.atomic_file(listed) as partial:

@@ -28,6 +28,7 @@ from jood._utils import atomic_files
 from jood._utils import checked_json
 from jood.core.component import Component
 from jood.core.preprocessing import Preprocessing
+from jood.detector import fitted_trees
 from jood.detector import saved_checks
 from jood.detector.calibration import Calibration
 from jood.methods import detector_text
@@ -62,7 +63,9 @@ def save(
     atomic_files.check_new(path)
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
     arrays = {f"variables/{k}": np.asarray(v) for k, v in flat.items()}
-    structure = None if fitted is None else _encode(fitted, "fitted", arrays)
+    structure = (
+        None if fitted is None else fitted_trees.encode(fitted, "fitted", arrays)
+    )
     if calibration is not None:
         for name, scores in calibration.scores.items():
             arrays[f"calibration/{name}"] = scores
@@ -202,7 +205,7 @@ def _fields(
     if shape is not None:  # else nothing says which images the network takes
         check.check_variables(model, variables, shape, str(path))
     component = component or detector_text.parse(content["spec"])
-    fitted = content["fitted"] and _decode(content["fitted"], arrays)
+    fitted = content["fitted"] and fitted_trees.decode(content["fitted"], arrays)
     passes = len(component.passes)
     if fitted is not None and len(fitted) != passes:
         raise ValueError(
@@ -265,39 +268,6 @@ def _build(content: dict[str, Any], path: pathlib.Path) -> nn.Module:
             "jood.models: pass it, Detector.load(path, model=...)."
         )
     return models.build(content["model"])
-
-
-def _encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """Moves the arrays of a fitted value to `arrays`; returns its structure."""
-    if value is None:
-        return None
-    if type(value) is tuple or type(value) is list:
-        items = [_encode(v, f"{name}/{i}", arrays) for i, v in enumerate(value)]
-        return {type(value).__name__: items}
-    if type(value) is dict:
-        return {
-            "dict": {k: _encode(v, f"{name}/{k}", arrays) for k, v in value.items()}
-        }
-    array = np.asarray(value)
-    if array.dtype == object or isinstance(value, tuple | list | dict):
-        raise ValueError(
-            "fitted values must be tuples, lists, dicts and arrays, got "
-            f"{type(value).__name__} in {name}."
-        )
-    arrays[name] = array
-    return {"array": name}
-
-
-def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    if value is None:
-        return None
-    ((kind, content),) = value.items()
-    if kind == "array":
-        return arrays[content]
-    if kind == "dict":
-        return {k: _decode(v, arrays) for k, v in content.items()}
-    items = [_decode(v, arrays) for v in content]
-    return tuple(items) if kind == "tuple" else items
 
 
 def _sha256(blob: bytes) -> str:

@@ -13,6 +13,7 @@ from jood.data import benchmarks
 from jood.evaluation import benchmark_run
 from jood.methods import detector_text
 from jood.methods import preset_values
+from jood.report.benchmark import table_csv
 from jood.report.benchmark import tables
 
 
@@ -110,7 +111,7 @@ def test_several_seeds_give_mean_and_standard_deviation(digits, result):
 def test_csv_has_a_line_per_detector_and_column_with_all_metrics(digits, result):
     _, found, *_ = result
     table = tables.build([found], ["MSP", "FS"], digits)
-    text = tables.as_csv(table, {"MSP": "msp()", "FS": "feature_sim()"})
+    text = table_csv.as_csv(table, {"MSP": "msp()", "FS": "feature_sim()"})
     lines = text.splitlines()
     assert len(lines) == 1 + 2 * len(table.columns)
     for metric in metrics.COLUMNS:

@@ -19,6 +19,7 @@ from jood.report.benchmark import mistakes
 from jood.report.benchmark import page as page_lib
 from jood.report.benchmark import pictures
 from jood.report.benchmark import selections
+from jood.report.benchmark import table_csv
 from jood.report.benchmark import tables
 from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.report.benchmark.tables import Table
@@ -98,7 +99,7 @@ def write_tables(
     (folder / TABLE).write_text(as_text("simple"))
     (folder / "table.md").write_text(as_text("github"))
     (folder / "table.tex").write_text(tables.text(table, "latex_booktabs") + "\n")
-    (folder / "table.csv").write_text(tables.as_csv(table, texts, sources))
+    (folder / "table.csv").write_text(table_csv.as_csv(table, texts, sources))
     (folder / SUMMARY).write_text(json.dumps(run, indent=2) + "\n")
 
 

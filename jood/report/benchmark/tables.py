@@ -11,20 +11,17 @@ An average over a part says so in its name: 'mean (7 of 13)' where six sets are 
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import types
 from typing import Any
 
 import numpy as np
 import tabulate
 
 from jood import metrics
-from jood._utils import csv_text
 from jood.data.benchmarks.spec import Benchmark
 from jood.evaluation import bootstrap
 from jood.evaluation import comparison
 from jood.evaluation.benchmark_run import Evaluation
 from jood.evaluation.bootstrap import Intervals
-from jood.methods import value_sources
 from jood.metrics import Column
 
 PAPER, FAR, ALL = "mean paper", "mean far", "mean"
@@ -229,10 +226,10 @@ def best_first(table: Table) -> list[str]:
 
 def _overall(table: Table) -> str:
     """The column of the averages over all sets."""
-    return next(column for column in table.columns if _average(column) == ALL)
+    return next(column for column in table.columns if average(column) == ALL)
 
 
-def _average(column: str) -> str:
+def average(column: str) -> str:
     """Which average a column is, without its marks; '' for an OOD set."""
     title = column.partition(" (")[0].rstrip("*")
     return title if title in (PAPER, FAR, ALL) else ""
@@ -266,39 +263,3 @@ def _escape(name: str, style: str) -> str:
     if style == "latex_booktabs":
         return name.replace("_", r"\_").replace("|", r"\textbar{}")
     return name.replace("|", r"\|") if style == "github" else name
-
-
-def as_csv(
-    table: Table,
-    specs: Mapping[str, str],
-    sources: Mapping[str, Mapping[str, str]] = types.MappingProxyType({}),
-) -> str:
-    """Returns a line per detector and column with every metric and the full text.
-
-    The lines of a detector are those of the OOD sets, then those of the averages.
-    `sources` says by detector where its values come from. The ends of the bootstrap's
-    intervals are the last columns, where there are any.
-    """
-    header = ["detector", "spec", "values_from", "ood_set"]
-    header += ["seeds", "id_accuracy_percent"]
-    told = {name: value_sources.written(of) for name, of in sources.items()}
-    header += [f"{m}_{unit}" for m in metrics.COLUMNS for unit in ("percent", "std")]
-    bounded = bootstrap.METRICS if table.draws else ()
-    header += [f"{m}_{end}_percent" for m in bounded for end in ("low", "high")]
-    accuracy = f"{100 * np.mean(table.accuracies):.2f}"
-    rows = [
-        [name, specs[name], told.get(name, ""), column, len(table.values), accuracy]
-        + [
-            f"{value(name, column, metric):.2f}"
-            for metric in metrics.COLUMNS
-            for value in (table.mean, table.std)
-        ]
-        + [
-            f"{100 * end:.2f}"
-            for metric in bounded
-            for end in table.intervals[name][column][metric]
-        ]
-        for name in table.detectors
-        for column in sorted(table.columns, key=lambda c: bool(_average(c)))
-    ]
-    return csv_text.joined(header, rows)

@@ -10,6 +10,7 @@ import pytest
 
 from jood.evaluation import benchmark_run
 from jood.report.benchmark import page
+from jood.report.benchmark import table_csv
 from jood.report.benchmark import tables
 
 SETS = ("svhn", "isun", "near_set", "extra")
@@ -48,7 +49,7 @@ def test_a_bootstrap_gives_each_cell_an_interval_in_every_format():
         assert table.interval("MSP", column, "AUROC") == f" {shown}"
         for style in ("simple", "github", "latex_booktabs"):
             assert shown in tables.text(table, style)
-    rows = list(csv.DictReader(tables.as_csv(table, {"MSP": "msp()"}).splitlines()))
+    rows = list(csv.DictReader(table_csv.as_csv(table, {"MSP": "msp()"}).splitlines()))
     ends = table.intervals["MSP"][tables.ALL]["FPR95"]
     told = [rows[-1][f"FPR95_{end}_percent"] for end in ("low", "high")]
     assert told == [f"{100 * end:.2f}" for end in ends]
@@ -58,7 +59,7 @@ def test_without_a_bootstrap_nothing_is_said_of_it():
     table = built()
     assert "Brackets" not in tables.heading(table, "P.")
     assert "[" not in tables.text(table)
-    assert "low" not in tables.as_csv(table, {"MSP": "msp()"})
+    assert "low" not in table_csv.as_csv(table, {"MSP": "msp()"})
 
 
 def averages(table, sets=SETS):
@@ -86,7 +87,7 @@ def test_the_means_stand_first_and_in_csv_last(style):
     text = tables.text(table, style)
     places = [text.index(title) for title in ("mean paper", "mean far", "svhn", "isun")]
     assert places == sorted(places)
-    rows = csv.DictReader(tables.as_csv(table, {"MSP": "msp()"}).splitlines())
+    rows = csv.DictReader(table_csv.as_csv(table, {"MSP": "msp()"}).splitlines())
     assert [row["ood_set"] for row in rows] == [
         *SETS,
         tables.PAPER,
@@ -151,7 +152,7 @@ def test_every_style_shows_the_marks(style):
 
 def test_csv_and_json_show_the_marks():
     table = built(absent={"lsun": ""})
-    rows = csv.DictReader(tables.as_csv(table, {"MSP": "msp()"}).splitlines())
+    rows = csv.DictReader(table_csv.as_csv(table, {"MSP": "msp()"}).splitlines())
     assert [row["ood_set"] for row in rows][-2:] == [
         "mean far (3 of 4)",
         "mean (4 of 5)",
@@ -162,7 +163,7 @@ def test_csv_and_json_show_the_marks():
 
 def test_csv_and_page_say_where_values_come_from():
     sources = {"MSP": {"f(a=1)": "Paper, Table 2", "f(b=2)": "Paper, Table 2"}}
-    text = tables.as_csv(built(), {"MSP": "f(a=1, b=2)"}, sources)
+    text = table_csv.as_csv(built(), {"MSP": "f(a=1, b=2)"}, sources)
     for row in csv.DictReader(text.splitlines()):
         assert row["spec"] == "f(a=1, b=2)"
         assert row["values_from"] == "f(a=1), f(b=2): Paper, Table 2"
