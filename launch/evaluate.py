@@ -1,18 +1,26 @@
-r"""Compares detectors on a benchmark, with a trained network.
+r"""Compares detectors on a benchmark or on own folders, with a trained network.
 
     python launch/evaluate.py --checkpoint=runs/a --output=runs/a_results \
         --detectors="msp, fs_ta, mine=ta(k=0.1)|react(q=0.9)|energy()"
     python launch/evaluate.py --checkpoint=networks/densenet --benchmark=cifar10 \
         --data_dir=data --output=runs/densenet
+    python launch/evaluate.py --checkpoint=networks/mine --images=data/train \
+        --validation=data/val --ood=other=data/other,blank=data/blank \
+        --output=runs/mine
 
 The network runs once per image, however many detectors are asked.
 """
+
+from collections.abc import Mapping, Sequence
+import dataclasses
 
 from absl import flags
 
 from jood import cli
 from jood._utils import atomic_files
 from jood.data import benchmarks
+from jood.data import id_splits
+from jood.data import own_folders
 from jood.evaluation import benchmark_run
 from jood.evaluation import paper_grids
 from jood.evaluation import preflight
@@ -26,7 +34,21 @@ _WHICH = cli.define_which()
 _OUTPUT = cli.define_output()
 _BENCHMARK = cli.define_benchmark()
 _DATA_DIR = cli.define_data_dir()
-_OOD = cli.define_ood()
+_IMAGES = flags.DEFINE_string(
+    "images",
+    None,
+    "Instead of a benchmark: folder of your own ID images to fit detectors on; else, "
+    "with --validation, what the network was trained on, or half of --validation.",
+)
+_VALIDATION = flags.DEFINE_string(
+    "validation",
+    None,
+    "Folder of other ID images, to score; else a random fifth of --images.",
+)
+_OOD = cli.define_ood(
+    help="OOD sets to score: names of the benchmark's, or your own images as "
+    "name=folder, with commas; else all of the benchmark's that are present.",
+)
 _CORRUPT = cli.define_corrupt()
 _WORKERS = cli.define_workers()
 _BATCH_SIZE = cli.define_batch_size()
@@ -59,7 +81,13 @@ def main(argv: list[str]) -> None:
         for reason in sorted(set(out.values())):
             names = [name for name, why in out.items() if why == reason]
             print(f"left out, since {reason}: {', '.join(names)}")
-    preflight.check(detectors, network.model, benchmark.image_size, network.variables)
+    preflight.check(
+        detectors,
+        network.model,
+        benchmark.image_size,
+        network.variables,
+        len(benchmark.preprocessing.mean),
+    )
     rows = [*detectors, *(paper_grids.NAMES if _SELECT.value else ())]
     if _EXAMINE.value not in (None, *rows):
         raise ValueError(
@@ -111,13 +139,68 @@ def main(argv: list[str]) -> None:
 
 def _open_benchmark(network: checkpoint.TrainedNetwork) -> benchmarks.Benchmark:
     """The benchmark that is asked for, with the network's own preprocessing."""
-    return benchmarks.get(
-        cli.benchmark_name(_BENCHMARK.value, network.source, _CHECKPOINT.value),
-        data_dir=_DATA_DIR.value,
-        image_size=network.image_size,
-        preprocessing=network.preprocessing,
-        ood=_OOD.value,
+    names, own = own_folders.split_ood(_OOD.value)
+    trained = network.source if _BENCHMARK.value is None else {}
+    images = _IMAGES.value or trained.get("images")
+    validation = _VALIDATION.value or trained.get("validation")
+    skip = _CORRUPT.value == "skip"
+    if images or validation:
+        return _of_folders(network, images, validation, names, own)
+    name = cli.benchmark_name(_BENCHMARK.value, network.source, _CHECKPOINT.value)
+    options = {
+        "data_dir": _DATA_DIR.value,
+        "image_size": network.image_size,
+        "preprocessing": network.preprocessing,
+        "skip_corrupt": skip,
+    }
+    if not own:
+        return benchmarks.get(name, ood=_OOD.value, **options)
+    if names:
+        benchmark = benchmarks.get(name, ood=names, **options)
+    else:
+        benchmark = benchmarks.get_id_sets(name, **options)
+    fit = id_splits.sized(benchmark.preprocessing, benchmark.image_size)
+    opened = own_folders.ood_sets(own, fit, skip_corrupt=skip)
+    # The mean is that of all sets, no longer of the paper's.
+    return dataclasses.replace(benchmark, ood={**benchmark.ood, **opened}, paper=())
+
+
+def _of_folders(
+    network: checkpoint.TrainedNetwork,
+    images: str | None,
+    validation: str | None,
+    names: Sequence[str],
+    own: Mapping[str, str],
+) -> benchmarks.Benchmark:
+    """A benchmark of the user's own images."""
+    if _BENCHMARK.value is not None or _DATA_DIR.value is not None:
+        raise ValueError(
+            "--images and --validation are your own images, in the place of a "
+            "benchmark's: leave --benchmark and --data_dir out."
+        )
+    if names or not own:
+        given = f"NAME={names[0]}" if names else "other=data/other"
+        raise ValueError(
+            "say which images of no class the detectors shall tell from your own, each "
+            f"set with a name: --ood={given}."
+        )
+    splits = id_splits.of_folders(
+        images or validation or "",
+        validation if images else None,
+        network.preprocessing,
+        network.image_size,
+        class_names=network.class_names,
+        num_classes=getattr(network.model, "num_classes", 0),
+        share=0.2 if images else 0.5,
         skip_corrupt=_CORRUPT.value == "skip",
+        flag="--validation" if images else "",
+    )
+    if not images:
+        print(f"detectors are fitted on a half of {validation}, for want of --images.")
+    for remark in splits.remarks:
+        print(remark)
+    return own_folders.benchmark(
+        splits, own, network.image_size, skip_corrupt=_CORRUPT.value == "skip"
     )
 
 

@@ -4,7 +4,7 @@ Either `python detector.zip image1.jpg image2.png`: the file runs itself. Or tak
 loader out of it (`unzip detector.zip load.py`) and use it in a program of your own:
 
     about, score = load.load("detector.zip")
-    images = np.stack([load.read("image1.jpg", about)])  # uint8 [B, H, W, 3]
+    images = np.stack([load.read("image1.jpg", about)])  # uint8 [B, H, W, C]
     columns = score(images)  # {"score": [B], "is_ood": [B], "p_value": [B], ...}
 """
 
@@ -60,14 +60,15 @@ def _jit(function: Callable[..., Any], options: dict[str, Any] | None) -> Any:
 
 
 def read(path: str, about: dict[str, Any]) -> np.ndarray:
-    """Decodes an image file and brings it to the network's size: uint8 [H, W, 3]."""
+    """Decodes an image file and brings it to the network's size: uint8 [H, W, C]."""
     image = ImageOps.exif_transpose(Image.open(path))
     if image.mode.startswith("I;16"):  # `convert` would clip 16 bits at 255
         deep = np.asarray(image).astype(np.uint32)
         image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
     image.info.pop("transparency", None)
-    image = image.convert("RGB")
     how = about["preprocessing"]
+    # A network of one channel reads colours as their luma (ITU-R 601).
+    image = image.convert("RGB").convert("L" if len(how["mean"]) == 1 else "RGB")
     size, crop = how["resize"], how["crop"]
     if isinstance(size, int):  # of the shorter side
         size = [int(size * side / min(image.size)) for side in image.size[::-1]]
@@ -79,7 +80,8 @@ def read(path: str, about: dict[str, Any]) -> np.ndarray:
             for side in image.size
         )
         image = image.crop((left, top, left + crop, top + crop))
-    return np.asarray(image)
+    pixels = np.asarray(image)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def main(path: str, *images: str) -> None:

@@ -113,6 +113,7 @@ BENCHMARKS: dict[str, PresetValues] = {
     "ade20k_segmentation": PresetValues({**_IMAGENET, "k": "0.15"}, "resnet50"),
     "digits": PresetValues(_DIGITS),
     "digits_tiny": PresetValues(_DIGITS),
+    "folders": FALLBACK,  # of the user's own: `jood.data.own_folders`
 }
 
 
