@@ -1,12 +1,13 @@
 r"""Makes a calibrated detector from a trained network and ID images.
 
     python launch/fit.py --checkpoint=networks/mine --images=data/train \
-        --calibration=data/validation --output=detectors/mine
+        --calibration=data/validation --ood=other=data/other --output=detectors/mine
     python launch/fit.py --checkpoint=runs/a --benchmark=cifar10 --method=himplos \
         --output=detectors/a
 
 The network's folder comes from launch/convert.py or launch/train.py. The detector is
-fitted on some images and calibrated on others; launch/score.py takes its folder.
+fitted on some images and calibrated on others; launch/score.py takes its folder. Its
+method is the best of several on your images, or the one that --method names.
 """
 
 import os
@@ -15,10 +16,12 @@ import sys
 from absl import flags
 
 from jood import cli
-from jood import presets
 from jood._utils import atomic_files
+from jood.core.component import Component
 from jood.data import id_splits
+from jood.data import own_folders
 from jood.deploy import fit_job
+from jood.deploy import method_choice
 from jood.detector import Detector
 from jood.detector.calibration import images_needed
 from jood.evaluation import preflight
@@ -47,9 +50,15 @@ _BENCHMARK = cli.define_benchmark(
 _DATA_DIR = cli.define_data_dir()
 _METHOD = flags.DEFINE_string(
     "method",
-    "fdbd()",
+    method_choice.AUTO,
     "Detector: a text such as 'react(q=0.9)|energy()', a preset such as himplos, or "
-    "'bundle(a=..., b=...)' of several.",
+    "'bundle(a=..., b=...)' of several that are all kept. Of several with commas, or "
+    f"of auto ({', '.join(method_choice.CANDIDATES)}), the one that tells a part of the "
+    "held-out ID images best from --ood is taken.",
+)
+_OOD = cli.define_ood(
+    help="Images of no class to choose the method by: name=folder, with commas; else "
+    "images that are made of ID images.",
 )
 _TPR = flags.DEFINE_float("tpr", 0.95, "Share of ID images to keep, in (0, 1).")
 _HOLD_OUT = flags.DEFINE_float(
@@ -76,12 +85,32 @@ def main(argv: list[str]) -> None:
             "--calibration gives the images to calibrate on, so there is nothing to "
             "hold out: it goes with --images, without --hold_out."
         )
-    values = _BENCHMARK.value or presets.DEFAULT
-    detector_text.parse(_METHOD.value, values)  # before the network is read
+    names, own = own_folders.split_ood(_OOD.value)
+    if names:
+        raise ValueError(
+            f"--ood={names[0]} has no folder: give --ood={names[0]}=FOLDER of images of "
+            "no class. (The OOD sets of benchmarks are for launch/evaluate.py.)"
+        )
+    values = _BENCHMARK.value or own_folders.NAME
+    _methods(values)  # before the network is read
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     splits = _open_splits(network)
+    methods = _methods(values, network.name)
+    if _METHOD.value == method_choice.AUTO:
+        methods = method_choice.possible(methods, network, splits.fit)
+    compares = bool(own) or len(methods) > 1
+    if compares:
+        splits, apart = method_choice.held_apart(
+            splits, images_needed(_TPR.value), _SEED.value
+        )
+        others = own_folders.ood_sets(
+            own,
+            splits.preprocessing,
+            splits.files,
+            skip_corrupt=_CORRUPT.value == "skip",
+        )
     detector = Detector(
-        detector_text.parse(_METHOD.value, values, network.name),
+        next(iter(methods.values())),
         network.model,
         network.variables,
         preprocessing=splits.preprocessing,
@@ -91,22 +120,25 @@ def main(argv: list[str]) -> None:
     for remark in splits.remarks:
         print(remark)
     if _DRY_RUN.value:
+        tried = f"the best of {', '.join(methods)}"
         cli.would(
-            f"fit {detector.component.spec} of {network.name} on "
-            f"{len(splits.fit):,} images, calibrate it on "
+            f"fit {tried if compares else detector.component.spec} of {network.name} "
+            f"on {len(splits.fit):,} images, calibrate it on "
             f"{len(splits.calibration):,} at a TPR of {_TPR.value:g}",
             f"write {_OUTPUT.value}",
         )
         return
-    made = fit_job.make(
-        detector,
-        splits,
-        _TPR.value,
-        batch_size=_BATCH_SIZE.value,
-        workers=_WORKERS.value,
-    )
+    reading = {"batch_size": _BATCH_SIZE.value, "workers": _WORKERS.value}
+    choice = None
+    if compares:
+        choice = method_choice.choose(
+            detector, methods, splits.fit, apart, others, **reading
+        )
+        detector = choice.detector
+    made = fit_job.make(detector, splits, _TPR.value, choice=choice, **reading)
     fit_job.write(_OUTPUT.value, made, cli.flag_values())
-    named = "" if _METHOD.value == detector.component.spec else f"{_METHOD.value}: "
+    method = _METHOD.value if choice is None else choice.method
+    named = "" if method == detector.component.spec else f"{method}: "
     print(f"{named}{detector.component.spec} on {network.name}")
     used = splits.preprocessing
     print(f"images are resized to {used.resize} and cropped to {used.crop} pixels")
@@ -114,6 +146,11 @@ def main(argv: list[str]) -> None:
     print(f"written to {_OUTPUT.value}; score images with it:")
     job = os.path.join(os.path.dirname(sys.argv[0]), "score.py")
     print(f"python {job} --detector={_OUTPUT.value} --images=... --output=...")
+
+
+def _methods(values: str, backbone: str = "") -> dict[str, Component]:
+    texts = method_choice.texts(_METHOD.value, values, backbone)
+    return detector_text.parse_each(texts, values, backbone)
 
 
 def _open_splits(network: checkpoint.TrainedNetwork) -> id_splits.IdSplits:
