@@ -61,7 +61,15 @@ def colour_jitter(key: jax.Array, image: jax.Array) -> jax.Array:
     The first three blend with black, the mean grey and the image in grey, by a factor
     in [1 - s, 1 + s]; the hue turns by up to HUE of the circle. As torchvision's
     ColorJitter, but always in this order.
+
+    Raises:
+      ValueError: The image has no colours.
     """
+    if image.shape[-1] != 3:
+        raise ValueError(
+            "the augmentation 'jitter' changes colours, but the images have "
+            f"{image.shape[-1]} channel(s): leave it out."
+        )
     strengths = (BRIGHTNESS, CONTRAST, SATURATION, HUE)
     bright, contrast, saturation, hue = (
         jax.random.uniform(k, (), minval=1 - strength, maxval=1 + strength)

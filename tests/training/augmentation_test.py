@@ -154,3 +154,11 @@ def test_bad_names_and_sizes_are_refused():
         augmentation.build(("crob",), 32)
     with pytest.raises(ValueError, match="size must be"):
         augmentation.build(("crop",), 0)
+
+
+def test_gray_images_have_no_colours_to_jitter():
+    gray = np.zeros((2, 32, 32, 1), np.uint8)
+    with pytest.raises(ValueError, match="'jitter' changes colours.*1 channel"):
+        jax.eval_shape(augmentation.build(("jitter",), 32), KEY, gray)
+    shape = jax.eval_shape(augmentation.build(("crop", "flip"), 32), KEY, gray).shape
+    assert shape == gray.shape

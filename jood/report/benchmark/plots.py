@@ -11,6 +11,8 @@ from jood.evaluation.benchmark_run import Evaluation
 from jood.report import figures
 
 # The line of the threshold that keeps 95 % of the ID images.
+# How images uint8 [H, W, 3 or 1] are drawn.
+PIXELS: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255}
 _THRESHOLD: dict[str, Any] = {"color": figures.GREY, "linestyle": "--", "linewidth": 1}
 
 
@@ -111,13 +113,13 @@ class HeatmapRow(NamedTuple):
 def heatmaps(
     images: Mapping[str, np.ndarray], rows: Sequence[HeatmapRow]
 ) -> figure.Figure:
-    """Draws images, uint8 [n, H, W, 3] by set, over rows of their heatmaps."""
+    """Draws images, uint8 [n, H, W, 3 or 1] by set, over rows of their heatmaps."""
     columns = [(name, i) for name, batch in images.items() for i in range(len(batch))]
     size = (1.3 * len(columns), 0.5 + 1.3 * (1 + len(rows)))
     fig = figure.Figure(figsize=size, layout="constrained")
     axes = fig.subplots(1 + len(rows), len(columns), squeeze=False)
     for column, (name, i) in enumerate(columns):
-        axes[0, column].imshow(images[name][i], interpolation="nearest")
+        axes[0, column].imshow(images[name][i], interpolation="nearest", **PIXELS)
         if i == 0:
             title = name.replace("_", " ")
             axes[0, column].set_title(title, loc="left", fontweight="bold")

@@ -109,7 +109,8 @@ def patches(
     for row, (label, network) in zip(axes, networks.items(), strict=True):
         inside, outside, p = jax.device_get(sampled(network.variables))
         for column, axis in enumerate(row):
-            axis.imshow(images[column], extent=(0, 1, 1, 0), interpolation="nearest")
+            drawn = {"extent": (0, 1, 1, 0), "interpolation": "nearest"}
+            axis.imshow(images[column], **drawn, **plots.PIXELS)
             _tint(axis, inside[column], _INSIDE)
             _tint(axis, outside[column], _OUTSIDE)
             axis.set_title(f"largest p {p[column].max():.2f}", fontsize=8, pad=3)
