@@ -53,8 +53,8 @@ _METHOD = flags.DEFINE_string(
     method_choice.AUTO,
     "Detector: a text such as 'react(q=0.9)|energy()', a preset such as himplos, or "
     "'bundle(a=..., b=...)' of several that are all kept. Of several with commas, or "
-    f"of auto ({', '.join(method_choice.CANDIDATES)}), the one that tells a part of the "
-    "held-out ID images best from --ood is taken.",
+    "of auto, the one that tells a part of the held-out ID images best from --ood is "
+    f"taken; auto: {', '.join(method_choice.CANDIDATES)}.",
 )
 _OOD = cli.define_ood(
     help="Images of no class to choose the method by: name=folder, with commas; else "
@@ -88,8 +88,8 @@ def main(argv: list[str]) -> None:
     names, own = own_folders.split_ood(_OOD.value)
     if names:
         raise ValueError(
-            f"--ood={names[0]} has no folder: give --ood={names[0]}=FOLDER of images of "
-            "no class. (The OOD sets of benchmarks are for launch/evaluate.py.)"
+            f"--ood={names[0]} has no folder: give --ood={names[0]}=FOLDER of images "
+            "of no class. (The OOD sets of benchmarks are for launch/evaluate.py.)"
         )
     values = _BENCHMARK.value or own_folders.NAME
     _methods(values)  # before the network is read

@@ -167,7 +167,7 @@ def main(argv: list[str]) -> None:
         config,
         data_dir=_DATA_DIR.value,
         preprocessing=_preprocessing(network),
-        class_names=network and not config.new_head and network.class_names or None,
+        class_names=None if network is None or config.new_head else network.class_names,
         skip_corrupt=_CORRUPT.value == "skip",
     )
     if _DRY_RUN.value:
@@ -237,16 +237,15 @@ def _benchmark() -> str:
 def _preprocessing(network: checkpoint.TrainedNetwork | None) -> Preprocessing | None:
     """The one that is trained with; None for what is usual for the images."""
     if _MEAN.value is None and _STD.value is None:
-        return network and network.preprocessing
+        return None if network is None else network.preprocessing
     if network is not None or _IMAGES.value is None or not (_MEAN.value and _STD.value):
         raise ValueError(
             "--mean and --std are for --images and random weights, both together: a "
             "network of --init_from and a benchmark have their own."
         )
-    mean, std = (
-        cli.numbers(name, flags.FLAGS[name].value) for name in ("mean", "std")
+    return Preprocessing(
+        cli.numbers("mean", _MEAN.value), cli.numbers("std", _STD.value)
     )
-    return Preprocessing(mean, std)
 
 
 def _model(

@@ -1,4 +1,4 @@
-"""Which of several methods tells the user's images best from others: tried, not guessed.
+"""Which of several methods tells the user's images best from others, by trial.
 
 All are fitted in one pass and scored in one, on ID images that are neither fitted nor
 calibrated on, against images of no class that the user has, or else against images made
@@ -190,9 +190,7 @@ def choose(
         fitted = len(fit) - len(skipped["fit"])
 
     def scores(source: Source, what: str) -> dict[str, np.ndarray]:
-        whole = streaming.collect(
-            every, source, batch_size, workers=workers, what=what
-        )
+        whole = streaming.collect(every, source, batch_size, workers=workers, what=what)
         skipped[what] = whole.skipped
         return whole.scores
 

@@ -96,5 +96,3 @@ def _of_model(config: TrainConfig, data: TrainingData, model: nn.Module) -> list
             f"to be trained is a {type(model).__name__} of jood"
         )
     return problems
-
-

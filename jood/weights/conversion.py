@@ -85,8 +85,8 @@ def convert(
     if channels != len(preprocessing.mean):
         raise ValueError(
             f"{path} takes images of {channels} channel(s), but mean and std are for "
-            f"{len(preprocessing.mean)}: {preprocessing.mean}, {preprocessing.std}. Give "
-            "one number per channel, such as --mean=.5 --std=.25 for gray images."
+            f"{len(preprocessing.mean)}: {preprocessing.mean}, {preprocessing.std}. "
+            "Give one number per channel, such as --mean=.5 --std=.25 for gray images."
         )
     return checkpoint.TrainedNetwork(
         model, variables, name, class_names, preprocessing, image_size, source

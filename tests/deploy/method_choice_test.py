@@ -100,7 +100,7 @@ def test_images_to_compare_on_are_not_calibrated_on():
     np.testing.assert_array_equal(np.sort(found), np.sort(expected))
     rest, apart = method_choice.held_apart(splits(30), needed=19, seed=0)
     assert (len(rest.calibration), len(apart)) == (20, 10)
-    with pytest.raises(ValueError, match="beside the 19 .* only 28 are held out"):
+    with pytest.raises(ValueError, match=r"beside the 19 .* only 28 are held out"):
         method_choice.held_apart(splits(28), needed=19, seed=0)
 
 

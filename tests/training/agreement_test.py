@@ -108,8 +108,8 @@ def test_a_network_of_ones_own_needs_a_name_of_its_own():
     agreement.check(dataclasses.replace(BASE, model="own"), tiny_run.data(), Own())
     with pytest.raises(ValueError, match="a name that no model of jood has"):
         agreement.check(BASE, tiny_run.data(), Own())
+    named = dataclasses.replace(BASE, model="resnet_smal")
     with pytest.raises(ValueError, match="no model of jood is called"):
-        named = dataclasses.replace(BASE, model="resnet_smal")
         agreement.check(named, tiny_run.data(), tiny_run.MODEL)
     with pytest.raises(ValueError, match="2 classes, the data 8"):
         agreement.check(BASE, tiny_run.data(), models.create("resnet_small", 2))
@@ -121,9 +121,11 @@ def test_larger_images_are_for_a_crop_and_nothing_else():
     larger = dataclasses.replace(data, train=dataclasses.replace(
         data.train, images=large, labels=data.train.labels[:16]
     ))  # fmt: skip
-    with pytest.raises(ValueError, match="neither .32, 32, 3. nor larger"):
+    with pytest.raises(ValueError, match=r"neither .32, 32, 3. nor larger"):
         agreement.check(BASE, larger, tiny_run.MODEL)
-    agreement.check(dataclasses.replace(BASE, augment=("crop",)), larger, tiny_run.MODEL)
+    agreement.check(
+        dataclasses.replace(BASE, augment=("crop",)), larger, tiny_run.MODEL
+    )
 
 
 def test_a_network_is_trained_on_with_its_own_normalisation(tmp_path):

@@ -158,7 +158,7 @@ def test_bad_names_and_sizes_are_refused():
 
 def test_gray_images_have_no_colours_to_jitter():
     gray = np.zeros((2, 32, 32, 1), np.uint8)
-    with pytest.raises(ValueError, match="'jitter' changes colours.*1 channel"):
+    with pytest.raises(ValueError, match=r"'jitter' changes colours.*1 channel"):
         jax.eval_shape(augmentation.build(("jitter",), 32), KEY, gray)
     shape = jax.eval_shape(augmentation.build(("crop", "flip"), 32), KEY, gray).shape
     assert shape == gray.shape

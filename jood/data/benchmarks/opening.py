@@ -62,8 +62,8 @@ def check_no_folder(
     if data_dir is not None:
         raise ValueError(
             f"the benchmark {spec.name} ({spec.title}) reads nothing from disk, but a "
-            f"folder of data is given: {os.fspath(data_dir)}. Leave --data_dir out, name "
-            "a --benchmark that lies there, or give your own images: "
+            f"folder of data is given: {os.fspath(data_dir)}. Leave --data_dir out, "
+            "name a --benchmark that lies there, or give your own images: "
             f"--images={os.fspath(data_dir)} (a folder per class)."
         )
 

@@ -111,8 +111,8 @@ def _check_channels(preprocessing: Preprocessing | None) -> None:
     """Raises ValueError if no image file has as many channels as the network takes."""
     if preprocessing is not None and len(preprocessing.mean) not in (1, 3):
         raise ValueError(
-            f"the network takes images of {len(preprocessing.mean)} channels, but files "
-            "are read as gray (1) or as RGB (3). Give it arrays instead."
+            f"the network takes images of {len(preprocessing.mean)} channels, but "
+            "files are read as gray (1) or as RGB (3). Give it arrays instead."
         )
 
 

@@ -6,9 +6,10 @@ import pathlib
 
 # What the parts of a data set are usually called, of which one is a class folder's
 # parent.
-_PARTS = frozenset(
-    "train training val valid validation dev test testing eval holdout id ood".split()
-)
+_PARTS = frozenset({
+    "train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval",
+    "holdout", "id", "ood",
+})  # fmt: skip
 
 
 def parts(root: str | os.PathLike[str], paths: Iterable[str]) -> list[str]:
@@ -35,7 +36,7 @@ def hint(
     folders: Iterable[str],
     classes: Iterable[str],
 ) -> str:
-    """Returns what to change, as sentences after a space; '' if nothing suggests itself.
+    """Returns what to change, as sentences after a space; '' if nothing is clear.
 
     Args:
       root: The folder that was given.
@@ -45,8 +46,8 @@ def hint(
     """
     folders, classes = list(folders), list(classes)
     if names := parts(root, paths):
-        below = ", ".join(str(pathlib.Path(root) / name) for name in names)
-        return f" These are the parts of a data set: give one of {below}."
+        found = ", ".join(str(pathlib.Path(root) / name) for name in names)
+        return f" These are the parts of a data set: give one of {found}."
     nested = {path.split("/")[1] for path in paths if path.count("/") > 1}
     if len(folders) == 1 and nested & set(classes):
         below = pathlib.Path(root) / folders[0]
