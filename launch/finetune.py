@@ -211,6 +211,8 @@ def _after(
     """The variables after fine-tuning."""
     network = start.network
     config = _config(objective, network.image_size, network.name, start.folder, seed)
+    dtype = getattr(network.model, "dtype", config.dtype)
+    config = dataclasses.replace(config, dtype=dtype)
     data = data_lib.open_data(
         config, data_dir=_DATA_DIR.value, preprocessing=network.preprocessing
     )
@@ -264,7 +266,8 @@ def _evaluated(
 ) -> tuple[Detector, benchmark_run.Evaluation]:
     """A fitted detector on a network before or after, and what it gives."""
     kept, _ = preflight.possible(detectors, network.model, variables)
-    preflight.check(kept, network.model, benchmark.image_size, variables)
+    channels = len(benchmark.preprocessing.mean)
+    preflight.check(kept, network.model, benchmark.image_size, variables, channels)
     detector = benchmark_run.make_detector(
         kept, benchmark, network.model, variables, network.name
     )

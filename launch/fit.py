@@ -100,6 +100,7 @@ def main(argv: list[str]) -> None:
         methods = method_choice.possible(methods, network, splits.fit)
     compares = bool(own) or len(methods) > 1
     if compares:
+        fit_job.check_enough(splits, _TPR.value)
         splits, apart = method_choice.held_apart(
             splits, images_needed(_TPR.value), _SEED.value
         )

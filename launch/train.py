@@ -214,7 +214,7 @@ def _config(network: checkpoint.TrainedNetwork | None) -> config_lib.TrainConfig
                 f"--model={model}. Leave --model out."
             )
         model, size = network.name, size or network.image_size
-    elif size is None:
+    if size is None:
         own = _IMAGES.value is not None
         size = _OWN_SIZE if own else benchmarks.describe(_benchmark()).image_size
     values = _values_of(config_lib.TrainConfig)
@@ -236,16 +236,15 @@ def _benchmark() -> str:
 
 def _preprocessing(network: checkpoint.TrainedNetwork | None) -> Preprocessing | None:
     """The one that is trained with; None for what is usual for the images."""
-    if _MEAN.value is None and _STD.value is None:
+    mean, std = _MEAN.value, _STD.value
+    if mean is None and std is None:
         return None if network is None else network.preprocessing
-    if network is not None or _IMAGES.value is None or not (_MEAN.value and _STD.value):
+    if network is not None or _IMAGES.value is None or not (mean and std):
         raise ValueError(
             "--mean and --std are for --images and random weights, both together: a "
             "network of --init_from and a benchmark have their own."
         )
-    return Preprocessing(
-        cli.numbers("mean", _MEAN.value), cli.numbers("std", _STD.value)
-    )
+    return Preprocessing(cli.numbers("mean", mean), cli.numbers("std", std))
 
 
 def _model(
