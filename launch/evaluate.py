@@ -1,4 +1,4 @@
-r"""Compares detectors on a benchmark, with a trained network.
+r"""Compares detectors on a benchmark or on own folders, with a trained network.
 
     python launch/evaluate.py --checkpoint=runs/a --output=runs/a_results \
         --detectors="msp, fs_ta, mine=ta(k=0.1)|react(q=0.9)|energy()"
@@ -6,12 +6,16 @@ r"""Compares detectors on a benchmark, with a trained network.
         --data_dir=data --bootstrap=1000 --output=runs/densenet
     python launch/evaluate.py --checkpoint=runs/seed0,runs/seed1,runs/seed2 \
         --output=runs/seeds
+    python launch/evaluate.py --checkpoint=networks/mine --images=data/train \
+        --validation=data/val --ood=other=data/other,blank=data/blank \
+        --output=runs/mine
 
 The network runs once per image, however many detectors are asked. Several checkpoints
 of one network, such as seeds, give mean ± standard deviation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+import dataclasses
 
 from absl import flags
 
@@ -19,6 +23,8 @@ from jood import cli
 from jood._utils import atomic_files
 from jood.core.component import Component
 from jood.data import benchmarks
+from jood.data import id_splits
+from jood.data import own_folders
 from jood.data.sources.absent import Absent
 from jood.detector import Detector
 from jood.evaluation import benchmark_run
@@ -42,7 +48,21 @@ _WHICH = cli.define_which()
 _OUTPUT = cli.define_output()
 _BENCHMARK = cli.define_benchmark()
 _DATA_DIR = cli.define_data_dir()
-_OOD = cli.define_ood()
+_IMAGES = flags.DEFINE_string(
+    "images",
+    None,
+    "Instead of a benchmark: folder of your own ID images to fit detectors on; else, "
+    "with --validation, what the network was trained on, or half of --validation.",
+)
+_VALIDATION = flags.DEFINE_string(
+    "validation",
+    None,
+    "Folder of other ID images, to score; else a random fifth of --images.",
+)
+_OOD = cli.define_ood(
+    help="OOD sets to score: names of the benchmark's, or your own images as "
+    "name=folder, with commas; else all of the benchmark's that are present.",
+)
 _OOD_ZOOM = flags.DEFINE_float(
     "ood_zoom",
     1.0,
@@ -110,7 +130,13 @@ def main(argv: list[str]) -> None:
     for one in networks.values():
         if _DETECTORS.value in cli.GROUPS:
             detectors = _possible(detectors, one, benchmark)
-        preflight.check(detectors, one.model, benchmark.image_size, one.variables)
+        preflight.check(
+            detectors,
+            one.model,
+            benchmark.image_size,
+            one.variables,
+            len(benchmark.preprocessing.mean),
+        )
     preflight.check_training(detectors, benchmark.id_train)
     if _SELECT.value and isinstance(benchmark.id_train, Absent):
         raise FileNotFoundError(f"--select holds out of {benchmark.id_train.why}")
@@ -135,7 +161,7 @@ def main(argv: list[str]) -> None:
         if len(networks) > 1:
             print(f"selects on {next(iter(networks))} alone, for all checkpoints")
         curves = paper_grids.run(
-            _detector(detectors, benchmark, network),
+            benchmark_run.ask(detectors, benchmark, network),
             benchmark,
             _BATCH_SIZE.value,
             _SELECT_ON.value,
@@ -152,7 +178,7 @@ def main(argv: list[str]) -> None:
         if len(networks) > 1:
             print(f"scores {folder}", flush=True)
         fitted, result = benchmark_run.evaluate(
-            _detector(detectors, benchmark, one),
+            benchmark_run.ask(detectors, benchmark, one),
             benchmark,
             batch_size=_BATCH_SIZE.value,
             workers=_WORKERS.value,
@@ -186,15 +212,69 @@ def main(argv: list[str]) -> None:
 
 def _open_benchmark(network: checkpoint.TrainedNetwork) -> benchmarks.Benchmark:
     """The benchmark that is asked for, with the network's own preprocessing."""
-    folder = _CHECKPOINTS.value[0]
-    return benchmarks.get(
-        cli.benchmark_name(_BENCHMARK.value, network.source, folder),
-        data_dir=_DATA_DIR.value,
-        image_size=network.image_size,
-        preprocessing=network.preprocessing,
-        ood=_OOD.value,
-        ood_zoom=_OOD_ZOOM.value,
+    names, own = own_folders.split_ood(_OOD.value)
+    trained = network.source if _BENCHMARK.value is None else {}
+    images = _IMAGES.value or trained.get("images")
+    validation = _VALIDATION.value or trained.get("validation")
+    skip = _CORRUPT.value == "skip"
+    if images or validation:
+        return _of_folders(network, images, validation, names, own)
+    name = cli.benchmark_name(_BENCHMARK.value, network.source, _CHECKPOINTS.value[0])
+    options = {
+        "data_dir": _DATA_DIR.value,
+        "image_size": network.image_size,
+        "preprocessing": network.preprocessing,
+        "ood_zoom": _OOD_ZOOM.value,
+        "skip_corrupt": skip,
+    }
+    if not own:
+        return benchmarks.get(name, ood=_OOD.value, **options)
+    if names:
+        benchmark = benchmarks.get(name, ood=names, **options)
+    else:
+        benchmark = benchmarks.get_id_sets(name, **options)
+    fit = id_splits.sized(benchmark.preprocessing, benchmark.image_size)
+    opened = own_folders.ood_sets(own, fit, skip_corrupt=skip)
+    # The mean is that of all sets, no longer of the paper's.
+    return dataclasses.replace(benchmark, ood={**benchmark.ood, **opened}, paper=())
+
+
+def _of_folders(
+    network: checkpoint.TrainedNetwork,
+    images: str | None,
+    validation: str | None,
+    names: Sequence[str],
+    own: Mapping[str, str],
+) -> benchmarks.Benchmark:
+    """A benchmark of the user's own images."""
+    if _BENCHMARK.value is not None or _DATA_DIR.value is not None:
+        raise ValueError(
+            "--images and --validation are your own images, in the place of a "
+            "benchmark's: leave --benchmark and --data_dir out."
+        )
+    if names or not own:
+        given = f"NAME={names[0]}" if names else "other=data/other"
+        raise ValueError(
+            "say which images of no class the detectors shall tell from your own, each "
+            f"set with a name: --ood={given}."
+        )
+    splits = id_splits.of_folders(
+        images or validation or "",
+        validation if images else None,
+        network.preprocessing,
+        network.image_size,
+        class_names=network.class_names,
+        num_classes=getattr(network.model, "num_classes", 0),
+        share=0.2 if images else 0.5,
         skip_corrupt=_CORRUPT.value == "skip",
+        flag="--validation" if images else "",
+    )
+    if not images:
+        print(f"detectors are fitted on a half of {validation}, for want of --images.")
+    for remark in splits.remarks:
+        print(remark)
+    return own_folders.benchmark(
+        splits, own, network.image_size, skip_corrupt=_CORRUPT.value == "skip"
     )
 
 
@@ -211,17 +291,6 @@ def _possible(
         names = [name for name, why in out.items() if why == reason]
         print(f"left out, since {reason}: {', '.join(names)}")
     return left
-
-
-def _detector(
-    detectors: Mapping[str, Component],
-    benchmark: benchmarks.Benchmark,
-    network: checkpoint.TrainedNetwork,
-) -> Detector:
-    """An unfitted detector that asks all of a network."""
-    return benchmark_run.make_detector(
-        detectors, benchmark, network.model, network.variables, network.name
-    )
 
 
 if __name__ == "__main__":

@@ -271,7 +271,8 @@ def _evaluated(
 ) -> tuple[Detector, benchmark_run.Evaluation]:
     """A fitted detector on a network before or after, and what it gives."""
     kept, _ = preflight.possible(detectors, network.model, variables)
-    preflight.check(kept, network.model, benchmark.image_size, variables)
+    channels = len(benchmark.preprocessing.mean)
+    preflight.check(kept, network.model, benchmark.image_size, variables, channels)
     detector = benchmark_run.make_detector(
         kept, benchmark, network.model, variables, network.name
     )

@@ -1,12 +1,13 @@
 r"""Makes a calibrated detector from a trained network and ID images.
 
     python launch/fit.py --checkpoint=networks/mine --images=data/train \
-        --calibration=data/validation --output=detectors/mine
+        --calibration=data/validation --ood=other=data/other --output=detectors/mine
     python launch/fit.py --checkpoint=runs/a --benchmark=cifar10 --method=himplos \
         --output=detectors/a
 
 The network's folder comes from launch/convert.py or launch/train.py. The detector is
-fitted on some images and calibrated on others; launch/score.py takes its folder.
+fitted on some images and calibrated on others; launch/score.py takes its folder. Its
+method is the best of several on your images, or the one that --method names.
 """
 
 import os
@@ -15,14 +16,14 @@ import sys
 from absl import flags
 
 from jood import cli
-from jood import presets
 from jood._utils import atomic_files
 from jood.data import id_splits
+from jood.data import own_folders
 from jood.deploy import fit_job
+from jood.deploy import method_choice
 from jood.detector import Detector
 from jood.detector.calibration import images_needed
 from jood.evaluation import preflight
-from jood.methods import detector_list
 from jood.methods import value_sources
 from jood.weights import checkpoint
 
@@ -48,9 +49,16 @@ _BENCHMARK = cli.define_benchmark(
 _DATA_DIR = cli.define_data_dir()
 _METHOD = flags.DEFINE_string(
     "method",
-    "fdbd()",
+    method_choice.AUTO,
     "Detector: a text such as 'react(q=0.9)|energy()', a preset such as himplos, a row "
-    "of the README's table such as KNN, or 'bundle(a=..., b=...)' of several.",
+    "of the README's table such as KNN, or 'bundle(a=..., b=...)' of several that are "
+    "all kept. Of several with commas, or "
+    "all kept. Of several with commas, or of auto, the one that tells a part of the held-out ID images best from --ood is "
+    f"taken; auto: {', '.join(method_choice.CANDIDATES)}.",
+)
+_OOD = cli.define_ood(
+    help="Images of no class to choose the method by: name=folder, with commas; else "
+    "images that are made of ID images.",
 )
 _TPR = flags.DEFINE_float("tpr", 0.95, "Share of ID images to keep, in (0, 1).")
 _HOLD_OUT = flags.DEFINE_float(
@@ -77,14 +85,35 @@ def main(argv: list[str]) -> None:
             "--calibration gives the images to calibrate on, so there is nothing to "
             "hold out: it goes with --images, without --hold_out."
         )
-    values = _BENCHMARK.value or presets.DEFAULT
-    detector_list.read(_METHOD.value, values)  # before the network is read
+    names, own = own_folders.split_ood(_OOD.value)
+    if names:
+        raise ValueError(
+            f"--ood={names[0]} has no folder: give --ood={names[0]}=FOLDER of images "
+            "of no class. (The OOD sets of benchmarks are for launch/evaluate.py.)"
+        )
+    values = _BENCHMARK.value or own_folders.NAME
+    method_choice.rows(_METHOD.value, values)  # before the network is read
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     splits = _open_splits(network)
-    method = detector_list.read(_METHOD.value, values, network.name)
-    preflight.check_training({_METHOD.value: method.component}, splits.fit)
+    rows = method_choice.rows(_METHOD.value, values, network.name)
+    methods = {name: row.component for name, row in rows.items()}
+    if _METHOD.value == method_choice.AUTO:
+        methods = method_choice.possible(methods, network, splits.fit)
+    preflight.check_training(methods, splits.fit)
+    compares = bool(own) or len(methods) > 1
+    if compares:
+        fit_job.check_enough(splits, _TPR.value)
+        splits, apart = method_choice.held_apart(
+            splits, images_needed(_TPR.value), _SEED.value
+        )
+        others = own_folders.ood_sets(
+            own,
+            splits.preprocessing,
+            splits.files,
+            skip_corrupt=_CORRUPT.value == "skip",
+        )
     detector = Detector(
-        method.component,
+        next(iter(methods.values())),
         network.model,
         network.variables,
         preprocessing=splits.preprocessing,
@@ -94,31 +123,35 @@ def main(argv: list[str]) -> None:
     for remark in splits.remarks:
         print(remark)
     if _DRY_RUN.value:
+        tried = f"the best of {', '.join(methods)}"
         cli.would(
-            f"fit {detector.component.spec} of {network.name} on "
-            f"{len(splits.fit):,} images, calibrate it on "
+            f"fit {tried if compares else detector.component.spec} of {network.name} "
+            f"on {len(splits.fit):,} images, calibrate it on "
             f"{len(splits.calibration):,} at a TPR of {_TPR.value:g}",
-            *cli.described({_METHOD.value: method}),
+            *cli.described({name: rows[name] for name in methods}),
             f"write {_OUTPUT.value}",
         )
         return
-    made = fit_job.make(
-        detector,
-        splits,
-        _TPR.value,
-        batch_size=_BATCH_SIZE.value,
-        workers=_WORKERS.value,
-    )
-    configuration = cli.flag_values() | {"values": method.sources}
+    reading = {"batch_size": _BATCH_SIZE.value, "workers": _WORKERS.value}
+    choice = None
+    if compares:
+        choice = method_choice.choose(
+            detector, methods, splits.fit, apart, others, **reading
+        )
+        detector = choice.detector
+    made = fit_job.make(detector, splits, _TPR.value, choice=choice, **reading)
+    method = next(iter(methods)) if choice is None else choice.method
+    sources = rows[method].sources
+    configuration = cli.flag_values() | {"values": sources}
     if _BENCHMARK.value is not None:
         configuration |= cli.data_origin(_BENCHMARK.value, _DATA_DIR.value)
     atomic_files.kept(
         lambda path: fit_job.write(path, made, configuration), _OUTPUT.value
     )
-    named = "" if _METHOD.value == detector.component.spec else f"{_METHOD.value}: "
+    named = "" if method == detector.component.spec else f"{method}: "
     print(f"{named}{detector.component.spec} on {network.name}")
-    if method.sources:
-        print(f"values: {value_sources.written(method.sources)}")
+    if sources:
+        print(f"values: {value_sources.written(sources)}")
     used = splits.preprocessing
     print(f"images are resized to {used.resize} and cropped to {used.crop} pixels")
     print(made.text())

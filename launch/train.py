@@ -1,6 +1,9 @@
-r"""Trains a network on a benchmark's ID training set, or trains one further.
+r"""Trains a network on a benchmark's ID set or own folders, or trains one further.
 
     python launch/train.py --benchmark=digits --model=resnet_small --workdir=runs/a
+    python launch/train.py --images=data/train --validation=data/val --workdir=runs/b
+    python launch/train.py --images=data/train --validation=data/val \
+        --init_from=networks/resnet50 --new_head --learning_rate=0.01 --workdir=runs/c
     python launch/train.py --objective=lff --init_from=runs/a --epochs=5 \
         --learning_rate=0.02 --workdir=runs/a_lff
     python launch/train.py --flagfile=launch/recipes/lff_cifar10_resnet34.cfg \
@@ -20,6 +23,7 @@ from jood import cli
 from jood import models
 from jood._utils import processes
 from jood._utils import sharding
+from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
 from jood.training import augmentation
 from jood.training import config as config_lib
@@ -31,14 +35,38 @@ from jood.training import validation
 from jood.weights import checkpoint
 
 _DEFAULT = config_lib.TrainConfig()
+_OWN_SIZE = 64  # of a network that is trained on own images from random weights
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run: checkpoints and log.", required=True
 )
-_BENCHMARK = cli.define_benchmark(_DEFAULT.benchmark, "Whose ID set to train on.")
+_BENCHMARK = cli.define_benchmark(
+    help="Whose ID set to train on; without --images by default digits."
+)
+_IMAGES = flags.DEFINE_string(
+    "images",
+    None,
+    "Instead of a benchmark: folder of your own images, a folder per class.",
+)
+flags.DEFINE_string(
+    "validation",
+    None,
+    "With --images: folder of other images of these classes, to validate on; else see "
+    "--hold_out.",
+)
+_MEAN = flags.DEFINE_list(
+    "mean",
+    None,
+    "With --images and random weights: per channel, of pixels in [0, 1]; one number "
+    "reads gray images. Else ImageNet's.",
+)
+_STD = flags.DEFINE_list("std", None, "With --mean.")
 _DATA_DIR = cli.define_data_dir()
 _IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", None, "Side in pixels; else the network's, or the benchmark's.", 8
+    "image_size",
+    None,
+    "Side in pixels; else the network's, the benchmark's, or 64 with --images.",
+    8,
 )
 _MODEL = cli.define_model(None, "The network; else that of --init_from.")
 _INIT_FROM = flags.DEFINE_string(
@@ -148,7 +176,8 @@ def main(argv: list[str]) -> None:
     data = data_lib.open_data(
         config,
         data_dir=_DATA_DIR.value,
-        preprocessing=None if network is None else network.preprocessing,
+        preprocessing=_preprocessing(network),
+        class_names=None if network is None or config.new_head else network.class_names,
         skip_corrupt=_CORRUPT.value == "skip",
     )
     if _DRY_RUN.value:
@@ -164,7 +193,7 @@ def main(argv: list[str]) -> None:
         return
     objective = objectives.parse(config.objective)
     detectors = {**validation.DETECTORS, **objective.validation}
-    model = models.create(config.model, len(data.class_names), dtype=config.dtype)
+    model = _model(config, network, len(data.class_names))
     validate = validation.Validation(
         model,
         data.preprocessing,
@@ -195,15 +224,48 @@ def _config(network: checkpoint.TrainedNetwork | None) -> config_lib.TrainConfig
                 f"--model={model}. Leave --model out."
             )
         model, size = network.name, size or network.image_size
+    if size is None:
+        own = _IMAGES.value is not None
+        size = _OWN_SIZE if own else benchmarks.describe(_benchmark()).image_size
     values = _values_of(config_lib.TrainConfig)
     values |= {
-        "image_size": size or benchmarks.describe(_BENCHMARK.value).image_size,
+        "benchmark": _BENCHMARK.value or "",
+        "images": _IMAGES.value or "",
+        "validation": values["validation"] or "",
+        "image_size": size,
         "model": model or _DEFAULT.model,
         "augment": tuple(values["augment"]),
         "decay_epochs": cli.numbers("decay_epochs", values["decay_epochs"]),
         "jitter": cli.numbers("jitter", values["jitter"]),
     }
     return config_lib.TrainConfig(**values)
+
+
+def _benchmark() -> str:
+    return _BENCHMARK.value or _DEFAULT.benchmark
+
+
+def _preprocessing(network: checkpoint.TrainedNetwork | None) -> Preprocessing | None:
+    """The one that is trained with; None for what is usual for the images."""
+    mean, std = _MEAN.value, _STD.value
+    if mean is None and std is None:
+        return None if network is None else network.preprocessing
+    if network is not None or _IMAGES.value is None or not (mean and std):
+        raise ValueError(
+            "--mean and --std are for --images and random weights, both together: a "
+            "network of --init_from and a benchmark have their own."
+        )
+    return Preprocessing(cli.numbers("mean", mean), cli.numbers("std", std))
+
+
+def _model(
+    config: config_lib.TrainConfig,
+    network: checkpoint.TrainedNetwork | None,
+    classes: int,
+) -> Any:
+    if network is None:
+        return models.create(config.model, classes, dtype=config.dtype)
+    return network.model.clone(num_classes=classes, dtype=config.dtype)
 
 
 def _keeping(

@@ -26,15 +26,16 @@ def loaded(monkeypatch):
     ],
 )
 def test_plugins_are_loaded_before_flags_are_parsed(loaded, arguments):
-    cli._load_plugins(arguments)
+    extensions.load_named(arguments)
     assert loaded == ["mine", "theirs.py"]
 
 
 def test_plugins_of_a_flagfile_are_loaded_and_none_are_without(loaded, tmp_path):
-    cli._load_plugins(["--plugin_like=x", "--detectors=msp"])
+    extensions.load_named(["--plugin_like=x", "--detectors=msp"])
     assert loaded == []
     (tmp_path / "a.cfg").write_text("--epochs=1\n--plugins=mine\n")
-    cli._load_plugins([f"--flagfile={tmp_path / 'a.cfg'}"])
+    given = [f"--flagfile={tmp_path / 'a.cfg'}"]
+    extensions.load_named(flags.FLAGS.read_flags_from_files(given))
     assert loaded == ["mine"]
 
 
@@ -43,8 +44,8 @@ def test_a_plugin_that_cannot_be_loaded_ends_the_job_with_the_reason(monkeypatch
         raise ValueError(f"no module {names[0]}")
 
     monkeypatch.setattr(extensions, "load", load)
-    with pytest.raises(SystemExit, match=r"--plugins=mine: no module mine"):
-        cli._load_plugins(["--plugins=mine"])
+    with pytest.raises(ValueError, match="no module mine"):
+        extensions.load_named(["--plugins=mine"])
 
 
 def test_a_name_that_is_registered_late_is_a_valid_value():

@@ -210,6 +210,13 @@ def bundle(**parts: Component) -> Component:
     return whole._replace(ranking=bundle(**ranked) if ranks else None)
 
 
+def values_of(
+    parts: Sequence[Component], fitted: tuple[Any, ...], index: int
+) -> tuple[Any, ...]:
+    """Returns what part number `index` of a fitted `bundle` has learned, for itself."""
+    return _branch_values(parts, fitted)[index]
+
+
 def _is_keyword_argument(name: str) -> bool:
     """Whether Python reads `name=...` in a call back as this very name."""
     readable = name.isidentifier() and not keyword.iskeyword(name)

@@ -16,6 +16,7 @@ from jood.data import benchmarks
 from jood.data.sources import Skipping
 from jood.data.sources import Source
 from jood.data.sources import file_lists
+from jood.data.sources import folder_hints
 from jood.data.sources.image_folder import ImageFolder
 from jood.data.sources.subset import part
 
@@ -31,6 +32,7 @@ class IdSplits:
     preprocessing: Preprocessing  # the network's, which gives images one size
     class_names: tuple[str, ...]  # () if they are unknown
     remarks: Sequence[str] = ()  # sentences that the user should read
+    files: Sequence[str] = ()  # paths of all images, where they are files of a folder
 
 
 def of_benchmark(
@@ -81,6 +83,7 @@ def of_folders(
     share: float = 0.2,
     seed: int = 0,
     skip_corrupt: bool = False,
+    flag: str = "--calibration",
 ) -> IdSplits:
     """Returns a folder's images to fit, and others to calibrate on.
 
@@ -95,6 +98,8 @@ def of_folders(
       share: Fraction of `images` to calibrate on, without a folder for that.
       seed: Seed of the random part.
       skip_corrupt: Whether to skip images that cannot be read; else they raise.
+      flag: The flag that `calibration` comes from, for the remark that it is missing;
+        '' makes none.
 
     Raises:
       FileNotFoundError: A folder is not there.
@@ -103,6 +108,7 @@ def of_folders(
     fit = sized(preprocessing, image_size)
     first, remarks = _folder(images, fit, class_names, num_classes)
     names = tuple(class_names or first.class_names or ())
+    files = first.whole_paths()
 
     def opened(source: ImageFolder) -> Source:
         return Skipping(source) if skip_corrupt else source
@@ -111,18 +117,20 @@ def of_folders(
         # Named as the first folder's, lest the classes be numbered in two ways.
         known = names if first.labelled is not False else class_names
         second, more = _folder(calibration, fit, known, num_classes)
-        _check_apart(first, second)
+        check_apart(first, second, "calibrated on images that it was fitted on")
+        files += second.whole_paths()
         remarks += [text for text in more if text not in remarks]
         kept, held = opened(first), opened(second)
     else:
         kept, held = split(opened(first), share, seed)
-        remarks.append(
-            f"{len(held):,} images of {images}, drawn at random, are held out to "
-            "calibrate on. If the network was trained on them, new images raise more "
-            "false alarms than promised: give --calibration=FOLDER of ID images that "
-            "it has not seen."
-        )
-    return IdSplits(str(images), kept, held, None, fit, names, remarks)
+        if flag:
+            remarks.append(
+                f"{len(held):,} images of {images}, drawn at random, are held out from "
+                "fitting. If the network was trained on them, new images raise more "
+                f"false alarms than these: give {flag}=FOLDER of ID images that it has "
+                "not seen."
+            )
+    return IdSplits(str(images), kept, held, None, fit, names, remarks, files)
 
 
 def split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
@@ -185,6 +193,7 @@ def _folder(
             f"the {len(found)} folders of {path} are not named as the network's "
             f"{num_classes} classes, so its images carry no labels"
             f"{told if known else ''}."
+            f"{folder_hints.hint(path, plain.paths, other, known)}"
         )
         return plain, [remark]
     folder = ImageFolder(path, preprocessing=preprocessing, class_names=known)
@@ -199,13 +208,17 @@ def _folder(
     return folder, [remark]
 
 
-def _check_apart(first: ImageFolder, second: ImageFolder) -> None:
+def check_apart(first: ImageFolder, second: ImageFolder, never: str) -> None:
+    """Raises ValueError if two folders share a file; `never` says what that would be.
+
+    Links count as what they point to.
+    """
+
     def files(folder: ImageFolder) -> set[str]:
-        return {os.path.realpath(os.path.join(folder.folder, p)) for p in folder.paths}
+        return {os.path.realpath(path) for path in folder.whole_paths()}
 
     if both := sorted(files(first) & files(second)):
         raise ValueError(
             f"{len(both)} image(s) are in both {first.folder} and {second.folder} "
-            f"(such as {both[0]}); a detector is never calibrated on images that it "
-            "was fitted on."
+            f"(such as {both[0]}); nothing is {never}."
         )

@@ -15,6 +15,7 @@ from jood.core.preprocessing import Preprocessing
 from jood.data import sources
 from jood.data.sources import decoding
 from jood.data.sources import kinds
+from jood.data.sources import source_kind
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +51,19 @@ def open_inputs(where: str, preprocessing: Preprocessing) -> Inputs:
             f"one has neither a crop nor resize=(height, width): {preprocessing}. "
             "Fit the detector with launch/fit.py, which gives it one."
         )
+    source, names = find(where, preprocessing)
+    fingerprint, broken = sources.fingerprint(source), getattr(source, "broken", {})
+    if not isinstance(source, sources.ArraySource):
+        blank = np.zeros((*size, len(preprocessing.mean)), np.uint8)
+        source = Tolerant(source, names, blank)
+    return Inputs(source, names, fingerprint, broken)
+
+
+def find(where: str, preprocessing: Preprocessing) -> source_kind.NamedImages:
+    """Returns images as they are, of which one that cannot be read raises, and names.
+
+    The arguments and errors are those of `open_inputs`.
+    """
     path = pathlib.Path(where).expanduser()
     known = [kind for kind in kinds.known() if kind.inputs is not None]
     inputs = next((kind.inputs for kind in known if kind.takes(path)), None)
@@ -61,12 +75,7 @@ def open_inputs(where: str, preprocessing: Preprocessing) -> Inputs:
                 f"there is no file or folder {path}. Expected {expected}."
             )
         raise ValueError(f"{path} is none of what can be scored: {expected}.")
-    source, names = inputs(path, preprocessing)
-    fingerprint, broken = sources.fingerprint(source), getattr(source, "broken", {})
-    if not isinstance(source, sources.ArraySource):
-        blank = np.zeros((*size, len(preprocessing.mean)), np.uint8)
-        source = Tolerant(source, names, blank)
-    return Inputs(source, names, fingerprint, broken)
+    return inputs(path, preprocessing)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from jood._utils import provenance
 from jood.data.device_batches import sharded
 from jood.data.id_splits import IdSplits
 from jood.data.sources import Source
+from jood.deploy import method_choice
 from jood.deploy import plots
 from jood.detector import SINGLE
 from jood.detector import Detector
@@ -37,6 +38,7 @@ class FitResult(NamedTuple):
       alarms: The fraction of the images to check that are called OOD, by detector
         name; empty without such images.
       skipped: Images that could not be read, and why, by set.
+      choice: The comparison that the method was chosen by; None without.
     """
 
     detector: Detector
@@ -44,13 +46,15 @@ class FitResult(NamedTuple):
     accuracy: float | None
     alarms: dict[str, float]
     skipped: dict[str, list[str]]
+    choice: method_choice.Choice | None = None
 
     def text(self) -> str:
         """Returns what a user should know, a line per detector and more."""
         calibration = self.detector.calibration
         assert calibration is not None
         counts = ", ".join(f"{n:,} to {what}" for what, n in self.images.items() if n)
-        lines = [f"images: {counts}"]
+        lines = [] if self.choice is None else [self.choice.text()]
+        lines.append(f"images: {counts}")
         if self.accuracy is not None:
             lines.append(f"accuracy on the calibration images: {self.accuracy:.2%}")
             classes = getattr(self.detector.model, "num_classes", 0)
@@ -85,23 +89,29 @@ def make(
     *,
     batch_size: int = 128,
     workers: int = 0,
+    choice: method_choice.Choice | None = None,
 ) -> FitResult:
     """Fits a detector, calibrates it on other images and checks its promise.
 
     Args:
-      detector: An unfitted detector with the preprocessing of `splits`.
+      detector: An unfitted detector with the preprocessing of `splits`, or that of
+        `choice`.
       splits: The images.
       tpr: The fraction of ID images to keep, in (0, 1).
       batch_size: Images per step, over all devices.
       workers: Processes that read and decode images; 0 reads with threads.
+      choice: The comparison that the method was chosen by, if there was one.
 
     Raises:
       ValueError: Too few calibration images for `tpr`, or as `Detector.fit`.
     """
-    _check_enough(splits, tpr)
+    check_enough(splits, tpr)
     images = {"fit": 0, "calibrate": 0, "check": 0}
     skipped: dict[str, list[str]] = {}
-    if detector.component.passes:
+    if choice is not None:
+        images |= {"fit": choice.fitted, "compare": choice.compared}
+        skipped = dict(choice.skipped)
+    elif detector.component.passes:
         batches = sharded(splits.fit, batch_size, what="fit", workers=workers)
         detector = detector.fit(batches)
         skipped["fit"] = list(batches.batches.skipped.values())
@@ -130,6 +140,7 @@ def make(
         held_out.accuracy,
         {name: float(np.mean(s < thresholds[name])) for name, s in other.items()},
         {what: texts for what, texts in skipped.items() if texts},
+        choice,
     )
 
 
@@ -151,6 +162,7 @@ def write(
     assert calibration is not None
     summary = {
         "configuration": dict(configuration),
+        "choice": result.choice and result.choice.as_json(),
         "images": result.images,
         "accuracy": result.accuracy,
         "tpr": calibration.tpr,
@@ -169,7 +181,7 @@ def write(
         figures.save_pictures(partial, {"calibration": drawn})
 
 
-def _check_enough(splits: IdSplits, tpr: float) -> None:
+def check_enough(splits: IdSplits, tpr: float) -> None:
     """Raises ValueError before hours of fitting, if calibration is bound to fail."""
     needed, found = images_needed(tpr), len(splits.calibration)
     if found < needed:

@@ -115,7 +115,7 @@ def _jit(function: Callable[..., Any], options: dict[str, Any] | None) -> Any:
 
 
 def read(path: str, about: dict[str, Any]) -> np.ndarray:
-    """Decodes an image file and brings it to the network's size: uint8 [H, W, 3]."""
+    """Decodes an image file and brings it to the network's size: uint8 [H, W, C]."""
     if about["preprocessing"] is None:
         raise ValueError("the detector takes normalised floating images, not files")
     image = ImageOps.exif_transpose(Image.open(path))
@@ -123,8 +123,9 @@ def read(path: str, about: dict[str, Any]) -> np.ndarray:
         deep = np.asarray(image).astype(np.uint32)
         image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
     image.info.pop("transparency", None)
-    image = image.convert("RGB")
     how = about["preprocessing"]
+    # A network of one channel reads colours as their luma (ITU-R 601).
+    image = image.convert("RGB").convert("L" if len(how["mean"]) == 1 else "RGB")
     size, crop = how["resize"], how["crop"]
     if isinstance(size, int):  # of the shorter side
         size = [int(size * side / min(image.size)) for side in image.size[::-1]]
@@ -138,7 +139,8 @@ def read(path: str, about: dict[str, Any]) -> np.ndarray:
             for side in image.size
         )
         image = image.crop((left, top, left + crop, top + crop))
-    return np.asarray(image)
+    pixels = np.asarray(image)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def main(path: str, *images: str) -> None:

@@ -21,6 +21,7 @@ from jood.detector import streaming
 from jood.detector.calibration import warn_if_constant
 from jood.evaluation import preflight
 from jood.methods import detector_list
+from jood.weights.checkpoint import TrainedNetwork
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,17 @@ def make_detector(
         preprocessing=benchmark.preprocessing,
         class_names=benchmark.class_names or None,
         head=preflight.head(model),
+    )
+
+
+def ask(
+    detectors: Mapping[str, Component | str],
+    benchmark: Benchmark,
+    network: TrainedNetwork,
+) -> Detector:
+    """Returns what `make_detector` does, of a network in a folder."""
+    return make_detector(
+        detectors, benchmark, network.model, network.variables, network.name
     )
 
 

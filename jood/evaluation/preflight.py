@@ -98,7 +98,9 @@ def head(model: nn.Module) -> str | None:
 
 def stage_shapes(detector: Detector, image_size: int) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a network's stages for one square image, by sorted name."""
-    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    used = detector.preprocessing
+    channels = 3 if used is None else len(used.mean)
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
     observe = detector.backbone.observe_normalised
     stages = jax.eval_shape(observe, dict(detector.variables), images).stages
     return {name: stages[name].shape for name in sorted(stages)}
@@ -146,6 +148,7 @@ def check(
     model: nn.Module,
     image_size: int,
     variables: Mapping[str, Any] | None = None,
+    channels: int = 3,
 ) -> None:
     """Checks, before hours of training, that detectors fit a network.
 
@@ -155,12 +158,13 @@ def check(
       image_size: side of its square images, in pixels.
       variables: those of a trained network; None takes those that the model begins
         with, which hold no OOD head.
+      channels: those of its images.
 
     Raises:
       ValueError: a detector does not end in a score, or reads what the network lacks
         (a stage, an OOD head); the message says which.
     """
-    images = jax.ShapeDtypeStruct((2, image_size, image_size, 3), jnp.float32)
+    images = jax.ShapeDtypeStruct((2, image_size, image_size, channels), jnp.float32)
     if variables is None:
         variables = jax.eval_shape(model.init, jax.random.key(0), images)
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)

@@ -189,6 +189,7 @@ BENCHMARKS: dict[str, PresetValues] = {
     ),
     "digits": PresetValues(_DIGITS),
     "digits_tiny": PresetValues(_DIGITS),
+    "folders": FALLBACK,  # of the user's own: `jood.data.own_folders`
 }
 
 

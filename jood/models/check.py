@@ -61,6 +61,49 @@ def expected_shapes(
     return _shapes(jax.eval_shape(model.init, jax.random.key(0), images))
 
 
+def shape_of_images(
+    model: nn.Module, variables: Mapping[str, Any], size: int
+) -> tuple[int, int, int]:
+    """Returns (size, size, C), with the channels C that some variables are for."""
+    rgb = expected_shapes(model, (size, size, 3))
+    return size, size, image_channels(model, _shapes(variables), size, rgb)
+
+
+def image_channels(
+    model: nn.Module,
+    found: Mapping[str, tuple[int, ...]],
+    size: int,
+    wanted: Mapping[str, tuple[int, ...]],
+) -> int:
+    """Returns how many channels the images of a network have.
+
+    Args:
+      model: A Linen module, whose first layer fits whatever it is given first.
+      found: Shapes of its variables by names like 'params/conv1/kernel'.
+      size: Side in pixels of images to initialise the model with.
+      wanted: The shapes that three channels give.
+
+    Returns:
+      The length in `found` of the one axis that depends on the channels; 3 if there is
+      no such variable in `found`, or several.
+    """
+    # The model is traced again only for what is not of three channels.
+    others = [n for n in found if n in wanted and found[n] != wanted[n]]
+    if not others:
+        return 3
+    gray = expected_shapes(model, (size, size, 1))
+    axes = {
+        (name, axis)
+        for name in others
+        for axis, (one, three) in enumerate(zip(gray[name], wanted[name], strict=True))
+        if (one, three) == (1, 3) and len(found[name]) == len(wanted[name])
+    }
+    if len(axes) != 1:
+        return 3
+    ((name, axis),) = axes
+    return found[name][axis]
+
+
 def differences(
     wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
 ) -> dict[str, list[str]]:

@@ -22,8 +22,8 @@ from jood.papers.given_networks import Maker
 from jood.papers.paper_columns import ColumnSets
 from jood.papers.transcription import ACCURACY
 from jood.papers.transcription import PaperTable
-from jood.papers.transcription import Row
 from jood.papers.transcription import TablePart
+from jood.papers.transcription import TableRow
 
 Cells = Mapping[tuple[str, str], float]  # percent by (column, metric)
 
@@ -164,9 +164,7 @@ def _score(
     asked, out = preflight.possible(
         parts, network.model, network.variables, benchmark.id_train
     )
-    detector = benchmark_run.make_detector(
-        asked, benchmark, network.model, network.variables, network.name
-    )
+    detector = benchmark_run.ask(asked, benchmark, network)
     _, evaluation = benchmark_run.evaluate(
         detector, benchmark, batch_size=batch_size, workers=workers
     )
@@ -229,17 +227,20 @@ def _compared(
     )
 
 
-def _lacks(part: TablePart, row: Row) -> str:
+def _lacks(part: TablePart, row: TableRow) -> str:
     return f"no network {given_networks.key(part, row.trained)} was given"
 
 
-def _papers(part: TablePart, row: Row, metrics: Sequence[str]) -> Cells:
+def _papers(part: TablePart, row: TableRow, metrics: Sequence[str]) -> Cells:
     cells = zip(part.cells(metrics), row.numbers, strict=True)
     return {cell: number for cell, number in cells if number is not None}
 
 
 def _ours(
-    row: Row, scored: _Scored, columns: Mapping[str, ColumnSets], metrics: Sequence[str]
+    row: TableRow,
+    scored: _Scored,
+    columns: Mapping[str, ColumnSets],
+    metrics: Sequence[str],
 ) -> Cells:
     """Our percentages of a row, of the columns that have a set at hand."""
     evaluation = scored.evaluation

@@ -18,7 +18,7 @@ DETECTION, TIMING = "detection", "timing"
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of a table.
 
     Attributes:
@@ -59,7 +59,7 @@ class TablePart:
     benchmark: str
     network: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     averaged: tuple[str, ...]
     preprocessing: str
     misprints: tuple[str, ...]
@@ -152,7 +152,7 @@ def _part(entry: dict[str, Any], metrics: Sequence[str]) -> TablePart:
     return part
 
 
-def _row(line: str) -> Row:
+def _row(line: str) -> TableRow:
     """Reads 'name | detector @ trained zoom=1.5 | 88.42 52.72 -'."""
     *name, text, numbers = line.split(" | ")
     text, _, marks = (part.strip() for part in text.partition(" @ "))
@@ -163,7 +163,7 @@ def _row(line: str) -> Row:
             zoom = float(mark.removeprefix("zoom="))
         else:
             trained = mark
-    return Row(
+    return TableRow(
         name=" | ".join(name).strip(),
         text="" if why else text,
         why=why,

@@ -81,7 +81,15 @@ def colour_jitter(
     The first three blend with black, the mean grey and the image in grey, by a factor
     in [1 - s, 1 + s], or [0, 1 + s] if s > 1. As torchvision's ColorJitter, but always
     in this order.
+
+    Raises:
+      ValueError: The image has no colours.
     """
+    if image.shape[-1] != 3:
+        raise ValueError(
+            "the augmentation 'jitter' changes colours, but the images have "
+            f"{image.shape[-1]} channel(s): leave it out."
+        )
     bright, contrast, saturation, hue = (
         jax.random.uniform(k, (), minval=max(0.0, 1 - s), maxval=1 + s)
         for k, s in zip(jax.random.split(key, 4), jitter[:4], strict=True)

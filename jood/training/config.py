@@ -6,12 +6,20 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
+
+from jood.data import own_folders
 from jood.training import augmentation
 from jood.training import objectives
 
 OPTIMIZERS = ("nesterov", "sgd", "adamw")
 SCHEDULES = ("cosine", "step", "constant")
 DTYPES = ("float32", "bfloat16")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
 
 # Names of fields, what they must be, and whether a value is.
 _RANGES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
@@ -21,6 +29,8 @@ _RANGES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("momentum", "in [0, 1)", lambda x: 0 <= x < 1),
     ("decay_factor", "in (0, 1)", lambda x: 0 < x < 1),
     ("hold_out", "0 or at least 2", lambda x: x != 1),
+    ("image_size", "at least 8", lambda x: 8 <= x < math.inf),
+    ("image_size epochs batch_size accumulate seed hold_out", "whole", _is_whole),
     ("optimizer", f"one of {', '.join(OPTIMIZERS)}", OPTIMIZERS.__contains__),
     ("schedule", f"one of {', '.join(SCHEDULES)}", SCHEDULES.__contains__),
     ("jitter", "four strengths >= 0, of the hue <= 0.5", augmentation.are_strengths),
@@ -34,7 +44,11 @@ class TrainConfig:
     """A training run: everything that decides which parameters it ends with.
 
     Attributes:
-      benchmark: Benchmark whose ID training set is used.
+      benchmark: Benchmark whose ID training set is used; '' is 'digits', or 'folders'
+        with `images`.
+      images: Folder of the user's own training images, one folder per class, instead
+        of a benchmark's.
+      validation: Folder of other images of these classes, to validate on.
       image_size: Side of the network's images, in pixels.
       model: Name of the network.
       objective: What is minimised, as `jood.training.objectives.parse` reads it.
@@ -62,7 +76,9 @@ class TrainConfig:
         Fine-tuning with the first run's seed sees the data in the same order again.
     """
 
-    benchmark: str = "digits"
+    benchmark: str = ""
+    images: str = ""
+    validation: str = ""
     image_size: int = 32
     model: str = "resnet_small"
     objective: str = "cross_entropy()"
@@ -89,6 +105,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
             raise ValueError("; ".join(problem.rstrip(".") for problem in problems))
+        if not self.benchmark:
+            own = own_folders.NAME if self.images else "digits"
+            object.__setattr__(self, "benchmark", own)
         # One text for equal objectives: 'lff' and 'lff()' are the same run.
         object.__setattr__(self, "objective", objectives.parse(self.objective).spec)
 
@@ -110,6 +129,16 @@ class TrainConfig:
                 check()
             except ValueError as error:
                 yield str(error)
+        if (self.benchmark == own_folders.NAME) != bool(self.images) and self.benchmark:
+            given = f"{self.images!r} with benchmark {self.benchmark!r}"
+            yield f"images are trained on instead of a benchmark's, got {given}"
+        if self.validation and (self.hold_out or not self.images):
+            yield "validation goes with images, without hold_out"
+        if self.optimizer == "adamw" and self.momentum != TrainConfig.momentum:
+            yield f"momentum is of SGD, AdamW does not read it; got {self.momentum}"
+        if self.schedule != "step" and self.decay_factor != TrainConfig.decay_factor:
+            given = f"{self.decay_factor} with {self.schedule!r}"
+            yield f"decay_factor goes with schedule='step', got {given}"
         decays, parts = self.decay_epochs, self.accumulate
         rising = all(a < b for a, b in itertools.pairwise([0, *decays, self.epochs]))
         if (self.schedule == "step") != bool(decays):

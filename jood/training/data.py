@@ -1,5 +1,6 @@
-"""What a run trains on: the ID training set of a benchmark, and a part held out."""
+"""What a run trains on: a benchmark's ID training set or folders, a part held out."""
 
+from collections.abc import Sequence
 import dataclasses
 import os
 
@@ -7,10 +8,14 @@ import numpy as np
 
 from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
+from jood.data import id_splits
+from jood.data import own_folders
 from jood.data import sources
 from jood.data.benchmarks import choose_preprocessing
 from jood.data.benchmarks import opening
+from jood.data.sources import Skipping
 from jood.data.sources import Source
+from jood.data.sources.image_folder import ImageFolder
 from jood.data.sources.subset import hold_out
 from jood.data.sources.subset import part
 from jood.training.config import TrainConfig
@@ -25,12 +30,15 @@ class TrainingData:
     """What a network is trained and validated on.
 
     Attributes:
-      name: Name of the benchmark.
+      name: Name of the benchmark; 'folders' for the user's own images.
       train: Labelled images uint8; larger than the network's if they are to be cropped.
       validation: Labelled images of the network's size, held out or some of `train`.
       preprocessing: Normalises images on the device.
       class_names: One per class.
       image_size: Side of the network's images, in pixels.
+      hold_out: One image in so many of the training set is validated on; 0: none is
+        held out.
+      folders: The folders of images and of validation images; '' without.
     """
 
     name: str
@@ -39,6 +47,8 @@ class TrainingData:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     image_size: int
+    hold_out: int = 0
+    folders: tuple[str, str] = ("", "")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -51,23 +61,40 @@ def open_data(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] | None = None,
     skip_corrupt: bool = False,
 ) -> TrainingData:
     """Opens the training set of a run.
 
     Args:
-      config: The run's benchmark, image size, augmentation and held-out part.
+      config: The run's benchmark or folders, image size, augmentation and held-out
+        part.
       data_dir: Folder of the data sets; None for JOOD_DATA_DIR.
-      preprocessing: The one of a network to train further; None for the benchmark's.
+      preprocessing: The one of a network to train further; None for the benchmark's,
+        or for folders ImageNet's mean and standard deviation. Its means are as many as
+        images get channels.
+      class_names: The order of the labels in folders of the user's own; None for
+        that of their names.
       skip_corrupt: Whether another image stands for one that cannot be read.
 
     Raises:
       FileNotFoundError: The training set is not there.
+      ValueError: It has no labels, or a folder of data is given that is not read.
     """
+    if config.images:
+        if data_dir is not None:
+            raise ValueError(
+                f"--data_dir={os.fspath(data_dir)} is for benchmarks, and "
+                f"--images={config.images} are your own: leave one of them out."
+            )
+        return _of_folders(config, preprocessing, class_names, skip_corrupt)
     spec, size = benchmarks.describe(config.benchmark), config.image_size
     if benchmarks.is_embedded(config.benchmark):
         benchmark = benchmarks.get(
-            config.benchmark, image_size=size, preprocessing=preprocessing
+            config.benchmark,
+            data_dir=data_dir,
+            image_size=size,
+            preprocessing=preprocessing,
         )
         return of_benchmark(benchmark, config.hold_out)
     fitted = choose_preprocessing.for_files(spec, preprocessing, size)
@@ -76,8 +103,7 @@ def open_data(
         source, names = opening.open_training_set(
             spec, data_dir, fit, skip_corrupt=skip_corrupt
         )
-        in_memory = size <= IN_MEMORY_SIZE and not skip_corrupt
-        return sources.materialise(source) if in_memory else source, names
+        return _kept(source, size, skip_corrupt), names
 
     whole, names = opened(fitted)
     cropped = "crop" in config.augment
@@ -85,7 +111,56 @@ def open_data(
     train, validation = _parts(whole, config.hold_out)
     if wider != fitted:
         train, _ = _parts(opened(wider)[0], config.hold_out)
-    return TrainingData(spec.name, train, validation, fitted, names, size)
+    return TrainingData(
+        spec.name, train, validation, fitted, names, size, config.hold_out
+    )
+
+
+def _of_folders(
+    config: TrainConfig,
+    preprocessing: Preprocessing | None,
+    class_names: Sequence[str] | None,
+    skip_corrupt: bool,
+) -> TrainingData:
+    """The folders that a configuration names."""
+    size = config.image_size
+    fitted = id_splits.sized(preprocessing or own_folders.PHOTOGRAPHS, size)
+    if fitted.fixed_size != (size, size):
+        raise ValueError(
+            f"image_size={size}, but the network's preprocessing makes images of "
+            f"{fitted.fixed_size} pixels (height, width). Leave --image_size out."
+        )
+    wider = _before_crop(fitted, size) if "crop" in config.augment else fitted
+
+    def opened(fit: Preprocessing) -> tuple[ImageFolder, ImageFolder | None]:
+        folders = config.images, config.validation or None
+        return own_folders.training_sets(*folders, fit, class_names)
+
+    def kept(source: ImageFolder) -> Source:
+        given = Skipping(source) if skip_corrupt else source
+        return _kept(given, size, skip_corrupt)
+
+    folder, other = opened(fitted)
+    whole = kept(folder)
+    train, validation = _parts(whole, config.hold_out)
+    if wider != fitted:
+        train, _ = _parts(kept(opened(wider)[0]), config.hold_out)
+    return TrainingData(
+        own_folders.NAME,
+        train,
+        validation if other is None else kept(other),
+        fitted,
+        tuple(folder.class_names or ()),
+        size,
+        config.hold_out,
+        (config.images, config.validation),
+    )
+
+
+def _kept(source: Source, size: int, skip_corrupt: bool) -> Source:
+    """Small images in memory, so that they are decoded once; others as they are."""
+    in_memory = size <= IN_MEMORY_SIZE and not skip_corrupt
+    return sources.materialise(source) if in_memory else source
 
 
 def of_benchmark(benchmark: benchmarks.Benchmark, held_out: int = 0) -> TrainingData:
@@ -99,6 +174,7 @@ def of_benchmark(benchmark: benchmarks.Benchmark, held_out: int = 0) -> Training
         benchmark.preprocessing,
         benchmark.class_names,
         benchmark.image_size,
+        held_out,
     )
 
 

@@ -27,6 +27,7 @@ from jood.data import pipeline
 from jood.data.prefetch import prefetched
 from jood.evaluation import preflight
 from jood.models import check
+from jood.training import agreement
 from jood.training import augmentation
 from jood.training import metric_logs
 from jood.training import objectives
@@ -78,12 +79,14 @@ def train(
     Raises:
       StoppedError: SIGTERM came; the state after the current step is saved.
       FileNotFoundError: There is no network in `config.init_from`.
-      ValueError: The folder is another run's; or network, data and devices do not fit.
+      ValueError: The folder is another run's; or configuration, network, data and
+        devices do not fit.
       FloatingPointError: The loss, its gradient or a parameter is not finite, and no
         such state is ever saved; or the network is switching off.
       OSError: The folder cannot be written.
     """
     keeping = keeping or LoopOptions()
+    agreement.check(config, data, model)
     per_epoch = max(len(data.train) // config.batch_size, 1)
     plan = Plan(per_epoch, config.epochs * per_epoch, keeping)
     mesh = sharding.data_mesh()
@@ -94,6 +97,8 @@ def train(
         "preprocessing": dataclasses.asdict(data.preprocessing),
         "class_names": data.class_names,
     }
+    if (fields := agreement.architecture(config, data, model)) is not None:
+        settings["architecture"] = fields
     position = {
         "examples": len(data.train),
         "classes": len(data.class_names),
@@ -162,6 +167,7 @@ def _initial_variables(
     """What the configuration says to begin with; None for random weights."""
     if config.init_from and variables is None:
         network = checkpoint.open(config.init_from)
+        agreement.check_preprocessing(config, data, network)
         if not config.new_head:
             preflight.check_classes(network.model, network.class_names, data)
         variables = network.variables
@@ -169,7 +175,7 @@ def _initial_variables(
         return None
     if config.new_head:
         variables = state_lib.with_new_head(
-            model, variables, data.image_size, config.seed
+            model, variables, data.image_shape, config.seed
         )
     where = config.init_from or "the network to begin with"
     check.check_variables(model, variables, data.image_shape, where)

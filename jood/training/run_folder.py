@@ -59,6 +59,8 @@ def claim(
         )
     # A field that an older jood did not have has its default value.
     found = {**TrainConfig().as_json(), **run_checkpoint.read_config(folder)}
+    # Of an architecture that it did not record, the checkpoints tell the shapes.
+    found.setdefault("architecture", config.get("architecture"))
     config = dict.fromkeys(sorted(found)) | json.loads(json.dumps(config))
     if differ := changes(found, config, "there"):
         raise ValueError(

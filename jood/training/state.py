@@ -62,13 +62,16 @@ def _all_finite(arrays: Any) -> jax.Array:
 
 
 def with_new_head(
-    model: nn.Module, variables: Mapping[str, Any], image_size: int, seed: int
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    image_shape: tuple[int, ...],  # (H, W, C)
+    seed: int,
 ) -> dict[str, Any]:
     """Returns a trained network's variables with a new, random classifier of `model`.
 
     What an objective added is dropped: the old classifier's classes taught it.
     """
-    images = jnp.zeros([1, image_size, image_size, 3])
+    images = jnp.zeros([1, *image_shape])
     begun = jax.jit(model.init)(jax.random.key(seed), images)["params"]["head"]
     kept = {k: variables[k] for k in NETWORK_COLLECTIONS if k in variables}
     return {**kept, "params": {**variables["params"], "head": begun}}

@@ -110,7 +110,7 @@ def from_torch_names(
     *,
     where: str = "the given tensors",
 ) -> dict[str, Any]:
-    """Returns PyTorch tensors as variables of a model.
+    """Returns PyTorch tensors as variables of a model, for images of their channels.
 
     Args:
       tensors: Arrays (or PyTorch tensors) by PyTorch's names.
@@ -133,7 +133,11 @@ def from_torch_names(
         where += f" (layout {layout!r}, the nearest of {', '.join(layouts(model))})"
     elif isinstance(layout, str):
         where += f" (layout {layout!r})"
-    variables = matching.assign(tensors, model, shapes, _layout(model, layout), where)
+    layout = _layout(model, layout)
+    channels = matching.image_channels(tensors, model, shapes, layout)
+    if channels != 3:
+        shapes = matching.expected_shapes(model, channels)
+    variables = matching.assign(tensors, model, shapes, layout, where)
     return {**variables, **head}
 
 

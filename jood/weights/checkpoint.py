@@ -56,6 +56,11 @@ class TrainedNetwork:
     image_size: int
     source: Mapping[str, Any]
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The images that it takes, (H, W, C)."""
+        return self.image_size, self.image_size, len(self.preprocessing.mean)
+
     def __post_init__(self) -> None:
         classes = getattr(self.model, "num_classes", None)
         if self.class_names is not None and len(self.class_names) != classes:
@@ -86,8 +91,9 @@ def save(folder: str | os.PathLike[str], trained: TrainedNetwork) -> None:
         )
     atomic_files.check_new(folder)
     variables = jax.device_get(dict(trained.variables))
-    shape = (trained.image_size, trained.image_size, 3)
-    check.check_variables(trained.model, variables, shape, "what is to be saved")
+    check.check_variables(
+        trained.model, variables, trained.image_shape, "what is to be saved"
+    )
     with atomic_files.atomic_folder(folder) as partial:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(partial / ARRAYS_NAME, variables)
@@ -142,9 +148,13 @@ def load_variables(folder: str | os.PathLike[str], model: nn.Module) -> dict[str
     """
     path = pathlib.Path(folder).resolve()
     kinds = (JSON_NAME, run_checkpoint.CONFIG)
-    described = any((path / name).is_file() for name in kinds)
-    variables = dict(open(path).variables) if described else read_arrays(path)
-    check.check_variables(model, variables, matching.image_shape(model), str(path))
+    if any((path / name).is_file() for name in kinds):
+        network = open(path)
+        variables, shape = dict(network.variables), network.image_shape
+    else:
+        variables = read_arrays(path)
+        shape = check.shape_of_images(model, variables, matching.image_size(model))
+    check.check_variables(model, variables, shape, str(path))
     return variables
 
 
@@ -172,25 +182,30 @@ def _open_saved(path: pathlib.Path) -> TrainedNetwork:
     content = checked_json.read(path / JSON_NAME, FORMAT, VERSION)
     model = models.build(content["model"])
     variables = _restore(path / ARRAYS_NAME)
-    size = content["image_size"]
-    check.check_variables(model, variables, (size, size, 3), str(path))
     if _sha256(variables) != content["arrays_sha256"]:
         raise ValueError(
             f"{path / ARRAYS_NAME} was changed after it was written: its values do not "
             f"match the SHA-256 in {JSON_NAME}. Convert the weights again."
         )
     name, classes, source = (content[k] for k in ("name", "class_names", "source"))
-    classes = classes and tuple(classes)
+    classes, size = classes and tuple(classes), content["image_size"]
     preprocessing = Preprocessing.of_json(content["preprocessing"])
-    return TrainedNetwork(model, variables, name, classes, preprocessing, size, source)
+    network = TrainedNetwork(
+        model, variables, name, classes, preprocessing, size, source
+    )
+    check.check_variables(model, variables, network.image_shape, str(path))
+    return network
 
 
 def _open_run(path: pathlib.Path, which: str) -> TrainedNetwork:
     run = run_checkpoint.read_config(path)
     name, size, classes = run["model"], run["image_size"], tuple(run["class_names"])
-    model = models.create(name, len(classes), dtype=run["dtype"])
-    variables = run_checkpoint.load_variables(path, model, (size, size, 3), which)
+    fields = run.get("architecture")  # of a model that is not simply what it is called
+    model = models.build(fields) if fields else None
+    model = model or models.create(name, len(classes), dtype=run["dtype"])
     preprocessing = Preprocessing.of_json(run["preprocessing"])
+    shape = (size, size, len(preprocessing.mean))
+    variables = run_checkpoint.load_variables(path, model, shape, which)
     return TrainedNetwork(model, variables, name, classes, preprocessing, size, run)
 
 

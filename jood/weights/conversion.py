@@ -13,7 +13,9 @@ from jood import version
 from jood import weights
 from jood._utils import atomic_files
 from jood.core.preprocessing import Preprocessing
+from jood.models import check
 from jood.weights import checkpoint
+from jood.weights import matching
 from jood.weights import reading
 
 
@@ -78,6 +80,14 @@ def convert(
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         source |= {"layout": layout, "sha256": digest}
+    size = matching.image_size(model)
+    *_, channels = check.shape_of_images(model, variables, size)
+    if channels != len(preprocessing.mean):
+        raise ValueError(
+            f"{path} takes images of {channels} channel(s), but mean and std are for "
+            f"{len(preprocessing.mean)}: {preprocessing.mean}, {preprocessing.std}. "
+            "Give one number per channel, such as --mean=.5 --std=.25 for gray images."
+        )
     return checkpoint.TrainedNetwork(
         model, variables, name, class_names, preprocessing, image_size, source
     )

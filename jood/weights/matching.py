@@ -22,15 +22,31 @@ _IMAGE_SIZE = 64  # of models that take any: the shapes do not depend on it
 _HEAD = "head"  # the classifier of every model of jood.models
 
 
-def expected_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+def expected_shapes(model: nn.Module, channels: int = 3) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a model's variables by names like 'params/head/bias'."""
-    return check.expected_shapes(model, image_shape(model))
+    size = image_size(model)
+    return check.expected_shapes(model, (size, size, channels))
 
 
-def image_shape(model: nn.Module) -> tuple[int, int, int]:
-    """Returns a shape of images to initialise a model with."""
-    size = getattr(model, "image_size", _IMAGE_SIZE)
-    return size, size, 3
+def image_size(model: nn.Module) -> int:
+    """Returns a side of images, in pixels, to initialise a model with."""
+    return getattr(model, "image_size", _IMAGE_SIZE)
+
+
+def image_channels(
+    tensors: Tensors, model: nn.Module, shapes: Shapes, layout: Layout
+) -> int:
+    """Returns for images of how many channels some tensors are: 3 for most.
+
+    The arguments are those of `assign`.
+    """
+    names = layout_lib.torch_names(layout, model, shapes)
+    found = {
+        ours: layout_lib.from_torch(ours, tensors[theirs]).shape
+        for ours, theirs in names.items()
+        if theirs in tensors
+    }
+    return check.image_channels(model, found, image_size(model), shapes)
 
 
 def choose(

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+from helpers import brightness
 from helpers.pixel_scorers import NEW
 from helpers.pixel_scorers import pixels_to
 from helpers.pixel_scorers import single
@@ -18,6 +19,7 @@ from PIL import Image
 import pytest
 
 import jood
+from jood.data.inputs import open_inputs
 from jood.deploy import scorer as scorer_lib
 
 
@@ -292,3 +294,21 @@ def test_wrong_use_is_said(saved, tmp_path):
     detector.save(tmp_path / "d")
     with pytest.raises(ValueError, match="does not say how large its images are"):
         jood.Scorer(tmp_path / "d")({"image": NEW})
+
+
+def test_a_network_of_one_channel_scores_files_of_any_kind(tmp_path):
+    gray = jood.Preprocessing((0.0,), (1.0,), resize=(brightness.SIZE,) * 2)
+    detector = brightness.detector(preprocessing=gray)
+    detector.export(tmp_path / "gray.zip")
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 256, (9, 7, 3), np.uint8))
+    colour.save(tmp_path / "colour.png")
+    colour.convert("L").save(tmp_path / "gray.png")
+    images = [str(tmp_path / "colour.png"), str(tmp_path / "gray.png"), colour]
+    found = jood.Scorer(tmp_path / "gray.zip", batch_size=4)({"image": images})
+    assert list(found["error"]) == [""] * 3
+    pixels = gray.fit_image(np.asarray(colour.convert("L"))[..., None])
+    expected = np.repeat(detector(pixels[None]), 3)
+    np.testing.assert_allclose(found["score"], expected, rtol=1e-6)
+    inputs = open_inputs(str(tmp_path / "*.png").replace("*", "gray"), gray)
+    np.testing.assert_array_equal(inputs.source[0]["image"], pixels)

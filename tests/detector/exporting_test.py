@@ -1,5 +1,6 @@
 """An exported detector: one file that scores as the detector does, without jood."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -155,6 +156,16 @@ def test_every_resize_and_crop_is_the_preprocessings(resizing, resize, crop):
 
 
 @pytest.mark.slow
+def test_a_network_of_one_channel_reads_the_same_gray_files(resizing):
+    _, _, files = resizing
+    how = jood.Preprocessing((0.5,), (0.2,), resize=20, crop=16)
+    for name in files:
+        found = export_loader.read(name, {"preprocessing": dataclasses.asdict(how)})
+        ours = decoding.decode(name, preprocessing=how)
+        np.testing.assert_array_equal(found, ours, err_msg=name)
+        assert found.shape == (16, 16, 1)
+
+
 def test_it_runs_where_jood_cannot_be_imported(resizing, tmp_path):
     detector, path, files = resizing
     with zipfile.ZipFile(path) as file:

@@ -19,8 +19,8 @@ from jood.papers import reproduction
 from jood.papers import results
 from jood.papers.given_networks import Given
 from jood.papers.transcription import PaperTable
-from jood.papers.transcription import Row
 from jood.papers.transcription import TablePart
+from jood.papers.transcription import TableRow
 from jood.weights.checkpoint import TrainedNetwork
 
 SETS = {"svhn": 9, "dtd10": 7}
@@ -38,7 +38,7 @@ def network(name="resnet_small", classes=None, **source):
 
 
 def row(name, text, numbers, why="", trained="", zoom=1.0):
-    return Row(name, text, why, trained, zoom, tuple(numbers))
+    return TableRow(name, text, why, trained, zoom, tuple(numbers))
 
 
 PART = TablePart(

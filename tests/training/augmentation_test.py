@@ -172,3 +172,11 @@ def test_so_many_images_are_jittered_and_so_strongly():
     dark = jittered(brightness=0.9, contrast=0.0, saturation=0.0, hue=0.0)
     ratio = dark.mean((1, 2, 3)) / many.mean((1, 2, 3))
     assert ratio.min() < 0.3
+
+
+def test_gray_images_have_no_colours_to_jitter():
+    gray = np.zeros((2, 32, 32, 1), np.uint8)
+    with pytest.raises(ValueError, match=r"'jitter' changes colours.*1 channel"):
+        jax.eval_shape(augmentation.build(("jitter",), 32), KEY, gray)
+    shape = jax.eval_shape(augmentation.build(("crop", "flip"), 32), KEY, gray).shape
+    assert shape == gray.shape

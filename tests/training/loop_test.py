@@ -354,3 +354,5 @@ def test_the_run_folder_says_which_network_it_holds(logged):
     config = run_checkpoint.read_config(logged[0])
     assert config["class_names"] == list("01234567")
     assert config["preprocessing"]["mean"] == [0.5, 0.5, 0.5]
+    # Its fields too, where they are not those that its name stands for.
+    assert checkpoint.open(logged[0]).model == tiny_run.MODEL

@@ -383,7 +383,7 @@ def test_a_head_that_reads_something_else_is_named():
 def test_a_new_head_is_for_other_classes():
     trained = begun().variables
     wider = models.create("resnet_small", 7, width=4, stage_sizes=(1, 1))
-    made = state_lib.with_new_head(wider, trained, 16, seed=1)
+    made = state_lib.with_new_head(wider, trained, (16, 16, 3), seed=1)
     assert made["params"]["head"]["kernel"].shape == (8, 7)
     assert "ood_head" not in made
     for name in ("C4", "C5", "conv1"):

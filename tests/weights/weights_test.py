@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import jood
 from jood import models
 from jood import weights
+from jood.models import check
 from jood.weights import checkpoint
 from jood.weights import conversion
 from jood.weights import layout as layout_lib
@@ -264,6 +266,54 @@ def test_published_networks_are_found_in_their_layout(
         np.testing.assert_array_equal(
             found["params/head/kernel"], stored[f"{head}.weight"].T
         )
+
+
+def gray(model):
+    """Random variables of a model for images of one channel, and their tensors."""
+    shapes = matching.expected_shapes(model, channels=1)
+    flat = {name: np.full(shape, 0.5, np.float32) for name, shape in shapes.items()}
+    variables = traverse_util.unflatten_dict(flat, sep="/")
+    base = next(iter(weights.layouts(model)))
+    return variables, weights.to_torch_names(model, variables, base)
+
+
+def test_a_network_of_gray_images_is_converted_saved_and_opened(tmp_path):
+    variables, theirs = gray(MODEL)
+    assert theirs["conv1.weight"].shape == (4, 1, 3, 3)
+    found = weights.from_torch_names(theirs, MODEL)
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+    networks = checkpoint.TrainedNetwork(
+        MODEL, found, "resnet_small", None, jood.Preprocessing((0.5,), (0.2,)), 16, {}
+    )
+    assert networks.image_shape == (16, 16, 1)
+    checkpoint.save(tmp_path / "saved", networks)
+    opened = checkpoint.open(tmp_path / "saved")
+    assert opened.image_shape == (16, 16, 1)
+    loaded = weights.load(tmp_path / "saved", MODEL)
+    jax.tree.map(np.testing.assert_array_equal, loaded, variables)
+
+
+def test_mean_and_std_are_one_number_per_channel_of_the_network(tmp_path):
+    model = models.create("resnet_small", 3)
+    save_file(gray(model)[1], tmp_path / "gray.safetensors")
+    arguments = tmp_path / "gray.safetensors", "resnet_small"
+    with pytest.raises(ValueError, match=r"1 channel.s., but .* for 3: .*--mean=.5"):
+        conversion.convert(
+            *arguments, jood.Preprocessing((0.5,) * 3, (0.5,) * 3), image_size=16
+        )
+    made = conversion.convert(
+        *arguments, jood.Preprocessing((0.5,), (0.5,)), image_size=16
+    )
+    assert made.variables["params"]["conv1"]["kernel"].shape[2] == 1
+
+
+@pytest.mark.parametrize("name", ["densenet121", "mobilenet_v2", "vit_b16"])
+def test_every_family_tells_its_channels(name):
+    model = models.create(name, 3)
+    shapes = {n: matching.expected_shapes(model, n) for n in (1, 3, 4)}
+    size = matching.image_size(model)
+    for channels, found in shapes.items():
+        assert check.image_channels(model, found, size, shapes[3]) == channels
 
 
 class Tiny(nn.Module):

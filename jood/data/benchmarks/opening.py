@@ -45,8 +45,8 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
         ood_zoom: float = 1.0,
         **options: Any,
     ) -> Benchmark:
-        for name in ("data_dir", "skip_corrupt"):  # nothing is read from files
-            options.pop(name, None)
+        check_no_folder(spec, options.pop("data_dir", None))
+        options.pop("skip_corrupt", None)  # nothing is read from files
         if image_size is not None:
             options["image_size"] = image_size
         made = dataclasses.replace(make(**options), name=spec.name)
@@ -61,6 +61,19 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
         return dataclasses.replace(made, ood=larger)
 
     return opened
+
+
+def check_no_folder(
+    spec: BenchmarkSpec, data_dir: str | os.PathLike[str] | None
+) -> None:
+    """Raises ValueError if a benchmark that reads no file is given a folder of data."""
+    if data_dir is not None:
+        raise ValueError(
+            f"the benchmark {spec.name} ({spec.title}) reads nothing from disk, but a "
+            f"folder of data is given: {os.fspath(data_dir)}. Leave --data_dir out, "
+            "name a --benchmark that lies there, or give your own images: "
+            f"--images={os.fspath(data_dir)} (a folder per class)."
+        )
 
 
 def _fitted(made: Benchmark, preprocessing: Preprocessing) -> Benchmark:

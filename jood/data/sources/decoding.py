@@ -2,7 +2,9 @@
 
 The result is uint8 RGB, as torchvision's loader makes it with `convert('RGB')`: alpha
 is dropped and nothing composited, transparent entries of a palette keep their colour,
-and of an animation the first frame counts. Two departures:
+and of an animation the first frame counts. For a network of one channel, whose
+preprocessing has one mean, colours become their luma (ITU-R 601, Pillow's mode 'L'),
+and gray files stay what they are. Two departures:
 
 - An EXIF (or XMP) orientation is applied, as viewers do. torchvision ignores it.
 - Gray pixels of 16 bits are scaled, v / 257 rounded. `convert` would clip them at
@@ -67,18 +69,20 @@ def decode(
     Args:
       data: The content of an image file, or its path; the suffix does not matter.
       name: Its name in errors; by default its path.
-      preprocessing: Resizes and crops it, if given.
+      preprocessing: Resizes and crops it, if given, and says how many channels it gets.
 
     Returns:
-      uint8 [H, W, 3], read-only.
+      uint8 [H, W, 3], or [H, W, 1] for a preprocessing of one channel; read-only.
 
     Raises:
       ImageError: (a ValueError) The path is that of a folder, pipe or device; the
         content is no image, truncated or corrupt, too large to be trusted (Pillow's
         guard against decompression bombs), or of a kind without agreed brightness (32
         bits a pixel).
+      ValueError: The preprocessing is for neither one channel nor three.
       OSError: The file cannot be opened.
     """
+    _check_channels(preprocessing)
     if not isinstance(data, bytes):
         name = name or os.fspath(data)
         data = _content(data, name)
@@ -101,15 +105,18 @@ def from_pillow(
     image: Image.Image, name: str, preprocessing: Preprocessing | None = None
 ) -> np.ndarray:
     """Like `decode`, of an image that Pillow has opened; `name` is for errors."""
+    _check_channels(preprocessing)
     with _named(name):
         return _fitted(image, preprocessing)
 
 
 def version(preprocessing: Preprocessing | None) -> str:
     """Returns a text that changes when the same files give other pixels."""
+    gray = preprocessing is not None and len(preprocessing.mean) == 1
+    text = f"decoded as {_VERSION}{', gray' if gray else ''}"
     if preprocessing is None or not preprocessing.fitting:
-        return f"decoded as {_VERSION}"
-    return f"decoded as {_VERSION}, {preprocessing.fitting}"
+        return text
+    return f"{text}, {preprocessing.fitting}"
 
 
 def _content(path: str | os.PathLike[str], name: str) -> bytes:
@@ -132,6 +139,15 @@ def kind_of(path: str | os.PathLike[str], mode: int) -> str:
         return "a folder" if listable else "a folder that may not be read"
     kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
     return next((text for holds, text in kinds.items() if holds(mode)), "a device")
+
+
+def _check_channels(preprocessing: Preprocessing | None) -> None:
+    """Raises ValueError if no image file has as many channels as the network takes."""
+    if preprocessing is not None and len(preprocessing.mean) not in (1, 3):
+        raise ValueError(
+            f"the network takes images of {len(preprocessing.mean)} channels, but "
+            "files are read as gray (1) or as RGB (3). Give it arrays instead."
+        )
 
 
 @contextlib.contextmanager
@@ -172,7 +188,11 @@ def _fitted(file: Image.Image, preprocessing: Preprocessing | None) -> np.ndarra
         turn = None  # broken metadata say nothing about the pixels
     if turn is not None:
         image = image.transpose(turn)
-    return np.asarray(preprocessing.fit_pil(image) if preprocessing else image)
+    if preprocessing is None:
+        return np.asarray(image)
+    if len(preprocessing.mean) == 1:
+        return np.asarray(preprocessing.fit_pil(image.convert("L")))[..., None]
+    return np.asarray(preprocessing.fit_pil(image))
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

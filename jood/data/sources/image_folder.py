@@ -20,6 +20,7 @@ import numpy as np
 from jood.core.preprocessing import Preprocessing
 from jood.data.sources import file_lists
 from jood.data.sources import files
+from jood.data.sources import folder_hints
 from jood.data.sources import source_kind
 from jood.data.sources.source_kind import NamedImages
 
@@ -99,6 +100,10 @@ class ImageFolder:
     def __getitem__(self, index: Any) -> dict[str, Any]:
         return self._files[index]
 
+    def whole_paths(self) -> list[str]:
+        """Returns the paths of the files, with that of the folder."""
+        return [os.path.join(self.folder, path) for path in self.paths]
+
     def fingerprint(self) -> str:
         """Returns a digest of names, labels, sizes and times of change of the files."""
         return self._files.fingerprint()
@@ -142,6 +147,7 @@ def _folder_labels(
         raise ValueError(
             f"folders of {root} that are not in class_names: "
             f"{file_lists.some(unknown)}. class_names are {file_lists.some(names)}."
+            f"{folder_hints.hint(root, paths, unknown, names)}"
         )
     return np.array([index[folder] for folder in folders])
 

@@ -11,6 +11,8 @@ from jood.evaluation.benchmark_run import Evaluation
 from jood.report import figures
 
 _SIDE_BY_SIDE = 12  # images of a band of heatmaps
+# How images uint8 [H, W, 3 or 1] are drawn.
+PIXELS: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255}
 # The line of the threshold that keeps 95 % of the ID images.
 _THRESHOLD: dict[str, Any] = {"color": figures.GREY, "linestyle": "--", "linewidth": 1}
 _UNIT = np.linspace(0, 1, 51)  # bins of confidences
@@ -126,7 +128,7 @@ class HeatmapRow(NamedTuple):
 def heatmaps(
     images: Mapping[str, np.ndarray], rows: Sequence[HeatmapRow]
 ) -> figure.Figure:
-    """Draws images, uint8 [n, H, W, 3] by set, over rows of their heatmaps.
+    """Draws images, uint8 [n, H, W, 3 or 1] by set, over rows of their heatmaps.
 
     Sets that do not fit side by side continue below.
     """
@@ -140,7 +142,7 @@ def heatmaps(
         columns = [(name, i) for name in band for i in range(len(images[name]))]
         axes = part.subplots(height, widest, squeeze=False)
         for column, (name, i) in enumerate(columns):
-            axes[0, column].imshow(images[name][i], interpolation="nearest")
+            axes[0, column].imshow(images[name][i], interpolation="nearest", **PIXELS)
             if i == 0:
                 title = name.replace("_", " ")
                 axes[0, column].set_title(title, loc="left", fontweight="bold")

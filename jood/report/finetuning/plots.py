@@ -165,7 +165,8 @@ def _tinted(
     for row, (label, network) in zip(axes, networks.items(), strict=True):
         masks, p = jax.device_get(sampled(network.variables))
         for column, axis in enumerate(row):
-            axis.imshow(images[column], extent=(0, 1, 1, 0), interpolation="nearest")
+            drawn = {"extent": (0, 1, 1, 0), "interpolation": "nearest"}
+            axis.imshow(images[column], **drawn, **plots.PIXELS)
             for kind, (colour, _) in tints.items():
                 _tint(axis, masks[kind][column], colour)
             axis.set_title(f"largest p {p[column].max():.2f}", fontsize=8, pad=3)

@@ -277,3 +277,35 @@ def test_the_version_tells_preprocessings_apart():
     }
     assert len(texts) == 4
     assert decoding.version(Magnified(of, of, resize=4, zoom=2)) not in texts
+
+
+GRAY = jood.Preprocessing((0.5,), (0.25,), resize=(4, 6))
+
+
+def test_a_network_of_one_channel_reads_the_luma_of_any_file(tmp_path):
+    rng = np.random.default_rng(0)
+    colour = rng.integers(0, 256, (4, 6, 3), np.uint8)
+    luma = np.asarray(Image.fromarray(colour).convert("L"))[..., None]
+    weights = np.array([0.299, 0.587, 0.114])  # ITU-R 601
+    np.testing.assert_allclose(luma[..., 0], colour @ weights, atol=0.51)
+    found = decoding.decode(encoded(colour, "PNG"), preprocessing=GRAY)
+    np.testing.assert_array_equal(found, luma)
+    picture = decoding.from_pillow(Image.fromarray(colour), "it", GRAY)
+    np.testing.assert_array_equal(picture, luma)
+    gray = luma[..., 0]
+    for kind in ("L", "LA", "P", "RGBA"):
+        path = tmp_path / f"{kind}.png"
+        Image.fromarray(gray).convert(kind).save(path)
+        found = decoding.decode(path, preprocessing=GRAY)
+        np.testing.assert_array_equal(found, luma, err_msg=kind)
+    deep = Image.fromarray(gray.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(decoding.from_pillow(deep, "it", GRAY), luma)
+
+
+def test_gray_and_colour_are_other_pixels_and_four_channels_are_none():
+    of = (0.5,) * 3
+    colour = jood.Preprocessing(of, of, resize=(4, 6))
+    assert decoding.version(GRAY) != decoding.version(colour)
+    four = jood.Preprocessing((0.5,) * 4, (0.5,) * 4, crop=4)
+    with pytest.raises(ValueError, match="4 channels, but files are read as gray"):
+        decoding.decode(b"", preprocessing=four)

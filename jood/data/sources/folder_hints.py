@@ -1,0 +1,66 @@
+"""What is probably wrong with folders that are not named as the classes are."""
+
+from collections.abc import Iterable, Sequence
+import os
+import pathlib
+
+# What the parts of a data set are usually called, of which one is a class folder's
+# parent.
+_PARTS = frozenset({
+    "train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval",
+    "holdout", "id", "ood",
+})  # fmt: skip
+
+
+def parts(root: str | os.PathLike[str], paths: Iterable[str]) -> list[str]:
+    """Returns the folders of a root that look like parts of a data set, not classes.
+
+    Args:
+      root: The folder.
+      paths: Its images, relative to it, with '/'.
+
+    Returns:
+      Their names, sorted, if all folders of the root have such a name and all images
+      lie in further folders below; else [].
+    """
+    split = [path.split("/") for path in paths]
+    names = sorted({pieces[0] for pieces in split})
+    usual = all(name.lower() in _PARTS for name in names)
+    deep = all(len(pieces) > 2 for pieces in split)
+    return names if usual and deep else []
+
+
+def hint(
+    root: str | os.PathLike[str],
+    paths: Sequence[str],
+    folders: Iterable[str],
+    classes: Iterable[str],
+) -> str:
+    """Returns what to change, as sentences after a space; '' if nothing is clear.
+
+    Args:
+      root: The folder that was given.
+      paths: Its images.
+      folders: Those of its folders that no class is called.
+      classes: What the classes are called.
+    """
+    folders, classes = list(folders), list(classes)
+    if names := parts(root, paths):
+        found = ", ".join(str(pathlib.Path(root) / name) for name in names)
+        return f" These are the parts of a data set: give one of {found}."
+    nested = {path.split("/")[1] for path in paths if path.count("/") > 1}
+    if len(folders) == 1 and nested & set(classes):
+        below = pathlib.Path(root) / folders[0]
+        return f" The classes' folders are in {below}: give that."
+    known = {name.casefold(): name for name in classes}
+    cases = [
+        f"{name} to {known[name.casefold()]}"
+        for name in folders
+        if name.casefold() in known
+    ]
+    if cases:
+        return (
+            " Upper and lower case count: rename "
+            f"{', '.join(cases[:5])}{' and so on' if len(cases) > 5 else ''}."
+        )
+    return ""
