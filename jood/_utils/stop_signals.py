@@ -3,9 +3,9 @@
 The first of them raises KeyboardInterrupt in the main thread, so that what is half-done
 is cleaned up. Two things then go wrong in a process that computes with XLA:
 
-- Python calls some code from places that cannot raise, such as callbacks of the garbage
-  collector, of which JAX has one. What is raised there is printed and forgotten, and
-  the job would run on. Here it is raised again, a moment later.
+- What is raised where Python cannot raise, as in JAX's callback of the garbage
+  collector, is printed and forgotten; other code catches everything and goes on. So it
+  is raised again and again until the main thread unwinds.
 - XLA's threads still compute while the interpreter is torn down, and crash it. So
   `leave` ends the process without that.
 """
@@ -18,11 +18,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CLEANER = "jood cleans up"  # name of threads that `leave` waits for
-_AGAIN = 0.05  # seconds after which a lost interrupt is raised again
+_AGAIN = 0.5  # seconds after which a lost interrupt is raised again
+_REPEATS = signal.SIGURG  # does that: it is ignored where nobody handles it
 _PATIENCE = 5.0  # seconds
 
 
@@ -35,33 +37,26 @@ def ending() -> Iterator[None]:
     What the block raises, if it gives KeyboardInterrupt a text, is the message.
     """
     received: list[int] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    taken = [number for number in SIGNALS if before[number] != signal.SIG_IGN]
+    before = {each: signal.getsignal(each) for each in (*SIGNALS, _REPEATS)}
+    taken = [each for each in SIGNALS if before[each] != signal.SIG_IGN]
     hook = sys.unraisablehook
 
-    def interrupt(number: int, _: Any = None) -> None:
+    def interrupt(number: int, _: Any) -> None:
         if received:
             os._exit(128 + number)
         received.append(number)
         for each in taken:  # even where the main thread does not come back to Python
             signal.signal(each, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    def again(number: int, _: Any = None) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(_REPEATS, _unless_unwinding)
+        _thread.start_new_thread(_repeat, (threading.get_ident(),))
         raise KeyboardInterrupt
 
     def unraisable(lost: Any) -> None:
         if not received or not issubclass(lost.exc_type, KeyboardInterrupt):
             hook(lost)
-            return
-        signal.signal(received[0], again)
-        timer = threading.Timer(_AGAIN, _thread.interrupt_main, [received[0]])
-        timer.daemon = True
-        timer.start()
 
-    for number in taken:
-        signal.signal(number, interrupt)
+    for each in taken:
+        signal.signal(each, interrupt)
     sys.unraisablehook = unraisable
     try:
         yield
@@ -71,8 +66,25 @@ def ending() -> Iterator[None]:
         leave(_message(error, received), *received or [signal.SIGINT])
     finally:
         sys.unraisablehook = hook
-        for number in taken:
-            signal.signal(number, before[number])
+        for each in (*taken, _REPEATS):
+            signal.signal(each, before[each])
+
+
+def _repeat(thread: int) -> None:
+    """Reminds the main thread until the process ends; a blocking call is woken up."""
+    while True:
+        time.sleep(_AGAIN)
+        signal.pthread_kill(thread, _REPEATS)
+
+
+def _unless_unwinding(*_: Any) -> None:
+    """Raises KeyboardInterrupt once more, but not in what cleans up after the first."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return
+        error = error.__context__
+    raise KeyboardInterrupt
 
 
 def _message(error: BaseException, received: list[int]) -> str:

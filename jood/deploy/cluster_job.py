@@ -115,11 +115,10 @@ def plan(
         }
     )
     if names:
-        content: dict[str, Any] = {
-            scorer.column: list(map(unicode_text.encodable, names))
-        }
-        if content[scorer.column] != names:  # Parquet's texts are Unicode
-            content[_BYTES] = [os.fsencode(name) for name in names]
+        shown = list(map(unicode_text.encodable, names))
+        content: dict[str, Any] = {scorer.column: shown}
+        if shown != names:  # Parquet's texts are Unicode
+            content[_BYTES] = list(map(os.fsencode, names))
         with atomic_files.atomic_file(listed) as partial:
             parquet.write_table(pa.table(content), partial)
     return job

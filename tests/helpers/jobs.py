@@ -8,6 +8,14 @@ import sys
 from helpers import cpu_devices
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # the clone that the tests run in
+# A prefix of jobs that are interrupted: a shell that runs tests in the background makes
+# them, and what they start, deaf to SIGINT.
+_HEARS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+HEARS_SIGINT = (sys.executable, "-c", _HEARS)
 
 
 def environment(devices=1, **variables):

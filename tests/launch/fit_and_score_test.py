@@ -4,10 +4,10 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 import time
 
 from helpers import brightness
+from helpers.jobs import HEARS_SIGINT
 from helpers.jobs import run_job
 from helpers.jobs import start_job
 from helpers.tiny_network import MODEL
@@ -113,19 +113,11 @@ def test_bad_files_are_listed_and_the_exit_code_says_so(work, tmp_path):
     assert sum(row["error"] != "" for row in rows(tmp_path / "out")) == 25
 
 
-# A shell that runs tests in the background makes them, and what they start, deaf to it.
-HEARS_SIGINT = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_a_job_that_is_stopped_goes_on_where_it_was(work, tmp_path, sent):
     arguments = score(work, work / "traffic.npz", tmp_path / "out")
     partial = tmp_path / "out.partial"
-    job = start_job("score", *arguments, prefix=(sys.executable, "-c", HEARS_SIGINT))
+    job = start_job("score", *arguments, prefix=HEARS_SIGINT)
     while len(list(partial.glob("parts/part-*"))) < 2:
         assert job.poll() is None, job.communicate()[0]
         time.sleep(0.01)

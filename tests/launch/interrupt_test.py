@@ -3,7 +3,6 @@
 import random
 import signal
 import subprocess
-import sys
 import time
 
 from helpers import jobs
@@ -15,12 +14,6 @@ FLAGS = {
     "train": ["--epochs=50", "--checkpoint_every=2", "--log_every=1"],
     "quickstart": ["--epochs=50", "--detectors=msp(),energy()"],
 }
-# A shell that runs tests in the background makes them, and what they start, deaf to it.
-HEARS_SIGINT = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 
 
 @pytest.mark.parametrize("job", FLAGS)
@@ -36,7 +29,7 @@ def test_an_interrupt_ends_a_job_that_computes(job, tmp_path):
             "--benchmark=digits_tiny",
             f"--workdir={folder}",
             *FLAGS[job],
-            prefix=(sys.executable, "-c", HEARS_SIGINT),
+            prefix=jobs.HEARS_SIGINT,
             JAX_COMPILATION_CACHE_DIR=str(tmp_path / f"cache{number}"),
         )
         while not folder.exists():
