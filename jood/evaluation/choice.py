@@ -165,8 +165,8 @@ class Selection:
         return [
             f"{' and '.join(self.kinds)} is too easy to rank by: "
             f"{_of(easy, self.sound)} at an AUROC of {100 * EASY:g} % or more. "
-            "Choose on harder images (--select_on=jigsaw,blur; in Python "
-            "outliers=('jigsaw', 'blur'))."
+            "Choose on harder images (--select_on=blur,jigsaw,mixed; in Python "
+            "outliers=('blur', 'jigsaw', 'mixed'))."
         ]
 
     def _ties(self) -> list[str]:
