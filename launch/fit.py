@@ -53,7 +53,8 @@ _METHOD = flags.DEFINE_string(
     "Detector: a text such as 'react(q=0.9)|energy()', a preset such as himplos, a row "
     "of the README's table such as KNN, or 'bundle(a=..., b=...)' of several that are "
     "all kept. Of several with commas, or of auto, the one that tells a part of the "
-    f"held-out ID images best from --ood is taken; auto: {', '.join(method_choice.CANDIDATES)}.",
+    f"held-out ID images best from --ood is taken; "
+    f"auto: {', '.join(method_choice.CANDIDATES)}.",
 )
 _OOD = cli.define_ood(
     help="Images of no class to choose the method by: name=folder, with commas; else "

@@ -146,9 +146,9 @@ class FeatureCache:
                 if features.labels is not None:
                     arrays["labels"] = features.labels
             text = json.dumps(self._label(run, index, arrays))
-            label = np.frombuffer(text.encode(), np.uint8)
             with self._explained(), atomic_files.atomic_file(path) as partial:
-                np.savez(partial, **(arrays | {_LABEL: label}))
+                arrays[_LABEL] = np.frombuffer(text.encode(), np.uint8)
+                np.savez(partial, **arrays)
         self._damaged.discard(index)
 
     def _label(self, run: Run, index: int, arrays: Mapping[str, Any]) -> list[Any]:

@@ -35,12 +35,20 @@ def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
     """Reads the finished runs of an objective ('lff') in a --workdir of finetune.py.
 
     Raises:
-      ValueError: there are fewer than two, or they differ in more than the objective.
+      ValueError: a file is truncated, there are fewer than two runs, or they differ in
+        more than the objective.
     """
     paths = sorted(pathlib.Path(workdir).glob(f"*/results/{results.SUMMARY}"))
     runs = []
-    for summary in [json.loads(path.read_text()) for path in paths]:
-        text = summary["configuration"]["objective"]
+    for path in paths:
+        try:
+            summary = json.loads(path.read_text())
+            text = summary["configuration"]["objective"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} is truncated or no results of finetune.py: {error!r}. Delete "
+                "its folder and run launch/finetune.py again."
+            ) from None
         if text.split("(")[0] == objective:
             runs.append(Run(text, _values(text), summary))
     if len(runs) < 2:

@@ -100,3 +100,12 @@ def test_one_run_is_no_curve(tmp_path):
     finished(tmp_path, "lff", 0.8)
     with pytest.raises(ValueError, match="1 finished run"):
         curves.read(tmp_path, "lff")
+
+
+@pytest.mark.parametrize("text", ['{"configuration": {"obj', "", "[]", "{}", "null"])
+def test_truncated_results_are_named(tmp_path, text):
+    folder = tmp_path / "a" / "results"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(text)
+    with pytest.raises(ValueError, match=r"results\.json is truncated or no results"):
+        curves.read(tmp_path, "lff")
