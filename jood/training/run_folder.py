@@ -59,9 +59,10 @@ def claim(
         )
     # A field that an older jood did not have has its default value.
     found = {**TrainConfig().as_json(), **run_checkpoint.read_config(folder)}
+    config = json.loads(json.dumps(config))
     # Of an architecture that it did not record, the checkpoints tell the shapes.
     found.setdefault("architecture", config.get("architecture"))
-    config = dict.fromkeys(sorted(found)) | json.loads(json.dumps(config))
+    config = dict.fromkeys(sorted(found)) | config
     if differ := changes(found, config, "there"):
         raise ValueError(
             f"{folder} belongs to a run with another configuration ({differ}). Choose "
