@@ -62,7 +62,7 @@ def claim(
     config = json.loads(json.dumps(config))
     # Of an architecture that it did not record, the checkpoints tell the shapes.
     found.setdefault("architecture", config.get("architecture"))
-    config = dict.fromkeys(sorted(found)) | config
+    config = {**dict.fromkeys(sorted(found)), **config}
     if differ := changes(found, config, "there"):
         raise ValueError(
             f"{folder} belongs to a run with another configuration ({differ}). Choose "
