@@ -126,7 +126,7 @@ def heatmaps(
     height = 1 + len(rows)
     size = (1.3 * widest, (0.4 + 1.3 * height) * len(bands) + 0.1)
     fig = figure.Figure(figsize=size, layout="constrained")
-    parts = np.ravel(fig.subfigures(len(bands), 1))
+    parts = fig.subfigures(len(bands), 1, squeeze=False).ravel()
     for part, band in zip(parts, bands, strict=True):
         columns = [(name, i) for name in band for i in range(len(images[name]))]
         axes = part.subplots(height, widest, squeeze=False)
