@@ -10,11 +10,8 @@ in-distribution. Quantile-like hyper-parameters are fractions in (0, 1).
     scores = detector(images)
 
 `import jood` has no side effect; submodules with heavier dependencies (`jood.data`,
-`jood.training`, `jood.report`, `jood.testing`) are imported by name, and that of
-`jood.compare` when it is used.
+`jood.training`, `jood.report`, `jood.testing`) are imported by name.
 """
-
-import typing
 
 from jood import metrics as metrics
 from jood import models as models
@@ -39,6 +36,7 @@ from jood.core.preprocessing import Preprocessing as Preprocessing
 from jood.deploy.scorer import Scorer as Scorer
 from jood.detector import Answer as Answer
 from jood.detector import Detector as Detector
+from jood.evaluation.comparison import compare as compare
 from jood.evaluation.selection import select as select
 from jood.extensions import register as register
 from jood.methods import presets as presets
@@ -46,9 +44,6 @@ from jood.methods import scores as scores
 from jood.methods import transforms as transforms
 from jood.methods.detector_text import parse as parse
 from jood.version import VERSION
-
-if typing.TYPE_CHECKING:
-    from jood.evaluation.comparison import compare as compare
 
 __version__ = VERSION
 
@@ -84,11 +79,3 @@ __all__ = (
     "transforms",
     "weights",
 )
-
-
-def __getattr__(name: str) -> typing.Any:
-    if name == "compare":  # reads batches with Grain, which takes a while to import
-        from jood.evaluation import comparison
-
-        return comparison.compare
-    raise AttributeError(f"module 'jood' has no attribute {name!r}")

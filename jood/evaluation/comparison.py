@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tabulate
@@ -25,8 +25,10 @@ from jood.core.fitting import Restartable
 from jood.detector import Detector
 from jood.detector import streaming
 from jood.evaluation import synthetic_outliers
-from jood.evaluation.benchmark_run import Evaluation
 from jood.methods import detector_list
+
+if TYPE_CHECKING:  # reads images with Grain, which takes a while to import
+    from jood.evaluation.benchmark_run import Evaluation
 
 MEAN = "mean"  # the column of the averages over the OOD sets
 BARELY = 0.2  # a detector that catches a smaller share of a set barely works on it
@@ -43,7 +45,7 @@ class Comparison:
         user's own sets.
     """
 
-    evaluation: Evaluation
+    evaluation: "Evaluation"
     specs: Mapping[str, str]
     synthetic: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -199,6 +201,8 @@ def compare(
       >>> found.values('msp', 'AUROC')['new'] > 0.9
       True
     """
+    from jood.evaluation.benchmark_run import Evaluation
+
     parts = _components(detectors)
     rows = compose.bundle(**parts)
     if ood is not None and not isinstance(ood, Mapping):

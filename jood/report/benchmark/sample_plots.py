@@ -62,7 +62,7 @@ def tsne(
         names = dict(enumerate(class_names))
         handles = [
             lines.Line2D([], [], **dot, color=colour, label=names.get(i, f"class {i}"))
-            for i, colour in enumerate(colormaps["tab10"](range(_CLASS_COLOURS)))
+            for i, colour in enumerate(colormaps["tab10"](np.arange(_CLASS_COLOURS)))
             if i in labels
         ]
     cross: dict[str, Any] = {"marker": "x", "linestyle": "", "color": "black"}
