@@ -110,8 +110,8 @@ def test_what_a_killed_process_left_goes_when_its_job_starts_again(tmp_path, kin
 def test_what_cannot_be_written_is_told_before_the_work(
     tmp_path, monkeypatch, number, says
 ):
-    def fails(**_):
-        raise OSError(number, os.strerror(number))
+    def fails(dir):
+        raise OSError(number, os.strerror(number), f"{dir}/tmp1234")
 
     monkeypatch.setattr(atomic_files.tempfile, "TemporaryFile", fails)
     with pytest.raises(OSError, match=says):
