@@ -35,7 +35,7 @@ PRESETS: dict[str, str] = {
     # What they compare with.
     "react_energy": "react({react})|energy()",
     "dice_energy": "dice(q={dice})|energy()",
-    "dice_react": "react(clip=1.0)|dice(q=0.1)|energy()",
+    "dice_react": "dice(q=0.1, clip=1.0)|energy()",
     "bats_energy": "bats(lam={bats})|energy()",
     "ash_energy": "ash_b(q=0.65)|energy()",
     "scale_energy": "scale(q=0.85)|energy()",
