@@ -25,7 +25,7 @@ MAIN_NAME = "__main__.py"
 KNOWN_OPTIONS = {"cpu": {"xla_cpu_experimental_ynn_fusion_type": ""}}
 _LARGEST_JSON, _LARGEST_UNPACKED = 2**24, 2**29  # bytes
 _MAX_ENTRIES = 2**27  # of an image
-_PREPROCESSING = {"mean", "std", "zoom", "resize", "crop", "interpolation"}
+_PREPROCESSING = {"mean", "std", "resize", "crop", "interpolation"}
 _CALLBACK = re.compile(rb"xla_\w*python_\w*callback")  # a call at an address it names
 
 
@@ -147,7 +147,8 @@ def _check_preprocessing(how: dict[str, Any], shape: Sequence[int]) -> None:
     pair = isinstance(resize, list) and len(resize) == 2
     sides = resize if pair else [resize]  # or the shorter side alone
     _require(
-        how.keys() == _PREPROCESSING
+        how.keys() - {"zoom"} == _PREPROCESSING
+        and how.get("zoom", 1) == 1  # an older jood's files say so
         and len(how["mean"]) == len(how["std"]) == shape[2]
         and (resize is None or _sizes(sides))
         and (crop is None or [crop, crop] == shape[:2])

@@ -182,11 +182,6 @@ def _open_saved(path: pathlib.Path) -> TrainedNetwork:
     content = checked_json.read(path / JSON_NAME, FORMAT, VERSION)
     model = models.build(content["model"])
     variables = _restore(path / ARRAYS_NAME)
-    if _sha256(variables) != content["arrays_sha256"]:
-        raise ValueError(
-            f"{path / ARRAYS_NAME} was changed after it was written: its values do not "
-            f"match the SHA-256 in {JSON_NAME}. Convert the weights again."
-        )
     name, classes, source = (content[k] for k in ("name", "class_names", "source"))
     classes, size = classes and tuple(classes), content["image_size"]
     preprocessing = Preprocessing.of_json(content["preprocessing"])
@@ -194,6 +189,11 @@ def _open_saved(path: pathlib.Path) -> TrainedNetwork:
         model, variables, name, classes, preprocessing, size, source
     )
     check.check_variables(model, variables, network.image_shape, str(path))
+    if _sha256(variables) != content["arrays_sha256"]:
+        raise ValueError(
+            f"{path / ARRAYS_NAME} was changed after it was written: its values do not "
+            f"match the SHA-256 in {JSON_NAME}. Convert the weights again."
+        )
     return network
 
 

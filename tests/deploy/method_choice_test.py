@@ -16,7 +16,6 @@ from jood.data.id_splits import IdSplits
 from jood.data.sources import ArraySource
 from jood.deploy import fit_job
 from jood.deploy import method_choice
-from jood.methods import detector_text
 from jood.methods import preset_values
 from jood.weights import checkpoint
 
@@ -107,8 +106,8 @@ def test_images_to_compare_on_are_not_calibrated_on():
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("classes", [3, 0])
 def test_auto_asks_what_the_network_and_the_images_allow(labelled, classes):
-    texts = method_choice.texts("auto", "folders", "resnet18")
-    methods = detector_text.parse_each(texts, "folders", "resnet18")
+    rows = method_choice.rows("auto", "folders", "resnet18")
+    methods = {name: row.component for name, row in rows.items()}
     assert tuple(methods) == method_choice.CANDIDATES
     compose.bundle(**methods)
     assert not any(m.needs_network or m.edits for m in methods.values())
@@ -123,8 +122,9 @@ def test_auto_asks_what_the_network_and_the_images_allow(labelled, classes):
 
 
 def test_a_list_of_methods_is_compared_and_named():
-    found = method_choice.texts("msp, mine=knn(k=5)", "folders")
-    assert found == {"msp": "msp", "mine": "knn(k=5)"}
+    found = method_choice.rows("msp, mine=knn(k=5)", "folders")
+    specs = {name: row.component.spec for name, row in found.items()}
+    assert specs == {"msp": "msp()", "mine": "knn(k=5, capacity=50000)"}
     assert "folders" in preset_values.BENCHMARKS
 
 

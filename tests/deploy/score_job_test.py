@@ -573,7 +573,9 @@ def test_another_tpr_moves_the_threshold_as_far_as_the_calibration_allows():
 
 def test_a_detector_that_cannot_score_files_says_why(images, tmp_path):
     with pytest.raises(ValueError, match=r"not calibrated.*launch/fit\.py"):
-        requirements.with_tpr(jood.Detector("msp()", brightness.MeanPixel(), {}), 0.9)
+        requirements.with_tpr(
+            jood.Detector("msp()", brightness.MeanPixel(), {"params": {}}), 0.9
+        )
     plain = brightness.detector(preprocessing=None)
     with pytest.raises(ValueError, match="has no preprocessing"):
         run(images, tmp_path / "out", plain)

@@ -95,7 +95,7 @@ def test_without_ood_images_stand_ins_are_made_of_the_held_out_ones():
         ({"detectors": "msp, msp"}, ValueError, "has msp twice"),
         ({"detectors": ["msp", "msp"]}, ValueError, "has msp twice"),
         ({"detectors": []}, ValueError, "needs at least one"),
-        ({"detectors": "mps"}, ValueError, "Did you mean msp"),
+        ({"detectors": "mps"}, ValueError, "near: msp"),
         ({"ood": [OUTSIDE]}, TypeError, r"by name, {'unknown': \[images\]}, got list"),
         ({"ood": {}}, ValueError, r"at least one set.*got \[\]; None makes stand-ins"),
         ({"ood": {"mean": [OUTSIDE]}}, ValueError, "none of them named 'mean'"),

@@ -71,7 +71,7 @@ def test_a_model_without_stages_needs_a_head():
 
 
 def test_a_missing_head_is_named_with_the_way_out():
-    with pytest.raises(ValueError, match="or None for a backbone without one"):
+    with pytest.raises(ValueError, match="or head=None for a backbone without one"):
         linen.observe(MODEL, VARIABLES, jnp.asarray(IMAGES))
 
 

@@ -127,7 +127,7 @@ def test_all_that_follows_a_stage_reads_nothing_but_its_map(model):
     with nn.intercept_methods(constant_c4):
         cut = model.apply(variables, images)
     assert np.abs(plain[0] - plain[1]).max() > 1e-3
-    np.testing.assert_array_equal(cut[0], cut[1])
+    np.testing.assert_allclose(cut[0], cut[1], rtol=1e-6)  # of one batch
 
 
 def test_bfloat16_computes_in_bfloat16_but_keeps_float32_parameters_and_logits():

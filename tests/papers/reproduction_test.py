@@ -74,7 +74,9 @@ def opened(part, given, zoom):
         name: ArraySource(NOISE[:count] if zoom == 1 else NOISE[-count:])
         for name, count in SETS.items()
     }
-    return dataclasses.replace(tiny_benchmark.BENCHMARK, name="cifar10", ood=ood)
+    return dataclasses.replace(
+        tiny_benchmark.BENCHMARK, name="cifar10", ood=ood, class_names=()
+    )
 
 
 @pytest.fixture(scope="module")

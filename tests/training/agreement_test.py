@@ -24,8 +24,10 @@ BASE = dataclasses.replace(
 STEP = {"schedule": "step", "decay_epochs": (0.5,)}
 # By field: what it is changed to, in a configuration of these other changes.
 DONE = {
-    "objective": ("lff(delta=0.5, mu=0.1)", {}),
+    "objective": ("lff(delta=0.5, mu=0.1, reference='current')", {}),
     "augment": (("flip",), {}),
+    "jitter": ((0.1, 0.1, 0.1, 0.0), {"augment": ("jitter",)}),
+    "jitter_probability": (0.5, {"augment": ("jitter",)}),
     "epochs": (2, {}),
     "batch_size": (32, {}),
     "accumulate": (2, {}),

@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     config = config_lib.TrainConfig(benchmark="digits_tiny", dtype="bfloat16")
     variables = random_variables(models.create("resnet_small", 8))
     state = state_lib.TrainState(
-        step=np.array(3),
+        step=np.array(3, np.int32),
         trained={"params": variables["params"]},
         model_state={"batch_stats": variables["batch_stats"]},
         opt_state={"momentum": variables["params"]},

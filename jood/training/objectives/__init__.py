@@ -51,7 +51,7 @@ def parse(text: str) -> Objective:
 
     Example:
       >>> parse('lff(mu=2)').spec
-      'lff(delta=0.1, mu=2.0, lam=1.0)'
+      "lff(delta=0.1, mu=2.0, lam=1.0, reference='start')"
     """
     example = "'lff' or 'lff(delta=0.01, mu=2)'"
     try:

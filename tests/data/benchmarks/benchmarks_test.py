@@ -405,7 +405,7 @@ def test_a_benchmark_from_outside_is_known_by_name_and_to_the_presets(monkeypatc
     benchmarks.register(spec)
     assert benchmarks.names()[-1] == "mine"
     assert benchmarks.describe("mine") is spec
-    opened = benchmarks.get("mine", ood=["near"], data_dir="nowhere")
+    opened = benchmarks.get("mine", ood=["near"])
     assert (opened.name, list(opened.ood)) == ("mine", ["near"])
     assert not benchmarks.get_id_sets("mine").ood
     assert "k=0.2" in jood.presets.preset("fs_ta", "mine")
