@@ -180,6 +180,6 @@ class Reader:
 def finite(
     acts: Activations, mask: jax.Array, stages: Iterable[str] = ()
 ) -> finiteness.Report:
-    """Returns what is finite or padding; see `finiteness.report`."""
-    found = finiteness.report(acts, stages)
+    """Returns what is finite or padding; see `finiteness.of_run`."""
+    found = finiteness.of_run(acts, stages)
     return {k: v | (mask == 0) if v.ndim else v for k, v in found.items()}

@@ -14,6 +14,7 @@ import numpy as np
 
 # What is finite: bool [B] by what the rows hold, bool [] of what all rows share.
 Report = dict[str, Any]
+HEAD = "classifier head"
 _CAUSES = ("classifier", "OOD", "maps", "penultimate", "logits", "scores")
 
 
@@ -25,14 +26,28 @@ def report(acts: Any, stages: Iterable[str] = (), xp: Any = jnp) -> Report:
       stages: names of the maps that are looked at, of those that it has.
       xp: `jax.numpy`, or `numpy` for a record that is not traced.
     """
-    weights = {"classifier head": (acts.kernel, acts.bias)}
+    head = xp.isfinite(acts.kernel).all() & xp.isfinite(acts.bias).all()
+    return {HEAD: head} | of_run(acts, stages, xp)
+
+
+def of_run(acts: Any, stages: Iterable[str] = (), xp: Any = jnp) -> Report:
+    """Returns what `report` does, without the classifier head.
+
+    In a program each look costs compilation, and the head is the same in every batch:
+    `check_head` looks at it once.
+    """
+    whole = {}
     if acts.ood_head is not None:
-        weights["OOD head"] = tuple(acts.ood_head)
-    whole = {
-        name: xp.isfinite(kernel).all() & xp.isfinite(bias).all()
-        for name, (kernel, bias) in weights.items()
-    }
+        kernel, bias = acts.ood_head
+        whole["OOD head"] = xp.isfinite(kernel).all() & xp.isfinite(bias).all()
     return whole | _rows(acts, tuple(stages), "", xp)
+
+
+def check_head(kernel: Any, bias: Any = None) -> None:
+    """Raises ValueError if a classifier head holds NaN or infinite values."""
+    weights = [leaf for leaf in (kernel, bias) if leaf is not None]
+    if all(hasattr(leaf, "__array__") for leaf in weights):  # no mere shapes
+        check({HEAD: all(np.isfinite(np.asarray(leaf)).all() for leaf in weights)})
 
 
 def of_rows(given: Report) -> jax.Array:

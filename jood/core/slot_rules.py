@@ -81,9 +81,14 @@ def reads(parts: Sequence[Component]) -> tuple[str, ...]:
 
 
 def maps_read(part: Component, stages: Iterable[str]) -> tuple[str, ...]:
-    """Returns the names, of these stages, whose maps a component may read."""
-    if not part.reads or "stage" in part.reads:  # it does not say, or reads them all
+    """Returns the names, of these stages, whose maps a component may read.
+
+    Of one that does not say, the last: what is no number before is none there.
+    """
+    if "stage" in part.reads:
         return tuple(stages)
+    if not part.reads:
+        return tuple(sorted(stages))[-1:]
     return tuple(name for name in stages if name in part.reads)
 
 

@@ -32,5 +32,6 @@ def checked(
         slot_rules.check_without_head(component)
     linen_checks.check(backbone.model, variables)
     classes = backbone.num_classes(variables)
+    backbone.check_head(variables)
     linen_checks.check_class_names(class_names, classes, head)
     return component

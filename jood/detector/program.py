@@ -44,8 +44,8 @@ def build(backbone: Backbone, component: Component) -> Programs:
 
     Returns:
       The program compiled for a network's forward pass, and as usual. It looks at the
-      head, the features, the maps that are read, the logits and all scores; see
-      `finiteness.report`.
+      features, the maps that are read, the logits and all scores; see
+      `finiteness.of_run`.
     """
 
     def score(
@@ -53,7 +53,7 @@ def build(backbone: Backbone, component: Component) -> Programs:
     ) -> tuple[Output, finiteness.Report, dict[str, jax.Array]]:
         acts = backbone.asked_by(component, variables, images)
         stages = slot_rules.maps_read(component, acts.stages)
-        finite = finiteness.report(acts, stages)
+        finite = finiteness.of_run(acts, stages)
         with assumptions.collected() as violated:
             scores = component.apply(fitted, acts)
         each = [jnp.isfinite(one) for one in jax.tree.leaves(scores)]

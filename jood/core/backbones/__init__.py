@@ -10,6 +10,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from jood.core import finiteness
 from jood.core.activations import Activations
 from jood.core.backbones.edited_runs import EditPath
 from jood.core.backbones.linen import Taps
@@ -41,6 +42,13 @@ class Backbone:
             return None
         node = descend(variables["params"], self.taps.head.split("/"))
         return int(node["kernel"].shape[-1]) if "kernel" in node else None
+
+    def check_head(self, variables: Mapping[str, Any]) -> None:
+        """Raises ValueError if the head holds NaN or infinite values."""
+        if self.taps.head is not None:
+            node = descend(variables["params"], self.taps.head.split("/"))
+            if "kernel" in node:
+                finiteness.check_head(node["kernel"], node.get("bias"))
 
     def checked(self, batch: Any, num_classes: int | None) -> Batch:
         """Reads a batch with `as_batch`; uint8 images need a preprocessing."""
