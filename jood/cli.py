@@ -263,7 +263,8 @@ def flag_values(without: Collection[str] = ()) -> dict[str, Any]:
 
 def data_origin(benchmark: str, data_dir: str | None) -> dict[str, str]:
     """Returns the folder of a benchmark's data, if it reads any, and who named it."""
-    return {} if benchmarks.is_embedded(benchmark) else on_disk.origin(data_dir)
+    reads = benchmark in benchmarks.names() and not benchmarks.is_embedded(benchmark)
+    return on_disk.origin(data_dir) if reads else {}
 
 
 def evaluation_configuration(

@@ -229,6 +229,7 @@ def test_a_process_reads_the_detector_once(saved, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(r"ignore:msp\(\) gives each")  # it saturates there
 def test_another_detector_under_the_same_path_is_another(tmp_path):
     single().save(tmp_path / "d")
     jood.Scorer(tmp_path / "d")({"image": NEW})

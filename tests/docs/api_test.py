@@ -44,7 +44,7 @@ def test_the_reference_is_built_without_a_warning(tmp_path):
     page = (tmp_path / "jood.html").read_text()
     for name in jood.__all__:
         if isinstance(getattr(jood, name), types.ModuleType):
-            assert f'href="jood/{name}.html"' in page
-            assert (tmp_path / "jood" / f"{name}.html").exists()
+            where = getattr(jood, name).__name__.replace(".", "/")
+            assert (tmp_path / f"{where}.html").exists()
         else:
             assert f'id="{name}"' in page, f"{name} is not on jood's page"

@@ -9,6 +9,7 @@ from PIL import Image
 import pytest
 
 from jood import presets
+from jood.evaluation import paper_grids
 
 RESULTS = {
     "table.txt", "table.md", "table.tex", "table.csv", "results.json",
@@ -189,10 +190,10 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
     with (results / "selection_HIMPLoS.csv").open() as file:
         candidates = list(csv.DictReader(file))
     assert len(candidates) == 54
-    (chosen,) = [row for row in candidates if row["chosen"]]
+    (chosen,) = [row for row in candidates if row["chosen"] == "*"]
     assert summary["detectors"]["HIMPLoS (selected)"] == chosen["spec"]
     told = set(summary["values"]["HIMPLoS (selected)"].values())
-    assert told == {"--select: chosen on Gaussian noise, or held fixed there"}
+    assert told == {paper_grids.SOURCE}
     assert chosen["spec"] in (results / "table.csv").read_text()
     assert "on noise and jigsaw" in printed
     assert "select q, clip, fit: " in printed  # stderr is no terminal: lines
