@@ -71,7 +71,7 @@ def test_every_command_of_the_page_runs(folder, printed):
     assert summary["choice"]["method"] == chosen
     assert summary["images"]["calibrate"] == 433 - 144
     assert "fitted on 1,010, 433 others are scored" in printed[4]
-    assert re.search(r"detector +digits +empty +mean", printed[4])
+    assert re.search(r"detector +mean +digits +empty", printed[4])
     assert (folder / "results" / "photos" / "report.html").is_file()
     assert "40 scored, 0 failed" in printed[5]
 
