@@ -93,13 +93,7 @@ def main(argv: list[str]) -> None:
         id_test=_some(benchmark.id_test, _IMAGES.value),
         ood={name: _some(s, _IMAGES.value) for name, s in benchmark.ood.items()},
     )
-    detector = benchmark_run.make_detector(
-        {"Energy": "energy()"},
-        benchmark,
-        network.model,
-        network.variables,
-        network.name,
-    )
+    detector = benchmark_run.ask({"Energy": "energy()"}, benchmark, network)
     usual = preset_values.values(benchmark.name, network.name)
     k, stages = float(usual["k"]), paper_grids.stages(detector, benchmark)
     grids: dict[str, tuple[str, dict[str, Sequence[Any]], dict[str, Any]]] = {

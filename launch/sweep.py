@@ -56,13 +56,8 @@ def main(argv: list[str]) -> None:
     )
     preflight.check_classes(network.model, network.class_names, benchmark)
     sweeps = hyperparameter_curves.sweeps(benchmark.name, network.name)
-    detector = benchmark_run.make_detector(
-        {"Energy": "energy()"},  # for its network; the sweeps bring their own
-        benchmark,
-        network.model,
-        network.variables,
-        network.name,
-    )
+    # For its network: the sweeps bring their own detectors.
+    detector = benchmark_run.ask({"Energy": "energy()"}, benchmark, network)
     usual = hyperparameter_curves.usual_values(benchmark.name, network.name)
     if _DRY_RUN.value:
         cli.would(

@@ -21,6 +21,7 @@ from jood.papers.given_networks import Given
 from jood.papers.given_networks import Maker
 from jood.papers.paper_columns import ColumnSets
 from jood.papers.transcription import ACCURACY
+from jood.papers.transcription import DETECTION
 from jood.papers.transcription import PaperTable
 from jood.papers.transcription import TablePart
 from jood.papers.transcription import TableRow
@@ -117,7 +118,15 @@ def run(
 
     Returns:
       The parts, also those that no network was given for.
+
+    Raises:
+      ValueError: The table is of times, not of scores.
     """
+    if table.kind != DETECTION:
+        raise ValueError(
+            f"{table.paper}, Table {table.number}, is of times, which are not run from "
+            "here yet: python launch/measure_cost.py measures them."
+        )
     makers = given_networks.makers(table, given, other)
     parts = []
     for part in table.parts:

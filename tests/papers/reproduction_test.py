@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jood import metrics
+from jood import papers
 from jood.data.sources import ArraySource
 from jood.evaluation import benchmark_run
 from jood.papers import comparison_text
@@ -157,6 +158,12 @@ def test_on_another_benchmark_nothing_is_compared(parts):
     assert "(80.00)" in comparison_text.cell_text(
         part, part.rows[0], ("Average", "AUROC")
     )
+
+
+def test_a_table_of_times_is_refused_before_anything_runs():
+    times = papers.table("feature_sim", "8")
+    with pytest.raises(ValueError, match=r"Table 8, is of times.*measure_cost"):
+        reproduction.run(times, [], opened)
 
 
 def test_networks_are_matched_by_name_architecture_and_classes():
