@@ -153,6 +153,7 @@ def test_react_fits_the_peers_threshold(golden_dir):
     assert compared
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in jood.scores.__all__ if "feature_sim" in n])
 def test_map_scores_on_the_stored_maps(golden_dir, name):
     golden_network.load(golden_dir)  # skips without one
@@ -181,6 +182,7 @@ def test_dice_keeps_the_peers_weights(golden_dir):
     assert compared
 
 
+@pytest.mark.slow
 def test_vim_s_alpha(golden_dir):
     compared = 0
     for case in golden_inputs.cases(golden_dir):

@@ -10,6 +10,7 @@ import shutil
 
 from helpers.toy_detectors import PIXELS
 import numpy as np
+import pytest
 
 import jood
 from jood import models
@@ -52,6 +53,7 @@ def test_a_converted_network():
     np.testing.assert_allclose(found, EXPECTED["network"], **CLOSE)
 
 
+@pytest.mark.slow
 def test_a_training_run(tmp_path):
     shutil.copytree(STORED / "run", tmp_path / "run")  # Orbax may touch what it reads
     network = checkpoint.open(tmp_path / "run")

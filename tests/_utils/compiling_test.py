@@ -18,6 +18,7 @@ def fresh():
     compiling.options.cache_clear()
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_plain_jit():
     model = models.create("resnet_small", 3, width=8)
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))

@@ -147,6 +147,7 @@ def test_bundle_gives_each_part_under_its_name():
     chex.assert_trees_all_close(actual["hot"], hot)
 
 
+@pytest.mark.slow
 def test_bundle_of_fuses_of_chains_equals_its_parts_fitted_separately():
     parts = {
         "scaled": "fuse(react(q=0.8)|energy(), feature_sim(), weights='scale')",

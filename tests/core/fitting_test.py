@@ -105,6 +105,7 @@ TWO_PASSES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TWO_PASSES)
 def test_network_runs_once_per_image_however_many_passes(text):
     component = detector_text.parse(text)
@@ -215,6 +216,7 @@ def test_padded_rows_count_nothing_whatever_they_hold(text, padding):
     )
 
 
+@pytest.mark.slow
 def test_order_and_split_do_not_matter():
     component = detector_text.parse(TWO_PASSES[0])
     features = np.concatenate([_features(0), _features(1)])

@@ -73,6 +73,7 @@ def test_workers_give_the_same_training_batches():
     toy_sources.same(run(), run(workers=2))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_reported():
     batches = pipeline.EvaluationBatches(
         toy_sources.Dying(toy_sources.numbered(4)), 4, workers=1

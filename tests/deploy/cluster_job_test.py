@@ -56,6 +56,7 @@ def table(output):
     return parquet.read_table(pathlib.Path(output) / shards.PARTS).to_pydict()
 
 
+@pytest.mark.slow
 def test_every_image_of_a_folder_is_scored_once(photos, tmp_path):
     job = cluster_job.plan(photos, tmp_path / "out", scorer(photos), 5)
     assert job.shards.sizes == (5, 5, 5, 5, 3)

@@ -22,6 +22,7 @@ def test_a_window_is_what_its_scores_say():
     assert not found.drifted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ties", [False, True])
 def test_traffic_that_does_not_drift_is_rarely_flagged_in_any_window(ties):
     rng = np.random.default_rng(1)

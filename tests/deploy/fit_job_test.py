@@ -41,6 +41,7 @@ def detector(method="react(q=0.9)|energy()"):
     )
 
 
+@pytest.mark.slow
 def test_it_fits_calibrates_and_checks_on_the_three_sets():
     data = splits()
     made = fit_job.make(detector(), data, tpr=0.9, batch_size=16)
@@ -147,6 +148,7 @@ def test_unreadable_images_are_left_out_and_listed():
     assert "could not be read, to calibrate: 2.png" in made.text()
 
 
+@pytest.mark.slow
 def test_the_folder_is_a_detector_with_its_origin_and_a_picture(tmp_path):
     made = fit_job.make(detector(), splits(), tpr=0.9)
     fit_job.write(tmp_path / "detector", made, {"method": "x"})

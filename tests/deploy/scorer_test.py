@@ -178,6 +178,7 @@ def test_what_cannot_be_read_keeps_its_row_and_says_why(saved, tmp_path):
         assert "truncated" in errors[7]
 
 
+@pytest.mark.slow
 def test_floating_images_and_nan(tmp_path):
     detector = calibrated()
     detector.export(tmp_path / "toy.zip")  # the network is not of jood.models

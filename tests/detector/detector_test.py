@@ -39,6 +39,7 @@ def test_a_single_detector_scores_as_its_component_does():
     np.testing.assert_array_equal(run.prediction, acts.prediction)
 
 
+@pytest.mark.slow
 def test_a_bundle_scores_as_its_parts_do():
     scores = fitted(BUNDLE)(INSIDE)
     assert list(scores) == ["a", "b", "c"]
@@ -151,12 +152,14 @@ LABELLED = [(IMAGES[:32], LABELS[:32]), (IMAGES[32:], LABELS[32:])]
 TWO_SWEEPS_OF_MAPS = "mahalanobis_ensemble(eps=0.0)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("component", [SINGLE, TWO_SWEEPS_OF_FEATURES])
 def test_a_one_shot_iterator_suffices_where_features_do(component):
     detector = toy(component).fit(iter(TRAIN))
     np.testing.assert_array_equal(detector(INSIDE), fitted(component)(INSIDE))
 
 
+@pytest.mark.slow
 def test_a_one_shot_iterator_is_refused_where_maps_are_read_again():
     with pytest.raises(ValueError, match=r"more than once.* Pass a list"):
         toy(TWO_SWEEPS_OF_MAPS).fit(iter(LABELLED))
@@ -228,6 +231,7 @@ def test_bad_images_are_refused(way, shape, dtype, message):
         WAYS_IN[way](fitted(), np.ones(shape, dtype))
 
 
+@pytest.mark.slow
 @each_way_in
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),

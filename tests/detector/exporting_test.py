@@ -68,6 +68,7 @@ def expected_columns(detector, images):
     return columns
 
 
+@pytest.mark.slow
 def test_any_batch_size_gives_the_detectors_columns(exported):
     _, score = export_loader.load(exported)
     for size in (1, 7):
@@ -133,6 +134,7 @@ def resizing(tmp_path_factory):
     return detector, folder / "detector.zip", files
 
 
+@pytest.mark.slow
 def test_files_are_read_as_the_detector_reads_them(resizing):
     detector, path, files = resizing
     about, _ = export_loader.load(path)
@@ -166,6 +168,7 @@ def test_a_network_of_one_channel_reads_the_same_gray_files(resizing):
         assert found.shape == (16, 16, 1)
 
 
+@pytest.mark.slow
 def test_it_runs_where_jood_cannot_be_imported(resizing, tmp_path):
     detector, path, files = resizing
     with zipfile.ZipFile(path) as file:

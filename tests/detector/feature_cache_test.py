@@ -250,6 +250,7 @@ def test_constants_of_a_program_count_however_deep():
 # Without the network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("component", [ONE, TWO])
 def test_a_complete_cache_replaces_the_network_bit_for_bit(tmp_path, component):
     fresh, count = fit(component)
@@ -272,6 +273,7 @@ def test_a_complete_cache_reads_one_batch_of_the_source_only(filled):
     assert fit(batches=First(), cache=folder) == (expected, 0)
 
 
+@pytest.mark.slow
 def test_edited_runs_lie_beside_the_plain_run_and_share_it(filled):
     tmp_path, _ = filled
     (plain,) = tmp_path.glob("*/*/000000.npz")
@@ -412,6 +414,7 @@ class Interrupted:
         return data().fingerprint()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("component", [ONE, TWO])
 @pytest.mark.parametrize("after", [1, 4])
 def test_an_interrupted_fit_goes_on_with_the_missing_batches(
@@ -731,6 +734,7 @@ def test_batches_without_a_fingerprint_are_refused(tmp_path, batches):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_batches_can_be_named(tmp_path):
     pair = [IMAGES[:8], IMAGES[8:]]
     expected, _ = fit(ONE, pair)

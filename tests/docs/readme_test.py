@@ -8,6 +8,7 @@ from helpers.tiny_network import random_variables
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 import jood
@@ -58,6 +59,7 @@ def test_own_model_example_scores(capsys):
     assert names["detector"](images).shape == (4,)
 
 
+@pytest.mark.slow
 def test_weights_example_loads_and_goes_back(tmp_path, monkeypatch):
     model = models.create("resnet50", 1000)
     variables = random_variables(model)

@@ -32,6 +32,7 @@ def result(digits):
     return fitted, result, model, variables
 
 
+@pytest.mark.slow
 def test_every_image_is_scored_once_without_padding(digits, result):
     _, found, *_ = result
     assert found.id_scores["MSP"].shape == (len(digits.id_test),)
@@ -40,6 +41,7 @@ def test_every_image_is_scored_once_without_padding(digits, result):
         assert scores["FS"].shape == (64,)
 
 
+@pytest.mark.slow
 def test_python_s_way_gives_the_numbers_of_the_job(digits, result):
     # A confident network: MSP is 1.0 in float32 for images that differ.
     *_, model, variables = result

@@ -25,6 +25,7 @@ def found():
     return jood.compare(ROWS, toy("max_logit()"), TRAIN, held_out, sets)
 
 
+@pytest.mark.slow
 def test_rows_are_what_each_detector_alone_gives(found):
     alone = toy(ROWS["React"]).fit(TRAIN)
     np.testing.assert_allclose(
@@ -76,6 +77,7 @@ def test_where_all_work_nothing_is_said():
     assert "accuracy" not in found.text()  # without labels
 
 
+@pytest.mark.slow
 def test_without_ood_images_stand_ins_are_made_of_the_held_out_ones():
     detectors = ["msp", "knn(k=3)"]
     found = jood.compare(detectors, toy("msp()"), TRAIN, [INSIDE], seed=3)

@@ -45,6 +45,7 @@ def slowly(candidate, seed=0):
     return metrics.auroc(inside, outside), metrics.fpr_at_tpr(inside, outside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "grid"),
     [
@@ -196,6 +197,7 @@ def test_the_layers_before_the_edit_run_once_for_all_k():
     assert sizes.count(10) > 0
 
 
+@pytest.mark.slow
 def test_feature_sweeps_run_the_network_once_per_image():
     runs = []
 
@@ -216,6 +218,7 @@ def test_feature_sweeps_run_the_network_once_per_image():
     assert runs in ([64, 64, 64], [64, 64])
 
 
+@pytest.mark.slow
 def test_uint8_images_are_preprocessed_and_the_noise_is_not():
     rng = np.random.default_rng(0)
     source = sources.ArraySource(
@@ -265,6 +268,7 @@ def test_an_empty_source_is_refused(which):
         selection.select("dice(q=q)|energy()", {"q": (0.5,)}, toy(), **sets)
 
 
+@pytest.mark.slow
 def test_what_candidates_learn_at_a_time_is_bounded(monkeypatch):
     sizes = []
     together = vectorised._together

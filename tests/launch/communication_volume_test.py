@@ -43,10 +43,12 @@ def traffic(devices, split=False):
     return communication_volume.collective_bytes(compiled), parameters
 
 
+@pytest.mark.slow
 def test_one_device_sends_nothing():
     assert traffic(1)[0] == {}
 
 
+@pytest.mark.slow
 def test_the_gradient_is_reduced_once():
     found, parameters = traffic(2)
     assert list(found) == ["all-reduce"]
@@ -54,6 +56,7 @@ def test_the_gradient_is_reduced_once():
     assert 4 * parameters < found["all-reduce"] < 1.3 * 4 * parameters + 2000
 
 
+@pytest.mark.slow
 def test_a_split_state_is_gathered(monkeypatch):
     monkeypatch.setattr(sharding, "SPLIT_FROM", 64)
     assert "all-gather" in traffic(2, split=True)[0]

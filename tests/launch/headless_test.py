@@ -41,6 +41,7 @@ def test_the_feature_is_the_mean_of_the_last_map_and_there_is_no_class():
     np.testing.assert_allclose(acts.penultimate, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_scores_of_maps_and_of_the_pooled_map_work_fit_and_save(tmp_path):
     text = "bundle(fs=ta(k=0.1)|feature_sim(), knn=knn(k=2))"
     detector = jood.Detector(text, MODEL, VARIABLES, head=None).fit([IMAGES])

@@ -236,6 +236,7 @@ def test_one_of_each_kind_from_a_folder_outside_the_package(folder):
     assert (folder / "results" / "my_picture.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_plugin_that_is_not_there_is_named(folder):
     printed = run_job("evaluate", "--plugins=none_such", cwd=folder, code=1)
     assert "there is no module 'none_such'" in printed

@@ -108,6 +108,7 @@ def test_a_recipe_is_headed_by_its_table_numbers_and_command(path):
         assert (ROOT / "launch" / "recipes" / f"{name}.cfg").is_file()
 
 
+@pytest.mark.slow
 def test_every_recipe_is_a_configuration(configs):
     for name, config in configs.items():
         lists = {k: tuple(v) for k, v in config.items() if isinstance(v, list)}

@@ -228,6 +228,7 @@ def test_the_table_of_everything_is_readable_and_has_the_default_rows(benchmark)
     assert missing == set()
 
 
+@pytest.mark.slow
 def test_himplos_runs_on_the_network_with_threshold_activation_before_it():
     text = (
         "ta(k=0.2)|feature_mask(q=0.3)|react(clip=0.8)|prototype_smoothing()|energy()"

@@ -36,6 +36,7 @@ def _variables(model=_SMALL):
     return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "expected"),
     [
@@ -107,6 +108,7 @@ def test_forward_pass_is_the_papers():
     np.testing.assert_allclose(acts.logits, logits, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stages_are_activated_and_all_that_follows_reads_nothing_else():
     edits = [
         (activations.StageEdit(f"{change}({stage})", stage, rewrite),)

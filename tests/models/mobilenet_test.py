@@ -41,6 +41,7 @@ def _variables(model):
     return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -173,6 +174,7 @@ def test_depthwise_is_flaxs_grouped_convolution(kernel, stride, side):
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_depthwise_adds_in_float32_whatever_the_compute_type():
     kit = layers.Kit(jnp.dtype("bfloat16"))
     module = inverted_residual.Depthwise(5, 1, kit)
@@ -184,6 +186,7 @@ def test_depthwise_adds_in_float32_whatever_the_compute_type():
     assert y[0, 4, 4, 0] == jnp.bfloat16(1 + 24 / 256)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_but_keeps_float32_parameters_and_logits():
     for model in (_V2.clone(dtype="bfloat16"), _V3.clone(dtype="bfloat16")):
         images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
@@ -210,6 +213,7 @@ def test_ranges_name_the_blocks_of_each_stage():
     assert inverted_residual.ranges(_V3.rows) == v3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "epsilon", "momentum"), [(_V2, 1e-5, 0.9), (_V3, 1e-3, 0.99)]
 )

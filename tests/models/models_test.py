@@ -146,6 +146,7 @@ def initialised():
     return model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))["params"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "layer", "fan_out"),
     [("C4", "conv1", 9 * 64), ("C5", "conv1", 9 * 128), ("C5", "downsample_conv", 128)],

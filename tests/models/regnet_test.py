@@ -85,6 +85,7 @@ def test_other_names_of_the_same_networks(name, library, theirs):
         np.testing.assert_array_equal(found, tensors[tensor])
 
 
+@pytest.mark.slow
 def test_the_layout_is_found():
     variables = small_variables()
     for name in ("torchvision", "timm"):
@@ -129,6 +130,7 @@ def test_stages_and_their_shapes():
     chex.assert_shape(acts.penultimate, (2, 784))
 
 
+@pytest.mark.slow
 def test_stages_are_activated_and_the_last_is_what_is_pooled():
     images = jnp.asarray(torch_oracle.images(16))
     acts = jax.jit(functools.partial(jood.observe, _SMALL))(small_variables(), images)

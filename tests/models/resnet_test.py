@@ -154,6 +154,7 @@ def test_the_dilated_backbone_keeps_stride_8_and_has_no_head():
     chex.assert_type(feature, jnp.float32)
 
 
+@pytest.mark.slow
 def test_training_mode_updates_the_statistics_and_evaluation_mode_does_not():
     model = models.create("resnet_small_8x8", 4, width=4)
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3)) + 2.0

@@ -114,6 +114,7 @@ def test_mmpretrains_names():
     chex.assert_trees_all_equal(found, random_variables())
 
 
+@pytest.mark.slow
 def test_a_block_is_attention_and_a_perceptron_behind_layer_norms():
     block = vit.Block(2, 5, layers.Kit())
     rng = np.random.default_rng(0)
@@ -177,6 +178,7 @@ def test_stages_are_timms_tokens_without_the_class_token():
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     ["feature_sim()", "feature_sim_median()", "feature_sim_std(stage='C4')"],
@@ -191,6 +193,7 @@ def test_feature_sim_reads_tokens(text):
     assert np.argmin(scores) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "reaches"), [("C2", True), ("C4", True), ("C5", False)]
 )
@@ -205,6 +208,7 @@ def test_an_edit_reaches_the_logits_through_later_attention_only(stage, reaches)
     assert changed > 1e-2 if reaches else changed == 0
 
 
+@pytest.mark.slow
 def test_threshold_activation_warns_of_signed_tokens():
     component = jood.parse("ta(k=0.2, stage='C4')|feature_sim()")
     acts = observe(torch_oracle.images(24), edits=component.edits)

@@ -89,6 +89,7 @@ def parts():
     return given, reproduction.run(TABLE, given, opened, batch_size=16)
 
 
+@pytest.mark.slow
 def test_ours_stand_beside_the_papers_numbers(parts):
     given, (part,) = parts
     network = given[0].network

@@ -107,6 +107,7 @@ def test_a_network_with_added_collections_is_opened_and_saved(tmp_path):
     assert np.abs(further["projector"]["kernel"]).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken",
     [

@@ -106,6 +106,7 @@ class Own(nn.Module):
     num_classes: int = 8
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_needs_a_name_of_its_own():
     agreement.check(dataclasses.replace(BASE, model="own"), tiny_run.data(), Own())
     with pytest.raises(ValueError, match="a name that no model of jood has"):

@@ -75,6 +75,7 @@ def test_rows_depend_on_the_key_and_their_place_alone():
     np.testing.assert_array_equal(apply(names, other)[0], whole[0])
 
 
+@pytest.mark.slow
 def test_two_devices_draw_what_one_draws():
     names = ("crop", "flip", "jitter")
     mesh = jax.make_mesh(
@@ -156,6 +157,7 @@ def test_bad_names_and_sizes_are_refused():
         augmentation.build(("crop",), 0)
 
 
+@pytest.mark.slow
 def test_so_many_images_are_jittered_and_so_strongly():
     many = np.tile(IMAGES, (16, 1, 1, 1))
 

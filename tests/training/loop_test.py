@@ -74,6 +74,7 @@ def stops_and_goes_on(folder, config, whole):
     jax.tree.map(np.testing.assert_array_equal, resumed, whole)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_parameters(logged, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "jood"):
         stops_and_goes_on(tmp_path, tiny_run.CONFIG, logged[1])
@@ -93,6 +94,7 @@ def test_so_does_one_of_many_random_draws(tmp_path):
     stops_and_goes_on(tmp_path / "stopped", config, train(tmp_path / "whole", config))
 
 
+@pytest.mark.slow
 def test_sigterm_in_mid_epoch_saves_the_step_and_leaves_the_handler(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     config = dataclasses.replace(tiny_run.CONFIG, epochs=500)
@@ -112,6 +114,7 @@ def test_sigterm_in_mid_epoch_saves_the_step_and_leaves_the_handler(tmp_path):
     assert steps == [int(rows(tmp_path / "train.csv")[-1]["step"])]
 
 
+@pytest.mark.slow
 def test_a_run_in_a_thread_trains_without_a_handler(tmp_path):
     found = []
     config = dataclasses.replace(tiny_run.CONFIG, epochs=1)
@@ -155,6 +158,7 @@ def initial(config, model=tiny_run.MODEL, variables=None):
     return loop._initial_variables(config, tiny_run.data(), model, variables)
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_network_that_its_configuration_names(logged, tmp_path):
     _, network = logged
     config = dataclasses.replace(tiny_run.CONFIG, init_from=str(tmp_path))
@@ -195,6 +199,7 @@ def slow_disk(monkeypatch):
     monkeypatch.setattr(ocp.StandardCheckpointHandler, "finalize", later)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("slow_disk")
 def test_nan_loss_stops_with_step_rate_and_the_last_good_checkpoint(tmp_path):
     config = dataclasses.replace(
@@ -238,6 +243,7 @@ def test_the_log_has_a_row_a_step(logged):
     assert measured[0]["noise_fpr95_energy"] == "0.25"
 
 
+@pytest.mark.slow
 def test_the_log_goes_on_without_a_row_twice(tmp_path):
     keep = periodic.LoopOptions(log_every=1, checkpoint_every=3, validate_every=0)
     train(tmp_path, keeping=keep)

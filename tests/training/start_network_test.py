@@ -39,6 +39,7 @@ def whole(tmp_path_factory):
     return folder, train(folder, network())
 
 
+@pytest.mark.slow
 def test_it_is_written_once_and_not_into_the_checkpoints(whole):
     folder, _ = whole
     assert (folder / "start").is_dir()
@@ -49,6 +50,7 @@ def test_it_is_written_once_and_not_into_the_checkpoints(whole):
     assert "start" not in metadata
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_network_that_it_began_with(whole, tmp_path):
     with pytest.raises(preemption.StoppedError, match="step 5 of 8"):
         train(tmp_path, network(), validate=stop)
@@ -57,6 +59,7 @@ def test_a_stopped_run_goes_on_with_the_network_that_it_began_with(whole, tmp_pa
     jax.tree.map(np.testing.assert_array_equal, resumed, whole[1])
 
 
+@pytest.mark.slow
 def test_a_run_whose_start_is_lost_is_not_continued(whole, tmp_path):
     with pytest.raises(preemption.StoppedError):
         train(tmp_path, network(), validate=stop)
@@ -65,6 +68,7 @@ def test_a_run_whose_start_is_lost_is_not_continued(whole, tmp_path):
         train(tmp_path, network())
 
 
+@pytest.mark.slow
 def test_another_run_in_a_folder_without_checkpoints_writes_its_own(whole, tmp_path):
     shutil.copytree(whole[0] / "start", tmp_path / "run" / "start")
     train(tmp_path / "run", network(seed=1))

@@ -126,6 +126,7 @@ def same_losses(one, other):
             )
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_losses_and_statistics_of_one():
     one, losses_one = augmented()
     two, losses_two = augmented(devices=2)
@@ -207,6 +208,7 @@ def test_accumulation_over_two_devices_is_that_over_one():
     same_losses(one, two)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_with_float32_parameters():
     model = models.create(
         "resnet_small", 3, width=4, stage_sizes=(1, 1), dtype="bfloat16"
@@ -240,6 +242,7 @@ def test_the_state_is_donated():
     assert kernel.is_deleted()
 
 
+@pytest.mark.slow
 def test_the_reference_is_the_start_network_in_evaluation_mode():
     state, metrics = run()
     chex.assert_trees_all_equal(state.start, begun().variables)
@@ -380,6 +383,7 @@ def test_a_head_that_reads_something_else_is_named():
         seen.locations()
 
 
+@pytest.mark.slow
 def test_a_new_head_is_for_other_classes():
     trained = begun().variables
     wider = models.create("resnet_small", 7, width=4, stage_sizes=(1, 1))

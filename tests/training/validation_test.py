@@ -35,6 +35,7 @@ def measure(devices=1, batch_size=8, detectors=None, variables=VARIABLES):
     return validate, validate(sharding.replicate(variables, mesh))
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_the_images_against_noise():
     validate, found = measure()
     assert set(found) == set(validate.names)

@@ -111,6 +111,7 @@ def test_a_network_without_class_names_or_classifier(tmp_path):
     assert found.class_names is None
 
 
+@pytest.mark.slow
 def test_a_training_run_is_opened_with_what_its_benchmark_says(run):
     folder, variables = run
     found = checkpoint.open(folder)
@@ -124,6 +125,7 @@ def test_a_training_run_is_opened_with_what_its_benchmark_says(run):
     check_equal(found.variables, variables)
 
 
+@pytest.mark.slow
 def test_load_reads_every_kind_of_folder(saved, run, bare):
     check_equal(weights.load(saved, MODEL), VARIABLES)
     check_equal(weights.load(bare[0], MODEL), bare[1])

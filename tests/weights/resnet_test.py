@@ -249,6 +249,7 @@ def test_segmentation_weights_are_not_taken_for_a_network_without_dilation():
         weights.from_torch_names(tensors, _PLAIN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [_DILATED, _V1C, _V1D, _SMALL])
 def test_every_layout_names_every_tensor_once(model):
     variables = _random(model)
@@ -270,6 +271,7 @@ def test_a_layout_of_another_code_base_lists_what_is_missing():
 # The CIFAR networks of akamaster, with the weights that he published.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet20-12fca82f", "resnet56-4bfd9763"])
 def test_published_cifar_networks_give_pytorchs_logits_and_features(name, data_dir):
     model = models.create(name.split("-")[0], 10)

@@ -119,12 +119,14 @@ def test_the_best_is_known_to_a_run_that_goes_on(tmp_path):
     assert steps(tmp_path) == [4, 12, 16]
 
 
+@pytest.mark.slow
 def test_without_a_validation_there_is_no_best(trained):
     folder, *_ = trained
     with pytest.raises(FileNotFoundError, match=r"no checkpoint.*has a validation"):
         run_checkpoint.load_variables(folder, tiny_run.MODEL, (32, 32, 3), "best")
 
 
+@pytest.mark.slow
 def test_what_an_objective_adds_travels_with_the_network(trained, tmp_path):
     """As does the projector of a contrastive objective, which no model has."""
     folder, *_ = trained
@@ -164,6 +166,7 @@ def test_folder_of_another_configuration_is_refused(trained):
         train(folder, other)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_architecture_lists_the_differences(trained, tmp_path):
     folder, config, keeping, _ = trained
     copy = shutil.copytree(folder, tmp_path / "copy")
@@ -195,6 +198,7 @@ def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 @damages_checkpoints
 @pytest.mark.parametrize("how", ["half", "empty", "gone"])
 def test_a_truncated_checkpoint_is_put_aside_for_the_one_before(
@@ -232,6 +236,7 @@ def test_any_file_that_is_cut_is_survived_or_noticed(trained, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, again, whole)
 
 
+@pytest.mark.slow
 @damages_checkpoints
 def test_if_no_checkpoint_is_whole_the_run_does_not_begin_anew(trained, tmp_path):
     folder, config, keeping, _ = trained
@@ -331,6 +336,7 @@ def test_a_damaged_checkpoint_is_no_network(trained, tmp_path):
         run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
 
 
+@pytest.mark.slow
 @damages_checkpoints
 def test_a_flipped_byte_is_never_another_weight(trained, tmp_path):
     """It is noticed, or it is one that nothing reads."""
@@ -368,6 +374,7 @@ def test_another_steps_state_is_not_this_steps(trained, tmp_path, part, says):
         run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
 
 
+@pytest.mark.slow
 @damages_checkpoints
 def test_a_run_does_not_resume_from_another_steps_state(trained, tmp_path, caplog):
     folder, config, keeping, whole = trained

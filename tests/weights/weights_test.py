@@ -41,6 +41,7 @@ def message(given, model=MODEL, layout=None):
 NOT_FOR = {("densenet121", "dice"), ("densenet121", "openood")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", models.names())
 def test_every_layout_of_every_model_names_each_variable_once(name):
     """`torch_names` raises otherwise. Nothing is computed, so all models are tried."""
@@ -245,6 +246,7 @@ def test_load_reads_a_file_and_names_it(tmp_path):
         weights.load(tmp_path / "net.npz", MODEL.clone(stage_sizes=(1, 2)), "timm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "layout", "head"),
     [
@@ -293,6 +295,7 @@ def test_a_network_of_gray_images_is_converted_saved_and_opened(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, loaded, variables)
 
 
+@pytest.mark.slow
 def test_mean_and_std_are_one_number_per_channel_of_the_network(tmp_path):
     model = models.create("resnet_small", 3)
     save_file(gray(model)[1], tmp_path / "gray.safetensors")
@@ -307,6 +310,7 @@ def test_mean_and_std_are_one_number_per_channel_of_the_network(tmp_path):
     assert made.variables["params"]["conv1"]["kernel"].shape[2] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "mobilenet_v2", "vit_b16"])
 def test_every_family_tells_its_channels(name):
     model = models.create(name, 3)

@@ -96,6 +96,7 @@ RESNET = models.create("resnet_small_8x8", 5, width=8)
 # The plain record.
 
 
+@pytest.mark.slow
 def test_record_of_a_resnet_has_its_stages_feature_and_logits():
     acts = _observe(RESNET)
     assert list(acts.stages) == ["C3", "C4", "C5"]
@@ -128,6 +129,7 @@ def test_taps_name_the_modules_of_any_model(use_bias):
     np.testing.assert_allclose(acts.stages["C4"], second, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_bfloat16_network_keeps_its_maps_and_gives_float32_features():
     model = models.create("resnet_small_8x8", 5, width=8, dtype="bfloat16")
     part = ta(k=0.1)
@@ -164,6 +166,7 @@ def test_edit_changes_its_stage_and_what_follows_and_nothing_before():
         assert not np.allclose(before, after, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_edits_leave_the_plain_record_as_it_is():
     plain, acts = _observe(RESNET), _observe(RESNET, ta(k=0.3))
     chex.assert_trees_all_close(acts.replace(edited={}), plain, rtol=1e-5, atol=1e-6)
@@ -188,6 +191,7 @@ def test_prediction_original_and_labels_stay_those_of_the_plain_pass():
     np.testing.assert_array_equal(edited.labels, labels)
 
 
+@pytest.mark.slow
 def test_nested_edits_apply_both():
     first, second = ta(k=0.3, stage="C3"), ta(k=0.4, stage="C4")
     both = compose.chain(first, second)
@@ -280,6 +284,7 @@ def _convolutions(compiled):
     return len(re.findall(instruction, compiled.as_text()))
 
 
+@pytest.mark.slow
 def test_threshold_at_c4_of_a_resnet50_costs_the_ten_convolutions_of_c5():
     model = models.create("resnet50", 1000)
     images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
@@ -292,6 +297,7 @@ def test_threshold_at_c4_of_a_resnet50_costs_the_ten_convolutions_of_c5():
     assert 1.1 < ratio <= 1.20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "count"),
     [

@@ -76,6 +76,7 @@ def test_composites_hold_their_digit(tiny):
     assert 0.02 < changed.mean() < 0.6
 
 
+@pytest.mark.slow
 def test_same_seed_same_images_other_seed_others():
     first, again = (painted_digits.digits(train_copies=1, ood_size=4) for _ in range(2))
     other = painted_digits.digits(train_copies=1, ood_size=4, seed=1)

@@ -55,6 +55,7 @@ def test_splits_features_and_preprocessing(data_dir, folder):
     assert len(coarse.class_names) == 20
 
 
+@pytest.mark.slow
 def test_reading_needs_no_tensorflow_and_says_nothing(folder):
     code = (
         "import sys; from jood.data.sources.tfds import TfdsSource;"

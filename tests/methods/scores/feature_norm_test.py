@@ -118,6 +118,7 @@ def _blobs(count, seed=0):
     return images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("widths", "best"), [((1, 5, 1), "C3"), ((5, 1, 3), "C2"), ((1, 1, 1), "C4")]
 )
@@ -177,6 +178,7 @@ class _Blocks(nn.Module):
         return nn.Dense(2, name="head")(x.mean((1, 2)))
 
 
+@pytest.mark.slow
 def test_among_blocks_the_one_with_the_largest_norm_ratio_is_read():
     model = _Blocks("ResidualBlock_10")  # comes after 9, not after 1
     detector = jood.Detector(feature_norm_selected("blocks"), model, HEAD)

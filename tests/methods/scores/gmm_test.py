@@ -100,6 +100,7 @@ def test_bad_iterations_are_refused(iterations):
         gmm(iterations=iterations)
 
 
+@pytest.mark.slow
 def test_tokens_and_stages_are_read():
     component = gmm(iterations=3, stage="C4")
     assert component.spec == "gmm(iterations=3, stage='C4')"

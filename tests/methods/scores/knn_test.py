@@ -36,6 +36,7 @@ def scores(component, train, test, kernel, bias, size=64):
     return np.asarray(jax.jit(component.apply)(fit(component, parts), acts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 17, 300])
 def test_knn_matches_reference(k):
     train, test, kernel, bias = problem()
@@ -113,6 +114,7 @@ def test_bad_counts_are_refused(factory, name, value):
         factory(**{name: value})
 
 
+@pytest.mark.slow
 def test_capacity_keeps_a_sample():
     train, test, kernel, bias = problem()
     component = knn(k=1, capacity=30)

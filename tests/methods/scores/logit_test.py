@@ -146,6 +146,7 @@ def test_klm_is_finite_where_a_prototype_is_zero():
     np.testing.assert_allclose(got, [0.0, smallest], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_klm_groups_by_the_prediction_of_the_plain_pass():
     train = of_logits(sample_logits(150, seed=1))
     chained = jood.chain(jood.parse("react(clip=1.0)"), klm())

@@ -70,6 +70,7 @@ def golden_confidences(folder, stage):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "stage", "tolerance"),
     [
@@ -126,6 +127,7 @@ def toy_run(component, images, function):
     )
 
 
+@pytest.mark.slow
 def test_ensemble_without_a_step_is_the_logistic_regression_of_the_distances():
     component, fitted = toy_fit(eps=0.0)
     images, labels = testing.toy_images(96, seed=0)
@@ -165,6 +167,7 @@ def test_ensemble_needs_no_network_to_score_without_a_step():
     np.testing.assert_array_equal(*toy_run(component, images, both))
 
 
+@pytest.mark.slow
 def test_ensemble_step_moves_images_towards_their_class():
     _, fitted = toy_fit()
     component, _ = toy_fit()
@@ -196,6 +199,7 @@ def test_ensemble_noise_is_standard_normal_and_follows_the_image():
     assert len(np.unique(noise[:, 0, 0, 0])) == 64
 
 
+@pytest.mark.slow
 def test_ensemble_weights_do_not_need_more_than_its_memory(monkeypatch):
     monkeypatch.setattr(ensemble, "CAPACITY", 40)
     toy_fit.cache_clear()
@@ -211,6 +215,7 @@ def test_ensemble_weights_do_not_need_more_than_its_memory(monkeypatch):
     assert jood.metrics.auroc(inside, outside) > 0.9
 
 
+@pytest.mark.slow
 def test_ensemble_after_threshold_activation_sees_the_edited_network():
     component = jood.chain(transforms.ta(k=0.2), ensemble.mahalanobis_ensemble(eps=0.0))
     images, labels = testing.toy_images(96, seed=0)
@@ -236,6 +241,7 @@ def test_ensemble_refuses_a_bad_step(eps):
         ensemble.mahalanobis_ensemble(eps=eps)
 
 
+@pytest.mark.slow
 def test_ensemble_needs_stages_and_a_network():
     component, fitted = toy_fit()
     features, labels = np.ones((6, 5), "f"), np.arange(6) % 3

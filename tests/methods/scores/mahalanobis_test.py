@@ -148,6 +148,7 @@ def test_no_large_temporary(factory):
     assert used < 4 * batch * classes * width / 8
 
 
+@pytest.mark.slow
 def test_chained_after_react_and_fused():
     train, labels, test = problem()
     component = jood.chain(transforms.react(clip=1.0), single.mahalanobis())

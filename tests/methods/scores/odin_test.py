@@ -79,6 +79,7 @@ def _run(folder, T, eps, std):
     return program(golden_network.test_images(folder), eps, np.float32(std))
 
 
+@pytest.mark.slow
 def test_scores_of_peers(golden_dir):
     pattern = r"odin_T[^_]*_eps[^_]*(_(no)?std[^_]*)?__.*"
     for key, golden in golden_cases.keys_of_network(golden_dir, pattern).items():
@@ -143,6 +144,7 @@ def _before(folder, key):
     return f"react(clip={clip!r})", *_parameters(folder, key)[:2]
 
 
+@pytest.mark.slow
 def test_the_gradient_goes_through_what_stands_before(golden_dir):
     """2e-4 std is three units in the last place of these scores (section 5)."""
     model, variables = golden_network.load(golden_dir)
@@ -223,6 +225,7 @@ def test_without_a_step_it_is_temperature_scaling_in_one_pass():
     np.testing.assert_allclose(one, msp().apply((), acts), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [4, 1000])
 def test_a_high_temperature_keeps_what_float32_can_hold(classes):
     logits = np.random.default_rng(0).normal(0, 3, (50, classes)).astype(np.float32)
@@ -234,6 +237,7 @@ def test_a_high_temperature_keeps_what_float32_can_hold(classes):
     assert (np.diff(np.asarray(got)[order]) >= -2e-7 / classes).all()
 
 
+@pytest.mark.slow
 def test_the_step_raises_the_score():
     images = testing.toy_images(8, 0)[0]
     still, component = odin(T=10.0, eps=0.0), odin(T=10.0, eps=0.05)
@@ -283,6 +287,7 @@ def test_it_composes_with_what_stands_before(before):
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_fusion_with_feature_sim_in_a_detector_with_preprocessing():
     """Feature Sim, Table 2: S_feat + λ S_ODIN, both after TA; ε / std from pixels."""
     rng = np.random.default_rng(0)
@@ -316,6 +321,7 @@ def test_fusion_with_feature_sim_in_a_detector_with_preprocessing():
     assert not np.allclose(parts[1], without, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_scale_weights_are_fitted_through_the_second_look():
     images = testing.toy_images(32, 0)[0]
     component = jood.fuse(energy(), odin(T=10.0), weights="scale")

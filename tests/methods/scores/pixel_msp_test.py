@@ -60,6 +60,7 @@ class _Block(nn.Module):
         return nn.relu(nn.Conv(self.features, (3, 3), (2, 2), name="conv")(x))
 
 
+@pytest.mark.slow
 def test_a_segmentation_network_end_to_end(tmp_path):
     model = _Segmenter()
     rng = np.random.default_rng(0)

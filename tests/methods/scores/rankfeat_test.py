@@ -20,6 +20,7 @@ from jood.methods.transforms import ta
 BOTH = rankfeat()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "component", "tolerance"),
     [
@@ -65,6 +66,7 @@ def test_a_constant_map_loses_everything_and_stays_finite():
         np.testing.assert_allclose(out, np.zeros((2, 3, 3, 4)), atol=1e-5 * value)
 
 
+@pytest.mark.slow
 def test_rankfeat_is_the_energy_of_the_mean_logits():
     component = rankfeat(T=2.0)
     assert component.spec == "rankfeat(stages=('C4', 'C5'), T=2.0)"

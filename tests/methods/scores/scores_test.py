@@ -201,6 +201,7 @@ SCALE_FREE = {  # features and maps times s give scores times s to this power
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("power", [-80, 80])
 def test_scores_by_lengths_and_directions_hold_at_any_scale(power):
     """2^80 squared is no float32; the lengths' powers of two are exact."""

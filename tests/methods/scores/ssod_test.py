@@ -85,6 +85,7 @@ def test_a_head_of_another_width_is_another_architecture():
         check.check_variables(tiny_network.MODEL, variables, (32, 32, 3), "x")
 
 
+@pytest.mark.slow
 def test_it_travels_with_a_detector_and_its_cache(tmp_path):
     head = {"kernel": RNG.normal(size=(8, 1)).astype("f"), "bias": np.zeros(1, "f")}
     variables = {**tiny_network.VARIABLES, "ood_head": head}

@@ -33,6 +33,7 @@ def scores(component, train, test, kernel, bias, size=33):
     return np.asarray(component.apply(fit(component, parts), acts))
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("dim", [1, 4, 8])
 def test_matches_reference(factory, dim):

@@ -65,6 +65,7 @@ def evaluated():
     return fitted, result, found, benchmark
 
 
+@pytest.mark.slow
 def test_the_images_found_are_those_with_these_scores(evaluated):
     fitted, result, found, benchmark = evaluated
     assert list(found) == ["id_test", "odd"]

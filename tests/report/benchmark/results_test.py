@@ -61,6 +61,7 @@ def skipping(folder, **options):
     return Skipping(ImageFolder(folder, **options))
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_stops_by_default_and_is_named(tmp_path):
     benchmark = benchmark_of(tmp_path)
     (tmp_path / "ood" / "3.png").write_bytes(b"no image")
