@@ -36,7 +36,7 @@ def test_what_takes_long_is_still_there():
 
 
 def assert_kept(name, checks):
-    """Several checks of a component in one test: they share its fit and its programs."""
+    """Several checks of a component: in one test they share its fit and programs."""
     failed = {}
     for check in checks:
         try:
