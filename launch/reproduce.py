@@ -18,6 +18,7 @@ from jood import cli
 from jood import papers
 from jood._utils import atomic_files
 from jood.data import benchmarks
+from jood.data.benchmarks import bounded
 from jood.papers import at_hand
 from jood.papers import given_networks
 from jood.papers import reproduction
@@ -45,6 +46,23 @@ _BENCHMARK = cli.define_benchmark(
 _DATA_DIR = cli.define_data_dir()
 _CORRUPT = cli.define_corrupt()
 _WORKERS = cli.define_workers()
+_ROWS = flags.DEFINE_list(
+    "rows",
+    [],
+    "Names of the rows to run, with commas, as the paper has them; else all.",
+)
+_IMAGES = flags.DEFINE_integer(
+    "images",
+    None,
+    "Images per test set, at even distances, for a first look; else all.",
+    lower_bound=2,
+)
+_FIT_IMAGES = flags.DEFINE_integer(
+    "fit_images",
+    None,
+    "ID training images to fit on, at even distances; else all.",
+    lower_bound=2,
+)
 _BATCH_SIZE = cli.define_batch_size()
 _DRY_RUN = cli.define_dry_run()
 
@@ -58,7 +76,7 @@ def main(argv: list[str]) -> None:
         return
     if _PAPER.value is None or _TABLE.value is None:
         raise ValueError("give --paper and --table, or --list to see what there is.")
-    table = papers.table(_PAPER.value, _TABLE.value)
+    table = papers.of_rows(papers.table(_PAPER.value, _TABLE.value), _ROWS.value)
     given = given_networks.open_all(_CHECKPOINT.value, table, _WHICH.value)
     makers = given_networks.makers(table, given, _BENCHMARK.value)
     if not makers:
@@ -91,7 +109,7 @@ def main(argv: list[str]) -> None:
 
 
 def _open_benchmark(part: TablePart, given: Given, zoom: float) -> benchmarks.Benchmark:
-    return benchmarks.get(
+    opened = benchmarks.get(
         _BENCHMARK.value or part.benchmark,
         data_dir=_DATA_DIR.value,
         image_size=given.network.image_size,
@@ -100,6 +118,7 @@ def _open_benchmark(part: TablePart, given: Given, zoom: float) -> benchmarks.Be
         ood_zoom=zoom,
         skip_corrupt=_CORRUPT.value == "skip",
     )
+    return bounded.bounded(opened, _IMAGES.value, _FIT_IMAGES.value)
 
 
 def _listed(paper: str) -> str:

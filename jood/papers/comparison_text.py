@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import tabulate
 
 from jood._utils import csv_text
-from jood.papers.reproduction import ReproducedPart
-from jood.papers.reproduction import ReproducedRow
+from jood.papers.reproduced import ReproducedPart
+from jood.papers.reproduced import ReproducedRow
 from jood.papers.transcription import ACCURACY
 from jood.papers.transcription import PaperTable
 
@@ -71,7 +71,7 @@ def head(part: ReproducedPart, cell: tuple[str, str]) -> str:
     """Returns what stands above a column of numbers."""
     column, metric = cell
     star = "*" if column in part.dented else ""
-    return f"{column}{star}" if column == ACCURACY else f"{column}{star} {metric}"
+    return f"{column}{star}" if metric == ACCURACY else f"{column}{star} {metric}"
 
 
 def cell_text(part: ReproducedPart, row: ReproducedRow, cell: tuple[str, str]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.papers import comparison_text
-from jood.papers.reproduction import ReproducedPart
-from jood.papers.reproduction import ReproducedRow
+from jood.papers.reproduced import ReproducedPart
+from jood.papers.reproduced import ReproducedRow
 from jood.papers.transcription import PaperTable
 from jood.report.benchmark import page as benchmark_page
 from jood.report.html import page

@@ -10,8 +10,11 @@ import jax
 import numpy as np
 import pytest
 
+import jood
 from jood import metrics
 from jood import papers
+from jood.core.backbones.linen import observe
+from jood.data.benchmarks import bounded
 from jood.data.sources import ArraySource
 from jood.evaluation import benchmark_run
 from jood.papers import comparison_text
@@ -39,14 +42,14 @@ def network(name="resnet_small", classes=None, **source):
 
 
 def row(name, text, numbers, why="", trained="", zoom=1.0):
-    return TableRow(name, text, why, trained, zoom, tuple(numbers))
+    return TableRow(name, text, why, trained, zoom, (*numbers, None))
 
 
 PART = TablePart(
     title="one",
     benchmark="cifar10",
     network="resnet18_cifar",
-    columns=("SVHN", "Textures", "Places365", "Average"),
+    columns=("SVHN", "Textures", "Places365", "Average", "ID ACC behind TA"),
     rows=(
         row("MSP", "MSP", [90, 50, 80, 60, 70, 65, 80, 58.33]),
         row("TA", "ta(k={k})|energy()", [None] * 8),
@@ -112,6 +115,38 @@ def test_ours_stand_beside_the_papers_numbers(parts):
     assert part.rows[5].ours["SVHN", "AUROC"] != found["SVHN", "AUROC"]
 
 
+def test_the_accuracy_behind_ta_is_that_of_the_edited_answer(parts):
+    given, (part,) = parts
+    network, benchmark = given[0].network, opened(PART, given[0], 1.0)
+    component = jood.parse("ta(k=0.2)|energy()")
+    images = tiny_benchmark.PREPROCESSING(benchmark.id_test.images)
+    acts = observe(network.model, network.variables, images, edits=component.edits)
+    logits = acts.edit("ta(k=0.2, stage='C4')").logits
+    right = np.asarray(logits.argmax(-1)) == benchmark.id_test.labels
+    cell = ("ID ACC behind TA", "ID ACC")
+    assert part.rows[1].ours[cell] == pytest.approx(100 * right.mean())
+    assert cell not in part.rows[0].ours
+
+
+def test_rows_that_are_not_asked_for_say_so():
+    some = papers.of_rows(papers.table("himplos", "1"), ["ours", "MSP"])
+    whys = {row.name: row.why for row in some.parts[0].rows}
+    assert not whys["Ours"]
+    assert not whys["MSP"]
+    assert whys["Energy"] == "not asked for (--rows)"
+    with pytest.raises(ValueError, match="unknown row of the table 'Enrgy'; near: Ene"):
+        papers.of_rows(papers.table("himplos", "1"), ["Enrgy"])
+
+
+def test_a_bounded_benchmark_says_what_it_lost():
+    few = bounded.bounded(tiny_benchmark.BENCHMARK, test=4, train=None)
+    assert len(few.id_test) == 4
+    assert few.id_train is tiny_benchmark.BENCHMARK.id_train
+    told = "4 of 22 were asked for, at even distances"
+    assert few.incomplete["id_test"] == told
+    assert set(few.incomplete) == {"id_test", *few.ood}
+
+
 def test_what_is_not_the_papers_is_said(parts):
     (part,) = parts[1]
     assert part.dented == {"Textures", "Places365", "Average"}
@@ -138,7 +173,7 @@ def test_a_folder_has_the_table_in_every_form(parts, tmp_path):
     assert "- (91.00)" in printed
     with (tmp_path / "out" / "table.csv").open(newline="") as file:
         lines = {(r["row"], r["column"], r["metric"]): r for r in csv.DictReader(file)}
-    assert len(lines) == 6 * 8
+    assert len(lines) == 6 * 9
     assert float(lines["MSP", "SVHN", "AUROC"]["ours"]) == pytest.approx(ours, abs=0.01)
     assert lines["CSI", "SVHN", "AUROC"]["why_not"] == "not trained here"
     assert lines["MSP", "Textures", "FPR95"]["part_of_the_images"] == "yes"

@@ -2,8 +2,8 @@
 
 Slot feature, applied to the pooled feature as the authors do: `ash_s(q=0.9)|energy()`.
 Of D entries the k = D - round(q D) largest are kept; s₁ is the sum before pruning
-and s₂ the sum of the kept entries. With a stage, slot stage: D = H W C entries of that
-stage's map, behind which the layers run again: `ash_p(q=0.6, stage='C4')|feature_sim()`.
+and s₂ the sum of the kept entries. With a stage, slot stage: the D = H W C entries of
+its map, and the layers after it run again: `ash_p(q=0.6, stage='C4')|feature_sim()`.
 """
 
 from collections.abc import Callable
