@@ -20,8 +20,12 @@ _NAMES = {"feature_sim": "Feature Sim", "himplos": "HIMPLoS", "lff": "LFF"}
 
 def title(table: PaperTable) -> str:
     """Returns 'HIMPLoS, Table 1: what it compares'."""
-    paper = _NAMES.get(table.paper, table.paper.upper())
-    return f"{paper}, Table {table.number}: {table.title}"
+    return f"{paper_name(table.paper)}, Table {table.number}: {table.title}"
+
+
+def paper_name(paper: str) -> str:
+    """Returns a paper's name as people write it."""
+    return _NAMES.get(paper, paper.upper())
 
 
 def heading(table: PaperTable, parts: Sequence[ReproducedPart]) -> str:
