@@ -62,30 +62,37 @@ def test_unknown_and_undrawn_figures_say_so():
         given_networks.benchmark_of({"tiny": NETWORK}, ["imagenet"])
 
 
-def test_images_that_the_user_names_need_no_data(tmp_path):
+@pytest.fixture
+def files(tmp_path):
+    """Two images for ID and one for OOD, of several sizes."""
     paths = []
     for i in range(3):
         pixels = np.random.default_rng(i).integers(0, 256, (20 + i, 24, 3), np.uint8)
         paths.append(str(tmp_path / f"{i}.png"))
         Image.fromarray(pixels).save(paths[-1])
-    asked = inputs({"ID": paths[:2], "OOD": paths[2:]})
-    asked = dataclasses.replace(asked, open=None)  # nothing is opened
-    shown = asked.shown()
-    assert {name: x.shape for name, x in shown.items()} == {
+    return {"ID": paths[:2], "OOD": paths[2:]}
+
+
+def test_images_that_the_user_names_need_no_data(files):
+    asked = dataclasses.replace(inputs(files), open=None)  # nothing is opened
+    assert {name: x.shape for name, x in asked.shown().items()} == {
         "ID": (2, 16, 16, 3),
         "OOD": (1, 16, 16, 3),
     }
+
+
+@pytest.mark.slow
+def test_maps_behind_edits_are_drawn_of_them(files, tmp_path):
     wanted = figures.figure("feature_sim", "11")
-    pictures = wanted.draw(asked)
+    pictures = wanted.draw(dataclasses.replace(inputs(files), open=None))
     folder = tmp_path / "out"
     results.write(folder, "Title", wanted, pictures, "resnet_small.", {"figure": "11"})
     assert {p.name for p in folder.iterdir()} == {
         *("heatmaps.png", "heatmaps.pdf", "results.json", "report.html")
     }
-    texts = [
-        axis.get_ylabel() for sub in pictures["heatmaps"].subfigs for axis in sub.axes
-    ]
-    assert [text for text in texts if text] == ["image", "plain", "with TA", "with ASH"]
+    axes = [axis for part in pictures["heatmaps"].subfigs for axis in part.axes]
+    labels = [axis.get_ylabel() for axis in axes if axis.get_ylabel()]
+    assert labels == ["image", "plain", "with TA", "with ASH"]
 
 
 def test_the_class_is_the_one_that_most_ood_images_are_taken_for():

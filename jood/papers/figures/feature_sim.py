@@ -40,10 +40,8 @@ def _behind(
             label.replace("_", " "): detector_text.parse(text) if text else None
             for label, text in filled.items()
         }
-        shown = inputs.shown()
-        return {
-            "heatmaps": edited_maps.draw(shown, viewer.detector, viewer.last, edits)
-        }
+        looked = viewer.detector, viewer.last, edits
+        return {"heatmaps": edited_maps.draw(inputs.shown(), *looked)}
 
     return draw
 
@@ -78,7 +76,7 @@ FIGURES = (
     PaperFigure(
         "6",
         "FS+TA of magnified images",
-        instead="--table=18 makes its numbers; the figure of single images is not drawn",
+        instead="--table=18 makes its numbers; single images are not drawn",
     ),
     PaperFigure(
         "7",

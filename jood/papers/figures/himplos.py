@@ -1,12 +1,12 @@
 """HIMPLoS's figures."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 from matplotlib import figure
 import numpy as np
 
-from jood.data.benchmarks.spec import Benchmark
 from jood.data.device_batches import sharded
 from jood.data.sources import Source
 from jood.papers.figures import shared
@@ -43,15 +43,16 @@ def _weights(inputs: FigureInputs) -> dict[str, figure.Figure]:
         name: features(source, f"features of {name}")[:2]
         for name, source in benchmark.ood.items()
     }
-    names = _names(benchmark)
-    panels = class_weights.most_predicted(kernel, (inside, labels), outside, names)
+    sides = (inside, labels), outside
+    panels = class_weights.most_predicted(kernel, *sides, benchmark.class_names)
     if not panels:
         raise ValueError("no OOD image is taken for a class of the ID images.")
     return {"class_weights": class_weights.draw(panels)}
 
 
-def _names(benchmark: Benchmark) -> tuple[str, ...]:
-    return tuple(benchmark.class_names)
+def _bars(inputs: FigureInputs) -> Mapping[str, figure.Figure]:
+    table = "2" if inputs.benchmark_name == "imagenet" else "1"
+    return shared.bars("himplos", (table,), "FPR95")(inputs)
 
 
 FIGURES = (
@@ -61,11 +62,7 @@ FIGURES = (
         "Average FPR95 of each row of Table I (CIFAR) or II (ImageNet), ours and the "
         "paper's.",
         (*_CIFAR, "imagenet"),
-        lambda inputs: shared.bars(
-            "himplos",
-            ("2",) if inputs.benchmark_name == "imagenet" else ("1",),
-            "FPR95",
-        )(inputs),
+        _bars,
     ),
     PaperFigure(
         "2",

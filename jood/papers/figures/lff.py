@@ -55,7 +55,7 @@ FIGURES = (
     PaperFigure(
         "6",
         "AUROC against δ, μ and λ",
-        instead="each value is a training run; python launch/finetune_curves.py draws it",
+        instead="each value is a training run: python launch/finetune_curves.py",
     ),
     PaperFigure(
         "7",

@@ -26,11 +26,9 @@ class ClassActivations(NamedTuple):
 
     def correlations(self) -> tuple[float, float]:
         """Returns Pearson's, of the weights with ID's and with OOD's activations."""
-        pairs = (
-            np.corrcoef(self.weights, x)[0, 1] for x in (self.inside, self.outside)
-        )
-        inside, outside = pairs
-        return float(inside), float(outside)
+        sides = (self.inside, self.outside)
+        inside, outside = (float(np.corrcoef(self.weights, x)[0, 1]) for x in sides)
+        return inside, outside
 
 
 def most_predicted(

@@ -48,7 +48,8 @@ def draw(
     )
     top = max(float(heat.max()) for heat, _ in found.values())
     rows = []
-    for label, (heat, scores) in found.items():
+    for label in edits:  # jit sorts the keys of dicts
+        heat, scores = found[label]
         maps = dict(zip(images, np.split(heat, ends), strict=True))
         told = dict(zip(images, np.split(scores, ends), strict=True))
         captions = {
