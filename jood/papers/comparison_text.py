@@ -12,6 +12,7 @@ from jood._utils import csv_text
 from jood.papers.reproduced import ReproducedPart
 from jood.papers.reproduced import ReproducedRow
 from jood.papers.transcription import ACCURACY
+from jood.papers.transcription import TIMING
 from jood.papers.transcription import PaperTable
 
 STYLES = {"table.txt": "simple", "table.md": "github", "table.tex": "latex_booktabs"}
@@ -30,7 +31,8 @@ def paper_name(paper: str) -> str:
 
 def heading(table: PaperTable, parts: Sequence[ReproducedPart]) -> str:
     """Returns the lines above the table: what it is, and how much of it is here."""
-    lines = [title(table), "Cells: ours (the paper's, difference) in %."]
+    unit = "as multiples of one forward pass" if table.kind == TIMING else "in %"
+    lines = [title(table), f"Cells: ours (the paper's, difference) {unit}."]
     gaps = sum(part.gaps for part in parts)
     if gaps and all(part.comparable for part in parts):
         every = sum(len(row.papers) for part in parts for row in part.rows)

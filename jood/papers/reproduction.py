@@ -13,11 +13,10 @@ from jood.evaluation import edited_accuracy
 from jood.evaluation import preflight
 from jood.evaluation.benchmark_run import Evaluation
 from jood.methods import detector_list
-from jood.methods import detector_text
-from jood.methods import presets
-from jood.methods import value_sources
 from jood.papers import given_networks
 from jood.papers import paper_columns
+from jood.papers import row_reading
+from jood.papers import timing_table
 from jood.papers.given_networks import Given
 from jood.papers.given_networks import Maker
 from jood.papers.paper_columns import ColumnSets
@@ -26,7 +25,7 @@ from jood.papers.reproduced import ReproducedPart
 from jood.papers.reproduced import ReproducedRow
 from jood.papers.transcription import ACCURACY
 from jood.papers.transcription import BEHIND
-from jood.papers.transcription import DETECTION
+from jood.papers.transcription import TIMING
 from jood.papers.transcription import PaperTable
 from jood.papers.transcription import TablePart
 from jood.papers.transcription import TableRow
@@ -68,16 +67,11 @@ def run(
       workers: Processes that read images; 0 reads with threads.
 
     Returns:
-      The parts, also those that no network was given for.
-
-    Raises:
-      ValueError: The table is of times, not of scores.
+      The parts, also those that no network was given for. A table of times needs no
+      benchmark.
     """
-    if table.kind != DETECTION:
-        raise ValueError(
-            f"{table.paper}, Table {table.number}, is of times, which are not run from "
-            "here yet: python launch/measure_cost.py measures them."
-        )
+    if table.kind == TIMING:
+        return timing_table.run(table, given, other, batch_size)
     makers = given_networks.makers(table, given, other)
     parts = []
     for part in table.parts:
@@ -120,7 +114,8 @@ def _score(
     """Asks a network all rows that it can be asked, in one pass over each set."""
     network = maker.given.network
     rows = {
-        name: read(text, benchmark.name, network.name) for name, text in texts.items()
+        name: row_reading.read(text, benchmark.name, network.name)
+        for name, text in texts.items()
     }
     parts = {name: row.component for name, row in rows.items()}
     asked, out = preflight.possible(
@@ -137,14 +132,6 @@ def _score(
         behind = edited_accuracy.measure(paths, detector, benchmark, batch_size)
     found = evaluation.metrics()
     return _Scored(maker, benchmark, evaluation, found, rows, out, behind)
-
-
-def read(text: str, benchmark: str, network: str) -> detector_list.Row:
-    """Returns the detector of a row's text with a benchmark's and network's values."""
-    template = presets.templates().get(text, text)
-    component = detector_text.parse(presets.fill(template, benchmark, network).text)
-    sources = value_sources.of_template(text, template, benchmark, network)
-    return detector_list.Row(component, sources)
 
 
 def _compared(

@@ -17,6 +17,7 @@ from jood.core.backbones.linen import observe
 from jood.data.benchmarks import bounded
 from jood.data.sources import ArraySource
 from jood.evaluation import benchmark_run
+from jood.evaluation import pass_times
 from jood.papers import comparison_text
 from jood.papers import given_networks
 from jood.papers import reproduction
@@ -42,7 +43,7 @@ def network(name="resnet_small", classes=None, **source):
 
 
 def row(name, text, numbers, why="", trained="", zoom=1.0):
-    return TableRow(name, text, why, trained, zoom, (*numbers, None))
+    return TableRow(name, text, why, trained, zoom, tuple(numbers))
 
 
 PART = TablePart(
@@ -51,12 +52,14 @@ PART = TablePart(
     network="resnet18_cifar",
     columns=("SVHN", "Textures", "Places365", "Average", "ID ACC behind TA"),
     rows=(
-        row("MSP", "MSP", [90, 50, 80, 60, 70, 65, 80, 58.33]),
-        row("TA", "ta(k={k})|energy()", [None] * 8),
-        row("CSI", "", [91, 50, 80, 60, 70, 65, 80, 58.33], why="not trained here"),
-        row("SSOD", "SSOD (OOD factor)", [91, 50, 80, 60, 70, 65, 80, 58.33]),
-        row("LFF", "MSP", [99, 1, 99, 1, 99, 1, 99, 1], trained="lff"),
-        row("near", "MSP", [90, 50, 80, 60, 70, 65, 80, 58.33], zoom=2.0),
+        row("MSP", "MSP", [90, 50, 80, 60, 70, 65, 80, 58.33, None]),
+        row("TA", "ta(k={k})|energy()", [None] * 9),
+        row(
+            "CSI", "", [91, 50, 80, 60, 70, 65, 80, 58.33, None], why="not trained here"
+        ),
+        row("SSOD", "SSOD (OOD factor)", [91, 50, 80, 60, 70, 65, 80, 58.33, None]),
+        row("LFF", "MSP", [99, 1, 99, 1, 99, 1, 99, 1, None], trained="lff"),
+        row("near", "MSP", [90, 50, 80, 60, 70, 65, 80, 58.33, None], zoom=2.0),
     ),
     averaged=(),
     preprocessing="",
@@ -200,10 +203,42 @@ def test_on_another_benchmark_nothing_is_compared(parts):
     )
 
 
-def test_a_table_of_times_is_refused_before_anything_runs():
-    times = papers.table("feature_sim", "8")
-    with pytest.raises(ValueError, match=r"Table 8, is of times.*measure_cost"):
-        reproduction.run(times, [], opened)
+TIMES = dataclasses.replace(
+    papers.table("feature_sim", "8"),
+    parts=(
+        dataclasses.replace(
+            papers.table("feature_sim", "8").parts[0],
+            rows=(row("MSP", "MSP", [1.0]), row("FS+TA", "FS+TA", [1.07])),
+            benchmark="cifar10",
+        ),
+    ),
+)
+
+
+def test_a_table_of_times_without_a_network_is_dashes():
+    (part,) = reproduction.run(papers.table("feature_sim", "8"), [], opened)
+    assert {row.why for row in part.rows} == {"no network imagenet/resnet50 was given"}
+    assert [column for column, _ in part.cells][1:] == ["without TA", "with TA"]
+
+
+def test_times_are_of_each_row_without_and_with_ta(monkeypatch):
+    asked = {}
+
+    def ratios(parts, network, batch_size):
+        asked.update({name: part.spec for name, part in parts.items()})
+        return {name: float(n) for n, name in enumerate(parts, 1)}
+
+    monkeypatch.setattr(pass_times, "ratios", ratios)
+    ten = dataclasses.replace(
+        network("resnet50"), model=dataclasses.replace(MODEL, num_classes=10)
+    )
+    (part,) = reproduction.run(TIMES, [Given("", ten, "here")], opened)
+    assert asked["FS+TA without TA"] == "feature_sim(stage='C5')"
+    assert asked["MSP with TA"] == "ta(k=0.2, stage='C4')|msp()"
+    assert part.rows[0].ours["normalised time", "time"] == 1.0
+    assert part.difference(part.rows[0], ("normalised time", "time")) == 0.0
+    assert part.rows[1].ours["with TA", "time"] == 6.0
+    assert "multiples of one forward pass" in comparison_text.as_text(TIMES, [part])
 
 
 def test_networks_are_matched_by_name_architecture_and_classes():
