@@ -185,7 +185,7 @@ def _opened(
         ood_zoom=zoom,
         skip_corrupt=_CORRUPT.value == "skip",
     )
-    return bounded.bounded(opened, _IMAGES.value, _FIT_IMAGES.value)
+    return bounded.with_at_most(opened, _IMAGES.value, _FIT_IMAGES.value)
 
 
 def _listed(paper: str) -> str:
@@ -194,7 +194,7 @@ def _listed(paper: str) -> str:
         given = given_networks.open_all(_CHECKPOINT.value, table, _WHICH.value)
         needed = at_hand.needs(table, given, _DATA_DIR.value)
         lines.append(at_hand.line(table, needed))
-    lines += [figures.line(one) for one in figures.figures(paper).values()]
+    lines += [figures.line(one) for one in figures.of_paper(paper).values()]
     return "\n".join(lines)
 
 

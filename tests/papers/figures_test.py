@@ -19,7 +19,7 @@ from jood.report.benchmark import class_weights
 from jood.weights.checkpoint import TrainedNetwork
 
 EVERY = [
-    (paper, one) for paper in papers.PAPERS for one in figures.figures(paper).values()
+    (paper, one) for paper in papers.PAPERS for one in figures.of_paper(paper).values()
 ]
 NETWORK = TrainedNetwork(
     tiny_benchmark.MODEL, tiny_benchmark.variables(), "resnet_small",
@@ -41,7 +41,7 @@ def inputs(named=None):
     ("paper", "count"), [("feature_sim", 11), ("himplos", 7), ("lff", 7), ("ssod", 7)]
 )
 def test_every_figure_of_a_paper_is_an_entry(paper, count):
-    assert list(figures.figures(paper)) == [str(n + 1) for n in range(count)]
+    assert list(figures.of_paper(paper)) == [str(n + 1) for n in range(count)]
 
 
 @pytest.mark.parametrize(("paper", "one"), EVERY)

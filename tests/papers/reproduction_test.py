@@ -147,7 +147,7 @@ def test_rows_that_are_not_asked_for_say_so():
 
 
 def test_a_bounded_benchmark_says_what_it_lost():
-    few = bounded.bounded(tiny_benchmark.BENCHMARK, test=4, train=None)
+    few = bounded.with_at_most(tiny_benchmark.BENCHMARK, test=4, train=None)
     assert len(few.id_test) == 4
     assert few.id_train is tiny_benchmark.BENCHMARK.id_train
     told = "4 of 22 were asked for, at even distances"

@@ -10,7 +10,7 @@ from jood.data.sources import subset
 from jood.data.sources.absent import Absent
 
 
-def bounded(
+def with_at_most(
     benchmark: Benchmark, test: int | None = None, train: int | None = None
 ) -> Benchmark:
     """Returns a benchmark whose sets have at most so many images each.

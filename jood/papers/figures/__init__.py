@@ -23,7 +23,7 @@ _OF = {
 }
 
 
-def figures(paper: str) -> dict[str, PaperFigure]:
+def of_paper(paper: str) -> dict[str, PaperFigure]:
     """Returns a paper's figures by number; ValueError if it is none of the four."""
     if paper not in _OF:
         raise unknown_name.unknown("paper", paper, _OF)
@@ -37,7 +37,7 @@ def figure(paper: str, number: str) -> PaperFigure:
       ValueError: There is none of that number, and those there are are listed; or it
         is not drawn, and why.
     """
-    known = figures(paper)
+    known = of_paper(paper)
     if number not in known:
         raise ValueError(
             f"{paper} has no figure {number!r}; its figures: {', '.join(known)}."
