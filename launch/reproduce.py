@@ -96,8 +96,8 @@ def main(argv: list[str]) -> None:
             "give --paper and either --table or --figure, or --list to see what there "
             "is."
         )
-    if _FIGURE.value is not None:
-        _draw(_PAPER.value, _FIGURE.value)
+    if _TABLE.value is None:
+        _draw(_PAPER.value, str(_FIGURE.value))
         return
     table = papers.of_rows(papers.table(_PAPER.value, _TABLE.value), _ROWS.value)
     given = given_networks.open_all(_CHECKPOINT.value, table, _WHICH.value)

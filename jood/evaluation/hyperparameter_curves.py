@@ -98,8 +98,8 @@ def run(
         def stacked(scores: Mapping[str, jax.Array]) -> jax.Array:
             return jnp.stack([scores[row] for row in methods], axis=-1)
 
-        asked = (f"bundle(**{{{texts}}})", points, network, *sets)
-        given = selection.candidates(*asked, read=stacked)
+        method = f"bundle(**{{{texts}}})"
+        given = selection.candidates(method, points, network, *sets, read=stacked)
         assumptions.warn({text: True for one in given for text in one.warned})
         return {
             row: [[scores[:, i] for scores in one.sources] for one in given]

@@ -59,7 +59,7 @@ def _part(
         if row.text
     }
     ta = detector_text.parse(presets.fill("ta(k={k})", benchmark, network.name).text)
-    asked = {}
+    asked: dict[str, Component] = {}
     for name, row in read.items():
         variants = (row.component, *_pair(row.component, ta))
         asked |= {f"{name} {c}": x for c, x in zip(columns, variants, strict=True)}

@@ -13,6 +13,7 @@ from jood.detector import Detector
 from jood.evaluation import benchmark_run
 from jood.evaluation import preflight
 from jood.evaluation.benchmark_run import Evaluation
+from jood.methods import detector_text
 from jood.methods import preset_values
 from jood.report.benchmark import heatmaps
 from jood.report.benchmark.network_view import Viewer
@@ -54,7 +55,7 @@ class FigureInputs:
         network = self.network if label is None else self.networks[label]
         head = preflight.head(network.model)
         return Detector(
-            "feature_sim()" if head is None else "msp()",
+            detector_text.parse("feature_sim()" if head is None else "msp()"),
             network.model,
             network.variables,
             preprocessing=network.preprocessing,

@@ -39,12 +39,13 @@ def _weights(inputs: FigureInputs) -> dict[str, figure.Figure]:
         return *joined, np.asarray(kernel)
 
     inside, _, labels, kernel = features(benchmark.id_test, "ID features")
-    outside = {
-        name: features(source, f"features of {name}")[:2]
-        for name, source in benchmark.ood.items()
-    }
-    sides = (inside, labels), outside
-    panels = class_weights.most_predicted(kernel, *sides, benchmark.class_names)
+    outside = {}
+    for name, source in benchmark.ood.items():
+        feature, prediction, *_ = features(source, f"features of {name}")
+        outside[name] = (feature, prediction)
+    panels = class_weights.most_predicted(
+        kernel, (inside, labels), outside, benchmark.class_names
+    )
     if not panels:
         raise ValueError("no OOD image is taken for a class of the ID images.")
     return {"class_weights": class_weights.draw(panels)}

@@ -6,6 +6,7 @@ from matplotlib import figure
 import numpy as np
 
 from jood.core import ood_head
+from jood.evaluation.benchmark_run import Evaluation
 from jood.methods import detector_text
 from jood.papers.figures import shared
 from jood.papers.figures.figure_inputs import FigureInputs
@@ -32,7 +33,8 @@ def _score(network: TrainedNetwork) -> tuple[str, str]:
 
 
 def _confidences(inputs: FigureInputs) -> dict[str, figure.Figure]:
-    shown, rows = {}, {}
+    shown: dict[str, Evaluation] = {}
+    rows: dict[str, tuple[str, plots.Confidence]] = {}
     for label, network in inputs.networks.items():
         name, text = _score(network)
         only = dataclasses.replace(inputs, networks={label: network})
