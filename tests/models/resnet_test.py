@@ -155,6 +155,7 @@ def test_the_dilated_backbone_keeps_stride_8_and_has_no_head():
     chex.assert_type(feature, jnp.float32)
 
 
+@pytest.mark.slow
 def test_fcn_s_decode_head_classifies_each_location():
     model = resnet.ResNet((1, 1), 3, width=4, stem="cifar", decoder=5)
     rng = np.random.default_rng(0)

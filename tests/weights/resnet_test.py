@@ -238,6 +238,7 @@ def test_layouts_of_other_code_bases(layout, model, changes, others):
     chex.assert_trees_all_equal(back, renamed)
 
 
+@pytest.mark.slow
 def test_fcn_s_decode_head_is_read_beside_its_backbone():
     model = _V1C.clone(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), decoder=5)
     variables = _random(model)
