@@ -15,7 +15,7 @@ from absl import flags
 from jood import cli
 from jood._utils import atomic_files
 from jood.data import benchmarks
-from jood.evaluation.hyperparameter_curves import value_text
+from jood.evaluation.paper_sweeps import value_text
 from jood.report.finetuning import curves as curves_lib
 from jood.report.hyperparameters import results
 from jood.training import objectives

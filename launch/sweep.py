@@ -3,10 +3,14 @@ r"""Draws what the papers' values do: AUROC and ID accuracy against k, λ, mask 
     python launch/sweep.py --checkpoint=runs/a --output=runs/a_sweeps
     python launch/sweep.py --checkpoint=networks/densenet --benchmark=cifar10 \
         --data_dir=data --sweeps=k,mask --images=1000 --output=runs/sweeps
+    python launch/sweep.py --checkpoint=runs/a --sweeps=k --values=0,0.1,0.2,0.3 \
+        --output=runs/a_k
 
 Writes sweeps.csv, a picture per value and report.html. The curves are of the test
 sets, so nothing may be chosen on them; launch/evaluate.py --select chooses on noise.
 """
+
+from collections.abc import Mapping
 
 from absl import flags
 
@@ -15,7 +19,10 @@ from jood._utils import atomic_files
 from jood.data import benchmarks
 from jood.evaluation import benchmark_run
 from jood.evaluation import hyperparameter_curves
+from jood.evaluation import paper_sweeps
 from jood.evaluation import preflight
+from jood.evaluation.paper_sweeps import Sweep
+from jood.evaluation.paper_sweeps import value_text
 from jood.report.hyperparameters import results
 from jood.weights import checkpoint
 
@@ -27,13 +34,18 @@ _DATA_DIR = cli.define_data_dir()
 _OOD = cli.define_ood()
 _SWEEPS = flags.DEFINE_list(
     "sweeps",
-    list(hyperparameter_curves.NAMES),
-    f"Of {', '.join(hyperparameter_curves.NAMES)}: what to sweep.",
+    list(paper_sweeps.NAMES),
+    f"Of {', '.join(paper_sweeps.NAMES)}: what to sweep.",
 )
 flags.register_validator(
     "sweeps",
-    lambda names: bool(names) and set(names) <= set(hyperparameter_curves.NAMES),
-    f"--sweeps must be among {', '.join(hyperparameter_curves.NAMES)}.",
+    lambda names: bool(names) and set(names) <= set(paper_sweeps.NAMES),
+    f"--sweeps must be among {', '.join(paper_sweeps.NAMES)}.",
+)
+_VALUES = flags.DEFINE_list(
+    "values",
+    None,
+    "Numbers with commas, in place of the papers' grid; --sweeps then names one sweep.",
 )
 _IMAGES = flags.DEFINE_integer(
     "images", None, "Test images per set, at even distances; else all.", lower_bound=2
@@ -55,16 +67,21 @@ def main(argv: list[str]) -> None:
         ood=_OOD.value,
     )
     preflight.check_classes(network.model, network.class_names, benchmark)
-    sweeps = hyperparameter_curves.sweeps(benchmark.name, network.name)
+    sweeps = paper_sweeps.sweeps(benchmark.name, network.name)
     # For its network: the sweeps bring their own detectors.
     detector = benchmark_run.ask({"Energy": "energy()"}, benchmark, network)
-    usual = hyperparameter_curves.usual_values(benchmark.name, network.name)
+    chosen = _with_values({name: sweeps[name] for name in _SWEEPS.value})
+    usual = paper_sweeps.usual_values(benchmark.name, network.name)
     if _DRY_RUN.value:
         cli.would(
             *(
-                f"sweep {n}: {row} = {text}"
-                for n in _SWEEPS.value
-                for row, text in sweeps[n].methods.items()
+                f"sweep {name}: {row} = {text}"
+                for name, sweep in chosen.items()
+                for row, text in sweep.methods.items()
+            ),
+            *(
+                f"{name} = {', '.join(map(value_text, sweep.values))}"
+                for name, sweep in chosen.items()
             ),
             *(f"around {value}: {source}" for value, source in usual.items()),
             *cli.data_origin(benchmark.name, _DATA_DIR.value).values(),
@@ -73,11 +90,11 @@ def main(argv: list[str]) -> None:
         )
         return
     curves = []
-    for name in _SWEEPS.value:
-        print(f"sweeps {name}: {', '.join(sweeps[name].methods)}")
+    for name, sweep in chosen.items():
+        print(f"sweeps {name}: {', '.join(sweep.methods)}")
         curves.append(
             hyperparameter_curves.run(
-                sweeps[name],
+                sweep,
                 detector,
                 benchmark,
                 batch_size=_BATCH_SIZE.value,
@@ -97,6 +114,24 @@ def main(argv: list[str]) -> None:
         _OUTPUT.value,
     )
     print(f"written to {_OUTPUT.value}")
+
+
+def _with_values(sweeps: Mapping[str, Sweep]) -> Mapping[str, Sweep]:
+    """The sweeps, of the values that were asked for."""
+    if _VALUES.value is None:
+        return sweeps
+    if len(sweeps) > 1:
+        raise ValueError(
+            "--values are those of one sweep: say which with --sweeps, one of "
+            f"{', '.join(sweeps)}."
+        )
+    ((name, sweep),) = sweeps.items()
+    try:
+        values = [float(text) for text in _VALUES.value]
+    except ValueError as error:
+        given = ",".join(_VALUES.value)
+        raise ValueError(f"--values must be numbers with commas: {given}.") from error
+    return {name: paper_sweeps.with_values(sweep, values)}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Every component satisfies the contract; they are found by themselves."""
 
+import functools
 import importlib
 import inspect
 import pathlib
@@ -13,7 +14,12 @@ from jood import transforms
 from jood.core import component
 from jood.methods import detector_text
 
-FACTORIES = detector_text.factories()
+# Methods that stand in another slot if they are given a stage.
+ON_A_MAP = {
+    f"{name}_on_a_map": functools.partial(getattr(transforms, name), stage="C4")
+    for name in ("ash_p", "ash_b", "ash_s")
+}
+FACTORIES = {**detector_text.factories(), **ON_A_MAP}
 CHECKS = dict(testing.component_checks())
 # What each method promises in a few programs; the other checks fit it again and again.
 QUICK = {

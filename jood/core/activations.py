@@ -21,6 +21,7 @@ from jood.core import given_arrays
 from jood.core import ood_head as ood_head_lib
 
 STAGES = ("C2", "C3", "C4", "C5")
+DECODED = "decoded"  # the map of a segmentation network's decode head, after C5
 
 
 class StageEdit(NamedTuple):

@@ -1,13 +1,12 @@
 """Curves of the papers' values on test sets: what they do to AUROC and ID accuracy.
 
-Feature Sim's Fig. 4 and 5 and Table 7 (λ, k), HIMPLoS's Fig. 6 and 7 (clip, masking
-fraction). A value that is chosen on them is chosen on the test sets: `jood.select`
-chooses on Gaussian noise instead.
+What is swept is in `jood.evaluation.paper_sweeps`. A value that is chosen on these
+curves is chosen on the test sets: `jood.select` chooses on Gaussian noise instead.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,33 +22,9 @@ from jood.data.pipeline import EvaluationBatches
 from jood.data.sources import Source
 from jood.data.sources.subset import Subset
 from jood.detector import Detector
-from jood.evaluation import paper_grids
 from jood.evaluation import selection
-from jood.methods import preset_values
-
-NAMES = ("k", "lambda", "mask", "clip")
-_K = (0.0, *paper_grids.K)
-
-
-class Sweep(NamedTuple):
-    """What is swept.
-
-    Attributes:
-      name: one of `NAMES`, or of an objective's values.
-      title: the heading.
-      methods: texts by row name, in which `value` stands for what is swept.
-      rewrite: a text without a score, whose logits answer the ID task; '' if the
-        value does not touch them.
-      values: the grid, numbers or words.
-      usual: the paper's value for the benchmark and network, or None.
-    """
-
-    name: str
-    title: str
-    methods: Mapping[str, str]
-    rewrite: str
-    values: Sequence[float | str]
-    usual: float | str | None
+from jood.evaluation.paper_sweeps import Sweep
+from jood.methods import detector_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,77 +48,6 @@ class Curve:
         """Returns 'auroc' or 'fpr95' of a row averaged over the sets, by value."""
         sets = {"auroc": self.auroc, "fpr95": self.fpr95}[metric][row]
         return np.mean(list(sets.values()), axis=0)
-
-
-def value_text(value: float | str) -> str:
-    """Returns a value of a grid as it is shown."""
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
-    """Returns the papers' sweeps around the values of a benchmark and a network."""
-    usual = preset_values.values(benchmark, backbone)
-    k, clip, mask = usual["k"], usual["clip"], usual["mask"]
-    himplos = "feature_mask(q={})|react({})|prototype_smoothing()"
-    by_mask = himplos.format("value", clip)
-    by_clip = himplos.format(mask, "q=value")
-    fused = "fuse(feature_sim(), {}(), weights={})"
-    name, _, number = clip.partition("=")
-    every = (
-        Sweep(
-            "k",
-            "Threshold Activation's k (Feature Sim, Fig. 5 and Table 7)",
-            {
-                "FS+TA": "ta(k=value)|feature_sim()",
-                "Energy+TA": "ta(k=value)|energy()",
-                "Energy+TA+FS": "ta(k=value)|"
-                + fused.format("energy", usual["energy"]),
-            },
-            "ta(k=value)",
-            _K,
-            float(k),
-        ),
-        Sweep(
-            "lambda",
-            "The weight λ of the fused score (Feature Sim, Fig. 4)",
-            {
-                "Energy+TA+FS": f"ta(k={k})|{fused.format('energy', '(1, value)')}",
-                "MSP+TA+FS": f"ta(k={k})|{fused.format('msp', '(1, value)')}",
-            },
-            "",
-            paper_grids.LAMBDA,
-            None,
-        ),
-        Sweep(
-            "mask",
-            "HIMPLoS's masked fraction of the features (HIMPLoS, Fig. 7)",
-            {"HIMPLoS": f"{by_mask}|energy()"},
-            by_mask,
-            paper_grids.MASK,
-            float(mask),
-        ),
-        Sweep(
-            "clip",
-            "The clip, as a quantile of ID activations (HIMPLoS, Fig. 6)",
-            {"HIMPLoS": f"{by_clip}|energy()", "ReAct": "react(q=value)|energy()"},
-            by_clip,
-            paper_grids.CLIP,
-            float(number) if name == "q" else None,
-        ),
-    )
-    return {sweep.name: sweep for sweep in every}
-
-
-def usual_values(benchmark: str, backbone: str = "") -> dict[str, str]:
-    """Returns where the values that `sweeps` sweeps around come from, by text."""
-    known = preset_values.resolve(benchmark, backbone)
-    places = {
-        "k": "ta(k={})",
-        "energy": "fuse(weights={})",
-        "mask": "feature_mask(q={})",
-        "clip": "react({})",
-    }
-    return {at.format(known[n].text): known[n].source for n, at in places.items()}
 
 
 def run(
@@ -181,24 +85,43 @@ def run(
         for name, source in benchmark.ood.items()
     }
     points = [{"value": float(value)} for value in sweep.values]
-    bundle = ", ".join(f"{name!r}: {text!s}" for name, text in sweep.methods.items())
-
-    def stacked(scores: Mapping[str, jax.Array]) -> jax.Array:
-        return jnp.stack([scores[row] for row in sweep.methods], axis=-1)
-
     sets = (train, inside, *outside.values())
-    method = f"bundle(**{{{bundle}}})"
-    given = selection.candidates(method, points, network, *sets, read=stacked)
-    assumptions.warn({text: True for one in given for text in one.warned})
-    found = [one.sources for one in given]
+
+    def scored(
+        methods: Mapping[str, str], points: Sequence[Mapping[str, float]]
+    ) -> dict[str, list[list[np.ndarray]]]:
+        """Scores [N] by row, point and set."""
+        if not methods:
+            return {}
+        texts = ", ".join(f"{name!r}: {text}" for name, text in methods.items())
+
+        def stacked(scores: Mapping[str, jax.Array]) -> jax.Array:
+            return jnp.stack([scores[row] for row in methods], axis=-1)
+
+        method = f"bundle(**{{{texts}}})"
+        given = selection.candidates(method, points, network, *sets, read=stacked)
+        assumptions.warn({text: True for one in given for text in one.warned})
+        return {
+            row: [[scores[:, i] for scores in one.sources] for one in given]
+            for i, row in enumerate(methods)
+        }
+
+    swept = {
+        row: text
+        for row, text in sweep.methods.items()
+        if "value" in detector_text.free_names(text)
+    }
+    levels = {row: t for row, t in sweep.methods.items() if row not in swept}
+    found = scored(swept, points)
+    found |= {row: one * len(points) for row, one in scored(levels, [{}]).items()}
 
     def measured(measure: Callable[..., float]) -> dict[str, dict[str, list[float]]]:
         return {
             row: {
-                name: [measure(one[0][:, i], one[j][:, i]) for one in found]
+                name: [measure(one[0], one[j]) for one in found[row]]
                 for j, name in enumerate(outside, 1)
             }
-            for i, row in enumerate(sweep.methods)
+            for row in sweep.methods
         }
 
     accuracy = None

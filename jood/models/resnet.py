@@ -9,7 +9,8 @@ and BatchNorm has epsilon 1e-5 and momentum 0.9.
 The variants are those of He et al., CVPR 2019 (Table 5, "bag of tricks"), and of
 dense prediction. `resnet50d` has a deep stem and pools before it projects (v1d).
 `resnet50_d8`, the backbone of FCN-R50-D8, has the deep stem (v1c) and dilates its
-last two stages instead of striding: its map is at stride 8. Faster R-CNN's backbone,
+last two stages instead of striding: its map is at stride 8; `fcn_r50_d8` is the whole
+network, whose head classifies each location of a decoded map. Faster R-CNN's backbone,
 torchvision's and mmdetection's (style='pytorch'), is `resnet50` itself.
 """
 
@@ -21,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from jood._utils import arguments
+from jood.core.activations import DECODED
 from jood.models import layers
 from jood.models.family import Family
 
@@ -70,6 +72,24 @@ class Block(nn.Module):
         return nn.relu(y + conv_norm("downsample_conv", y.shape[-1], 1, stride)(x))
 
 
+class DecodeHead(nn.Module):
+    """FCN's decode head in mmsegmentation: two 3x3 convolutions, and one of all.
+
+    The last convolution reads the stage's map beside that of the first two.
+    """
+
+    features: int
+    kit: layers.Kit
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv_norm = functools.partial(layers.conv_norm, self.kit)
+        y = nn.relu(conv_norm("conv1", self.features)(x))
+        y = nn.relu(conv_norm("conv2", self.features)(y))
+        both = jnp.concatenate([x, y], axis=-1)
+        return nn.relu(conv_norm("conv3", self.features)(both))
+
+
 _STEMS = {  # convolutions: the width divided by their channels, kernel, stride
     "imagenet": [(1, 7, 2)],
     "deep": [(2, 3, 2), (2, 3, 1), (1, 3, 1)],
@@ -96,6 +116,8 @@ class ResNet(nn.Module):
       strides: 1 or 2 for each stage; () is 1, then 2 for each further stage.
       dilations: Distance of the taps of each stage's 3x3 convolutions; () is 1. The
         first block of a stage has half of it.
+      decoder: Channels of FCN's decode head between the last stage and the
+        classifier; 0 has none.
       epsilon: The number that BatchNorm adds to the variance. 0 for torchvision's
         Faster R-CNN with the weights COCO_V1, whose BatchNorm is frozen.
       dtype, param_dtype: Types of the computation and of the parameters; see `layers`.
@@ -109,6 +131,7 @@ class ResNet(nn.Module):
     downsample: str = "conv"
     strides: tuple[int, ...] = ()
     dilations: tuple[int, ...] = ()
+    decoder: int = 0
     epsilon: float = 1e-5
     dtype: str = "float32"
     param_dtype: str = "float32"
@@ -150,6 +173,10 @@ class ResNet(nn.Module):
             first = functools.partial(make, half, strides[i])
             further = functools.partial(make, dilations[i])
             x = layers.Blocks(self.stage_sizes[i], first, further, name=name)(x)
+        if self.decoder and self.num_classes:
+            x = DecodeHead(self.decoder, kit, name=DECODED)(x)  # [B, H, W, D]
+            classify = layers.conv(kit, self.num_classes, 1, use_bias=True, name="head")
+            return layers.pooled(classify(x))  # of the logits of all locations
         x = layers.pooled(x)  # [B, D]
         return layers.linear(kit, x, self.num_classes) if self.num_classes else x
 
@@ -178,6 +205,7 @@ _FIELDS = {
     "resnet50_dilated": _R50 | _DILATED,
     "faster_rcnn_r50": _R50 | {"epsilon": 0.0},
     "resnet50_d8": _R50 | _DILATED | {"stem": "deep"},
+    "fcn_r50_d8": _R50 | _DILATED | {"stem": "deep", "decoder": 512},
     # For the embedded benchmark. At 32 px the last map is 4x4, and two CPU cores train
     # it in two minutes; the second keeps 8x8 locations, at about a quarter of that.
     "resnet_small": _SMALL | {"stem": "strided"},

@@ -9,5 +9,6 @@ paper's and the difference.
 
 from jood.papers.transcription import PAPERS as PAPERS
 from jood.papers.transcription import PaperTable as PaperTable
+from jood.papers.transcription import of_rows as of_rows
 from jood.papers.transcription import table as table
 from jood.papers.transcription import tables as tables

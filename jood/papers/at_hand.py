@@ -9,6 +9,7 @@ from jood.data.benchmarks import on_disk
 from jood.papers import given_networks
 from jood.papers import paper_columns
 from jood.papers.given_networks import Given
+from jood.papers.transcription import TIMING
 from jood.papers.transcription import PaperTable
 from jood.papers.transcription import TablePart
 
@@ -38,13 +39,14 @@ def needs(
 ) -> Needs:
     """Returns what a table needs to be run whole."""
     makers = given_networks.makers(table, given)
-    lacking = {p.benchmark: absent(p, data_dir) for p in table.parts}
+    timed = table.kind == TIMING  # of noise: it needs no data
+    lacking = {p.benchmark: [] if timed else absent(p, data_dir) for p in table.parts}
     rows = [(part, row) for part in table.parts for row in part.rows]
     runs = [
         part.title or "all"
         for part in table.parts
         if any(given_networks.key(part, row.trained) in makers for row in part.rows)
-        and _runs(part, lacking[part.benchmark])
+        and (timed or _runs(part, lacking[part.benchmark]))
     ]
     return Needs(
         runs=runs,

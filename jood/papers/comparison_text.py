@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import tabulate
 
 from jood._utils import csv_text
-from jood.papers.reproduction import ReproducedPart
-from jood.papers.reproduction import ReproducedRow
+from jood.papers.reproduced import ReproducedPart
+from jood.papers.reproduced import ReproducedRow
 from jood.papers.transcription import ACCURACY
+from jood.papers.transcription import TIMING
 from jood.papers.transcription import PaperTable
 
 STYLES = {"table.txt": "simple", "table.md": "github", "table.tex": "latex_booktabs"}
@@ -20,13 +21,18 @@ _NAMES = {"feature_sim": "Feature Sim", "himplos": "HIMPLoS", "lff": "LFF"}
 
 def title(table: PaperTable) -> str:
     """Returns 'HIMPLoS, Table 1: what it compares'."""
-    paper = _NAMES.get(table.paper, table.paper.upper())
-    return f"{paper}, Table {table.number}: {table.title}"
+    return f"{paper_name(table.paper)}, Table {table.number}: {table.title}"
+
+
+def paper_name(paper: str) -> str:
+    """Returns a paper's name as people write it."""
+    return _NAMES.get(paper, paper.upper())
 
 
 def heading(table: PaperTable, parts: Sequence[ReproducedPart]) -> str:
     """Returns the lines above the table: what it is, and how much of it is here."""
-    lines = [title(table), "Cells: ours (the paper's, difference) in %."]
+    unit = "as multiples of one forward pass" if table.kind == TIMING else "in %"
+    lines = [title(table), f"Cells: ours (the paper's, difference) {unit}."]
     gaps = sum(part.gaps for part in parts)
     if gaps and all(part.comparable for part in parts):
         every = sum(len(row.papers) for part in parts for row in part.rows)
@@ -71,7 +77,7 @@ def head(part: ReproducedPart, cell: tuple[str, str]) -> str:
     """Returns what stands above a column of numbers."""
     column, metric = cell
     star = "*" if column in part.dented else ""
-    return f"{column}{star}" if column == ACCURACY else f"{column}{star} {metric}"
+    return f"{column}{star}" if metric == ACCURACY else f"{column}{star} {metric}"
 
 
 def cell_text(part: ReproducedPart, row: ReproducedRow, cell: tuple[str, str]) -> str:

@@ -63,6 +63,41 @@ def open_all(texts: Sequence[str], table: PaperTable, which: str) -> list[Given]
     return given
 
 
+def labelled(texts: Sequence[str], which: str) -> dict[str, TrainedNetwork]:
+    """Opens 'FOLDER' or 'LABEL=FOLDER' entries; returns networks by label.
+
+    Raises:
+      ValueError: There is none, or two have one label.
+      FileNotFoundError: A folder holds no network.
+    """
+    found: dict[str, TrainedNetwork] = {}
+    for text in texts:
+        label, equals, folder = text.partition("=")
+        if not equals or os.path.exists(text):
+            label, folder = os.path.basename(os.path.normpath(text)), text
+        if label in found:
+            raise ValueError(f"two networks are called {label!r}; write LABEL=FOLDER.")
+        found[label] = checkpoint.open(folder, which)
+    if not found:
+        raise ValueError("give --checkpoint, the folder of a network.")
+    return found
+
+
+def benchmark_of(networks: Mapping[str, TrainedNetwork], known: Sequence[str]) -> str:
+    """Returns the first benchmark with the classes of all networks.
+
+    Raises:
+      ValueError: None of them has.
+    """
+    for name in known:
+        if all(_has_classes(network, name) for network in networks.values()):
+            return name
+    told = ", ".join(networks)
+    raise ValueError(
+        f"{told} has the classes of none of {', '.join(known)}; name a --benchmark."
+    )
+
+
 def makers(
     table: PaperTable, given: Sequence[Given], benchmark: str | None = None
 ) -> dict[str, Maker]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from jood.data import benchmarks
 from jood.papers.transcription import ACCURACY
 from jood.papers.transcription import AVERAGE
+from jood.papers.transcription import BEHIND
 from jood.papers.transcription import TablePart
 
 # What papers call a set, and what benchmarks do; the first that a benchmark has.
@@ -64,7 +65,7 @@ def wanted(part: TablePart) -> dict[str, tuple[str, ...]]:
     usual = tuple(spec.name for spec in benchmarks.describe(part.benchmark).ood)
     averaged = part.averaged or every or usual
     means = {column: averaged for column in part.columns if column in _AVERAGES}
-    return single | means | {ACCURACY: ()}
+    return single | means | {ACCURACY: (), BEHIND: ()}
 
 
 def sets(part: TablePart) -> list[str]:
@@ -81,7 +82,8 @@ def of_part(part: TablePart, present: Collection[str]) -> dict[str, ColumnSets]:
 def of_benchmark(present: Collection[str]) -> dict[str, ColumnSets]:
     """Returns a column for each set of a benchmark that is not the paper's own."""
     single = {name: ColumnSets((name,), (), "") for name in present}
-    return {**single, AVERAGE: ColumnSets(tuple(present), (), ""), ACCURACY: _NONE}
+    average = ColumnSets(tuple(present), (), "")
+    return {**single, AVERAGE: average, ACCURACY: _NONE, BEHIND: _NONE}
 
 
 _NONE = ColumnSets((), (), "")

@@ -9,77 +9,26 @@ import numpy as np
 
 from jood.data.benchmarks.spec import Benchmark
 from jood.evaluation import benchmark_run
+from jood.evaluation import edited_accuracy
 from jood.evaluation import preflight
 from jood.evaluation.benchmark_run import Evaluation
 from jood.methods import detector_list
-from jood.methods import detector_text
-from jood.methods import presets
-from jood.methods import value_sources
 from jood.papers import given_networks
 from jood.papers import paper_columns
+from jood.papers import row_reading
+from jood.papers import timing_table
 from jood.papers.given_networks import Given
 from jood.papers.given_networks import Maker
 from jood.papers.paper_columns import ColumnSets
+from jood.papers.reproduced import Cells
+from jood.papers.reproduced import ReproducedPart
+from jood.papers.reproduced import ReproducedRow
 from jood.papers.transcription import ACCURACY
-from jood.papers.transcription import DETECTION
+from jood.papers.transcription import BEHIND
+from jood.papers.transcription import TIMING
 from jood.papers.transcription import PaperTable
 from jood.papers.transcription import TablePart
 from jood.papers.transcription import TableRow
-
-Cells = Mapping[tuple[str, str], float]  # percent by (column, metric)
-
-
-class ReproducedRow(NamedTuple):
-    """A row with our numbers beside the paper's.
-
-    Attributes:
-      name: what the paper calls it.
-      text: the detector that was run, with every value; '' if none was.
-      sources: where each value comes from; see `jood.methods.value_sources`.
-      why: why it could not be run; ''.
-      ours: in %; a cell that could not be made is missing.
-      papers: in %; a cell that the paper does not give is missing.
-    """
-
-    name: str
-    text: str
-    sources: Mapping[str, str]
-    why: str
-    ours: Cells
-    papers: Cells
-
-
-@dataclasses.dataclass(frozen=True)
-class ReproducedPart:
-    """A part of a table, run or not.
-
-    Attributes:
-      title: what tells it from the table's other parts.
-      cells: (column, metric) in the order of the table.
-      rows: as the paper has them.
-      remarks: sentences on what is not as in the paper.
-      dented: columns that are made of a part of the paper's images.
-      comparable: whether ours and the paper's numbers are of the same benchmark.
-    """
-
-    title: str
-    cells: Sequence[tuple[str, str]]
-    rows: Sequence[ReproducedRow]
-    remarks: Sequence[str]
-    dented: frozenset[str]
-    comparable: bool
-
-    def difference(self, row: ReproducedRow, cell: tuple[str, str]) -> float | None:
-        """Ours less the paper's, in points; None where one is missing."""
-        if not self.comparable or cell not in row.ours or cell not in row.papers:
-            return None
-        return row.ours[cell] - row.papers[cell]
-
-    @property
-    def gaps(self) -> int:
-        """How many of the paper's numbers have none of ours beside them."""
-        return sum(len(row.papers.keys() - row.ours.keys()) for row in self.rows)
-
 
 # Opens the benchmark of a part, or another, for a network, its OOD images magnified.
 Open = Callable[[TablePart, Given, float], Benchmark]
@@ -94,6 +43,7 @@ class _Scored(NamedTuple):
     metrics: Mapping[str, Mapping[str, Mapping[str, float]]]
     rows: Mapping[str, detector_list.Row]  # what was run
     out: Mapping[str, str]  # why a row was not, by row
+    behind: Mapping[str, float]  # ID accuracy behind a row's stage edits, by row
 
 
 def run(
@@ -117,16 +67,11 @@ def run(
       workers: Processes that read images; 0 reads with threads.
 
     Returns:
-      The parts, also those that no network was given for.
-
-    Raises:
-      ValueError: The table is of times, not of scores.
+      The parts, also those that no network was given for. A table of times needs no
+      benchmark.
     """
-    if table.kind != DETECTION:
-        raise ValueError(
-            f"{table.paper}, Table {table.number}, is of times, which are not run from "
-            "here yet: python launch/measure_cost.py measures them."
-        )
+    if table.kind == TIMING:
+        return timing_table.run(table, given, other, batch_size)
     makers = given_networks.makers(table, given, other)
     parts = []
     for part in table.parts:
@@ -138,7 +83,8 @@ def run(
             }
             if maker is not None and texts:
                 opened = _opened(part, maker, open_benchmark)
-                scored[trained] = _score(texts, maker, opened, batch_size, workers)
+                size = (batch_size, workers)
+                scored[trained] = _score(texts, maker, opened, part, *size)
         parts.append(_compared(table.metrics, part, scored, other))
     return parts
 
@@ -161,13 +107,15 @@ def _score(
     texts: Mapping[str, str],
     maker: Maker,
     benchmark: Benchmark,
+    part: TablePart,
     batch_size: int,
     workers: int,
 ) -> _Scored:
     """Asks a network all rows that it can be asked, in one pass over each set."""
     network = maker.given.network
     rows = {
-        name: read(text, benchmark.name, network.name) for name, text in texts.items()
+        name: row_reading.read(text, benchmark.name, network.name)
+        for name, text in texts.items()
     }
     parts = {name: row.component for name, row in rows.items()}
     asked, out = preflight.possible(
@@ -178,15 +126,12 @@ def _score(
         detector, benchmark, batch_size=batch_size, workers=workers
     )
     rows = {name: rows[name] for name in asked}
-    return _Scored(maker, benchmark, evaluation, evaluation.metrics(), rows, out)
-
-
-def read(text: str, benchmark: str, network: str) -> detector_list.Row:
-    """Returns the detector of a row's text with a benchmark's and network's values."""
-    template = presets.templates().get(text, text)
-    component = detector_text.parse(presets.fill(template, benchmark, network).text)
-    sources = value_sources.of_template(text, template, benchmark, network)
-    return detector_list.Row(component, sources)
+    behind = {}
+    if BEHIND in part.columns and not math.isnan(evaluation.accuracy):
+        paths = {name: asked[name].edits for name in asked}
+        behind = edited_accuracy.measure(paths, detector, benchmark, batch_size)
+    found = evaluation.metrics()
+    return _Scored(maker, benchmark, evaluation, found, rows, out, behind)
 
 
 def _compared(
@@ -205,7 +150,7 @@ def _compared(
             else paper_columns.of_part(part, present)
         )
     shown = [c for c in columns or part.columns if c in part.columns or other]
-    shown = [c for c in shown if c != ACCURACY or c in part.columns]
+    shown = [c for c in shown if c not in (ACCURACY, BEHIND) or c in part.columns]
     remarks = [
         text for one in scored.values() for text in _remarks(part, one, columns, other)
     ]
@@ -225,13 +170,18 @@ def _compared(
                 papers=_papers(part, row, metrics),
             )
         )
+    incomplete = {n for one in scored.values() for n in one.benchmark.incomplete}
     cells = dataclasses.replace(part, columns=tuple(shown)).cells(metrics)
     return ReproducedPart(
         title=part.title,
         cells=cells,
         rows=rows,
         remarks=list(dict.fromkeys(remarks)),
-        dented=frozenset(name for name, made in columns.items() if not made.is_whole),
+        dented=frozenset(
+            name
+            for name, made in columns.items()
+            if not made.is_whole or set(made.sets) & incomplete
+        ),
         comparable=other is None,
     )
 
@@ -265,6 +215,8 @@ def _ours(
     }
     accuracy = evaluation.accuracy
     known = {} if math.isnan(accuracy) else {(ACCURACY, ACCURACY): 100 * accuracy}
+    if row.name in scored.behind:
+        known[BEHIND, ACCURACY] = 100 * scored.behind[row.name]
     return cells | known
 
 

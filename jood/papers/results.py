@@ -8,8 +8,10 @@ from typing import Any
 from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.papers import comparison_text
-from jood.papers.reproduction import ReproducedPart
-from jood.papers.reproduction import ReproducedRow
+from jood.papers import timing_table
+from jood.papers.reproduced import ReproducedPart
+from jood.papers.reproduced import ReproducedRow
+from jood.papers.transcription import TIMING
 from jood.papers.transcription import PaperTable
 from jood.report.benchmark import page as benchmark_page
 from jood.report.html import page
@@ -65,7 +67,10 @@ def _page(
     sections = []
     for number, part in enumerate(parts, 1):
         texts = {row.name: row.text or f"not run: {row.why}" for row in part.rows}
-        blocks: list[page.Block] = [page.Text(" ".join(part.remarks)), _grid(part)]
+        blocks: list[page.Block] = [
+            page.Text(" ".join(part.remarks)),
+            _grid(part, table),
+        ]
         sources = {row.name: row.sources for row in part.rows}
         blocks.append(benchmark_page.texts_grid(texts, sources))
         sections.append(page.Section(part.title or f"Part {number}", blocks))
@@ -74,7 +79,7 @@ def _page(
     return page.render(comparison_text.title(table), lead, every)
 
 
-def _grid(part: ReproducedPart) -> page.Grid:
+def _grid(part: ReproducedPart, table: PaperTable) -> page.Grid:
     columns = [page.GridColumn("row")]
     for column, metric in part.cells:
         title = comparison_text.head(part, (column, "")).strip()
@@ -84,6 +89,8 @@ def _grid(part: ReproducedPart) -> page.Grid:
         [page.Cell(row.name), *(_cell(part, row, cell) for cell in part.cells)]
         for row in part.rows
     ]
+    if table.kind == TIMING:
+        return page.Grid(columns, rows, "Ours (the paper's, difference).")
     caption = (
         "Ours (the paper's, difference) in %. Green: within 2 points of the paper; "
         "yellow: within 5; red: beyond. A star marks a part of the paper's images."
@@ -95,7 +102,7 @@ def _cell(part: ReproducedPart, row: ReproducedRow, cell: tuple[str, str]) -> pa
     difference = part.difference(row, cell)
     text = comparison_text.cell_text(part, row, cell)
     value = row.ours.get(cell, float("nan"))
-    if difference is None:
+    if difference is None or cell[1] == timing_table.TIME:
         return page.Cell(text, value)
     mark = "near" if abs(difference) <= 2 else "off" if abs(difference) <= 5 else "far"
     return page.Cell(text, value, mark)

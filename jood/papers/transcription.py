@@ -14,6 +14,7 @@ from jood._utils import unknown_name
 
 PAPERS = ("feature_sim", "himplos", "lff", "ssod")
 AVERAGE, ACCURACY = "Average", "ID ACC"
+BEHIND = f"{ACCURACY} behind TA"  # of the answer that TA's run gives
 DETECTION, TIMING = "detection", "timing"
 
 
@@ -111,6 +112,34 @@ def table(paper: str, number: str) -> PaperTable:
             f"{paper} has no table {number!r}; its tables: {', '.join(known)}."
         )
     return known[number]
+
+
+def of_rows(whole: PaperTable, names: Sequence[str]) -> PaperTable:
+    """Returns a table whose other rows than these are left out, and say so.
+
+    Args:
+      whole: The table.
+      names: What the paper calls the rows, in any letter case; () keeps all.
+
+    Raises:
+      ValueError: It has no row of a name; near ones are listed.
+    """
+    known = {row.name.lower(): row.name for part in whole.parts for row in part.rows}
+    for name in names:
+        if name.lower() not in known:
+            raise unknown_name.unknown("row of the table", name, [*known.values()])
+    asked = {known[name.lower()] for name in names or known}
+
+    def kept(row: TableRow) -> TableRow:
+        if row.name in asked or row.why:
+            return row
+        return dataclasses.replace(row, text="", why="not asked for (--rows)")
+
+    parts = (
+        dataclasses.replace(part, rows=tuple(map(kept, part.rows)))
+        for part in whole.parts
+    )
+    return dataclasses.replace(whole, parts=tuple(parts))
 
 
 @functools.cache

@@ -17,7 +17,9 @@ def of(parameter: inspect.Parameter) -> tuple[Any, ...]:
     """Other values to try for a hyper-parameter, by its default."""
     default = parameter.default
     if isinstance(default, str):  # one of a Literal, or a stage
-        return typing.get_args(parameter.annotation) or ("C2", "C3", "C4", "C5")
+        named = typing.get_origin(parameter.annotation) is typing.Literal
+        stages = ("C2", "C3", "C4", "C5")
+        return typing.get_args(parameter.annotation) if named else stages
     if isinstance(default, tuple):  # names, such as stages: each alone
         return tuple((value,) for value in default)
     if isinstance(default, bool):
@@ -27,7 +29,7 @@ def of(parameter: inspect.Parameter) -> tuple[Any, ...]:
         return (default + 1, default - 1, default // 2, 2 * default, 1, 2, 64)
     if isinstance(default, float):
         return (default / 2, default * 2, (1 + default) / 2, default + 0.5)
-    return (0.5, 0.25, 2.0, 2, _features_file())
+    return (0.5, 0.25, 2.0, 2, _features_file(), "C4")
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import functools
 from typing import Any
 
+from jood.core.activations import DECODED
 from jood.models import resnet
 from jood.weights import layout
 
@@ -66,6 +67,21 @@ def _dilated(model: resnet.ResNet) -> layout.Pairs:
     return _modules(model)
 
 
+def _fcn(model: resnet.ResNet) -> layout.Pairs:
+    """The backbone, and the decode head of mmsegmentation's FCN."""
+    if not model.decoder:
+        raise ValueError(
+            "mmsegmentation's FCN has a decode head: create the model 'fcn_r50_d8', or "
+            "read its backbone with the layout 'mmsegmentation'."
+        )
+    yield from layout.prefixed(_MM, "backbone.").modules(model)
+    parts = ("convs.0", "convs.1", "conv_cat")
+    for i, theirs in enumerate(parts, start=1):
+        yield f"{DECODED}/conv{i}", f"decode_head.{theirs}.conv"
+        yield f"{DECODED}/bn{i}", f"decode_head.{theirs}.bn"
+    yield "head", "decode_head.conv_seg"
+
+
 def _layout(**names: Any) -> layout.Layout:
     return layout.Layout(functools.partial(_modules, **names))
 
@@ -103,6 +119,7 @@ LAYOUTS = {
     "mmsegmentation": layout.prefixed(
         _MM, "backbone.", ("decode_head.", "auxiliary_head.")
     ),
+    "mmsegmentation_fcn": layout.Layout(_fcn, ("auxiliary_head.",)),
     "mmdetection": layout.prefixed(
         _MM, "backbone.", ("neck.", "rpn_head.", "roi_head.")
     ),

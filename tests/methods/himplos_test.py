@@ -103,7 +103,37 @@ def test_smoothing_leaves_a_class_without_examples_as_it_is():
     assert (np.asarray(out.logits)[~unknown] != TEST.logits[~unknown]).any()
 
 
-@pytest.mark.parametrize("text", ["prototype_smoothing()|energy()", "line()|energy()"])
+def test_the_cosine_by_itself_is_figure_5_s_score():
+    expected = [
+        reference.cosine(h, MEANS[c])
+        for h, c in zip(TEST.penultimate, TEST.prediction, strict=True)
+    ]
+    np.testing.assert_allclose(scores("prototype_cosine()"), expected, rtol=2e-5)
+    clipped = np.minimum(TEST.penultimate, 1.0)
+    means = reference.prototypes(np.minimum(TRAIN.penultimate, 1.0), LABELS, K)
+    expected = [
+        reference.cosine(h, means[c])
+        for h, c in zip(clipped, TEST.prediction, strict=True)
+    ]
+    found = scores("react(clip=1.0)|prototype_cosine()")
+    np.testing.assert_allclose(found, expected, rtol=2e-5)
+
+
+def test_the_cosine_of_a_class_without_examples_is_zero():
+    some = jood.Activations.of(
+        TRAIN.penultimate, KERNEL, BIAS, labels=np.minimum(LABELS, K - 2)
+    )
+    with pytest.warns(UserWarning, match=r"prototype_cosine\(\) .*score 0"):
+        found = scores("prototype_cosine()", train=some)
+    unknown = np.asarray(TEST.prediction) == K - 1
+    np.testing.assert_array_equal(found[unknown], 0.0)
+    assert (found[~unknown] > 0).all()
+
+
+TEXTS = ["prototype_smoothing()|energy()", "line()|energy()", "prototype_cosine()"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_methods_per_class_say_that_they_need_labels(text):
     unlabelled = jood.Activations.of(TRAIN.penultimate, KERNEL, BIAS)
     with pytest.raises(ValueError, match=r"needs labels.*\(images, labels\)"):

@@ -37,6 +37,7 @@ COUNTS = {
     # the 7x7 convolution; pooling and dilation have none. timm counts the same.
     "resnet50d": (1000, 25_576_264),
     "resnet50_d8": (1000, 25_576_264),
+    "fcn_r50_d8": (1000, 47_636_296),
     "resnet50_dilated": (1000, 25_557_032),
     "faster_rcnn_r50": (1000, 25_557_032),
     # akamaster's, the published weights of which fit; 97,216 more for each n.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 import jood
 from jood import models
@@ -152,6 +153,36 @@ def test_the_dilated_backbone_keeps_stride_8_and_has_no_head():
     }
     chex.assert_shape(feature, (2, 2048))
     chex.assert_type(feature, jnp.float32)
+
+
+@pytest.mark.slow
+def test_fcn_s_decode_head_classifies_each_location():
+    model = resnet.ResNet((1, 1), 3, width=4, stem="cifar", decoder=5)
+    rng = np.random.default_rng(0)
+    drawn = jax.tree.map(
+        lambda leaf: rng.uniform(0.1, 1.0, leaf.shape).astype("f"), shapes(model, 8)[0]
+    )
+    images = jnp.asarray(rng.normal(size=(2, 8, 8, 3)), jnp.float32)
+    detector = jood.Detector("pixel_msp(stage='decoded')", model, drawn)
+    acts = jax.jit(functools.partial(jood.observe, model))(drawn, images)
+
+    def conv_norm(x, index):
+        params, stats = drawn["params"]["decoded"], drawn["batch_stats"]["decoded"]
+        y = conv(x, params[f"conv{index}"]["kernel"], 1)
+        p, s = params[f"bn{index}"], stats[f"bn{index}"]
+        y = (y - s["mean"]) / np.sqrt(s["var"] + 1e-5) * p["scale"] + p["bias"]
+        return np.maximum(y, 0)
+
+    last = np.asarray(acts.stages["C5"], np.float64)
+    both = [last, conv_norm(conv_norm(last, 1), 2)]
+    decoded = conv_norm(np.concatenate(both, axis=-1), 3)
+    np.testing.assert_allclose(acts.stages["decoded"], decoded, rtol=1e-4)
+    head = drawn["params"]["head"]
+    logits = decoded @ head["kernel"][0, 0] + head["bias"]
+    np.testing.assert_allclose(acts.logits, logits.mean((1, 2)), rtol=1e-4)
+    expected = special.softmax(logits, -1).max(-1).mean((1, 2))
+    found = detector.run_named(images).scores["score"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 @pytest.mark.slow

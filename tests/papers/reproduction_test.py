@@ -10,10 +10,14 @@ import jax
 import numpy as np
 import pytest
 
+import jood
 from jood import metrics
 from jood import papers
+from jood.core.backbones.linen import observe
+from jood.data.benchmarks import bounded
 from jood.data.sources import ArraySource
 from jood.evaluation import benchmark_run
+from jood.evaluation import pass_times
 from jood.papers import comparison_text
 from jood.papers import given_networks
 from jood.papers import reproduction
@@ -46,14 +50,16 @@ PART = TablePart(
     title="one",
     benchmark="cifar10",
     network="resnet18_cifar",
-    columns=("SVHN", "Textures", "Places365", "Average"),
+    columns=("SVHN", "Textures", "Places365", "Average", "ID ACC behind TA"),
     rows=(
-        row("MSP", "MSP", [90, 50, 80, 60, 70, 65, 80, 58.33]),
-        row("TA", "ta(k={k})|energy()", [None] * 8),
-        row("CSI", "", [91, 50, 80, 60, 70, 65, 80, 58.33], why="not trained here"),
-        row("SSOD", "SSOD (OOD factor)", [91, 50, 80, 60, 70, 65, 80, 58.33]),
-        row("LFF", "MSP", [99, 1, 99, 1, 99, 1, 99, 1], trained="lff"),
-        row("near", "MSP", [90, 50, 80, 60, 70, 65, 80, 58.33], zoom=2.0),
+        row("MSP", "MSP", [90, 50, 80, 60, 70, 65, 80, 58.33, None]),
+        row("TA", "ta(k={k})|energy()", [None] * 9),
+        row(
+            "CSI", "", [91, 50, 80, 60, 70, 65, 80, 58.33, None], why="not trained here"
+        ),
+        row("SSOD", "SSOD (OOD factor)", [91, 50, 80, 60, 70, 65, 80, 58.33, None]),
+        row("LFF", "MSP", [99, 1, 99, 1, 99, 1, 99, 1, None], trained="lff"),
+        row("near", "MSP", [90, 50, 80, 60, 70, 65, 80, 58.33, None], zoom=2.0),
     ),
     averaged=(),
     preprocessing="",
@@ -113,6 +119,43 @@ def test_ours_stand_beside_the_papers_numbers(parts):
     assert part.rows[5].ours["SVHN", "AUROC"] != found["SVHN", "AUROC"]
 
 
+def test_the_accuracy_behind_ta_is_that_of_the_edited_answer(parts):
+    given, (part,) = parts
+    network, benchmark = given[0].network, opened(PART, given[0], 1.0)
+    component = jood.parse("ta(k=0.2)|energy()")
+    images = tiny_benchmark.PREPROCESSING(benchmark.id_test.images)
+
+    @jax.jit
+    def behind(variables, images):
+        acts = observe(network.model, variables, images, edits=component.edits)
+        return acts.edit("ta(k=0.2, stage='C4')").logits
+
+    logits = behind(network.variables, images)
+    right = np.asarray(logits.argmax(-1)) == benchmark.id_test.labels
+    cell = ("ID ACC behind TA", "ID ACC")
+    assert part.rows[1].ours[cell] == pytest.approx(100 * right.mean())
+    assert cell not in part.rows[0].ours
+
+
+def test_rows_that_are_not_asked_for_say_so():
+    some = papers.of_rows(papers.table("himplos", "1"), ["ours", "MSP"])
+    whys = {row.name: row.why for row in some.parts[0].rows}
+    assert not whys["Ours"]
+    assert not whys["MSP"]
+    assert whys["Energy"] == "not asked for (--rows)"
+    with pytest.raises(ValueError, match="unknown row of the table 'Enrgy'; near: Ene"):
+        papers.of_rows(papers.table("himplos", "1"), ["Enrgy"])
+
+
+def test_a_bounded_benchmark_says_what_it_lost():
+    few = bounded.with_at_most(tiny_benchmark.BENCHMARK, test=4, train=None)
+    assert len(few.id_test) == 4
+    assert few.id_train is tiny_benchmark.BENCHMARK.id_train
+    told = "4 of 22 were asked for, at even distances"
+    assert few.incomplete["id_test"] == told
+    assert set(few.incomplete) == {"id_test", *few.ood}
+
+
 def test_what_is_not_the_papers_is_said(parts):
     (part,) = parts[1]
     assert part.dented == {"Textures", "Places365", "Average"}
@@ -139,7 +182,7 @@ def test_a_folder_has_the_table_in_every_form(parts, tmp_path):
     assert "- (91.00)" in printed
     with (tmp_path / "out" / "table.csv").open(newline="") as file:
         lines = {(r["row"], r["column"], r["metric"]): r for r in csv.DictReader(file)}
-    assert len(lines) == 6 * 8
+    assert len(lines) == 6 * 9
     assert float(lines["MSP", "SVHN", "AUROC"]["ours"]) == pytest.approx(ours, abs=0.01)
     assert lines["CSI", "SVHN", "AUROC"]["why_not"] == "not trained here"
     assert lines["MSP", "Textures", "FPR95"]["part_of_the_images"] == "yes"
@@ -161,10 +204,42 @@ def test_on_another_benchmark_nothing_is_compared(parts):
     )
 
 
-def test_a_table_of_times_is_refused_before_anything_runs():
-    times = papers.table("feature_sim", "8")
-    with pytest.raises(ValueError, match=r"Table 8, is of times.*measure_cost"):
-        reproduction.run(times, [], opened)
+TIMES = dataclasses.replace(
+    papers.table("feature_sim", "8"),
+    parts=(
+        dataclasses.replace(
+            papers.table("feature_sim", "8").parts[0],
+            rows=(row("MSP", "MSP", [1.0]), row("FS+TA", "FS+TA", [1.07])),
+            benchmark="cifar10",
+        ),
+    ),
+)
+
+
+def test_a_table_of_times_without_a_network_is_dashes():
+    (part,) = reproduction.run(papers.table("feature_sim", "8"), [], opened)
+    assert {row.why for row in part.rows} == {"no network imagenet/resnet50 was given"}
+    assert [column for column, _ in part.cells][1:] == ["without TA", "with TA"]
+
+
+def test_times_are_of_each_row_without_and_with_ta(monkeypatch):
+    asked = {}
+
+    def ratios(parts, network, batch_size):
+        asked.update({name: part.spec for name, part in parts.items()})
+        return {name: float(n) for n, name in enumerate(parts, 1)}
+
+    monkeypatch.setattr(pass_times, "ratios", ratios)
+    ten = dataclasses.replace(
+        network("resnet50"), model=dataclasses.replace(MODEL, num_classes=10)
+    )
+    (part,) = reproduction.run(TIMES, [Given("", ten, "here")], opened)
+    assert asked["FS+TA without TA"] == "feature_sim(stage='C5')"
+    assert asked["MSP with TA"] == "ta(k=0.2, stage='C4')|msp()"
+    assert part.rows[0].ours["normalised time", "time"] == 1.0
+    assert part.difference(part.rows[0], ("normalised time", "time")) == 0.0
+    assert part.rows[1].ours["with TA", "time"] == 6.0
+    assert "multiples of one forward pass" in comparison_text.as_text(TIMES, [part])
 
 
 def test_networks_are_matched_by_name_architecture_and_classes():

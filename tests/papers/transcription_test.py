@@ -8,7 +8,7 @@ import pytest
 from jood import papers
 from jood.data import benchmarks
 from jood.papers import paper_columns
-from jood.papers import reproduction
+from jood.papers import row_reading
 from jood.papers import transcription
 
 TABLES = [table for paper in papers.PAPERS for table in papers.tables(paper).values()]
@@ -101,7 +101,7 @@ def test_every_number_is_a_percentage_of_a_known_set(table, part):
 def test_every_row_that_is_built_is_a_detector(table, part):
     for row in part.rows:
         if row.text:
-            read = reproduction.read(row.text, part.benchmark, part.network)
+            read = row_reading.read(row.text, part.benchmark, part.network)
             assert read.component.slot == "score"
 
 

@@ -238,6 +238,36 @@ def test_layouts_of_other_code_bases(layout, model, changes, others):
     chex.assert_trees_all_equal(back, renamed)
 
 
+@pytest.mark.slow
+def test_fcn_s_decode_head_is_read_beside_its_backbone():
+    model = _V1C.clone(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), decoder=5)
+    variables = _random(model)
+    tensors = weights.to_torch_names(model, variables, "mmsegmentation_fcn")
+    wide = 4 * 4 * 8  # of the last stage
+    assert {
+        name: tensor.shape
+        for name, tensor in tensors.items()
+        if name.startswith("decode_head.") and name.endswith(".weight")
+        if tensor.ndim == 4
+    } == {
+        "decode_head.convs.0.conv.weight": (5, wide, 3, 3),
+        "decode_head.convs.1.conv.weight": (5, 5, 3, 3),
+        "decode_head.conv_cat.conv.weight": (5, wide + 5, 3, 3),
+        "decode_head.conv_seg.weight": (3, 5, 1, 1),
+    }
+    assert "decode_head.conv_cat.bn.running_var" in tensors
+    assert "backbone.stem.0.weight" in tensors
+    tensors["auxiliary_head.convs.0.conv.weight"] = np.zeros((3, 3), np.float32)
+    as_float32 = jax.tree.map(np.float32, variables)
+    for given in ("mmsegmentation_fcn", None):
+        found = weights.from_torch_names(tensors, model, given)
+        chex.assert_trees_all_equal(found, as_float32)
+    backbone = weights.from_torch_names(tensors, model.clone(num_classes=0, decoder=0))
+    assert "decoded" not in backbone["params"]
+    with pytest.raises(ValueError, match="create the model 'fcn_r50_d8'"):
+        weights.from_torch_names(tensors, _V1C, "mmsegmentation_fcn")
+
+
 def test_segmentation_weights_are_not_taken_for_a_network_without_dilation():
     tensors = weights.to_torch_names(
         _DILATED, _random(_DILATED), "torchvision_segmentation"
@@ -257,6 +287,8 @@ def test_every_layout_names_every_tensor_once(model):
     for layout in weights.layouts(model):
         if layout == "torchvision_segmentation" and not dilated:
             continue  # refused; see above
+        if layout == "mmsegmentation_fcn":
+            continue  # of a model with a decode head
         names = weights.to_torch_names(model, variables, layout)
         assert len(names) == len(jax.tree.leaves(variables)), layout
 

@@ -28,7 +28,7 @@ class Taps:
 
     Attributes:
       stages: module path by stage name, all of which must exist; None takes those of
-        the modules 'C2' to 'C5' that the model has.
+        the modules 'C2' to 'C5' and 'decoded' that the model has.
       head: path of the Dense module from the penultimate feature to the logits; None
         for a backbone without one, whose feature is the last map's mean (K = 0).
     """
@@ -123,7 +123,8 @@ def forward(
       The record, and the collections that the pass changed: with `train`, where the
       model is called with train=True, batch statistics too.
     """
-    paths = taps.stages or {name: name for name in activations.STAGES}
+    usual = (*activations.STAGES, activations.DECODED)
+    paths = taps.stages or {name: name for name in usual}
     stage_of = {tuple(path.split("/")): name for name, path in paths.items()}
     head_path = None if taps.head is None else tuple(taps.head.split("/"))
     head_inputs: list[jax.Array] = []

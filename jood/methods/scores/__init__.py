@@ -35,6 +35,7 @@ from jood.methods.scores.nnguide import nnguide as nnguide
 from jood.methods.scores.odin import odin as odin
 from jood.methods.scores.penultimate_norm import penultimate_norm as penultimate_norm
 from jood.methods.scores.pixel_msp import pixel_msp as pixel_msp
+from jood.methods.scores.prototype_cosine import prototype_cosine as prototype_cosine
 from jood.methods.scores.rankfeat import rankfeat as rankfeat
 from jood.methods.scores.she import she as she
 from jood.methods.scores.ssod import joint_posterior as joint_posterior

@@ -4,8 +4,10 @@ Slot logit, after whatever rewrites feature or head. The similarity is that of t
 *unmodified* feature, so a mask or a clip before it does not change it.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,6 +16,7 @@ from jood.core import norms
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.component import Component
+from jood.core.component import Statistic
 
 
 @component.row("ReAct+LS", "react({clip})|prototype_smoothing()|energy()")
@@ -35,24 +38,57 @@ def prototype_smoothing() -> Component:
       Sun et al., HIMPLoS (Classifier-head Informed Feature Masking and
       Prototype-based Logit Smoothing), Eq. 6-8 and 10, Table III.
     """
-    means = stats.class_means(lambda acts: acts.original)
+    consequence = "Logits of images predicted as one of them are not smoothed."
+
+    def smooth(fitted: tuple[Any, ...], acts: Activations) -> Activations:
+        similarity = cosine_to_prototype(fitted[0], acts.original, acts.prediction)
+        known = jnp.asarray(fitted[0]["known"])[acts.prediction]  # [B]
+        similarity = jnp.where(known, similarity, 1.0)
+        return acts.with_logits(similarity[:, None] * acts.logits)
+
+    spec = component.call_spec("prototype_smoothing")
+    passes = (lambda _: prototypes(original, "prototype_smoothing", consequence),)
+    return component.build(spec, "logit", smooth, passes)
+
+
+def original(acts: Activations) -> jax.Array:
+    """Returns the feature of the unmodified pass, float32 [B, D]."""
+    return acts.original
+
+
+def prototypes(
+    feature: Callable[[Activations], jax.Array], method: str, consequence: str
+) -> Statistic:
+    """Returns the statistic of the classes' prototypes, Eq. 6.
+
+    Args:
+      feature: what is averaged by label, float32 [B, D].
+      method: who asks, for the warning of classes without training examples.
+      consequence: what becomes of images that are predicted as one of these.
+
+    Returns:
+      A statistic whose value is {'unit': v_c / ‖v_c‖₂, float32 [K, D], 'known': bool
+      [K], whether the class has training examples}.
+    """
+    means = stats.class_means(feature)
 
     def finalize(state: Any) -> dict[str, np.ndarray]:
         state = means.finalize(state)
         count, mean = state["count"], state["mean"]
-        consequence = "Logits of images predicted as one of them are not smoothed."
-        stats.check_classes(count, "prototype_smoothing", 1, consequence)
+        stats.check_classes(count, method, 1, consequence)
         norm = np.linalg.norm(mean, axis=-1, keepdims=True)
         unit = mean / np.where(norm == 0, 1.0, norm)
         return {"unit": unit.astype(np.float32), "known": count > 0}
 
-    def smooth(fitted: tuple[Any, ...], acts: Activations) -> Activations:
-        prototype = jnp.asarray(fitted[0]["unit"])[acts.prediction]  # [B, D]
-        known = jnp.asarray(fitted[0]["known"])[acts.prediction]  # [B]
-        cosine = (norms.unit(acts.original) * prototype).sum(-1)
-        similarity = jnp.where(known, cosine, 1.0)
-        return acts.with_logits(similarity[:, None] * acts.logits)
+    return means._replace(finalize=finalize)
 
-    spec = component.call_spec("prototype_smoothing")
-    passes = (lambda _: means._replace(finalize=finalize),)
-    return component.build(spec, "logit", smooth, passes)
+
+def cosine_to_prototype(
+    fitted: Mapping[str, Any], feature: jax.Array, prediction: jax.Array
+) -> jax.Array:
+    """Returns s(h, v_c), Eq. 7, of features [B, D] and classes int [B]; float32 [B].
+
+    `fitted` is what `prototypes` fits.
+    """
+    prototype = jnp.asarray(fitted["unit"])[prediction]  # [B, D]
+    return (norms.unit(feature) * prototype).sum(-1)

@@ -15,7 +15,7 @@ import numpy as np
 
 from jood._utils import call_text
 from jood.evaluation.hyperparameter_curves import Curve
-from jood.evaluation.hyperparameter_curves import Sweep
+from jood.evaluation.paper_sweeps import Sweep
 from jood.report.benchmark import results
 from jood.training import objectives
 

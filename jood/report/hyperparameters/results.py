@@ -12,7 +12,7 @@ from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.evaluation import hyperparameter_curves
 from jood.evaluation.hyperparameter_curves import Curve
-from jood.evaluation.hyperparameter_curves import value_text
+from jood.evaluation.paper_sweeps import value_text
 from jood.report import pictures
 from jood.report.benchmark import page as page_lib
 from jood.report.benchmark import results

@@ -117,6 +117,32 @@ def test_ash_rounds_halves_to_even(width, q, kept):
     assert int(mask.sum()) == kept == width - int(np.round(width * q))
 
 
+@pytest.mark.parametrize("name", ["ash_p", "ash_b", "ash_s"])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 7, 5)])
+def test_ash_on_a_stage_shapes_all_entries_of_an_images_map(name, shape):
+    x = features(2, int(np.prod(shape[1:]))).reshape(shape)
+    ((edit,),) = getattr(transforms, name)(q=0.65, stage="C4").edits
+    assert edit.stage == "C4"
+    expected = getattr(reference, name)(x.reshape(2, -1), 0.65).reshape(shape)
+    np.testing.assert_allclose(edit.rewrite(jnp.asarray(x)), expected, rtol=1e-5)
+    assert edit.rewrite(jnp.asarray(x, jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_ash_of_a_stage_stands_where_ta_does():
+    both = jood.parse("ta(k=0.2)|ash_p(q=0.6, stage='C4')|feature_sim()")
+    ((first, second),) = both.edits
+    assert (first.spec, second.spec) == (
+        "ta(k=0.2, stage='C4')",
+        "ash_p(q=0.6, stage='C4')",
+    )
+    assert transforms.ash_p(stage="C3").slot == "stage"
+    assert transforms.ash_p().spec == "ash_p(q=0.6)"  # as stored in saved detectors
+    with pytest.raises(ValueError, match="would vanish"):
+        jood.parse("ash_p(q=0.6)|ash_p(q=0.6, stage='C4')|energy()")
+    with pytest.raises(ValueError, match="stage must be a stage's name"):
+        transforms.ash_s(stage="")
+
+
 def test_ash_ties_keep_the_lower_index():
     mask = top_k.mask(jnp.array([[1.0, 2.0, 2.0, 2.0, 0.0]]), 2)
     np.testing.assert_array_equal(mask, [[False, True, True, False, False]])

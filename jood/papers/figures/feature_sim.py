@@ -1,0 +1,104 @@
+"""Feature Sim's figures."""
+
+from collections.abc import Callable, Mapping
+
+from matplotlib import figure
+
+from jood.methods import detector_text
+from jood.papers.figures import shared
+from jood.papers.figures.figure_inputs import FigureInputs
+from jood.papers.figures.paper_figure import PaperFigure
+from jood.papers.figures.paper_figure import diagram
+from jood.report.benchmark import edited_maps
+
+_SETS = ("imagenet", "cifar10", "cifar100")
+_HEATMAPS = (
+    "The last map, summed over channels, all on one colour scale; FS is its Feature "
+    "Sim. The images are those of --id_images and --ood_images, else some of the "
+    "benchmark's that were not picked by their score."
+)
+_MIXTURES = "python launch/evaluate.py draws it: intensities.png of its results"
+
+
+def _behind(
+    **templates: str,
+) -> Callable[[FigureInputs], Mapping[str, figure.Figure]]:
+    """Returns a drawing of maps behind edits: texts by label, '' for the plain pass."""
+
+    def draw(inputs: FigureInputs) -> dict[str, figure.Figure]:
+        viewer = inputs.viewer
+        if viewer.last is None or viewer.edited is None:
+            raise ValueError(
+                f"{inputs.network.name} has no two maps; the figure shows the last "
+                "behind an edit of one before it."
+            )
+        filled = {
+            label: text.format(k=viewer.k, stage=repr(viewer.edited))
+            for label, text in templates.items()
+        }
+        edits = {
+            label.replace("_", " "): detector_text.parse(text) if text else None
+            for label, text in filled.items()
+        }
+        looked = viewer.detector, viewer.last, edits
+        return {"heatmaps": edited_maps.draw(inputs.shown(), *looked)}
+
+    return draw
+
+
+_TA = "ta(k={k}, stage={stage})"
+_ASH = "ash_p(q=0.6, stage={stage})"
+
+FIGURES = (
+    PaperFigure(
+        "1",
+        "Heatmaps of the last map, without and with TA",
+        _HEATMAPS,
+        _SETS,
+        _behind(without_TA="", with_TA=_TA),
+    ),
+    diagram("2", "The method"),
+    PaperFigure("3", "Intensities of an image's map, and mixtures", instead=_MIXTURES),
+    PaperFigure(
+        "4",
+        "FS+TA with Energy and with ODIN, against λ",
+        "Mean AUROC over the OOD sets against λ; MSP beside Energy.",
+        _SETS,
+        shared.sweeps("lambda", "lambda_odin"),
+    ),
+    PaperFigure(
+        "5",
+        "FS+TA against k",
+        "Mean AUROC over the OOD sets and the ID accuracy behind TA against k.",
+        _SETS,
+        shared.sweeps("k"),
+    ),
+    PaperFigure(
+        "6",
+        "FS+TA of magnified images",
+        instead="--table=18 makes its numbers; single images are not drawn",
+    ),
+    PaperFigure(
+        "7",
+        "More heatmaps, without and with TA (App. C.1)",
+        _HEATMAPS,
+        _SETS,
+        _behind(without_TA="", with_TA=_TA),
+    ),
+    PaperFigure("8", "Intensities of ID images' maps", instead=_MIXTURES),
+    PaperFigure("9", "Intensities of OOD images' maps", instead=_MIXTURES),
+    PaperFigure(
+        "10",
+        "Distributions of Feature Sim, ID and OOD",
+        "Scores of FS+TA; the dashed line keeps 95 % of the ID images.",
+        _SETS,
+        shared.distributions("FS+TA", "FS+TA"),
+    ),
+    PaperFigure(
+        "11",
+        "Heatmaps of the last map, with TA and with ASH-P after C4",
+        _HEATMAPS + " The paper gives no q for ASH-P there: 0.6 is ASH's own.",
+        _SETS,
+        _behind(plain="", with_TA=_TA, with_ASH=_ASH),
+    ),
+)

@@ -1,0 +1,67 @@
+"""LFF's figures."""
+
+from matplotlib import figure
+
+from jood.papers.figures import shared
+from jood.papers.figures.figure_inputs import FigureInputs
+from jood.papers.figures.paper_figure import PaperFigure
+from jood.papers.figures.paper_figure import diagram
+from jood.report.finetuning import plots
+from jood.report.finetuning import results
+
+_SETS = ("imagenet100", "cifar10", "cifar100")
+_NETWORKS = (
+    " A row per network: --checkpoint=before=FOLDER,after=FOLDER. "
+    "python launch/finetune.py draws it of its own run, too."
+)
+
+
+def _norms(inputs: FigureInputs) -> dict[str, figure.Figure]:
+    found = inputs.evaluate({results.NORM: "penultimate_norm()"})
+    return {"norms": plots.norm_distributions(found, results.NORM)}
+
+
+def _heatmaps(inputs: FigureInputs) -> dict[str, figure.Figure]:
+    networks = {label: inputs.detector(label) for label in inputs.networks}
+    return {"heatmaps": plots.norm_heatmaps(inputs.benchmark, networks)}
+
+
+FIGURES = (
+    PaperFigure("1", "Examples of ID and OOD images", instead="it shows photographs"),
+    PaperFigure(
+        "2",
+        "t-SNE of ID, OOD and local background features",
+        "ID images are dots, OOD images crosses. Local background features, the "
+        "paper's third kind, are not drawn.",
+        ("cifar10", "cifar100"),
+        shared.tsne,
+    ),
+    PaperFigure(
+        "3",
+        "AUROC of methods",
+        "Average AUROC of each row of Tables I (CIFAR) or III (ImageNet-100), ours and "
+        "the paper's.",
+        ("cifar100", "cifar10"),
+        shared.bars("lff", ("1",), "AUROC"),
+    ),
+    diagram("4", "The method"),
+    PaperFigure(
+        "5",
+        "Norms of ID and OOD features, before and after",
+        "Distributions of ‖h‖₂, a column per OOD set." + _NETWORKS,
+        _SETS,
+        _norms,
+    ),
+    PaperFigure(
+        "6",
+        "AUROC against δ, μ and λ",
+        instead="each value is a training run: python launch/finetune_curves.py",
+    ),
+    PaperFigure(
+        "7",
+        "Norms of local features, before and after",
+        "‖z_j‖₂ at each location of the last map." + _NETWORKS,
+        _SETS,
+        _heatmaps,
+    ),
+)

@@ -1,0 +1,33 @@
+"""A figure of a paper: how jood draws it, or why it does not."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from matplotlib import figure
+
+from jood.papers.figures.figure_inputs import FigureInputs
+
+
+class PaperFigure(NamedTuple):
+    """A figure.
+
+    Attributes:
+      number: As the paper numbers it.
+      title: What it shows.
+      caption: How to read it, and what differs from the paper's; '' if it is not drawn.
+      benchmarks: Names of the paper's benchmarks, the first for its usual one.
+      draw: What it is drawn of -> pictures by stem; None if it is not drawn.
+      instead: Why it is not drawn here, or which job draws it.
+    """
+
+    number: str
+    title: str
+    caption: str = ""
+    benchmarks: tuple[str, ...] = ()
+    draw: Callable[[FigureInputs], Mapping[str, figure.Figure]] | None = None
+    instead: str = ""
+
+
+def diagram(number: str, title: str) -> PaperFigure:
+    """Returns a figure that shows no data."""
+    return PaperFigure(number, title, instead="it is a diagram, not of data")

@@ -1,0 +1,51 @@
+"""The folder of a drawn figure: pictures as PNG and PDF, what was run, and the page."""
+
+from collections.abc import Mapping
+import json
+import os
+from typing import Any
+
+from matplotlib import figure
+
+from jood._utils import atomic_files
+from jood._utils import provenance
+from jood.papers.figures.paper_figure import PaperFigure
+from jood.report import figures as figures_lib
+from jood.report.benchmark import page as benchmark_page
+from jood.report.html import page
+
+
+def write(
+    folder: str | os.PathLike[str],
+    title: str,
+    drawn: PaperFigure,
+    pictures: Mapping[str, figure.Figure],
+    remarks: str,
+    configuration: Mapping[str, Any],
+) -> None:
+    """Writes a new results folder.
+
+    Args:
+      folder: Where.
+      title: The page's: 'HIMPLoS, Figure 5: ...'.
+      drawn: What was drawn.
+      pictures: By stem.
+      remarks: What is not as in the paper: the network, the sets.
+      configuration: Whatever is needed to run this again, JSON values.
+    """
+    run = {"configuration": dict(configuration), "versions": provenance.versions()}
+    with atomic_files.atomic_folder(folder) as partial:
+        figures_lib.save_pictures(partial, pictures)
+        content = {**run, "figure": title, "remarks": remarks}
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (partial / "results.json").write_text(text, encoding="utf-8")
+        blocks = [
+            page.PictureBlock.read(partial / f"{stem}.png", drawn.caption)
+            for stem in pictures
+        ]
+        sections = [
+            page.Section(drawn.title, blocks),
+            benchmark_page.how_it_was_run(run),
+        ]
+        shown = page.render(title, remarks, sections)
+        (partial / page.FILE).write_text(shown, encoding="utf-8")

@@ -1,0 +1,115 @@
+"""Drawings that figures of several papers share."""
+
+from collections.abc import Callable, Mapping
+
+from matplotlib import figure
+
+from jood.evaluation import hyperparameter_curves
+from jood.evaluation import paper_sweeps
+from jood.papers import given_networks
+from jood.papers import reproduction
+from jood.papers import transcription
+from jood.papers.figures.figure_inputs import FigureInputs
+from jood.report.benchmark import bars as bars_lib
+from jood.report.benchmark import plots
+from jood.report.benchmark import sample_plots
+from jood.report.benchmark import samples
+from jood.report.hyperparameters import plots as curve_plots
+
+Draw = Callable[[FigureInputs], Mapping[str, figure.Figure]]
+
+
+def sweeps(*names: str) -> Draw:
+    """Returns a drawing of curves against the paper's values; a picture per sweep."""
+
+    def draw(inputs: FigureInputs) -> dict[str, figure.Figure]:
+        known = paper_sweeps.sweeps(inputs.benchmark_name, inputs.network.name)
+        pictures = {}
+        for name in names:
+            curve = hyperparameter_curves.run(
+                known[name],
+                inputs.detector(),
+                inputs.benchmark,
+                batch_size=inputs.batch_size,
+            )
+            pictures[f"sweep_{name}"] = curve_plots.draw(curve)
+        return pictures
+
+    return draw
+
+
+def distributions(name: str, text: str) -> Draw:
+    """Returns a drawing of one detector's scores, a panel per OOD set."""
+
+    def draw(inputs: FigureInputs) -> dict[str, figure.Figure]:
+        (found,) = inputs.evaluate({name: text}).values()
+        return {"distributions": plots.distributions(found, name)}
+
+    return draw
+
+
+def bars(paper: str, numbers: tuple[str, ...], metric: str) -> Draw:
+    """Returns a drawing of average metrics: a pair of bars per row of some tables."""
+
+    def draw(inputs: FigureInputs) -> dict[str, figure.Figure]:
+        given = [
+            given_networks.Given("", network, label)
+            for label, network in inputs.networks.items()
+        ]
+        pictures = {}
+        for number in numbers:
+            whole = transcription.table(paper, number)
+            parts = reproduction.run(
+                whole,
+                given,
+                lambda part, one, zoom: inputs.open(one.network),
+                batch_size=inputs.batch_size,
+                workers=inputs.workers,
+            )
+            cell = (transcription.AVERAGE, metric)
+            for index, part in enumerate(parts):
+                found = {r.name: r.ours[cell] for r in part.rows if cell in r.ours}
+                theirs = {r.name: r.papers[cell] for r in part.rows if cell in r.papers}
+                if not found:
+                    continue
+                names = [row.name for row in part.rows if row.name in theirs]
+                star = " of the sets at hand" if cell[0] in part.dented else ""
+                pictures[f"bars_{number}_{index + 1}"] = bars_lib.draw(
+                    names,
+                    {"ours": found, "paper": theirs},
+                    f"{metric} in %",
+                    f"Table {number} {part.title}: average{star}".replace(" :", ":"),
+                )
+        if not pictures:
+            asked = [key for n in numbers for key in _keys(paper, n)]
+            raise ValueError(
+                "the network makes no row of what the bars show; it asks for one of "
+                f"{', '.join(dict.fromkeys(asked))}."
+            )
+        return pictures
+
+    return draw
+
+
+def _keys(paper: str, number: str) -> list[str]:
+    return given_networks.keys(transcription.table(paper, number))
+
+
+def tsne(inputs: FigureInputs) -> dict[str, figure.Figure]:
+    """Draws t-SNE of ID and OOD features, a picture per network."""
+    pictures = {}
+    for label in inputs.networks:
+        taken = samples.take(
+            inputs.benchmark, _viewer(inputs, label), min(inputs.batch_size, 64)
+        )
+        names = inputs.benchmark.class_names
+        drawn = sample_plots.tsne(taken, class_names=names)
+        if drawn is None:
+            raise ValueError("all features are equal: there is no embedding.")
+        pictures["tsne" if len(inputs.networks) == 1 else f"tsne_{label}"] = drawn
+    return pictures
+
+
+def _viewer(inputs: FigureInputs, label: str) -> samples.Viewer:
+    detector = inputs.detector(label)
+    return samples.Viewer.of(detector, inputs.networks[label].image_size)

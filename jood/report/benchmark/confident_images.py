@@ -1,0 +1,36 @@
+"""Images with the confidence that they are ID: SSOD's Fig. 5."""
+
+from collections.abc import Mapping
+
+from matplotlib import figure
+import numpy as np
+
+from jood.report import figures
+from jood.report.benchmark import plots
+
+_ACROSS = 8  # images side by side
+
+
+def draw(
+    images: Mapping[str, np.ndarray], confidences: Mapping[str, np.ndarray], score: str
+) -> figure.Figure:
+    """Draws images with their confidence above them.
+
+    Args:
+      images: uint8 [n, H, W, C] by set.
+      confidences: float [n] in [0, 1] by set.
+      score: What the confidence is.
+    """
+    every = [(name, i) for name, batch in images.items() for i in range(len(batch))]
+    across = min(_ACROSS, len(every))
+    down = -(-len(every) // across)
+    size = (1.5 * across, 1.85 * down + 0.4)
+    fig = figure.Figure(figsize=size, layout="constrained")
+    axes = fig.subplots(down, across, squeeze=False).ravel()
+    figures.bare(axes)
+    for (name, i), axis in zip(every, axes, strict=False):
+        axis.imshow(images[name][i], interpolation="nearest", **plots.PIXELS)
+        title = f"{name.replace('_', ' ')}\n{confidences[name][i]:.3f}"
+        axis.set_title(title, fontsize=8, pad=3)
+    fig.suptitle(f"confidence: {score}", fontsize=10)
+    return fig
