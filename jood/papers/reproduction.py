@@ -138,7 +138,9 @@ def run(
             }
             if maker is not None and texts:
                 opened = _opened(part, maker, open_benchmark)
-                scored[trained] = _score(texts, maker, opened, batch_size, workers)
+                scored[trained] = _score(
+                    texts, maker, opened, table.paper, batch_size, workers
+                )
         parts.append(_compared(table.metrics, part, scored, other))
     return parts
 
@@ -161,14 +163,13 @@ def _score(
     texts: Mapping[str, str],
     maker: Maker,
     benchmark: Benchmark,
+    paper: str,
     batch_size: int,
     workers: int,
 ) -> _Scored:
     """Asks a network all rows that it can be asked, in one pass over each set."""
     network = maker.given.network
-    rows = {
-        name: read(text, benchmark.name, network.name) for name, text in texts.items()
-    }
+    rows = {n: read(t, benchmark.name, network.name, paper) for n, t in texts.items()}
     parts = {name: row.component for name, row in rows.items()}
     asked, out = preflight.possible(
         parts, network.model, network.variables, benchmark.id_train
@@ -181,11 +182,12 @@ def _score(
     return _Scored(maker, benchmark, evaluation, evaluation.metrics(), rows, out)
 
 
-def read(text: str, benchmark: str, network: str) -> detector_list.Row:
-    """Returns the detector of a row's text with a benchmark's and network's values."""
+def read(text: str, benchmark: str, network: str, paper: str = "") -> detector_list.Row:
+    """Returns the detector of a row, with a benchmark's, network's, paper's values."""
     template = presets.templates().get(text, text)
-    component = detector_text.parse(presets.fill(template, benchmark, network).text)
-    sources = value_sources.of_template(text, template, benchmark, network)
+    values = (benchmark, network, paper)
+    component = detector_text.parse(presets.fill(template, *values).text)
+    sources = value_sources.of_template(text, template, *values)
     return detector_list.Row(component, sources)
 
 
