@@ -108,8 +108,10 @@ def preset(
         listed.
 
     Example:
-      >>> preset("knn_paper", "cifar10"), preset("knn_paper", "cifar10", "", "feature_sim")
-      ('knn(k=50)', 'knn(k=1000)')
+      >>> preset("knn_paper", "cifar10")
+      'knn(k=50)'
+      >>> preset("knn_paper", "cifar10", paper="feature_sim")
+      'knn(k=1000)'
     """
     if name not in PRESETS:
         raise unknown_name.unknown("preset", name, PRESETS)

@@ -4,6 +4,8 @@ The gradient of the head's weights is an outer product, so its L1 norm is a prod
 of two norms and needs no backward pass.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
@@ -16,7 +18,7 @@ _LENGTHS = {"l1": jnp.sum, "mean": jnp.mean}  # U, of |h|
 
 
 @component.row("GradNorm")
-def gradnorm(T: float = 1.0, norm: str = "l1") -> Component:
+def gradnorm(T: float = 1.0, norm: Literal["l1", "mean"] = "l1") -> Component:
     """L1 norm of the gradient, with respect to W, of KL(uniform ‖ softmax(f / T)).
 
     With p = softmax(f / T) the gradient is h (p - 1/K)ᵀ / T, hence
