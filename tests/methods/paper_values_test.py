@@ -1,4 +1,4 @@
-"""Presets know whose table they are for, and for which network a value was published."""
+"""Presets know whose table they are for, and for whose network a value is."""
 
 import re
 
@@ -61,7 +61,7 @@ def test_wherever_a_preset_is_read_it_can_be_told_the_paper():
 def test_an_unknown_paper_is_told_the_known_ones():
     with pytest.raises(ValueError, match=r"paper 'feature_sims'.*feature_sim"):
         presets.preset("knn_paper", "cifar10", paper="feature_sims")
-    assert papers.PAPERS == tuple(paper_values.PAPERS)
+    assert tuple(paper_values.PAPERS) == papers.PAPERS
 
 
 @pytest.mark.parametrize(

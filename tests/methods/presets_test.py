@@ -19,7 +19,7 @@ NETWORKS = [
     ("dice_densenet100_cifar100", "densenet100_cifar", "cifar100", DENSENET),
     ("akamaster_resnet56-4bfd9763", "resnet56", "cifar10", RESNET),
 ]
-IMAGES = 100  # of the ID test set
+IMAGES = 50  # of the ID test set
 
 
 def terms(text):

@@ -100,8 +100,9 @@ def _histogram(
 
     w, mu1, mu2, sigma1, sigma2 = map(float, mixture)
     x = np.linspace(edges[0], edges[-1], 8 * _BINS + 1)
-    shown = np.clip(values, edges[0], edges[-1])
-    heights, *_ = axis.hist(shown, edges, density=True, color="#C8C8C8")
+    share = 1 / (len(values) * np.diff(edges)[0])  # of a density of all, shown or not
+    weights = np.full(len(values), share)
+    heights, *_ = axis.hist(values, edges, weights=weights, color="#C8C8C8")
     background = (1 - w) * stats.norm.pdf(x, mu2, max(sigma2, _NARROWEST))
     foreground = w * stats.norm.pdf(x, mu1, max(sigma1, _NARROWEST))
     axis.plot(x, background, color=figures.COLOURS[0], label="background")
