@@ -36,7 +36,11 @@ PAPERS: dict[str, PaperValues] = {
             "waterbirds": published(
                 "Feature Sim, Tables 5 and 10, where ODIN's row is MSP's: no step",
                 eps="0.0",
-            )
+            ),
+            **dict.fromkeys(
+                ("cifar10", "cifar10_near", "cifar100", "cifar100_near"),
+                published("Feature Sim, App. A.1, one λ for all", odin="(1, 1300)"),
+            ),
         },
     ),
     "himplos": PaperValues(),

@@ -90,6 +90,18 @@ def test_line_on_cifar_is_published_for_densenet():
     )
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "weight"), [("imagenet", 1300), ("cifar100", 130), ("cifar10", 13)]
+)
+def test_odin_s_weight_follows_the_number_of_classes_but_in_feature_sim_s_tables(
+    benchmark, weight
+):
+    own = presets.preset("fs_ta_odin", benchmark)
+    assert own.endswith(f"weights=(1, {weight}))")
+    papers_own = presets.preset("fs_ta_odin", benchmark, paper="feature_sim")
+    assert papers_own.endswith("weights=(1, 1300))")
+
+
 def test_feature_sim_fuses_the_mean_form_of_gradnorm():
     assert "gradnorm(norm='mean'), weights=(1, 0.4)" in presets.preset("fs_ta_gradnorm")
 
