@@ -51,7 +51,7 @@ def draw(images: Mapping[str, np.ndarray], viewer: Viewer) -> figure.Figure | No
     panels = fig.subplots(
         len(sets), 2 * SHOWN, squeeze=False, width_ratios=[1, 2.4] * SHOWN
     )
-    each = iter(zip(values, mixtures(values), strict=True))
+    each = iter(zip(values, mixtures(values).tolist(), strict=True))
     for line, (name, some) in zip(panels, sets.items(), strict=True):
         figures.bare(line[len(some) * 2 :])
         for number, image in enumerate(some):
@@ -93,16 +93,16 @@ def _top(values: np.ndarray) -> float:
 
 
 def _histogram(
-    axis: axes_lib.Axes, values: np.ndarray, mixture: np.ndarray, edges: np.ndarray
+    axis: axes_lib.Axes, values: np.ndarray, mixture: Sequence[float], edges: np.ndarray
 ) -> None:
     """Draws one image's intensities (grey) with both Gaussians and their sum."""
     from scipy import stats  # takes a while to import
 
-    w, mu1, mu2, sigma1, sigma2 = map(float, mixture)
+    w, mu1, mu2, sigma1, sigma2 = mixture
     x = np.linspace(edges[0], edges[-1], 8 * _BINS + 1)
     share = 1 / (len(values) * np.diff(edges)[0])  # of a density of all, shown or not
     weights = np.full(len(values), share)
-    heights, *_ = axis.hist(values, edges, weights=weights, color="#C8C8C8")
+    heights, *_ = axis.hist(values, edges.tolist(), weights=weights, color="#C8C8C8")
     background = (1 - w) * stats.norm.pdf(x, mu2, max(sigma2, _NARROWEST))
     foreground = w * stats.norm.pdf(x, mu1, max(sigma1, _NARROWEST))
     axis.plot(x, background, color=figures.COLOURS[0], label="background")
