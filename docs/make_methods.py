@@ -142,7 +142,12 @@ def _presets() -> str:
     return (
         "\n## Presets\n\nWith ImageNet's values; "
         "`jood.parse(name, benchmark, backbone)` fills in those of another benchmark "
-        "and network (`jood/methods/preset_values.py`).\n\n"
+        "and network (`jood/methods/preset_values.py`), and "
+        "`paper='feature_sim'` those of a paper's own tables "
+        "(`jood/methods/paper_values.py`).\n\n"
+        "`fs_ta_gradnorm` reads Feature Sim's λ = 0.4 as the weight of a GradNorm that "
+        "is a mean over the features as well as the classes: then the spreads of both "
+        "terms agree, as the paper asks; with the sum the fusion is GradNorm alone.\n\n"
         "| preset | text |\n|---|---|\n" + "\n".join(lines) + "\n"
     )
 

@@ -23,6 +23,7 @@ from jood.core import compose
 from jood.data import benchmarks
 from jood.data.benchmarks import on_disk
 from jood.methods import detector_list
+from jood.methods import paper_values
 from jood.methods import presets
 from jood.methods import value_sources
 from jood.methods.detector_list import Row
@@ -133,6 +134,13 @@ define_workers = _integer(
 define_batch_size = _integer(
     "batch_size", "Images per step, over all devices.", 128, lower_bound=1
 )
+define_paper = _enum(
+    "paper",
+    "Whose table it is for: its values of the methods that it compares with win "
+    "(feature_sim: KNN's k = 1000); else each method's own paper's.",
+    "",
+    enum_values=["", *paper_values.PAPERS],
+)
 define_seed = _integer("seed", "Seed of everything random.", 0)
 define_dry_run = _shared(
     flags.DEFINE_bool,
@@ -196,16 +204,13 @@ def _define_name(
     return holder
 
 
-def detectors(text: str, benchmark: str, backbone: str = "") -> dict[str, Row]:
-    """Reads --detectors by row name; presets take the benchmark's, network's values."""
-    rows = presets.templates()
-    if text == "default":
-        entries = {name: name for name in presets.TABLE}
-    elif text in GROUPS:
-        entries = {name: name for name in rows}
-    else:
-        entries = detector_list.split(text)
-    found = detector_list.read_each(entries, benchmark, backbone)
+def detectors(
+    text: str, benchmark: str, backbone: str = "", paper: str = ""
+) -> dict[str, Row]:
+    """Reads --detectors by row name; see `detector_list.read` for whose values."""
+    names = presets.TABLE if text == "default" else presets.templates()
+    entries = {n: n for n in names} if text in GROUPS else detector_list.split(text)
+    found = detector_list.read_each(entries, benchmark, backbone, paper)
     if text == "forward":  # looks at the given images only, and only forward
         return {n: row for n, row in found.items() if not row.component.needs_network}
     return found

@@ -109,6 +109,7 @@ _BOOTSTRAP = flags.DEFINE_integer(
 )
 _SEED = cli.define_seed(help="Seed of the bootstrap and of the images of --select_on.")
 _DETECTORS = cli.define_detectors()
+_PAPER = cli.define_paper()
 _DRY_RUN = cli.define_dry_run()
 
 
@@ -125,7 +126,7 @@ def main(argv: list[str]) -> None:
     network = next(iter(networks.values()))
     benchmark = _open_benchmark(network)
     preflight.check_classes(network.model, network.class_names, benchmark)
-    named = cli.detectors(_DETECTORS.value, benchmark.name, network.name)
+    named = cli.detectors(_DETECTORS.value, benchmark.name, network.name, _PAPER.value)
     detectors = {name: row.component for name, row in named.items()}
     for one in networks.values():
         if _DETECTORS.value in cli.GROUPS:

@@ -56,6 +56,7 @@ _METHOD = flags.DEFINE_string(
     f"held-out ID images best from --ood is taken; "
     f"auto: {', '.join(method_choice.CANDIDATES)}.",
 )
+_PAPER = cli.define_paper()
 _OOD = cli.define_ood(
     help="Images of no class to choose the method by: name=folder, with commas; else "
     "images that are made of ID images.",
@@ -95,7 +96,7 @@ def main(argv: list[str]) -> None:
     method_choice.rows(_METHOD.value, values)  # before the network is read
     network = checkpoint.open(_CHECKPOINT.value, _WHICH.value)
     splits = _open_splits(network)
-    rows = method_choice.rows(_METHOD.value, values, network.name)
+    rows = method_choice.rows(_METHOD.value, values, network.name, _PAPER.value)
     methods = {name: row.component for name, row in rows.items()}
     if _METHOD.value == method_choice.AUTO:
         methods = method_choice.possible(methods, network, splits.fit)

@@ -104,7 +104,7 @@ class Choice(NamedTuple):
 
 
 def rows(
-    method: str, benchmark: str, backbone: str = ""
+    method: str, benchmark: str, backbone: str = "", paper: str = ""
 ) -> dict[str, detector_list.Row]:
     """Returns the methods that are compared, by name.
 
@@ -112,12 +112,15 @@ def rows(
       method: 'auto', or a list as `detector_list.split` takes it.
       benchmark: Whose values presets take.
       backbone: The network's name, for presets that have values for it.
+      paper: Whose table it is for, '' or one of `paper_values.PAPERS`.
 
     Raises:
       ValueError: It is no list of detectors.
     """
     every = ", ".join(CANDIDATES) if method == AUTO else method
-    return detector_list.read_each(detector_list.split(every), benchmark, backbone)
+    return detector_list.read_each(
+        detector_list.split(every), benchmark, backbone, paper
+    )
 
 
 def possible(

@@ -71,6 +71,7 @@ def make_detector(
     model: nn.Module,
     variables: Mapping[str, Any],
     backbone: str = "",
+    paper: str = "",
 ) -> Detector:
     """Returns one unfitted `Detector` that asks all of them at once.
 
@@ -81,8 +82,9 @@ def make_detector(
       model: the network.
       variables: its parameters and statistics.
       backbone: the network's name, for presets that have values for it.
+      paper: whose table it is for, '' or one of `paper_values.PAPERS`.
     """
-    rows = detector_list.read_each(detectors, benchmark.name, backbone)
+    rows = detector_list.read_each(detectors, benchmark.name, backbone, paper)
     return Detector(
         compose.bundle(**{name: row.component for name, row in rows.items()}),
         model,

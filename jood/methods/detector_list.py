@@ -34,7 +34,10 @@ class Row(NamedTuple):
 
 
 def read(
-    entry: str | Component, benchmark: str = presets.DEFAULT, backbone: str = ""
+    entry: str | Component,
+    benchmark: str = presets.DEFAULT,
+    backbone: str = "",
+    paper: str = "",
 ) -> Row:
     """Returns the detector that a user names.
 
@@ -44,6 +47,7 @@ def read(
         row, with the benchmark's k, and 'knn()' is the method with its own.
       benchmark: whose values rows and presets take.
       backbone: the network whose values they take.
+      paper: whose table it is for, '' or one of `paper_values.PAPERS`.
 
     Raises:
       ValueError: the entry cannot be read; the names near it are listed.
@@ -54,25 +58,28 @@ def read(
     templates = presets.templates()
     row = _known(name, templates)
     if row is not None:
-        text = presets.fill(templates[row], benchmark, backbone).text
-        sources = value_sources.of_template(row, templates[row], benchmark, backbone)
+        values = (benchmark, backbone, paper)
+        text = presets.fill(templates[row], *values).text
+        sources = value_sources.of_template(row, templates[row], *values)
         return Row(detector_text.parse(text), sources)
     short = _known(name, presets.PRESETS) or _known(name, factories.every())
     if short is None and _is_a_name(name, templates):
         known = {*templates, *presets.PRESETS, *factories.every()}
         raise unknown_name.unknown("detector", name, sorted(known))
     text = short or name
-    component = detector_text.parse(text, benchmark, backbone)
-    return Row(component, value_sources.of(text, benchmark, backbone))
+    component = detector_text.parse(text, benchmark, backbone, paper=paper)
+    return Row(component, value_sources.of(text, benchmark, backbone, paper))
 
 
 def read_each(
     entries: Mapping[str, str | Component],
     benchmark: str = presets.DEFAULT,
     backbone: str = "",
+    paper: str = "",
 ) -> dict[str, Row]:
     """Returns the detectors of a table by name; see `read`."""
-    return {name: read(entry, benchmark, backbone) for name, entry in entries.items()}
+    values = (benchmark, backbone, paper)
+    return {name: read(entry, *values) for name, entry in entries.items()}
 
 
 def split(text: str) -> dict[str, str]:

@@ -35,6 +35,7 @@ class _Context(NamedTuple):
     benchmark: str
     backbone: str
     variables: Mapping[str, Any]
+    paper: str
 
 
 def parse(
@@ -42,6 +43,7 @@ def parse(
     benchmark: str = presets.DEFAULT,
     backbone: str = "",
     variables: Mapping[str, Any] | None = None,
+    paper: str = "",
 ) -> Component:
     """Returns the component that a text describes.
 
@@ -52,6 +54,8 @@ def parse(
       backbone: the network whose values a preset takes, such as 'resnet18_cifar'.
       variables: values of free names in arguments: 'ta(k=k)' with {'k': 0.2}. They
         may be traced.
+      paper: whose table a preset is for, one of `paper_values.PAPERS`: 'feature_sim'
+        takes KNN's k = 1000 everywhere. '' takes each method's own paper.
 
     Raises:
       ValueError: the text is no such expression, a name is unknown (the nearest
@@ -64,7 +68,7 @@ def parse(
     """
     tree = _tree(text)
     try:
-        return _component(tree, _Context(benchmark, backbone, variables or {}))
+        return _component(tree, _Context(benchmark, backbone, variables or {}, paper))
     except (RecursionError, MemoryError):
         raise _too_deep(text) from None
 
@@ -205,4 +209,4 @@ def _named(name: str, keyword: ast.keyword) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _preset(name: str, context: _Context) -> str:
-    return presets.preset(name, context.benchmark, context.backbone)
+    return presets.preset(name, context.benchmark, context.backbone, context.paper)

@@ -7,6 +7,8 @@ file: blockwise in NumPy, for a bank that does not fit into memory.
 """
 
 from collections.abc import Callable
+import functools
+import logging
 import os
 from typing import Any
 
@@ -16,11 +18,13 @@ import numpy as np
 
 from jood._utils import arguments
 from jood.core import norms
+from jood.core.activations import Activations
 from jood.core.component import Statistic
 from jood.core.stats import Measure
 from jood.core.stats import reservoir
 from jood.methods import top_k
 
+_LOGGER = logging.getLogger(__name__)
 # Products held at a time, in floats: 64 MB. Queries are split to keep to it.
 _PRODUCTS = 1 << 24
 _GROUP = 16  # rows; one vector register of maxima at a time
@@ -51,12 +55,14 @@ def best(queries: jax.Array, bank: Any, k: int) -> tuple[jax.Array, jax.Array]:
     return _blockwise(_best, queries, bank, k)
 
 
-def kth(queries: jax.Array, bank: Any, k: int) -> jax.Array:
+def kth(queries: jax.Array, bank: Any, k: int, rank: Any = None) -> jax.Array:
     """Index int32 [B] of the row with the k-th largest inner product; see `best`.
 
-    For a k of hundreds faster than `best`, which sorts the k.
+    For a k of hundreds faster than `best`, which sorts the k. A rank in [1, k], which
+    may be traced, asks for that one in place of the k-th.
     """
-    return _blockwise(_kth, queries, bank, k)
+    search = functools.partial(_kth, rank=k if rank is None else rank)
+    return _blockwise(search, queries, bank, k)
 
 
 def _blockwise(
@@ -79,11 +85,11 @@ def _blockwise(
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
 
 
-def _kth(queries: jax.Array, bank: jax.Array, k: int) -> jax.Array:
+def _kth(queries: jax.Array, bank: jax.Array, k: int, rank: Any) -> jax.Array:
     if bank.shape[0] // _GROUP >= _GROUPS_PER_NEIGHBOUR * k:
-        return _best(queries, bank, k)[1][:, -1]
+        return jnp.take(_best(queries, bank, k)[1], rank - 1, axis=1)
     keys = top_k.ordered_bits(jnp.matmul(queries, bank.T, precision="highest"))
-    return jnp.argmax(keys == top_k.kth_largest_bits(keys, k), axis=-1)
+    return jnp.argmax(keys == top_k.kth_largest_bits(keys, rank), axis=-1)
 
 
 def _best(queries: jax.Array, bank: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
@@ -125,6 +131,52 @@ def bank(measure: Measure, k: int, capacity: Any) -> Statistic:
         return rows
 
     return statistic._replace(finalize=finalize)
+
+
+def proportional_bank(measure: Measure, k: int, capacity: int) -> Statistic:
+    """A `bank` that keeps, of the k, the share that it keeps of the examples.
+
+    The k-th nearest of N examples lies about as far away as the k'-th nearest of a
+    uniform sample of M, k' = max(1, round(k M / N)): `proportional`.
+
+    Returns:
+      A statistic that finalizes to {'rows': float32 [M, D], 'k': int32 []}, k'.
+
+    Raises:
+      ValueError: see `bank`.
+    """
+    rows = bank(measure, k, capacity)
+
+    def update(state: Any, acts: Activations, mask: jax.Array) -> Any:
+        count = (mask > 0).sum(dtype=jnp.int32)
+        kept = rows.update(state["bank"], acts, mask)
+        return {"bank": kept, "count": state["count"] + count}
+
+    def merge(a: Any, b: Any) -> Any:
+        kept = rows.merge(a["bank"], b["bank"])
+        return {"bank": kept, "count": a["count"] + b["count"]}
+
+    def finalize(state: Any) -> dict[str, Any]:
+        kept, count = rows.finalize(state["bank"]), int(state["count"])
+        rank = proportional(k, len(kept), count)
+        if len(kept) < count:
+            _LOGGER.info(
+                "nearest neighbours: %s of %s training features are kept, so k = %s "
+                "becomes %s (capacity=%s keeps all)",
+                *(f"{n:,}" for n in (len(kept), count, k, rank)),
+                count,
+            )
+        return {"rows": kept, "k": np.int32(rank)}
+
+    def init(acts: Activations) -> Any:
+        return {"bank": rows.init(acts), "count": jnp.zeros((), jnp.int32)}
+
+    return Statistic(init, update, merge, finalize)
+
+
+def proportional(k: int, kept: int, count: int) -> int:
+    """Returns k' = max(1, round(k · kept / count)); halves round to even."""
+    return max(1, round(k * kept / count))
 
 
 def check_bank(shape: tuple[int, ...], width: int, k: int) -> None:

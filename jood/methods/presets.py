@@ -24,12 +24,15 @@ PRESETS: dict[str, str] = {
         "ta(k={k})|fuse(feature_sim(), react({react})|energy(), weights={fs_react})"
     ),
     "fs_ta_ash": "ta(k={k})|fuse(feature_sim(), ash_b(q=0.65)|energy(), weights={ash})",
-    "fs_ta_odin": "ta(k={k})|fuse(feature_sim(), odin(), weights={odin})",
-    "fs_ta_gradnorm": "ta(k={k})|fuse(feature_sim(), gradnorm(), weights={gradnorm})",
+    "fs_ta_odin": ("ta(k={k})|fuse(feature_sim(), odin(eps={eps}), weights={odin})"),
+    # λ = 0.4 is of a GradNorm that is a mean over the D features: see `gradnorm`.
+    "fs_ta_gradnorm": (
+        "ta(k={k})|fuse(feature_sim(), gradnorm(norm='mean'), weights={gradnorm})"
+    ),
     # HIMPLoS, Tables I and IV.
     "himplos": "{himplos}|energy()",
     "himplos_msp": "{himplos}|msp()",
-    "himplos_odin": "{himplos}|odin()",
+    "himplos_odin": "{himplos}|odin(eps={eps})",
     "line_energy": "line({line})|energy()",
     "line_ls": "line({line})|prototype_smoothing()|energy()",
     # What they compare with.
@@ -58,7 +61,7 @@ _COMPOSED: dict[str, str] = {
     "FM+LS": "feature_mask(q={mask})|prototype_smoothing()|energy()",
     "MSP+HIMPLoS": PRESETS["himplos_msp"],
     "ODIN+HIMPLoS": PRESETS["himplos_odin"],
-    "ODIN+ReAct": "react({react})|odin()",
+    "ODIN+ReAct": "react({react})|odin(eps={eps})",
     "ODIN+TA+FS": PRESETS["fs_ta_odin"],
     "GradNorm+TA+FS": PRESETS["fs_ta_gradnorm"],
     "DICE+ReAct": PRESETS["dice_react"],
@@ -87,7 +90,9 @@ class Filled(NamedTuple):
     spans: tuple[tuple[int, int, str], ...]
 
 
-def preset(name: str, benchmark: str = DEFAULT, backbone: str = "") -> str:
+def preset(
+    name: str, benchmark: str = DEFAULT, backbone: str = "", paper: str = ""
+) -> str:
     """Returns the text of a preset with the values of a benchmark and a network.
 
     Args:
@@ -95,25 +100,38 @@ def preset(name: str, benchmark: str = DEFAULT, backbone: str = "") -> str:
       benchmark: one of `preset_values.BENCHMARKS`.
       backbone: the network's name, such as 'resnet18_cifar'; values for it are used
         where the papers give any, else those of the benchmark's usual network.
+      paper: whose table it is for, one of `paper_values.PAPERS`; its values of the
+        methods that it compares with win. '' takes each method's own paper.
 
     Raises:
-      ValueError: there is no preset or benchmark of that name; near ones are listed.
+      ValueError: there is no preset, benchmark or paper of that name; near ones are
+        listed.
+
+    Example:
+      >>> preset("knn_paper", "cifar10")
+      'knn(k=50)'
+      >>> preset("knn_paper", "cifar10", paper="feature_sim")
+      'knn(k=1000)'
     """
     if name not in PRESETS:
         raise unknown_name.unknown("preset", name, PRESETS)
-    return fill(PRESETS[name], benchmark, backbone).text
+    return fill(PRESETS[name], benchmark, backbone, paper).text
 
 
-def table(benchmark: str = DEFAULT, backbone: str = "") -> dict[str, str]:
+def table(
+    benchmark: str = DEFAULT, backbone: str = "", paper: str = ""
+) -> dict[str, str]:
     """Returns the texts of the default table's rows by name."""
-    rows = everything(benchmark, backbone)
+    rows = everything(benchmark, backbone, paper)
     return {name: rows[name] for name in TABLE}
 
 
-def everything(benchmark: str = DEFAULT, backbone: str = "") -> dict[str, str]:
+def everything(
+    benchmark: str = DEFAULT, backbone: str = "", paper: str = ""
+) -> dict[str, str]:
     """Returns the texts of all methods' rows by name, the default table's first."""
     rows = templates().items()
-    return {name: fill(text, benchmark, backbone).text for name, text in rows}
+    return {name: fill(text, benchmark, backbone, paper).text for name, text in rows}
 
 
 def templates() -> dict[str, str]:
@@ -125,9 +143,11 @@ def templates() -> dict[str, str]:
     return {name: rows[name] for name in order}
 
 
-def fill(template: str, benchmark: str = DEFAULT, backbone: str = "") -> Filled:
-    """Returns a template with the values of a benchmark and a network."""
-    values = preset_values.resolve(benchmark, backbone)
+def fill(
+    template: str, benchmark: str = DEFAULT, backbone: str = "", paper: str = ""
+) -> Filled:
+    """Returns a template with the values of a benchmark, a network and a paper."""
+    values = preset_values.resolve(benchmark, backbone, paper)
     text, spans = "", []
     pieces = string.Formatter().parse(template.replace("{himplos}", HIMPLOS))
     for literal, name, *_ in pieces:

@@ -22,7 +22,7 @@ _Source = Callable[[ast.AST, str], str]
 
 
 def of(
-    text: str, benchmark: str = presets.DEFAULT, backbone: str = ""
+    text: str, benchmark: str = presets.DEFAULT, backbone: str = "", paper: str = ""
 ) -> dict[str, str]:
     """Returns the source of each value by 'method(parameter=value)'.
 
@@ -31,20 +31,25 @@ def of(
         benchmark and the network, and say where those were published.
       benchmark: one of `preset_values.BENCHMARKS`.
       backbone: the network's name.
+      paper: whose table it is for, '' or one of `paper_values.PAPERS`.
     """
 
     def expanded(name: str) -> Iterator[tuple[str, str]]:
-        filled = presets.fill(presets.PRESETS[name], benchmark, backbone)
+        filled = presets.fill(presets.PRESETS[name], benchmark, backbone, paper)
         return _values(_tree(filled.text), _spanned(filled, f"preset {name}"), expanded)
 
     return _joined(_values(_tree(text), lambda *_: GIVEN, expanded))
 
 
 def of_template(
-    row: str, template: str, benchmark: str = presets.DEFAULT, backbone: str = ""
+    row: str,
+    template: str,
+    benchmark: str = presets.DEFAULT,
+    backbone: str = "",
+    paper: str = "",
 ) -> dict[str, str]:
     """Returns what `of` does for a row of `presets.templates`."""
-    filled = presets.fill(template, benchmark, backbone)
+    filled = presets.fill(template, benchmark, backbone, paper)
     return _joined(_values(_tree(filled.text), _spanned(filled, f"row {row}")))
 
 

@@ -84,7 +84,7 @@ def run(
             if maker is not None and texts:
                 opened = _opened(part, maker, open_benchmark)
                 size = (batch_size, workers)
-                scored[trained] = _score(texts, maker, opened, part, *size)
+                scored[trained] = _score(texts, maker, opened, part, table.paper, *size)
         parts.append(_compared(table.metrics, part, scored, other))
     return parts
 
@@ -108,13 +108,14 @@ def _score(
     maker: Maker,
     benchmark: Benchmark,
     part: TablePart,
+    paper: str,
     batch_size: int,
     workers: int,
 ) -> _Scored:
     """Asks a network all rows that it can be asked, in one pass over each set."""
     network = maker.given.network
     rows = {
-        name: row_reading.read(text, benchmark.name, network.name)
+        name: row_reading.read(text, benchmark.name, network.name, paper)
         for name, text in texts.items()
     }
     parts = {name: row.component for name, row in rows.items()}

@@ -6,9 +6,10 @@ from jood.methods import presets
 from jood.methods import value_sources
 
 
-def read(text: str, benchmark: str, network: str) -> detector_list.Row:
-    """Returns the detector of a row's text with a benchmark's and network's values."""
+def read(text: str, benchmark: str, network: str, paper: str = "") -> detector_list.Row:
+    """Returns the detector of a row, with a benchmark's, network's, paper's values."""
     template = presets.templates().get(text, text)
-    component = detector_text.parse(presets.fill(template, benchmark, network).text)
-    sources = value_sources.of_template(text, template, benchmark, network)
+    values = (benchmark, network, paper)
+    component = detector_text.parse(presets.fill(template, *values).text)
+    sources = value_sources.of_template(text, template, *values)
     return detector_list.Row(component, sources)

@@ -38,13 +38,19 @@ def run(
     """
     makers = given_networks.makers(table, given, other)
     return [
-        _part(part, makers.get(given_networks.key(part)), other, batch_size)
+        _part(
+            part, makers.get(given_networks.key(part)), other, table.paper, batch_size
+        )
         for part in table.parts
     ]
 
 
 def _part(
-    part: TablePart, maker: Maker | None, other: str | None, batch_size: int
+    part: TablePart,
+    maker: Maker | None,
+    other: str | None,
+    paper: str,
+    batch_size: int,
 ) -> ReproducedPart:
     columns = (*part.columns, WITHOUT, WITH)
     cells = [(column, TIME) for column in columns]
@@ -54,7 +60,7 @@ def _part(
         return ReproducedPart(part.title, cells, rows, [], frozenset(), True)
     network, benchmark = maker.given.network, other or part.benchmark
     read = {
-        row.name: row_reading.read(row.text, benchmark, network.name)
+        row.name: row_reading.read(row.text, benchmark, network.name, paper)
         for row in part.rows
         if row.text
     }

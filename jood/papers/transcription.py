@@ -11,8 +11,9 @@ import tomllib
 from typing import Any
 
 from jood._utils import unknown_name
+from jood.methods import paper_values
 
-PAPERS = ("feature_sim", "himplos", "lff", "ssod")
+PAPERS = tuple(paper_values.PAPERS)
 AVERAGE, ACCURACY = "Average", "ID ACC"
 BEHIND = f"{ACCURACY} behind TA"  # of the answer that TA's run gives
 DETECTION, TIMING = "detection", "timing"

@@ -278,7 +278,8 @@ def test_what_candidates_learn_at_a_time_is_bounded(monkeypatch):
         return together(method, points, *rest)
 
     monkeypatch.setattr(vectorised, "_together", noted)
-    monkeypatch.setattr(vectorised, "MEMORY", 3 * 4 * 64 * (testing.WIDTH + 1))
+    state = 4 * (64 * (testing.WIDTH + 1) + 1)  # bytes: 64 rows and hashes, a count
+    monkeypatch.setattr(vectorised, "MEMORY", 3 * state)
     grid = {"q": (0.3, 0.4, 0.5, 0.6)}
     method = "ash_p(q=q)|knn(k=5, capacity=64)"
     found = selection.select(method, grid, toy(), TRAIN, VALIDATION)

@@ -56,9 +56,10 @@ def test_typed_published_and_default_values_are_told_apart():
 
 
 def test_values_of_one_source_stand_together():
-    sources = value_sources.of("line_energy", "cifar10")
+    sources = value_sources.of("line_energy", "cifar10", "densenet100_cifar")
     assert value_sources.written(sources) == (
-        "line(q_a=0.9), line(q_w=0.9), line(clip=1.0): LINE's paper; "
+        "line(q_a=0.9), line(q_w=0.9), line(clip=1.0): LINE's paper, for "
+        "DenseNet; "
         "energy(T=1.0): default"
     )
 

@@ -41,7 +41,7 @@ def moved(acts: Activations, T: Any, eps: Any) -> Activations:
     return input_perturbation.perturbed(acts, loss, eps)
 
 
-@component.row("ODIN")
+@component.row("ODIN", "odin(eps={eps})")
 def odin(T: float = 1000.0, eps: float = 0.0014) -> Component:
     """ODIN: S = max softmax(f(x') / T), x' = x - ε · s(∇_x CE(f(x) / T, c)) / std.
 

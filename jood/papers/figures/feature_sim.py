@@ -10,6 +10,7 @@ from jood.papers.figures.figure_inputs import FigureInputs
 from jood.papers.figures.paper_figure import PaperFigure
 from jood.papers.figures.paper_figure import diagram
 from jood.report.benchmark import edited_maps
+from jood.report.benchmark import intensity_plots
 
 _SETS = ("imagenet", "cifar10", "cifar100")
 _HEATMAPS = (
@@ -17,7 +18,10 @@ _HEATMAPS = (
     "Sim. The images are those of --id_images and --ood_images, else some of the "
     "benchmark's that were not picked by their score."
 )
-_MIXTURES = "python launch/evaluate.py draws it: intensities.png of its results"
+_INTENSITIES = (
+    "All intensities of one image's last map, over its channels and locations, and the "
+    "two Gaussians fitted to them (Eq. 17); the images are chosen as for Figure 1."
+)
 
 
 def _behind(
@@ -46,6 +50,23 @@ def _behind(
     return draw
 
 
+def _intensities(
+    shown: Callable[[str], bool],
+) -> Callable[[FigureInputs], Mapping[str, figure.Figure]]:
+    """Returns a drawing of single images' intensities: of the sets that are shown."""
+
+    def draw(inputs: FigureInputs) -> dict[str, figure.Figure]:
+        images = {name: some for name, some in inputs.shown().items() if shown(name)}
+        if not images:
+            raise ValueError("no images of these sets: name them by --id_images.")
+        drawn = intensity_plots.draw(images, inputs.viewer)
+        if drawn is None:
+            raise ValueError(f"{inputs.network.name} has no maps.")
+        return {"intensities": drawn}
+
+    return draw
+
+
 _TA = "ta(k={k}, stage={stage})"
 _ASH = "ash_p(q=0.6, stage={stage})"
 
@@ -58,7 +79,13 @@ FIGURES = (
         _behind(without_TA="", with_TA=_TA),
     ),
     diagram("2", "The method"),
-    PaperFigure("3", "Intensities of an image's map, and mixtures", instead=_MIXTURES),
+    PaperFigure(
+        "3",
+        "Intensities of an image's map, and mixtures",
+        _INTENSITIES,
+        _SETS,
+        _intensities(lambda name: True),
+    ),
     PaperFigure(
         "4",
         "FS+TA with Energy and with ODIN, against λ",
@@ -85,8 +112,20 @@ FIGURES = (
         _SETS,
         _behind(without_TA="", with_TA=_TA),
     ),
-    PaperFigure("8", "Intensities of ID images' maps", instead=_MIXTURES),
-    PaperFigure("9", "Intensities of OOD images' maps", instead=_MIXTURES),
+    PaperFigure(
+        "8",
+        "Intensities of ID images' maps",
+        _INTENSITIES,
+        _SETS,
+        _intensities(lambda name: name == "ID"),
+    ),
+    PaperFigure(
+        "9",
+        "Intensities of OOD images' maps",
+        _INTENSITIES,
+        _SETS,
+        _intensities(lambda name: name != "ID"),
+    ),
     PaperFigure(
         "10",
         "Distributions of Feature Sim, ID and OOD",

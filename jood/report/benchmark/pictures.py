@@ -2,6 +2,7 @@
 
 from jood.report import confidence
 from jood.report.benchmark import heatmaps
+from jood.report.benchmark import intensity_plots
 from jood.report.benchmark import plots
 from jood.report.benchmark import sample_plots
 from jood.report.pictures import Picture
@@ -66,12 +67,15 @@ PICTURES: list[Picture] = [
     Picture(
         "intensities",
         "Intensities of the last map",
-        "How strong the last feature map is, averaged over channels, at each location "
-        "of the same images (grey), and the mixture of a background and a foreground "
-        "that is fitted to it. 'apart' is the distance of their means: Feature Sim "
+        "All intensities of the last feature map of one image, over its channels and "
+        "locations (grey), with the mixture of a background and a foreground that is "
+        "fitted to them; two images of each set, none picked by its score (Feature "
+        "Sim, Fig. 3, 8 and 9). 'apart' is the distance of the means: Feature Sim "
         "rests on it being larger in ID images. Where the mixture misses a quarter of "
         "the intensities or more, the title says so: its means are then no guide.",
-        lambda results: sample_plots.intensities(results.samples),
+        lambda results: intensity_plots.draw_benchmark(
+            results.benchmark, results.viewer
+        ),
     ),
 ]
 

@@ -1,22 +1,18 @@
-"""Pictures of a sample: t-SNE of its features, and the intensities of its last maps."""
+"""A picture of a sample: t-SNE of its features."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 from matplotlib import colormaps
 from matplotlib import figure
 from matplotlib import lines
 import numpy as np
 
-from jood.methods.scores.gmm import fit_mixture
 from jood.report import figures
 from jood.report.benchmark.samples import ID
 from jood.report.benchmark.samples import Sample
 
 _CLASS_COLOURS = 10  # classes that can be told apart by colour
-_NARROWEST = 1e-12  # standard deviation of a Gaussian
-_MISFIT = 0.25  # share of intensities that a mixture misses before a picture says so
 
 
 def embedding(samples: Mapping[str, Sample], seed: int = 0) -> np.ndarray | None:
@@ -75,76 +71,3 @@ def tsne(
     figures.bare(axes)
     figures.legend_below(fig, handles)
     return fig
-
-
-def intensities(samples: Mapping[str, Sample]) -> figure.Figure | None:
-    """Draws Feature Sim's Fig. 3: intensities of the last map with their mixture.
-
-    A panel per set: the intensities at all locations of all images of the sample, and
-    the mixture of a background and a foreground Gaussian that EM fits to them. Returns
-    None for a network without maps.
-    """
-    from scipy import stats  # takes a while to import
-
-    values = {
-        name: sample.intensities.ravel()
-        for name, sample in samples.items()
-        if sample.intensities is not None
-    }
-    if not values:
-        return None
-    top = float(max(np.quantile(part, 0.998) for part in values.values()))
-    low = float(min(part.min() for part in values.values()))
-    edges = np.linspace(low, top if top > low else low + 1, 61)
-    x = np.linspace(edges[0], edges[-1], 400)
-    fig, axes = figures.grid(len(values), 3.8, 2.7)
-    for axis, (name, part) in zip(axes, values.items(), strict=True):
-        clipped = np.clip(part, edges[0], edges[-1])
-        axis.hist(clipped, edges, density=True, color="#C8C8C8")
-        ceiling = axis.get_ylim()[1]
-        fit = fit_mixture(jnp.asarray(part[None, :, None]), iterations=100)
-        mixture = [float(v[0, 0]) for v in fit]
-        w, mu1, mu2, sigma1, sigma2 = mixture
-        astray = missed(part, edges, mixture)
-        background = (1 - w) * stats.norm.pdf(x, mu2, max(sigma2, _NARROWEST))
-        foreground = w * stats.norm.pdf(x, mu1, max(sigma1, _NARROWEST))
-        total = background + foreground
-        axis.plot(x, background, color=figures.COLOURS[0], label="background")
-        axis.plot(x, foreground, color=figures.COLOURS[1], label="foreground")
-        axis.plot(x, total, "--", color=figures.COLOURS[2], label="sum")
-        title = "ID test" if name == ID else name
-        title = f"{title}: μ apart by {mu1 - mu2:.2g}"
-        if astray >= _MISFIT:
-            title += f"\nthe mixture misses {astray:.0%} of it"
-        axis.set_title(title, fontsize=10)
-        peak = float(total.max())  # endless for a single value
-        ceiling = min(max(ceiling, 1.05 * peak), 1.5 * ceiling)
-        axis.set(yticks=[], ylim=(0, ceiling), xlim=(edges[0], edges[-1]))
-        axis.set_xlabel("intensity of the last map")
-    axes[0].legend(frameon=False, fontsize=8)
-    return fig
-
-
-def missed(values: np.ndarray, edges: np.ndarray, mixture: Sequence[float]) -> float:
-    """Returns the share of values that lie elsewhere than a mixture has them.
-
-    It is the total variation over the bins, half the summed distances of their masses,
-    less what a sample of that size has by chance.
-
-    Args:
-      values: Floating [n]; those beyond the edges count in the outermost bins.
-      edges: Of the bins, [b + 1].
-      mixture: Weight of the first Gaussian, means and standard deviations of both, in
-        the order of `jood.methods.scores.gmm.fit_mixture`.
-    """
-    from scipy import stats  # takes a while to import
-
-    w, mu1, mu2, sigma1, sigma2 = mixture
-    ends = np.r_[-np.inf, edges[1:-1], np.inf]
-    below = w * stats.norm.cdf(ends, mu1, max(sigma1, _NARROWEST))
-    below += (1 - w) * stats.norm.cdf(ends, mu2, max(sigma2, _NARROWEST))
-    expected = np.diff(below)
-    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    distance = np.abs(counts / len(values) - expected).sum() / 2
-    spread = np.sqrt(2 * expected * (1 - expected) / (np.pi * len(values)))
-    return max(float(distance - spread.sum() / 2), 0.0)

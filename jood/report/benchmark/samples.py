@@ -20,13 +20,10 @@ class Sample(NamedTuple):
     Attributes:
       features: float32 [n, D], penultimate.
       labels: int [n], or None where there are none.
-      intensities: float32 [n, h * w], the last map averaged over channels, or None for
-        a network without maps.
     """
 
     features: np.ndarray
     labels: np.ndarray | None
-    intensities: np.ndarray | None
 
 
 def take(
@@ -37,15 +34,12 @@ def take(
     Returns:
       The sample of 'id_test' and of each OOD set, without images that cannot be read.
     """
-    detector, last = viewer.detector, viewer.last
+    detector = viewer.detector
     variables = jax.device_put(detector.variables)
 
     @jax.jit
-    def look(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        acts = detector.backbone.observe(variables, images)
-        if last is None:
-            return acts.penultimate, None
-        return acts.penultimate, acts.stage(last).mean(-1).reshape(len(images), -1)
+    def look(variables: Any, images: jax.Array) -> jax.Array:
+        return detector.backbone.observe(variables, images).penultimate
 
     found = {}
     for name, source in {ID: benchmark.id_test, **benchmark.ood}.items():
@@ -53,8 +47,8 @@ def take(
         chosen = np.arange(count) * len(source) // count
         parts = []
         for batch in EvaluationBatches(Subset(source, chosen), batch_size):
-            features, intensities = look(variables, batch.image)
-            rows = jax.device_get(Sample(features, batch.label, intensities))
+            features = look(variables, batch.image)
+            rows = jax.device_get(Sample(features, batch.label))
             keep = np.asarray(batch.mask) > 0
             parts.append(jax.tree.map(lambda x, keep=keep: x[keep], rows))
         found[name] = jax.tree.map(lambda *each: np.concatenate(each), *parts)

@@ -114,14 +114,61 @@ def test_bad_counts_are_refused(factory, name, value):
         factory(**{name: value})
 
 
-@pytest.mark.slow
-def test_capacity_keeps_a_sample():
-    train, test, kernel, bias = problem()
-    component = knn(k=1, capacity=30)
-    fitted = fit(component, [jood.Activations.of(train, kernel, bias)])
-    assert fitted[0].shape == (30, 12)
+@pytest.mark.parametrize(
+    ("k", "capacity", "rank"), [(20, 30, 2), (30, 150, 15), (1, 30, 1), (5, 300, 5)]
+)
+def test_k_shrinks_with_the_share_of_the_bank_that_is_kept(k, capacity, rank):
+    train, test, kernel, bias = problem()  # 300 rows
+    component = knn(k=k, capacity=capacity)
+    (kept,) = fit(component, [jood.Activations.of(train, kernel, bias)])
+    assert kept["rows"].shape == (capacity, 12)
+    assert kept["k"] == rank
     out = scores(component, train, test, kernel, bias)
-    assert (out <= scores(knn(k=1), train, test, kernel, bias) + 1e-6).all()
+    expected = reference.knn(kept["rows"], test, rank)
+    np.testing.assert_allclose(out, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("k", "kept", "count", "rank"),
+    [
+        (1000, 50_000, 1_281_167, 39),
+        (1000, 12_812, 1_281_167, 10),  # 1 % of ImageNet, as in the paper
+        (50, 50_000, 50_000, 50),
+        (1, 10, 1000, 1),
+    ],
+)
+def test_ks_of_the_papers(k, kept, count, rank):
+    assert nearest_neighbors.proportional(k, kept, count) == rank
+
+
+def test_padding_and_parts_do_not_count_and_the_cut_is_logged(caplog):
+    train, _, kernel, bias = problem()
+    parts = [
+        (jood.Activations.of(part, kernel, bias), np.arange(150) < 100)
+        for part in (train[:150], train[150:])
+    ]
+    component = knn(k=40, capacity=50)
+    with caplog.at_level("INFO", logger="jood"):
+        (kept,) = fit(component, parts)
+    assert kept["k"] == 10  # of 200 rows 50 are kept
+    assert "50 of 200 training features are kept, so k = 40 becomes 10" in caplog.text
+    statistic = component.passes[0](())
+    states = [
+        statistic.update(statistic.init(acts), acts, jnp.asarray(mask, float))
+        for acts, mask in parts
+    ]
+    merged = statistic.finalize(jax.device_get(statistic.merge(*states)))
+    np.testing.assert_allclose(merged["rows"], kept["rows"], rtol=1e-5)
+    assert merged["k"] == 10
+
+
+def test_a_bank_that_was_saved_as_an_array_keeps_its_k():
+    train, test, kernel, bias = problem()
+    acts = jood.Activations.of(test, kernel, bias)
+    expected = reference.knn(train[:40], test, 20)
+    rows = train[:40] / np.linalg.norm(train[:40], axis=1, keepdims=True)
+    out = jax.jit(knn(k=20, capacity=40).apply)((rows,), acts)
+    np.testing.assert_allclose(out, expected, rtol=1e-5)
 
 
 # The bank on disk.

@@ -177,6 +177,17 @@ def test_gradnorm_is_the_gradient_of_the_divergence_from_uniform(T):
     np.testing.assert_allclose(score(gradnorm(T=T), acts), expected, rtol=1e-5)
 
 
+def test_the_mean_form_of_gradnorm_is_over_the_features_too():
+    acts = feature_record(width=12)
+    whole = score(gradnorm(T=2.0), acts)
+    mean = score(gradnorm(T=2.0, norm="mean"), acts)
+    np.testing.assert_allclose(12 * mean, whole, rtol=1e-5)
+    assert gradnorm().spec == "gradnorm(T=1.0)"
+    assert gradnorm(norm="mean").spec == "gradnorm(T=1.0, norm='mean')"
+    with pytest.raises(ValueError, match="norm must be 'l1' or 'mean', got norm='l2'"):
+        gradnorm(norm="l2")
+
+
 @pytest.mark.parametrize("T", [0, -1.0, float("inf"), "1"])
 def test_gradnorms_temperature_is_checked(T):
     with pytest.raises(ValueError, match="T must be a finite number above 0"):

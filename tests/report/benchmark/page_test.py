@@ -114,7 +114,7 @@ def test_a_sample_is_bounded_and_spread_over_the_set(monkeypatch):
     labels = BENCHMARK.id_test.labels
     np.testing.assert_array_equal(found["id_test"].labels, labels[::2])
     assert found["dark"].labels is None
-    assert found["flat"].intensities.shape[0] == 7
+    assert len(found["flat"].features) == 7
     points = sample_plots.embedding(found)
     assert points.shape == (26, 2)
     np.testing.assert_array_equal(points, sample_plots.embedding(found))
@@ -122,10 +122,9 @@ def test_a_sample_is_bounded_and_spread_over_the_set(monkeypatch):
 
 @pytest.mark.parametrize("features", [np.zeros((9, 4)), np.eye(3), np.ones((6, 2))])
 def test_without_enough_or_different_features_there_is_no_embedding(features):
-    sample = samples.Sample(features.astype(np.float32), None, None)
+    sample = samples.Sample(features.astype(np.float32), None)
     assert sample_plots.embedding({"id_test": sample}) is None
     assert sample_plots.tsne({"id_test": sample}) is None
-    assert sample_plots.intensities({"id_test": sample}) is None
 
 
 @pytest.mark.slow

@@ -103,24 +103,10 @@ def test_the_classes_of_an_embedding_are_named(monkeypatch, classes, names, expe
     monkeypatch.setattr(sample_plots, "embedding", lambda *_: RNG.normal(size=(40, 2)))
     features = np.zeros((20, 2), np.float32)
     labels = None if classes is None else np.arange(20) % classes
-    samples = {"id_test": Sample(features, labels, None)}
-    samples["odd"] = Sample(features, None, None)
+    samples = {"id_test": Sample(features, labels)}
+    samples["odd"] = Sample(features, None)
     fig = sample_plots.tsne(samples, class_names=names)
     assert [text.get_text() for text in fig.legends[0].get_texts()] == expected
-
-
-def test_a_mixture_that_misses_its_histogram_is_told_from_one_that_fits():
-    edges = np.linspace(-4, 8, 61)
-    first = RNG.random(5000) < 0.3
-    fits = np.where(first, RNG.normal(4, 1, 5000), RNG.normal(0, 0.5, 5000))
-    mixture = (0.3, 4.0, 0.0, 1.0, 0.5)
-    assert sample_plots.missed(fits, edges, mixture) < 0.05
-    assert sample_plots.missed(fits[:100], edges, mixture) < 0.15
-    moved = np.where(first, fits + 3, fits)  # the foreground lies elsewhere
-    assert 0.2 < sample_plots.missed(moved, edges, mixture) < 0.3
-    assert sample_plots.missed(fits + 30, edges, mixture) > 0.95
-    spike = np.zeros(500)
-    assert sample_plots.missed(spike, edges, (0.5, 0.0, 0.0, 0.0, 0.0)) < 0.6
 
 
 def test_msp_of_a_users_own_detector_is_drawn_on_its_log_odds():
