@@ -94,12 +94,12 @@ def fit(
             state, extent, rows = _sweep(
                 statistic, source, observer, variables, cache, read
             )
-        if not fitted and slot_rules.reads_features(component):
-            variation.warn_if_constant(extent, rows)
         state = jax.device_get(state)
         finiteness.check_learned(component.spec, state)  # before a solver meets it
         fitted += (statistic.finalize(state),)
         finiteness.check_learned(component.spec, fitted[-1])
+    if slot_rules.reads_features(component):
+        variation.warn_if_constant(extent, rows)
     return fitted
 
 
@@ -124,7 +124,8 @@ def _sweep(
         return statistic.update(state, acts, mask), (finite, extent, mask), kept
 
     update = compiling.jit(step, donate_argnums=0)
-    state, extent, seen, rows = None, None, 0, 0
+    state, seen, rows = None, 0, 0
+    extent: variation.Extent | None = None
     for index, batch in enumerate(source):
         acts = batch[0] if isinstance(batch, tuple) and len(batch) == 2 else batch
         if observe is _given and not isinstance(acts, Activations):
