@@ -127,7 +127,7 @@ def load(
       ValueError: a file is truncated or edited, the format is of another version,
         or the arrays do not fit the model (all differences in one message).
     """
-    _check_given(model, component)
+    saved_checks.check_given(model, component)
     path = pathlib.Path(path)
     if path.is_file():
         raise ValueError(
@@ -168,21 +168,6 @@ def load(
             f"{path / JSON_NAME} does not describe a detector: {error!r}. Save it "
             "again with Detector.save or launch/fit.py."
         ) from error
-
-
-def _check_given(model: Any, component: Any) -> None:
-    """Raises TypeError if what stands beside the folder is of another kind."""
-    if model is not None and not isinstance(model, nn.Module):
-        raise TypeError(
-            "model must be a Linen module, as the detector was made with, got "
-            f"{type(model).__name__ if not isinstance(model, type) else model!r}: "
-            "Detector.load(path, model=Network(...))."
-        )
-    if component is not None and not isinstance(component, Component):
-        raise TypeError(
-            f"component must be a Component, got {type(component).__name__}. The "
-            "folder holds the variables: Detector.load(path, model=...) needs none."
-        )
 
 
 # What a description that another program wrote may lead to.
