@@ -89,7 +89,11 @@ def _parts(name: str) -> list[str]:
         return [plain]
     known = {*factories.every(), *presets.PRESETS, *presets.templates(), *trained}
     if plain.isidentifier() and start not in {one.casefold() for one in known}:
-        raise unknown_name.unknown("name to cite", plain, sorted(known))
+        near = ", ".join(unknown_name.nearest(plain, known)) or "none"
+        raise ValueError(
+            f"unknown name to cite {plain!r}; near: {near}. `jood cite` lists all; "
+            "--plugins=my_module adds your own."
+        )
     called = detector_text.called(detector_list.read(plain).component.spec)
     return [part for part in called if part in factories.every()]
 

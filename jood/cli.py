@@ -255,7 +255,8 @@ def benchmark_name(
     if name is None:
         raise ValueError(
             f"{checkpoint} was converted, so it does not say what to score: "
-            f"give --benchmark, one of {', '.join(benchmarks.names())}."
+            f"give --benchmark, one of {', '.join(benchmarks.names())}; or, to "
+            "launch/evaluate.py, your own folders: --images and --validation."
         )
     return name
 

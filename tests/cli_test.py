@@ -91,3 +91,9 @@ def test_the_data_s_folder_and_who_named_it_are_told(monkeypatch, tmp_path):
     assert cli.data_origin("digits", None) == {}
     monkeypatch.delenv("JOOD_DATA_DIR")
     assert cli.data_origin("cifar10", None) == {}
+
+
+def test_a_converted_network_asks_for_a_benchmark_or_for_folders():
+    with pytest.raises(ValueError, match=r"--benchmark, one of .*cifar10.*--images"):
+        cli.benchmark_name(None, {}, "networks/mine")
+    assert cli.benchmark_name(None, {"benchmark": "digits"}, "runs/a") == "digits"

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jood._utils import compiling
 from jood._utils import fingerprinting
@@ -24,6 +25,7 @@ from jood.core import component as component_lib
 from jood.core import features
 from jood.core import finiteness
 from jood.core import slot_rules
+from jood.core import variation
 from jood.core.activations import Activations
 
 
@@ -84,14 +86,20 @@ def fit(
         statistic = build(fitted)
         if reader and reader.suffices(statistic):
             pairs = ((reader.head, kept) for kept in reader)
-            state = _sweep(statistic, pairs, lambda _, pair: features.kept(*pair), ())
+            state, extent, rows = _sweep(
+                statistic, pairs, lambda _, pair: features.kept(*pair), ()
+            )
         else:
             read = functools.partial(slot_rules.maps_read, component)
-            state = _sweep(statistic, source, observer, variables, cache, read)
+            state, extent, rows = _sweep(
+                statistic, source, observer, variables, cache, read
+            )
         state = jax.device_get(state)
         finiteness.check_learned(component.spec, state)  # before a solver meets it
         fitted += (statistic.finalize(state),)
         finiteness.check_learned(component.spec, fitted[-1])
+    if slot_rules.reads_features(component):
+        variation.warn_if_constant(extent, rows)
     return fitted
 
 
@@ -102,17 +110,22 @@ def _sweep(
     variables: Any,
     cache: features.Cache | None = None,
     maps_read: Callable[[Iterable[str]], Iterable[str]] = lambda stages: (),
-) -> Any:
-    """One pass over the data; fills the cache, if one is given, with what it lacks."""
+) -> tuple[Any, variation.Extent, int]:
+    """One pass over the data; fills the cache, if one is given, with what it lacks.
+
+    Returns what the statistic gathered, and the extent and number of the rows.
+    """
 
     def step(state: Any, variables: Any, batch: Any) -> tuple[Any, ...]:
         acts, mask = observe(variables, batch)
         kept = features.Features.of(acts, mask) if cache else None
         finite = features.finite(acts, mask, maps_read(acts.stages))
-        return statistic.update(state, acts, mask), finite, kept
+        extent = variation.extent(acts.penultimate, mask)
+        return statistic.update(state, acts, mask), (finite, extent, mask), kept
 
     update = compiling.jit(step, donate_argnums=0)
-    state, seen = None, 0
+    state, seen, rows = None, 0, 0
+    extent: variation.Extent | None = None
     for index, batch in enumerate(source):
         acts = batch[0] if isinstance(batch, tuple) and len(batch) == 2 else batch
         if observe is _given and not isinstance(acts, Activations):
@@ -127,16 +140,18 @@ def _sweep(
             # Copies: equal zeros may share a buffer, which is not donated twice.
             state = jax.tree.map(jnp.copy, empty(variables, batch))
             state = sharding.replicate_like(state, batch)
-        state, finite, kept = update(state, variables, batch)
+        state, (finite, found, mask), kept = update(state, variables, batch)
         finiteness.check(finite, seen)
+        extent = variation.joined(extent, found)
+        rows += np.count_nonzero(mask)
         seen += finite["penultimate features"].size
         if cache and not cache.done(index):
             cache.write(index, kept)
-    if state is None:
+    if extent is None:
         raise component_lib.empty_data_set("fit")
     if cache:
         cache.finish(index + 1)
-    return state
+    return state, extent, rows
 
 
 class Restartable:

@@ -49,6 +49,12 @@ def check_read(left: Component, score: Component) -> None:
         )
 
 
+def reads_features(component: Component) -> bool:
+    """Whether a component may read the penultimate feature or what follows from it."""
+    read = {"feature", "head", "logit"}
+    return not component.reads or bool(read & set(component.reads))
+
+
 def reads_classifier(score: Component) -> bool:
     """Whether a score depends on the head or the logits, or does not say."""
     return not score.reads or bool({"head", "logit"} & set(score.reads))

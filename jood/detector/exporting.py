@@ -202,8 +202,9 @@ def _exported(
     except Exception as error:  # of many kinds, by what a method does
         raise ValueError(
             f"{spec} cannot be exported: {type(error).__name__}: {error} "
-            "A method must be a program of JAX alone, without calls back to Python "
-            "(as knn(bank=...) has), and work for any batch size."
+            "Method and network must be programs of JAX alone, without calls back to "
+            "Python (as knn(bank=...) has), and work for any batch size: of images "
+            "write x.shape[0] where you wrote len(x)."
         ) from error
 
 

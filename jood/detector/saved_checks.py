@@ -8,9 +8,11 @@ message.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flax import linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from jood.core.component import Component
 from jood.detector.calibration import Calibration
 
 _DEEPEST = 64  # tuples in tuples; compositions of compositions have a few
@@ -216,3 +218,18 @@ def _short(value: Any) -> str:
     except RecursionError:
         text = "something nested too deeply"
     return text if len(text) < 60 else f"{text[:56]}..."
+
+
+def check_given(model: Any, component: Any) -> None:
+    """Raises TypeError if what stands beside the folder is of another kind."""
+    if model is not None and not isinstance(model, nn.Module):
+        raise TypeError(
+            "model must be a Linen module, as the detector was made with, got "
+            f"{type(model).__name__ if not isinstance(model, type) else model!r}: "
+            "Detector.load(path, model=Network(...))."
+        )
+    if component is not None and not isinstance(component, Component):
+        raise TypeError(
+            f"component must be a Component, got {type(component).__name__}. The "
+            "folder holds the variables: Detector.load(path, model=...) needs none."
+        )

@@ -127,6 +127,7 @@ def load(
       ValueError: a file is truncated or edited, the format is of another version,
         or the arrays do not fit the model (all differences in one message).
     """
+    saved_checks.check_given(model, component)
     path = pathlib.Path(path)
     if path.is_file():
         raise ValueError(

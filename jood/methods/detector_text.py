@@ -154,6 +154,11 @@ def _component(node: ast.expr, context: _Context) -> Component:
             )
         return _call(node.func.id, node.args, node.keywords, context)
     got = ast.unparse(node)
+    if isinstance(node, ast.Tuple):  # as jood.compare and --detectors take them
+        raise ValueError(
+            f"expected one detector, got several: {got}. bundle(a=msp(), b=energy()) "
+            "asks them in one pass; jood.compare takes them separated by commas."
+        )
     raise ValueError(f"expected a detector such as 'react()|energy()', got {got!r}.")
 
 

@@ -43,14 +43,14 @@ def test_negative_features_are_told_with_the_paper_s_assumption(text):
 
 def test_vra_says_so_too():
     component = jood.parse("vra()|energy()")
-    train = jood.Activations.of(jnp.ones((8, 4)), jnp.ones((4, 2)))
+    train = jood.Activations.of(jnp.ones((8, 4)).at[0].set(2), jnp.ones((4, 2)))
     fitted = jood.fit(component, [train])
     with pytest.warns(jood.AssumptionWarning, match="vra.*negative"):
         component.apply(fitted, NEGATIVE)
 
 
 def test_react_says_when_its_quantile_is_zero():
-    sparse = jnp.zeros((8, 4)).at[:, 0].set(1.0)  # three quarters are 0
+    sparse = jnp.zeros((8, 4)).at[:, 0].set(jnp.arange(1.0, 9))  # three quarters are 0
     train = jood.Activations.of(sparse, jnp.ones((4, 2)))
     with pytest.warns(jood.AssumptionWarning, match=r"react\(q=0\.5\).*is 0.*larger q"):
         jood.fit(jood.parse("react(q=0.5)|energy()"), [train])

@@ -9,6 +9,7 @@ import sys
 import zipfile
 
 import chex
+from flax import linen as nn
 from helpers.toy_detectors import IMAGES
 from helpers.toy_detectors import INSIDE
 from helpers.toy_detectors import LABELS
@@ -241,6 +242,19 @@ def test_floating_images_without_preprocessing_or_calibration(tmp_path):
     assert columns.keys() == {"score", "prediction"}
     np.testing.assert_allclose(columns["score"], detector(INSIDE), rtol=1e-6)
     assert about["preprocessing"] is None
+
+
+class _Flat(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3, name="head")(x.reshape(len(x), -1))
+
+
+def test_a_network_that_asks_how_long_a_batch_is_gets_the_remedy(tmp_path):
+    head = {"kernel": np.ones((48, 3), "f"), "bias": np.zeros(3, "f")}
+    detector = jood.Detector("msp", _Flat(), {"params": {"head": head}})
+    with pytest.raises(ValueError, match=r"write x\.shape\[0\] where you wrote len"):
+        detector.export(tmp_path / "flat.zip", image_shape=(4, 4, 3))
 
 
 def test_what_the_detector_refuses_is_never_in_distribution(tmp_path):

@@ -65,6 +65,10 @@ def test_a_custom_model_of_any_channels_and_head_survives(tmp_path, component, h
     detector.save(tmp_path / "detector")
     with pytest.raises(ValueError, match=f"made with a {type(model).__name__}.*model="):
         jood.Detector.load(tmp_path / "detector")
+    with pytest.raises(TypeError, match=r"component must .* the variables"):
+        jood.Detector.load(tmp_path / "detector", model, variables)
+    with pytest.raises(TypeError, match=r"model must be a Linen module.*model=Net"):
+        jood.Detector.load(tmp_path / "detector", type(model))
     loaded = jood.Detector.load(tmp_path / "detector", model=model)
     np.testing.assert_array_equal(loaded(INSIDE), detector(INSIDE))
 

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 import jood
 from jood import models
 from jood import testing
+from jood.methods import factories
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -98,5 +99,13 @@ def test_selection_example_chooses():
     assert names["found"].best.values["k"] in (0.1, 0.2, 0.4)
 
 
+def test_a_method_of_ones_own_is_known_by_its_name(monkeypatch):
+    monkeypatch.setattr(factories, "_REGISTERED", {})
+    exec(BLOCKS[5], {"__name__": "my_module"})
+    component = jood.parse("feature_power(p=1.5)")
+    acts = jood.Activations.of(np.full((4, 9), -4, "f"), np.ones((9, 3), "f"))
+    np.testing.assert_allclose(component.apply((), acts), 72, rtol=1e-6)
+
+
 def test_every_block_is_run():
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6

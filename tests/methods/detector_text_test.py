@@ -190,6 +190,7 @@ def test_unknown_name_with_nothing_near_lists_all():
         ("fuse(msp(), msp())", r"'weights'.*fuse\("),
         ("fuse(msp(), msp(), weights=(1, 'a'))", "finite number, got weight='a'"),
         ("fuse(msp(), msp(), weights=(1, " + "9" * 400 + "))", "finite number"),
+        ("msp, energy", r"several.*bundle\(a=msp\(\), b=energy\(\)\) asks them"),
         ("fs_ta()", "is a preset and takes no arguments"),
         ("energy(T=msp())", r"must be literals.*'msp\(\)'"),
         ("react(**{'q': 0.9})", r"\*\* is read only in bundle"),

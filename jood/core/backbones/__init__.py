@@ -115,6 +115,6 @@ def channel_errors() -> Iterator[None]:
         yield
     except flax_errors.ScopeParamShapeError as error:
         raise ValueError(
-            "the images do not fit the network; do they have the number of channels "
-            f"that it was trained on? ({error})"
+            "the images do not fit the network; do they have the size and the number "
+            f"of channels that it was trained on? ({error})"
         ) from None

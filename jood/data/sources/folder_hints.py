@@ -20,14 +20,15 @@ def parts(root: str | os.PathLike[str], paths: Iterable[str]) -> list[str]:
       paths: Its images, relative to it, with '/'.
 
     Returns:
-      Their names, sorted, if all folders of the root have such a name and all images
-      lie in further folders below; else [].
+      Those of such a name, sorted, whose images all lie in further folders below, if
+      there are two of them or the root has no other folder; else [].
     """
     split = [path.split("/") for path in paths]
-    names = sorted({pieces[0] for pieces in split})
-    usual = all(name.lower() in _PARTS for name in names)
-    deep = all(len(pieces) > 2 for pieces in split)
-    return names if usual and deep else []
+    names = {pieces[0] for pieces in split}
+    flat = {pieces[0] for pieces in split if len(pieces) < 3}
+    found = sorted(name for name in names - flat if name.lower() in _PARTS)
+    # Beside train and val there may be images of no class; a class may be called train.
+    return found if len(found) > 1 or names == set(found) else []
 
 
 def hint(

@@ -6,6 +6,7 @@ versions, and every number), the pictures as PNG and PDF, and `report.html` with
 
 from collections.abc import Callable, Mapping
 import json
+import logging
 import math
 import os
 import pathlib
@@ -25,6 +26,7 @@ from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.report.benchmark.tables import Table
 from jood.report.html import page
 
+_LOGGER = logging.getLogger(__name__)
 TABLE, SUMMARY = "table.txt", "results.json"
 
 
@@ -47,6 +49,7 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
 
     with atomic_files.atomic_folder(folder) as partial:
         write_tables(partial, table, results.detectors, as_text, run, results.sources)
+        _LOGGER.info("the tables are written; drawing the pictures and the page")
         (partial / "mistakes.csv").write_text(mistakes.as_csv(results.mistakes))
         seeds = len(results.evaluations)
         several = page.Text(f"Pictures are of the first of {seeds} networks.")

@@ -128,7 +128,10 @@ def test_one_image_per_class_and_constant_data_stay_finite(factory):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         out = scores(factory(), train, np.arange(3), train + 1e4)
-    with pytest.warns(UserWarning, match=f"{factory.__name__}.*do not vary within"):
+    with (
+        pytest.warns(UserWarning, match=f"{factory.__name__}.*do not vary within"),
+        pytest.warns(UserWarning, match="all have the same penultimate feature"),
+    ):
         flat = scores(factory(), np.ones((9, 5), "f"), np.arange(9) % 3, train)
     assert np.isfinite(out).all()
     np.testing.assert_array_equal(flat, np.zeros(3))

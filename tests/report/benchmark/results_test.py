@@ -22,7 +22,10 @@ from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.weights import checkpoint
 
 # The ID images are nearly black, and the network answers them alike.
-pytestmark = pytest.mark.filterwarnings("ignore:.* gives each of")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.* gives each of"),
+    pytest.mark.filterwarnings("ignore:a detector is fitted on"),
+]
 
 CLASSES = ("cat", "dog", "frog")
 PREPROCESSING = preprocessing.Preprocessing((0.5,) * 3, (0.25,) * 3, resize=20, crop=16)
