@@ -143,7 +143,7 @@ def _sweep(
         state, (finite, found, mask), kept = update(state, variables, batch)
         finiteness.check(finite, seen)
         extent = variation.joined(extent, found)
-        rows += np.count_nonzero(mask)
+        rows += int(np.count_nonzero(mask))
         seen += finite["penultimate features"].size
         if cache and not cache.done(index):
             cache.write(index, kept)
