@@ -101,8 +101,7 @@ define_output = _string("output", "New folder for the results.", required=True)
 define_data_dir = _string("data_dir", "Folder of the data sets; else JOOD_DATA_DIR.")
 define_checkpoint = _string(
     "checkpoint",
-    "Folder of a network: --output of launch/convert.py, or --workdir of "
-    "launch/train.py.",
+    "Folder of a network: convert.py's --output, or train.py's --workdir.",
 )
 define_cache = _string(
     "cache",
@@ -136,8 +135,8 @@ define_batch_size = _integer(
 )
 define_paper = _enum(
     "paper",
-    "Whose table it is for: its values of the methods that it compares with win "
-    "(feature_sim: KNN's k = 1000); else each method's own paper's.",
+    "Whose table it is for: its values of what it compares with win (feature_sim: "
+    "KNN's k = 1000); else each method's own paper's.",
     "",
     enum_values=["", *paper_values.PAPERS],
 )
@@ -254,9 +253,9 @@ def benchmark_name(
     name = asked or source.get("benchmark")
     if name is None:
         raise ValueError(
-            f"{checkpoint} was converted, so it does not say what to score: "
-            f"give --benchmark, one of {', '.join(benchmarks.names())}; or, to "
-            "launch/evaluate.py, your own folders: --images and --validation."
+            f"{checkpoint} was converted, so it does not say what to score: give "
+            f"--benchmark, one of {', '.join(benchmarks.names())}; or, to evaluate.py, "
+            "your own folders: --images and --validation."
         )
     return name
 

@@ -83,7 +83,13 @@ def keys_of(folder, pattern):
 @pytest.mark.filterwarnings(
     "ignore:klm"
 )  # few examples: most classes are never predicted
-@pytest.mark.parametrize("pattern", golden_cases.METHODS)
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        pytest.param(p, marks=[pytest.mark.slow] if p in golden_cases.LONG else [])
+        for p in golden_cases.METHODS
+    ],
+)
 def test_scores_of_peers(golden_dir, pattern):
     wrong, compared = [], 0
     for case, name, peer, method in keys_of(golden_dir, pattern):
@@ -132,6 +138,7 @@ def test_what_needs_the_network_is_compared_where_the_table_says():
         assert "golden_cases.keys_of_network" in text, (pattern, name)
 
 
+@pytest.mark.slow
 def test_react_fits_the_peers_threshold(golden_dir):
     compared = 0
     for case in golden_inputs.cases(golden_dir):

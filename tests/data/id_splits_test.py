@@ -54,6 +54,7 @@ def test_a_bad_share_is_refused(share):
         id_splits.split(ArraySource(np.zeros((9, 1, 1, 3), np.uint8)), share, 0)
 
 
+@pytest.mark.slow
 def test_a_benchmark_fits_on_train_and_halves_its_test_set():
     splits = id_splits.of_benchmark("digits_tiny", PLAIN, 32)
     made = benchmarks.get("digits_tiny", preprocessing=PLAIN)

@@ -74,6 +74,7 @@ def test_every_image_of_a_folder_is_scored_once(photos, tmp_path):
     assert json.loads((tmp_path / "out" / cluster_job.SUMMARY).read_text()) == total
 
 
+@pytest.mark.slow
 def test_a_list_keeps_its_columns_and_order_over_files_and_row_groups(photos, tmp_path):
     names = [str(pathlib.Path(n).relative_to(photos)) for n in files(photos)]
     ids = list(range(COUNT))

@@ -54,6 +54,7 @@ def choose(**others):
     )
 
 
+@pytest.mark.slow
 def test_the_best_mean_over_the_named_sets_is_chosen():
     rest, choice = choose(dark=DARK, bright=BRIGHT)
     assert choice.method == "mahalanobis()"

@@ -63,6 +63,7 @@ def test_fit_and_calibrate_leave_the_old_detector_as_it_is():
     assert new.image_shape == (4, 4, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("component", [SINGLE, BUNDLE])
 def test_batches_in_any_form_and_with_padding_fit_the_same(component):
     pad = np.full((4, 4, 4, 32), 50.0, np.float32)

@@ -81,6 +81,7 @@ def test_any_batch_size_gives_the_detectors_columns(exported):
             assert columns[name].dtype == values.dtype, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7])
 def test_the_files_answer_is_the_detectors(exported, size):
     found = export_loader.load(exported).answer(NEW[:size])
@@ -145,6 +146,7 @@ def test_files_are_read_as_the_detector_reads_them(resizing):
         np.testing.assert_array_equal(export_loader.read(name, about), ours, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("resize", "crop"), [(None, 9), (None, 40), ((12, 15), None), (15, 21), (33, 16)]
 )

@@ -355,6 +355,7 @@ def test_features_are_those_of_the_network_with_its_edits(tmp_path, cached):
     check(lambda r: r.edit(spec).original, acts.penultimate)
 
 
+@pytest.mark.slow
 def test_sharded_batches_fill_what_one_device_reads(tmp_path):
     mesh = sharding.data_mesh()
     assert mesh.devices.size == 2

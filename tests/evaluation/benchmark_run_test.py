@@ -61,6 +61,7 @@ def test_python_s_way_gives_the_numbers_of_the_job(digits, result):
     assert len(np.unique(saturated)) < len(np.unique(found[0].id_scores["MSP"][:96]))
 
 
+@pytest.mark.slow
 def test_scores_and_accuracy_are_those_of_the_plain_network(digits, result):
     fitted, found, model, variables = result
     images = digits.preprocessing(digits.id_test.images)

@@ -81,6 +81,7 @@ def test_the_accuracy_is_that_of_the_rewritten_logits(curves):
             assert accuracy == pytest.approx(right.mean(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_lambda_does_not_touch_the_answer_and_images_are_bounded():
     both = sweep("lambda", (0.1, 1.0))
     both = both._replace(methods={**both.methods, "MSP": "msp()"})

@@ -171,6 +171,7 @@ def test_a_sweep_over_k_is_compiled_once(monkeypatch):
     assert counts == few
 
 
+@pytest.mark.slow
 def test_the_layers_before_the_edit_run_once_for_all_k():
     model = jood.models.create("resnet_small_8x8", 4, width=4, stage_sizes=(1, 1, 1))
     images = np.zeros((2, 16, 16, 3), np.float32)

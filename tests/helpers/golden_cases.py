@@ -73,6 +73,12 @@ METHODS = {
         "vra(low={q_low}, high={q_high})|energy()"
     ),
 }
+# Eigendecompositions and sorts of every size that the files hold: a minute together.
+LONG = {
+    text
+    for text in METHODS
+    if text.startswith(("vim_d", "mds", "knn_k", "nnguide_k", "line_pw", "ash_"))
+}
 
 
 class Method(NamedTuple):

@@ -12,7 +12,7 @@ from jood.methods import paper_values
 from jood.methods import preset_values
 from jood.methods import presets
 from jood.methods import value_sources
-from jood.papers import reproduction
+from jood.papers import row_reading
 
 
 @pytest.mark.parametrize("benchmark", ["cifar10", "cifar100", "imagenet", "waterbirds"])
@@ -55,7 +55,7 @@ def test_wherever_a_preset_is_read_it_can_be_told_the_paper():
     assert value_sources.of("knn_paper", *values) == row.sources
     chosen = method_choice.rows("KNN", *values)["KNN"]
     assert chosen.component.spec.startswith("knn(k=1000,")
-    assert reproduction.read("KNN", *values).component.spec.startswith("knn(k=1000,")
+    assert row_reading.read("KNN", *values).component.spec.startswith("knn(k=1000,")
 
 
 def test_an_unknown_paper_is_told_the_known_ones():

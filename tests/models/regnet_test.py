@@ -111,6 +111,7 @@ def test_the_gate_is_squeeze_and_excitation():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_gate_is_as_wide_as_a_quarter_of_what_enters_the_block():
     params = small_variables()["params"]
     assert params["C4"]["block1"]["se"]["fc1"]["kernel"].shape == (1, 1, 8, 1)

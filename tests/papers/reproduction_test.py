@@ -119,6 +119,7 @@ def test_ours_stand_beside_the_papers_numbers(parts):
     assert part.rows[5].ours["SVHN", "AUROC"] != found["SVHN", "AUROC"]
 
 
+@pytest.mark.slow
 def test_the_accuracy_behind_ta_is_that_of_the_edited_answer(parts):
     given, (part,) = parts
     network, benchmark = given[0].network, opened(PART, given[0], 1.0)

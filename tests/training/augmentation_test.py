@@ -65,6 +65,7 @@ def test_half_of_the_images_are_mirrored():
     np.testing.assert_array_equal(kept, ~np.array(mirrored))
 
 
+@pytest.mark.slow
 def test_rows_depend_on_the_key_and_their_place_alone():
     names = ("crop", "flip", "jitter")
     whole = apply(names)
@@ -107,6 +108,7 @@ def test_blends_are_pillows(factor):
         np.testing.assert_allclose(255 * found, expected, atol=2)
 
 
+@pytest.mark.slow
 def test_a_turn_of_the_hue_keeps_value_and_saturation():
     x = jnp.asarray(IMAGES[0] / 255.0, jnp.float32)
     turned = augmentation.shift_hue(x, 0.3)

@@ -124,6 +124,7 @@ def test_a_run_in_a_thread_trains_without_a_handler(tmp_path):
     assert "params" in found[0]
 
 
+@pytest.mark.slow
 def test_a_finished_run_returns_its_network_again(logged):
     folder, network = logged
     rows = (folder / "train.csv").read_text()

@@ -79,6 +79,7 @@ def test_another_run_in_a_folder_without_checkpoints_writes_its_own(whole, tmp_p
     jax.tree.map(np.testing.assert_array_equal, found, whole[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new_head", [False, True])
 def test_a_random_start_is_refused(tmp_path, new_head):
     config = dataclasses.replace(

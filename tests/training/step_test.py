@@ -155,6 +155,7 @@ def test_a_split_state_gives_the_losses_of_a_whole_one(monkeypatch):
     assert momentum.addressable_shards[0].data.size == kernel.size // 2
 
 
+@pytest.mark.slow
 def test_metrics_are_sums_over_the_batch():
     _, (metrics, *_) = augmented()
     assert {"gradient_norm", "background_excess", "ood_loss"} <= set(metrics)

@@ -65,6 +65,7 @@ def test_metrics_are_those_of_the_images_against_noise():
         )
 
 
+@pytest.mark.slow
 def test_two_devices_measure_what_one_measures():
     _, one = measure()
     _, two = measure(devices=2)

@@ -159,6 +159,7 @@ def test_what_an_objective_adds_travels_with_the_network(trained, tmp_path):
     assert not [name for name in tensors if "projector" in name]
 
 
+@pytest.mark.slow
 def test_folder_of_another_configuration_is_refused(trained):
     folder, config, *_ = trained
     other = dataclasses.replace(config, epochs=3, objective="ssod")

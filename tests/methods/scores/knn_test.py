@@ -141,6 +141,7 @@ def test_ks_of_the_papers(k, kept, count, rank):
     assert nearest_neighbors.proportional(k, kept, count) == rank
 
 
+@pytest.mark.slow
 def test_padding_and_parts_do_not_count_and_the_cut_is_logged(caplog):
     train, _, kernel, bias = problem()
     parts = [

@@ -156,6 +156,7 @@ def test_ensemble_without_a_step_is_the_logistic_regression_of_the_distances():
     np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_ensemble_needs_no_network_to_score_without_a_step():
     component, fitted = toy_fit(eps=0.0)
     images, _ = testing.toy_images(8, seed=1)
@@ -181,6 +182,7 @@ def test_ensemble_step_moves_images_towards_their_class():
     assert (moved > still).all()
 
 
+@pytest.mark.slow
 def test_ensemble_noise_is_standard_normal_and_follows_the_image():
     component, _ = toy_fit()
     images, _ = testing.toy_images(64, seed=1)

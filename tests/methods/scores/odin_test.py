@@ -90,6 +90,7 @@ def test_scores_of_peers(golden_dir):
         assert error <= TOLERANCE.get(method, 1e-4), f"{key}: {error:.1e} std"
 
 
+@pytest.mark.slow
 def test_logits_at_the_moved_images_of_a_peer(golden_dir):
     pattern = r"odin_T.*_perturbed_logits__.*"
     for key, golden in golden_cases.keys_of_network(golden_dir, pattern).items():

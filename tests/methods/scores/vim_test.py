@@ -67,6 +67,7 @@ def test_default_dimension_is_the_authors(width, dim):
     assert module.default_dim(width) == dim
 
 
+@pytest.mark.slow
 @both
 def test_default_dimension_is_half_of_a_narrow_feature(factory):
     arrays = problem()

@@ -5,6 +5,7 @@ import types
 from helpers import tiny_benchmark
 import jax
 import numpy as np
+import pytest
 
 from jood.evaluation import benchmark_run
 from jood.report.benchmark import intensity_plots
@@ -22,6 +23,7 @@ def viewer():
     return Viewer.of(detector, BENCHMARK.image_size)
 
 
+@pytest.mark.slow
 def test_an_image_has_all_intensities_of_its_map_and_a_mixture_of_its_own():
     view, variables = viewer(), tiny_benchmark.variables()
     images = np.stack([BENCHMARK.id_test[i]["image"] for i in range(3)])

@@ -72,6 +72,7 @@ def test_an_unreadable_image_stops_by_default_and_is_named(tmp_path):
         evaluated(benchmark)
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_left_out_named_and_counted(tmp_path):
     whole = evaluated(benchmark_of(tmp_path))
     assert whole.skipped == {}
