@@ -168,6 +168,8 @@ def test_a_detector_that_finds_no_space_is_kept_elsewhere(work, tmp_path):
             f"--images={work / 'train'}",
             f"--output={small / 'detector'}",
             "--batch_size=16",
+            "--tpr=0.9",
+            "--method=knn(k=5)",
             code=1,
             TMPDIR=str(other),
         )

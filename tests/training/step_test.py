@@ -173,13 +173,10 @@ def test_accumulated_gradients_are_the_mean_of_the_parts():
     after, metrics = jax.jit(step)(state, batch)
 
     def loss(trained, stats, rows, key):
-        seen, updated = look(
-            MODEL,
-            {**trained, "batch_stats": stats},
-            PREPROCESSING(jnp.asarray(rows.image)),
-            jnp.asarray(rows.label),
-        )
-        return ALL.loss(seen, key)[0], updated
+        given = PREPROCESSING(jnp.asarray(rows.image)), jnp.asarray(rows.label)
+        seen, updated = look(MODEL, {**trained, "batch_stats": stats}, *given)
+        before, _ = look(MODEL, state.start, *given, train=False)
+        return ALL.loss(seen.replace(reference=ALL.reference(before)), key)[0], updated
 
     # By hand: the parts one after the other, each with its own batch statistics.
     gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))
