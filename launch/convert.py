@@ -136,8 +136,8 @@ def main(argv: list[str]) -> None:
     used = network.preprocessing
     origin = f"{_BENCHMARK.value}'s unless given" if _BENCHMARK.value else "as given"
     print(
-        f"preprocessing ({origin}): mean {used.mean}, std {used.std}, resize "
-        f"{used.resize}, crop {used.crop}, {used.interpolation}"
+        f"preprocessing ({origin}): mean {used.mean}, std {used.std}; images are "
+        f"{used.sizing}"
     )
 
 

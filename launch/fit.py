@@ -153,8 +153,7 @@ def main(argv: list[str]) -> None:
     print(f"{named}{detector.component.spec} on {network.name}")
     if sources:
         print(f"values: {value_sources.written(sources)}")
-    used = splits.preprocessing
-    print(f"images are resized to {used.resize} and cropped to {used.crop} pixels")
+    print(f"images are {splits.preprocessing.sizing}")
     print(made.text())
     print(f"written to {_OUTPUT.value}; score images with it:")
     job = os.path.join(os.path.dirname(sys.argv[0]), "score.py")

@@ -1,6 +1,6 @@
 r"""Answers for images over HTTP: score, is_ood, p-value, class.
 
-    pip install '.[serve]'
+    pip install -e '.[serve]'
     python launch/serve.py --detector=detectors/mine --port=8000
     curl --data-binary @photo.jpg http://127.0.0.1:8000/answer
 

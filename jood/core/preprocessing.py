@@ -101,6 +101,20 @@ class Preprocessing:
             return ""
         return f"resize={self.resize}, crop={self.crop}, {self.interpolation}"
 
+    @property
+    def sizing(self) -> str:
+        """What `fit_image` does to images, in words: "resized to 32 x 32 pixels"."""
+        steps = []
+        if isinstance(self.resize, tuple):
+            height, width = self.resize
+            steps.append(f"resized to {height} x {width} pixels ({self.interpolation})")
+        elif self.resize is not None:
+            side = f"{self.resize} pixels on the shorter side"
+            steps.append(f"resized to {side} ({self.interpolation})")
+        if self.crop is not None:
+            steps.append(f"cropped to the central {self.crop} x {self.crop}")
+        return " and ".join(steps) or "left at their size"
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the (height, width) that `fit_image` gives an image of this size."""
         return self.fixed_size or self._resized(height, width)

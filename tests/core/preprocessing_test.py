@@ -318,3 +318,21 @@ def test_a_saved_detector_keeps_resize_crop_and_interpolation(tmp_path):
         hash(loaded.preprocessing)
         images = [photo(9, 7, testing.WIDTH), photo(5, 8, testing.WIDTH)]
         np.testing.assert_array_equal(loaded(images), detector(images))
+
+
+@pytest.mark.parametrize(
+    ("resize", "crop", "words"),
+    [
+        (None, None, "left at their size"),
+        ((32, 24), None, "resized to 32 x 24 pixels (bilinear)"),
+        (
+            256,
+            224,
+            "resized to 256 pixels on the shorter side (bilinear) and cropped to the "
+            "central 224 x 224",
+        ),
+    ],
+)
+def test_what_becomes_of_the_size_is_said_in_words(resize, crop, words):
+    made = jood.Preprocessing((0.5,), (0.5,), resize=resize, crop=crop)
+    assert made.sizing == words
