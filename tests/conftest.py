@@ -39,8 +39,8 @@ jax.config.update("jax_disable_most_optimizations", True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Lets XLA optimise only where a test computes for longer than it compiles."""
-    quick = item.get_closest_marker("computes") is None
+    """Lets XLA optimise for slow tests alone: the others run a program just once."""
+    quick = item.get_closest_marker("slow") is None
     jax.config.update("jax_disable_most_optimizations", quick)
 
 

@@ -50,7 +50,6 @@ def reference(readme, title):
 
 
 @pytest.mark.slow
-@pytest.mark.computes
 @pytest.mark.parametrize(
     ("title", "file", "name", "benchmark"), NETWORKS, ids=[n[0] for n in NETWORKS]
 )

@@ -21,7 +21,7 @@ from jood.core.stats import reservoir
 from jood.methods import detector_text
 
 B, D, K = 256, 2048, 1000
-pytestmark = [pytest.mark.slow, pytest.mark.computes]
+pytestmark = pytest.mark.slow
 GIGABYTE = 1 << 30
 SHAPES = {
     "C2": (56, 56, 256),

@@ -18,14 +18,9 @@ os.execv(sys.argv[1], sys.argv[1:])
 HEARS_SIGINT = (sys.executable, "-c", _HEARS)
 
 
-# Tiny jobs compile for longer than they compute.
-_QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-
-
 def environment(devices=1, **variables):
     """Returns this process's environment for a job; a variable of None is removed."""
-    own = {**cpu_devices.environment(devices), **_QUICK}
-    changed = {**os.environ, **own, **variables}
+    changed = {**os.environ, **cpu_devices.environment(devices), **variables}
     return {name: value for name, value in changed.items() if value is not None}
 
 
