@@ -11,6 +11,7 @@ import pathlib
 import jax
 import orbax.checkpoint as ocp
 
+from jood._utils import sharding
 from jood.training.objectives.objective import Objective
 from jood.training.state import TrainState
 from jood.weights import run_checkpoint
@@ -49,7 +50,8 @@ def kept(folder: str | os.PathLike[str], state: TrainState) -> TrainState:
     with ocp.StandardCheckpointer() as checkpointer:
         if not int(state.step):
             try:
-                checkpointer.save(path, state.start, force=True)
+                # From the host: the first process writes arrays that all have whole.
+                checkpointer.save(path, sharding.on_host(state.start), force=True)
                 checkpointer.wait_until_finished()
             except Exception as error:  # Orbax and TensorStore raise many kinds
                 raise OSError(

@@ -57,9 +57,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "objective", ["cross_entropy", "lff(mu=0.2)", "ssod(gamma=0.8, balance='dr')"]
-)
+@pytest.mark.parametrize("objective", ["lff(mu=0.2)", "ssod(gamma=0.8, balance='dr')"])
 def test_the_loss_curve_is_the_same_however_a_run_is_spread(
     trained, tmp_path, objective
 ):
@@ -67,7 +65,7 @@ def test_the_loss_curve_is_the_same_however_a_run_is_spread(
         f"--init_from={trained}",
         f"--objective={objective}",
         "--augment=crop,flip,jitter",
-        "--epochs=3",
+        "--epochs=1",
         "--log_every=1",
         *RATE,
     )
@@ -88,7 +86,7 @@ def test_the_loss_curve_is_the_same_however_a_run_is_spread(
         )
     )
     curves["2 processes"] = curve(tmp_path / "processes")
-    assert len(curves[1]) == 21
+    assert len(curves[1]) == 7
     for name, found in curves.items():
         np.testing.assert_allclose(found, curves[1], rtol=1e-5, err_msg=str(name))
 
