@@ -103,6 +103,7 @@ def _load_file(path: pathlib.Path) -> None:
         raise ValueError(
             f"{path} has the name of the loaded module {name!r}; rename it."
         )
+    # Of a file there is always a spec with a loader; its type allows for none.
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[name] = module  # pickles of what it defines name the module

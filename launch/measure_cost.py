@@ -8,10 +8,7 @@ interleaved runs in one process, and each method's own share. Weights and images
 random: time does not depend on them.
 """
 
-from collections.abc import Callable
 import functools
-import statistics
-import time
 from typing import Any
 import warnings
 
@@ -23,6 +20,7 @@ import tabulate
 
 import jood
 from jood import cli
+from jood._utils import turns
 from jood.core import ood_head
 
 _MODEL = cli.define_model("resnet50", "The network.")
@@ -67,15 +65,19 @@ def main(argv: list[str]) -> None:
         return bundle.apply(fitted, acts)
 
     alone, all_of_them = jax.jit(forward), jax.jit(scored)
-    network, scores = _medians(
-        lambda: alone(variables, images),
-        lambda: all_of_them(variables, together, images),
+    seconds = turns.medians(
+        {
+            "network": lambda: alone(variables, images),
+            "scores": lambda: all_of_them(variables, together, images),
+        },
+        _RUNS.value,
     )
+    network, scores = seconds["network"], seconds["scores"]
     shares = []
     for name, part in parts.items():
         one = functools.partial(jax.jit(part.apply), jax.device_put(fitted[name]))
-        (seconds,) = _medians(functools.partial(one, acts))
-        shares.append((name, 1000 * seconds, 100 * seconds / network))
+        own = turns.medians({name: functools.partial(one, acts)}, _RUNS.value)[name]
+        shares.append((name, 1000 * own, 100 * own / network))
     shares.sort(key=lambda row: -row[1])
     headers = ("method, on a given record", "ms", "% of the passes")
     print(tabulate.tabulate(shares, headers=headers, floatfmt=".2f"))
@@ -124,19 +126,6 @@ def _logits(acts: Any) -> list[Any]:
     for record in acts.edited.values():
         found += _logits(record)
     return found
-
-
-def _medians(*functions: Callable[[], Any]) -> list[float]:
-    """Median seconds of each function; their runs take turns."""
-    for function in functions:
-        jax.block_until_ready(function())
-    times: list[list[float]] = [[] for _ in functions]
-    for _ in range(_RUNS.value):
-        for function, found in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            jax.block_until_ready(function())
-            found.append(time.perf_counter() - start)
-    return [statistics.median(found) for found in times]
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ what slows one slows all; torch runs channels-last on as many threads as XLA.
 
 from collections.abc import Callable
 import os
-import statistics
-import time
 from typing import Any
 
 from absl import flags
@@ -24,6 +22,7 @@ import jood
 from jood import cli
 from jood import weights
 from jood._utils import compiling
+from jood._utils import turns
 
 _MODELS = flags.DEFINE_list(
     "models",
@@ -125,20 +124,14 @@ def _torch(network: Callable[..., Any], images: np.ndarray) -> Run:
 def _measure(name: str, runs: dict[str, Run]) -> None:
     """Prints images/s, the ratio to eager, and how far the logits are from eager's."""
     logits = {row: run() for row, run in runs.items()}  # compiles, too
-    times: dict[str, list[float]] = {row: [] for row in runs}
-    for _ in range(_RUNS.value):
-        for row, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[row].append(time.perf_counter() - start)
+    medians = turns.medians(runs, _RUNS.value)
     print(name)
-    eager = times.get("torch, eager")
-    for row, seconds in times.items():
-        median = statistics.median(seconds)
+    eager = medians.get("torch, eager")
+    for row, median in medians.items():
         line = f"  {row:16} {_BATCH_SIZE.value / median:8.1f}"
         if eager is not None:
-            line += f"   {statistics.median(eager) / median:5.2f} x eager"
-            if seconds is not eager:
+            line += f"   {eager / median:5.2f} x eager"
+            if row != "torch, eager":
                 expected = logits["torch, eager"]
                 difference = np.abs(logits[row] - expected).max()
                 largest = np.abs(expected).max()

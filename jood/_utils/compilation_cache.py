@@ -17,6 +17,7 @@ def keep_programs(folder: str | os.PathLike[str]) -> None:
     Programs of the folder are trusted: nobody else should be able to write to it.
     """
     folder = os.path.abspath(folder)
+    # JAX adds its options to the configuration when it runs.
     used = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     if used != folder:
         compilation_cache.set_cache_dir(folder)

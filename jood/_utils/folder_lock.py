@@ -10,7 +10,7 @@ import os
 
 try:
     import fcntl
-except ImportError:  # not on this system
+except ImportError:  # not on this system; a module's name takes no None in types
     fcntl = None  # type: ignore[assignment]
 
 

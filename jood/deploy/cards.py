@@ -62,7 +62,8 @@ def build(
 
 def folder(paths: Sequence[str]) -> str:
     """Returns the folder, with a '/', that all images lie in; cards omit it."""
-    # As texts: `commonpath` refuses absolute beside relative names, which lists mix.
+    # RUF071 wants `commonpath`, which refuses absolute beside relative names, as lists
+    # mix them; so the names are compared as texts.
     common = os.path.commonprefix(paths)  # noqa: RUF071
     return common[: common.rfind("/") + 1]
 

@@ -101,7 +101,7 @@ def sweeps(benchmark: str, backbone: str = "") -> dict[str, Sweep]:
         ),
         Sweep(
             "clip",
-            "The clip, as a quantile of ID activations ",
+            "The clip, as a quantile of ID activations",
             {"HIMPLoS": f"{by_clip}|energy()", "ReAct": "react(q=value)|energy()"},
             by_clip,
             paper_grids.CLIP,

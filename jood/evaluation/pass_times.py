@@ -6,8 +6,6 @@ all. Times do not depend on pixels, so the images are noise.
 """
 
 from collections.abc import Callable, Mapping
-import statistics
-import time
 from typing import Any
 import warnings
 
@@ -15,6 +13,7 @@ import jax
 import numpy as np
 
 from jood._utils import compiling
+from jood._utils import turns
 from jood.core.component import Component
 from jood.detector import Detector
 from jood.evaluation import preflight
@@ -58,7 +57,7 @@ def ratios(
             warnings.simplefilter("ignore")  # one batch of noise makes poor statistics
             fitted = detector.fit([(images, labels)]) if part.passes else detector
         programs[name] = _scoring(fitted, images)
-    seconds = _medians(programs, runs)
+    seconds = turns.medians(programs, runs)
     forward = seconds.pop("")
     return {name: own / forward for name, own in seconds.items()}
 
@@ -81,16 +80,4 @@ def _scoring(detector: Detector, images: np.ndarray) -> Callable[[], Any]:
 
 def _bound(function: Callable[..., Any], arguments: Any) -> Callable[[], Any]:
     program = compiling.jit(function)
-    return lambda: jax.block_until_ready(program(*arguments))
-
-
-def _medians(programs: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
-    for run in programs.values():
-        run()  # compiles
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(runs):
-        for name, run in programs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
+    return lambda: program(*arguments)

@@ -58,10 +58,7 @@ def read(
     templates = presets.templates()
     row = _known(name, templates)
     if row is not None:
-        values = (benchmark, backbone, paper)
-        text = presets.fill(templates[row], *values).text
-        sources = value_sources.of_template(row, templates[row], *values)
-        return Row(detector_text.parse(text), sources)
+        return of_template(row, templates[row], benchmark, backbone, paper)
     short = _known(name, presets.PRESETS) or _known(name, factories.every())
     if short is None and _is_a_name(name, templates):
         known = {*templates, *presets.PRESETS, *factories.every()}
@@ -69,6 +66,21 @@ def read(
     text = short or name
     component = detector_text.parse(text, benchmark, backbone, paper=paper)
     return Row(component, value_sources.of(text, benchmark, backbone, paper))
+
+
+def of_template(
+    name: str,
+    template: str,
+    benchmark: str = presets.DEFAULT,
+    backbone: str = "",
+    paper: str = "",
+) -> Row:
+    """Returns the detector of a row's template, filled in as `read` fills rows in."""
+    values = (benchmark, backbone, paper)
+    text = presets.fill(template, *values).text
+    return Row(
+        detector_text.parse(text), value_sources.of_template(name, template, *values)
+    )
 
 
 def read_each(

@@ -20,12 +20,3 @@ def test_each_score_takes_a_positive_time_fitted_or_not():
     found = pass_times.ratios(parts, NETWORK, batch_size=8, runs=3)
     assert list(found) == list(texts)
     assert all(0 < ratio < 100 for ratio in found.values())
-
-
-def test_medians_are_of_runs_that_take_turns(monkeypatch):
-    order = []
-    ticks = iter(range(100))
-    monkeypatch.setattr(pass_times.time, "perf_counter", lambda: next(ticks))
-    programs = {name: lambda name=name: order.append(name) for name in "ab"}
-    assert pass_times._medians(programs, 3) == {"a": 1, "b": 1}
-    assert order == list("abababab")

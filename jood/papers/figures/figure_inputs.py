@@ -64,6 +64,11 @@ class FigureInputs:
         )
 
     @property
+    def detectors(self) -> dict[str, Detector]:
+        """A detector of each network, by label."""
+        return {label: self.detector(label) for label in self.networks}
+
+    @property
     def viewer(self) -> Viewer:
         """What looks at the first network, with the benchmark's k."""
         network = self.network

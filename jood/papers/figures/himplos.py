@@ -53,7 +53,7 @@ def _weights(inputs: FigureInputs) -> dict[str, figure.Figure]:
 
 def _bars(inputs: FigureInputs) -> Mapping[str, figure.Figure]:
     table = "2" if inputs.benchmark_name == "imagenet" else "1"
-    return shared.bars("himplos", (table,), "FPR95")(inputs)
+    return shared.bars("himplos", table, "FPR95")(inputs)
 
 
 FIGURES = (

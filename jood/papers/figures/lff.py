@@ -22,8 +22,7 @@ def _norms(inputs: FigureInputs) -> dict[str, figure.Figure]:
 
 
 def _heatmaps(inputs: FigureInputs) -> dict[str, figure.Figure]:
-    networks = {label: inputs.detector(label) for label in inputs.networks}
-    return {"heatmaps": plots.norm_heatmaps(inputs.benchmark, networks)}
+    return {"heatmaps": plots.norm_heatmaps(inputs.benchmark, inputs.detectors)}
 
 
 FIGURES = (
@@ -39,10 +38,9 @@ FIGURES = (
     PaperFigure(
         "3",
         "AUROC of methods",
-        "Average AUROC of each row of Tables I (CIFAR) or III (ImageNet-100), ours and "
-        "the paper's.",
+        "Average AUROC of each row of Table I, ours and the paper's.",
         ("cifar100", "cifar10"),
-        shared.bars("lff", ("1",), "AUROC"),
+        shared.bars("lff", "1", "AUROC"),
     ),
     diagram("4", "The method"),
     PaperFigure(

@@ -14,6 +14,7 @@ from jood.report.benchmark import bars as bars_lib
 from jood.report.benchmark import plots
 from jood.report.benchmark import sample_plots
 from jood.report.benchmark import samples
+from jood.report.benchmark.network_view import Viewer
 from jood.report.hyperparameters import plots as curve_plots
 
 Draw = Callable[[FigureInputs], Mapping[str, figure.Figure]]
@@ -48,68 +49,57 @@ def distributions(name: str, text: str) -> Draw:
     return draw
 
 
-def bars(paper: str, numbers: tuple[str, ...], metric: str) -> Draw:
-    """Returns a drawing of average metrics: a pair of bars per row of some tables."""
+def bars(paper: str, number: str, metric: str) -> Draw:
+    """Returns a drawing of average metrics: a pair of bars per row of a table."""
 
     def draw(inputs: FigureInputs) -> dict[str, figure.Figure]:
         given = [
             given_networks.Given("", network, label)
             for label, network in inputs.networks.items()
         ]
+        table = transcription.table(paper, number)
+        parts = reproduction.run(
+            table,
+            given,
+            lambda part, one, zoom: inputs.open(one.network),
+            batch_size=inputs.batch_size,
+            workers=inputs.workers,
+        )
+        cell = (transcription.AVERAGE, metric)
         pictures = {}
-        for number in numbers:
-            whole = transcription.table(paper, number)
-            parts = reproduction.run(
-                whole,
-                given,
-                lambda part, one, zoom: inputs.open(one.network),
-                batch_size=inputs.batch_size,
-                workers=inputs.workers,
+        for index, part in enumerate(parts, start=1):
+            found = {r.name: r.ours[cell] for r in part.rows if cell in r.ours}
+            theirs = {r.name: r.papers[cell] for r in part.rows if cell in r.papers}
+            if not found:
+                continue
+            names = [row.name for row in part.rows if row.name in theirs]
+            star = " of the sets at hand" if cell[0] in part.dented else ""
+            pictures[f"bars_{number}_{index}"] = bars_lib.draw(
+                names,
+                {"ours": found, "paper": theirs},
+                f"{metric} in %",
+                f"Table {number} {part.title}: average{star}".replace(" :", ":"),
             )
-            cell = (transcription.AVERAGE, metric)
-            for index, part in enumerate(parts):
-                found = {r.name: r.ours[cell] for r in part.rows if cell in r.ours}
-                theirs = {r.name: r.papers[cell] for r in part.rows if cell in r.papers}
-                if not found:
-                    continue
-                names = [row.name for row in part.rows if row.name in theirs]
-                star = " of the sets at hand" if cell[0] in part.dented else ""
-                pictures[f"bars_{number}_{index + 1}"] = bars_lib.draw(
-                    names,
-                    {"ours": found, "paper": theirs},
-                    f"{metric} in %",
-                    f"Table {number} {part.title}: average{star}".replace(" :", ":"),
-                )
         if not pictures:
-            asked = [key for n in numbers for key in _keys(paper, n)]
+            asked = dict.fromkeys(given_networks.keys(table))
             raise ValueError(
                 "the network makes no row of what the bars show; it asks for one of "
-                f"{', '.join(dict.fromkeys(asked))}."
+                f"{', '.join(asked)}."
             )
         return pictures
 
     return draw
 
 
-def _keys(paper: str, number: str) -> list[str]:
-    return given_networks.keys(transcription.table(paper, number))
-
-
 def tsne(inputs: FigureInputs) -> dict[str, figure.Figure]:
     """Draws t-SNE of ID and OOD features, a picture per network."""
     pictures = {}
-    for label in inputs.networks:
-        taken = samples.take(
-            inputs.benchmark, _viewer(inputs, label), min(inputs.batch_size, 64)
-        )
+    for label, network in inputs.networks.items():
+        viewer = Viewer.of(inputs.detector(label), network.image_size)
+        taken = samples.take(inputs.benchmark, viewer, min(inputs.batch_size, 64))
         names = inputs.benchmark.class_names
         drawn = sample_plots.tsne(taken, class_names=names)
         if drawn is None:
             raise ValueError("all features are equal: there is no embedding.")
         pictures["tsne" if len(inputs.networks) == 1 else f"tsne_{label}"] = drawn
     return pictures
-
-
-def _viewer(inputs: FigureInputs, label: str) -> samples.Viewer:
-    detector = inputs.detector(label)
-    return samples.Viewer.of(detector, inputs.networks[label].image_size)

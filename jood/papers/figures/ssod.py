@@ -21,8 +21,7 @@ _SETS = ("imagenet", "cifar10", "cifar100")
 
 
 def _locality(inputs: FigureInputs) -> dict[str, figure.Figure]:
-    networks = {label: inputs.detector(label) for label in inputs.networks}
-    return {"locality": plots.locality(inputs.benchmark, networks)}
+    return {"locality": plots.locality(inputs.benchmark, inputs.detectors)}
 
 
 def _score(network: TrainedNetwork) -> tuple[str, str]:

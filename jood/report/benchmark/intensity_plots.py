@@ -5,7 +5,6 @@ C · H · W intensities; EM fits them a background and a foreground Gaussian.
 """
 
 from collections.abc import Mapping, Sequence
-import functools
 from typing import Any
 
 import jax
@@ -28,8 +27,7 @@ _ITERATIONS = 100  # of EM
 
 def draw_benchmark(benchmark: Benchmark, viewer: Viewer) -> figure.Figure | None:
     """Draws the figure of some images of each set, those of the heatmaps."""
-    shown = heatmaps.images_shown(benchmark)
-    return draw({name: images[:SHOWN] for name, images in shown.items()}, viewer)
+    return draw(heatmaps.images_shown(benchmark), viewer)
 
 
 def draw(images: Mapping[str, np.ndarray], viewer: Viewer) -> figure.Figure | None:
@@ -76,8 +74,7 @@ def of_images(images: np.ndarray, viewer: Viewer) -> np.ndarray:
         acts = viewer.detector.backbone.observe(variables, images)
         return acts.stage(stage).reshape(len(images), -1)
 
-    run = functools.partial(look, jax.device_put(viewer.detector.variables))
-    return np.asarray(run(images), np.float32)
+    return np.asarray(look(viewer.detector.variables, images), np.float32)
 
 
 def mixtures(values: np.ndarray) -> np.ndarray:
