@@ -1,7 +1,6 @@
 """Whether detectors, a network and a benchmark fit together, before hours of work."""
 
 from collections.abc import Mapping, Sequence
-import functools
 from typing import Any, Protocol
 
 from flax import linen as nn
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 
 from jood.core import compose
 from jood.core import slot_rules
+from jood.core.activations import Activations
 from jood.core.backbones import Backbone
 from jood.core.backbones import blocks
 from jood.core.backbones.linen import Taps
@@ -168,18 +168,22 @@ def check(
     if variables is None:
         variables = jax.eval_shape(model.init, jax.random.key(0), images)
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)
-    compose.bundle(**detectors)  # refuses what does not end in a score
+    together = compose.bundle(**detectors)  # refuses what does not end in a score
     backbone = Backbone(model, None, Taps(head=head(model)))
-
-    def run(component: Component, variables: Any, images: Any, labels: Any) -> Any:
-        acts = backbone.asked_by(component, variables, images, labels)
-        if not component.passes:
-            return component.apply((), acts)
-        statistic = component.passes[0](())
-        return statistic.update(statistic.init(acts), acts, jnp.ones(2))
-
-    for component in detectors.values():
-        if backbone.taps.head is None:
+    if backbone.taps.head is None:
+        for component in detectors.values():
             slot_rules.check_without_head(component)
-        one = functools.partial(run, component)
-        jax.eval_shape(one, dict(variables), images, labels)
+
+    def run(variables: Any, images: Any, labels: Any) -> list[Any]:
+        acts = backbone.asked_by(together, variables, images, labels)
+        return [_first_step(component, acts) for component in detectors.values()]
+
+    jax.eval_shape(run, dict(variables), images, labels)
+
+
+def _first_step(component: Component, acts: Activations) -> Any:
+    """What a component does first with activations: a step of fitting, or scores."""
+    if not component.passes:
+        return component.apply((), acts)
+    statistic = component.passes[0](())
+    return statistic.update(statistic.init(acts), acts, jnp.ones(2))

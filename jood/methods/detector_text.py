@@ -21,6 +21,7 @@ from jood.methods import presets
 from jood.methods.factories import every as factories
 
 MAX_LENGTH = 20_000  # characters; a bundle of fifty fused detectors is about 5,000
+MAX_DEPTH = 200  # of nested calls, operators and parentheses
 
 _COMBINATORS: dict[str, Callable[..., Component]] = {
     "bundle": compose.bundle,
@@ -122,7 +123,7 @@ def _tree(text: str) -> ast.expr:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"a spec has at most {MAX_LENGTH} characters.")
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         raise ValueError(
             f"cannot read {text!r}: {error.msg} at character {error.offset}. "
@@ -130,6 +131,13 @@ def _tree(text: str) -> ast.expr:
         ) from None
     except (RecursionError, MemoryError):
         raise _too_deep(text) from None
+    level, depth = [tree], 0  # what Python itself refuses differs with its version
+    while level:
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        depth += 1
+    if depth > MAX_DEPTH:
+        raise _too_deep(text)
+    return tree
 
 
 def _too_deep(text: str) -> ValueError:

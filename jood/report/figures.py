@@ -66,3 +66,4 @@ def save_pictures(folder: pathlib.Path, pictures: Mapping[str, figure.Figure]) -
         for suffix, stamp in (("png", {}), ("pdf", {"CreationDate": None})):
             path = folder / f"{name}.{suffix}"
             picture.savefig(path, dpi=DOTS_PER_INCH, metadata=stamp)
+            picture.set_layout_engine("none")  # the second file keeps the first's

@@ -56,8 +56,8 @@ PICTURES: list[Picture] = [
     Picture(
         "tsne",
         "Where features lie",
-        "t-SNE of the penultimate features of up to 600 ID test images (dots, one "
-        "colour a class where there are at most ten) and 200 images of each OOD set "
+        "t-SNE of the penultimate features of up to 400 ID test images (dots, one "
+        "colour a class where there are at most ten) and 100 images of each OOD set "
         "(black crosses), embedded together. It keeps who is near whom, not distances: "
         "crosses among the dots are images that resemble ID images to the network.",
         lambda results: sample_plots.tsne(

@@ -11,7 +11,7 @@ from jood.data.sources.subset import Subset
 from jood.report.benchmark.network_view import Viewer
 
 ID = "id_test"
-ID_COUNT, OOD_COUNT = 600, 200  # images of the ID test set and of each OOD set
+ID_COUNT, OOD_COUNT = 400, 100  # images of the ID test set and of each OOD set
 
 
 class Sample(NamedTuple):
