@@ -168,10 +168,10 @@ def define_detectors() -> flags.FlagHolder[str]:
     holder = flags.DEFINE_string(
         "detectors",
         "default",
-        "Detectors to compare, separated by commas: rows of the README's table "
+        "Detectors to compare, separated by commas: rows of the quickstart's table "
         "(MSP, ash-s, FS+TA (median)), presets such as fs_ta_ash, texts such as "
         "'react(q=0.9)|energy()', each perhaps named "
-        "(mine=ta(k=0.1)|msp()); 'default' for the table of the README; 'all' for "
+        "(mine=ta(k=0.1)|msp()); 'default' for the quickstart's table; 'all' for "
         "every method; 'forward' for those that need no gradient, nor other images "
         "than the given ones, and so a fraction of the time.",
     )

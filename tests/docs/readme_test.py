@@ -1,4 +1,4 @@
-"""What the README shows in Python runs as written."""
+"""What the README and docs/python.md show in Python runs as written."""
 
 import re
 
@@ -17,7 +17,14 @@ from jood import testing
 from jood.methods import factories
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PAGE = (ROOT / "docs" / "python.md").read_text()
+
+
+def _blocks(text):
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+BLOCKS = _blocks(PAGE)
 
 
 class _Stage(nn.Module):
@@ -47,7 +54,7 @@ def test_first_example_scores_and_decides(capsys):
     assert "False" in printed or "True" in printed  # is_ood's answers
     detector, images = names["detector"], names["images"]
     assert detector.is_ood(images[1000:]).mean() <= 0.05  # its calibration images
-    for batches in names["unknown"].values():  # the README's example works
+    for batches in names["unknown"].values():  # the page's example works
         assert detector.is_ood(batches[0]).mean() > 0.4
 
 
@@ -58,6 +65,27 @@ def test_own_model_example_scores(capsys):
     names = {"jood": jood, "my_model": model, "my_variables": variables}
     exec(BLOCKS[1], names)
     assert names["detector"](images).shape == (4,)
+
+
+def test_the_front_page_scores_decides_and_compares(capsys):
+    model = _MyModel()
+    images = np.random.default_rng(0).normal(size=(64, 16, 16, 3)).astype(np.float32)
+    names = {
+        "jood": jood,
+        "my_model": model,
+        "my_variables": model.init(jax.random.key(0), images),
+        "images": images,
+        "train_batches": [(images, np.arange(64) % 3)],
+        "held_out_batches": [(images + 1, np.arange(64) % 3)],
+    }
+    (block,) = _blocks(README)
+    exec(block, names)
+    assert names["scores"].shape == (64,)
+    assert "knn(k=5)" in capsys.readouterr().out
+
+
+def test_the_front_page_is_short():
+    assert len(README.splitlines()) <= 150
 
 
 @pytest.mark.slow
