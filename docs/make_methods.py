@@ -59,7 +59,7 @@ Written by `docs/make_methods.py` from the code; do not edit.
 - **slot**: what it rewrites (stage → feature → head → logit), or `score`. Parts are
   chained in that order: `ta(k=0.2)|react(q=0.9)|energy()`.
 - **fits**: what it learns from the training data, and in how many sweeps; `–` learns
-  nothing. The network runs in the first sweep; later ones read kept features, but for
+  nothing. The network runs in the first sweep; later ones read kept features, except
   what reads maps or changed images.
 - **cost**: what of the network it needs beyond the one plain pass that all methods
   share. Equal needs are run once, however many methods have them.

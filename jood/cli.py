@@ -117,7 +117,7 @@ define_ood = _shared(
 )
 define_which = _enum(
     "which",
-    "Of a training run, the last checkpoint or the best on its validation.",
+    "Which checkpoint of a training run: the last one, or the best on its validation.",
     "last",
     enum_values=run_checkpoint.WHICH,
 )

@@ -77,7 +77,9 @@ _RESIZE = flags.DEFINE_list(
 _CROP = flags.DEFINE_integer(
     "crop", None, "Side of the centre crop in pixels, after --resize.", lower_bound=1
 )
-_INTERPOLATION = flags.DEFINE_string("interpolation", None, "Of --resize.")
+_INTERPOLATION = flags.DEFINE_string(
+    "interpolation", None, "Interpolation of --resize."
+)
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
     None,

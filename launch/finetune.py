@@ -61,7 +61,7 @@ _WORKDIR = flags.DEFINE_string(
 _OBJECTIVE = flags.DEFINE_string(
     "objective",
     "lff",
-    f"Of {', '.join(objectives.names())}, perhaps with values of its own: lff(mu=2).",
+    f"One of {', '.join(objectives.names())}, perhaps with values: lff(mu=2).",
 )
 _CHECKPOINT = cli.define_checkpoint(
     help="Folder of a trained network; else one is trained."
@@ -73,26 +73,28 @@ _MODEL = cli.define_model("resnet_small_8x8", "The network, without --checkpoint
 _PRETRAIN_EPOCHS = flags.DEFINE_integer(
     "pretrain_epochs", _PRETRAIN.epochs, "Without --checkpoint.", 1
 )
-_EPOCHS = flags.DEFINE_integer("epochs", 10, "Of fine-tuning.", 1)
+_EPOCHS = flags.DEFINE_integer("epochs", 10, "Epochs of fine-tuning.", 1)
 _BATCH_SIZE = cli.define_batch_size(help="Images per step.")
 _LEARNING_RATE = flags.DEFINE_float(
-    "learning_rate", None, "Of fine-tuning; else the objective's, or 0.05.", 0.0
+    "learning_rate", None, "The peak; by default the objective's, or 0.05.", 0.0
 )
 _SCHEDULE = flags.DEFINE_enum(
-    "schedule", "cosine", config_lib.SCHEDULES, "Of the learning rate."
+    "schedule", "cosine", config_lib.SCHEDULES, "Schedule of the learning rate."
 )
 _DECAY_EPOCHS = flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
 _DECAY_FACTOR = flags.DEFINE_float("decay_factor", 0.1, "For --schedule=step.")
 _WARMUP_EPOCHS = flags.DEFINE_float(
-    "warmup_epochs", 1.0, "Of fine-tuning: linear warm-up.", 0.0
+    "warmup_epochs", 1.0, "Linear warm-up of fine-tuning.", 0.0
 )
 _OPTIMIZER = flags.DEFINE_enum(
     "optimizer", "nesterov", config_lib.OPTIMIZERS, "SGD's forms, or AdamW."
 )
-_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 5e-4, "Of kernels.", 0.0)
-_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Of SGD.")
+_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 5e-4, "Decay of kernels.", 0.0)
+_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Momentum of SGD.")
 _AUGMENT = flags.DEFINE_list(
-    "augment", [], f"Of {', '.join(augmentation.NAMES)}, in fine-tuning."
+    "augment",
+    [],
+    f"Augmentations in fine-tuning, some of {', '.join(augmentation.NAMES)}.",
 )
 _SEED = cli.define_seed(help="The first seed.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many; several give mean ± std.", 1)

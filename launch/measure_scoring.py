@@ -28,7 +28,9 @@ from jood.data.sources import decoding
 from jood.data.sources import file_lists
 
 _FOLDER = flags.DEFINE_string(
-    "folder", None, "Of image files, at any depth; by default $JOOD_DATA_DIR/images."
+    "folder",
+    None,
+    "Folder of image files, at any depth; by default $JOOD_DATA_DIR/images.",
 )
 _MODEL = cli.define_model("resnet50", "The network.")
 _METHOD = flags.DEFINE_string("method", "fs_ta_energy", "What scores.")
@@ -37,7 +39,7 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Images per batch.", lower_bound
 _THREADS = flags.DEFINE_integer("threads", 2, "That decode.", lower_bound=1)
 _RUNS = flags.DEFINE_integer("runs", 3, "Runs of each, in turn.", lower_bound=1)
 _PRICE = flags.DEFINE_float(
-    "price_per_core_hour", 0.04, "Of one core for an hour, in any currency.", 0
+    "price_per_core_hour", 0.04, "Price of one core for an hour, in any currency.", 0
 )
 
 _PREPROCESSING = preprocessing.Preprocessing(

@@ -36,7 +36,7 @@ _OBJECTIVES = flags.DEFINE_list(
     [*objectives.names(), "lff(reference='current')"],
     "Texts; the first is compared with.",
 )
-_CLASSES = flags.DEFINE_integer("classes", 10, "Of the classifier.", 1)
+_CLASSES = flags.DEFINE_integer("classes", 10, "Classes of the classifier.", 1)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Side in pixels.", 8)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per step.", 1)
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Steps of each objective.", 0)

@@ -84,7 +84,9 @@ flags.DEFINE_string(
     f"What is minimised: {', '.join(objectives.names())}, or with values of its own: "
     "lff(delta=0.01, mu=2), ssod(gamma=0.9, balance='dr').",
 )
-flags.DEFINE_list("augment", [], f"Of {', '.join(augmentation.NAMES)}, in their order.")
+flags.DEFINE_list(
+    "augment", [], f"Some of {', '.join(augmentation.NAMES)}, in this order."
+)
 flags.DEFINE_list(
     "jitter",
     [f"{strength:g}" for strength in _DEFAULT.jitter],
@@ -115,14 +117,16 @@ flags.DEFINE_enum(
     "schedule",
     _DEFAULT.schedule,
     config_lib.SCHEDULES,
-    "Of the learning rate: cosine to 0, times --decay_factor at each of "
+    "Schedule of the learning rate: cosine to 0, times --decay_factor at each of "
     "--decay_epochs, or constant.",
 )
 flags.DEFINE_float("warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", 0.0)
 flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
 flags.DEFINE_float("decay_factor", _DEFAULT.decay_factor, "For --schedule=step.")
-flags.DEFINE_float("weight_decay", _DEFAULT.weight_decay, "Of kernels.", 0.0)
-flags.DEFINE_float("momentum", _DEFAULT.momentum, "Of SGD.")
+flags.DEFINE_float(
+    "weight_decay", _DEFAULT.weight_decay, "Weight decay of kernels.", 0.0
+)
+flags.DEFINE_float("momentum", _DEFAULT.momentum, "Momentum of SGD.")
 flags.DEFINE_enum(
     "dtype", _DEFAULT.dtype, config_lib.DTYPES, "Compute type; parameters are float32."
 )
@@ -155,7 +159,9 @@ _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, for a run of several processes."
 )
 _PROCESSES = flags.DEFINE_integer("processes", None, "Their number.", 1)
-_PROCESS_INDEX = flags.DEFINE_integer("process_index", None, "Of this one.", 0)
+_PROCESS_INDEX = flags.DEFINE_integer(
+    "process_index", None, "Index of this process.", 0
+)
 _CLUSTER = flags.DEFINE_bool(
     "cluster", False, "Several processes, of which SLURM, a TPU pod, ... tells."
 )

@@ -44,7 +44,7 @@ def stack(
         raise ValueError(
             "all examples of a batch have labels or none has: "
             f"{_name(examples, labels[0], first)} has one, "
-            f"{_name(examples, bare, first)} has not."
+            f"{_name(examples, bare, first)} has none."
         )
     if labels:
         batch["label"] = np.zeros(size, np.int32)

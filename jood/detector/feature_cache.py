@@ -49,7 +49,7 @@ class FeatureCache:
         Args:
           root: folder of any number of stores.
           data_key: names the data set and the network, JSON values.
-          run_keys: of each run, the plain one () among them.
+          run_keys: Key of each run, the plain one () among them.
 
         Raises:
           OSError: the folder cannot be used.

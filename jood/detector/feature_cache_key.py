@@ -63,7 +63,7 @@ def of_data(
     Args:
       model: the network.
       variables: its parameters and statistics.
-      preprocessing: of the images, or None.
+      preprocessing: The images' preprocessing, or None.
       taps: where the stages and the head are.
       data: fingerprint of the batches.
       first: the first of them.

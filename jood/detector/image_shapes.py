@@ -18,7 +18,7 @@ def known(
     Args:
       preprocessing: the detector's; one that makes all images of one size says it
         better than `image_shape`.
-      image_shape: of the images that it was fitted or calibrated on, if it was.
+      image_shape: Shape of the images that it was fitted or calibrated on, or None.
     """
     if preprocessing is not None and preprocessing.fixed_size is not None:
         return (*preprocessing.fixed_size, len(preprocessing.mean))

@@ -34,8 +34,8 @@ def intervals(
     """Returns the interval of each metric of `METRICS`.
 
     Args:
-      evaluations: of the same images by one network, or by several, for the interval
-        of their mean. No score is NaN.
+      evaluations: Results of one network or of several on the same images; the interval
+        is that of their mean. No score is NaN.
       names: the detectors.
       averages: OOD sets by the name of a column that is their mean.
       draws: how often all images are drawn again; 1,000 give the ends to about a

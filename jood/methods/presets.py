@@ -82,7 +82,7 @@ class Filled(NamedTuple):
 
     Attributes:
       text: the text of a detector.
-      spans: of each value that was filled in, where it stands in the text, in bytes of
+      spans: Where each value that was filled in stands in the text, in bytes of
         UTF-8 as `ast` counts them, and where it comes from.
     """
 

@@ -83,7 +83,7 @@ class PaperTable:
       paper: one of `PAPERS`.
       number: as the paper numbers it, in Arabic numerals.
       title: what it compares.
-      metrics: of each column but `ACCURACY`, in the paper's order.
+      metrics: Metrics of each column except `ACCURACY`, in the paper's order.
       kind: `DETECTION`, or `TIMING`: seconds in place of AUROC and FPR95.
       note: what a reader must know of the transcription; ''.
       parts: by ID set and network.

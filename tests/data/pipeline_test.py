@@ -134,7 +134,7 @@ def test_examples_of_a_list_are_named_by_their_index():
         list(pipeline.EvaluationBatches(examples, 2))
     examples = [dict(e, label=1) for e in examples[:3]]
     del examples[2]["label"]
-    with pytest.raises(ValueError, match="example 0 has one, example 2 has not"):
+    with pytest.raises(ValueError, match="example 0 has one, example 2 has none"):
         list(pipeline.EvaluationBatches(examples, 3))
 
 

@@ -28,7 +28,7 @@ class Backbone:
 
     Attributes:
       model: any Linen module; `model.apply(variables, images)` gives logits.
-      preprocessing: of uint8 images, or None if they come normalised.
+      preprocessing: Normalises uint8 images; None if they come normalised.
       taps: where the network's stages and head are.
     """
 

@@ -98,7 +98,7 @@ def gmm(iterations: int = 20, stage: str = "C5") -> Component:
     """GMM score: S = 1/C Σ_c (μ_f - μ_g) · w_f / w_g of the fitted mixtures.
 
     Args:
-      iterations: of EM, at least 1. The paper gives no number.
+      iterations: Steps of EM, at least 1. The paper gives no number.
       stage: whose map is read; the paper's is C5.
 
     Returns:

@@ -23,7 +23,7 @@ def klm() -> Component:
     normal number, where the paper's formula would be infinite.
 
     Returns:
-      A score component, in nats, <= 0 (but for rounding). It fits log q, float32
+      A score component, in nats, <= 0 (up to rounding). It fits log q, float32
       [K', K] of the K' classes that are predicted, in one pass.
 
     References:

@@ -34,7 +34,7 @@ class BenchmarkResults:
       configuration: whatever is needed to run this again, JSON values.
       curves: selections whose best candidates are rows of the table.
       examine: the row whose mistakes are shown; None for that of the best mean AUROC.
-      draws: of the bootstrap that gives each cell an interval; 0 for no intervals.
+      draws: Draws of the bootstrap that gives cells an interval; 0 for no intervals.
       seed: seed of these draws.
       sources: by row name where its values come from; see `jood.methods.value_sources`.
     """
