@@ -6,6 +6,8 @@ command line find it through `__all__`.
 
 import inspect
 
+from jood.methods.scores.doctor import doctor_alpha as doctor_alpha
+from jood.methods.scores.doctor import doctor_beta as doctor_beta
 from jood.methods.scores.entropy import entropy as entropy
 from jood.methods.scores.fdbd import fdbd as fdbd
 from jood.methods.scores.feature_map import feature_sim as feature_sim
@@ -30,6 +32,8 @@ from jood.methods.scores.mahalanobis import relative_mahalanobis as relative_mah
 from jood.methods.scores.mahalanobis_ensemble import (
     mahalanobis_ensemble as mahalanobis_ensemble,
 )
+from jood.methods.scores.max_cosine import max_cosine as max_cosine
+from jood.methods.scores.max_cosine import relative_cosine as relative_cosine
 from jood.methods.scores.nci import nci as nci
 from jood.methods.scores.nnguide import nnguide as nnguide
 from jood.methods.scores.odin import odin as odin
@@ -42,6 +46,7 @@ from jood.methods.scores.ssod import joint_posterior as joint_posterior
 from jood.methods.scores.ssod import ood_factor as ood_factor
 from jood.methods.scores.vim import residual as residual
 from jood.methods.scores.vim import vim as vim
+from jood.methods.scores.weighted_energy import weighted_energy as weighted_energy
 
 __all__ = tuple(
     sorted(name for name, value in vars().items() if inspect.isfunction(value))

@@ -12,8 +12,14 @@ from jood.methods.transforms.ash import ash_s as ash_s
 from jood.methods.transforms.bats import bats as bats
 from jood.methods.transforms.dice import dice as dice
 from jood.methods.transforms.feature_mask import feature_mask as feature_mask
+from jood.methods.transforms.fitted_temperature import (
+    fitted_temperature as fitted_temperature,
+)
 from jood.methods.transforms.line import line as line
+from jood.methods.transforms.lts import lts as lts
+from jood.methods.transforms.normalise import normalise as normalise
 from jood.methods.transforms.prototype import prototype_smoothing as prototype_smoothing
+from jood.methods.transforms.ras import ras as ras
 from jood.methods.transforms.react import react as react
 from jood.methods.transforms.scale import scale as scale
 from jood.methods.transforms.ta import ta as ta

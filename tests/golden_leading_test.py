@@ -1,0 +1,145 @@
+"""The scores that authors' and libraries' code gave for the field's leading methods.
+
+As golden_test.py, for the second golden set; see helpers/golden_leading.py for what is
+compared with what. Sizes and hyper-parameters come from the files.
+"""
+
+import functools
+import re
+import warnings
+
+from helpers import golden_inputs
+from helpers import golden_leading
+from helpers import golden_network
+import jax
+import numpy as np
+import pytest
+
+import jood
+
+pytestmark = pytest.mark.slow
+
+
+@functools.cache
+def our_scores(folder, case, text):
+    """Our scores, float64, of a case's test rows, fitted on its training rows."""
+    return scored(folder, case, jood.parse(text))
+
+
+def scored(folder, case, component):
+    train, test = golden_inputs.records(folder, case)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few examples and negative features
+        fitted = jood.fit(component, [train])
+        scores = jax.jit(component.apply)(fitted, test)
+    return np.asarray(scores).astype(np.float64)
+
+
+def check(array, got, kept):
+    """Returns what is wrong with our scores of a golden array, or ''."""
+    key = f"{array.name}__{array.peer}"
+    limit = golden_leading.tolerance(key)
+    error = (np.abs(got - array.golden) / array.golden.std())[kept]
+    wrong = int((~(error <= limit)).sum())
+    if wrong <= golden_leading.allowed_outside(key):
+        return ""
+    return (
+        f"{array.case} {key}: {np.nanmax(error):.1e} std (allowed {limit:.0e}) in "
+        f"{wrong} samples"
+    )
+
+
+@pytest.mark.parametrize("pattern", golden_leading.METHODS)
+def test_scores_of_peers(golden_dir, pattern):
+    found = list(golden_leading.arrays(golden_dir, pattern))
+    if not found:
+        pytest.skip(f"{golden_dir} holds no scores of a method {pattern}")
+    wrong = []
+    for array in found:
+        ours = our_scores(golden_dir, array.case, array.text)
+        got = golden_leading.scale(array.name, array.peer, ours)
+        kept = golden_leading.compared(golden_dir, array.case, array)
+        wrong.append(check(array, got, kept))
+    assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+def test_every_golden_array_is_compared_or_left_out_for_a_reason(golden_dir):
+    for case in golden_inputs.cases(golden_dir):
+        keys = golden_leading.stored(golden_dir, case)
+        assert [key for key in keys if not golden_leading.known(key)] == []
+
+
+def test_what_is_compared_elsewhere_is_in_this_file():
+    for name in golden_leading.ELSEWHERE.values():
+        assert name in globals(), name
+
+
+def each(golden_dir, key):
+    """Yields (case, array) of every case that holds a key."""
+    for case in golden_inputs.cases(golden_dir):
+        array = golden_leading.stored(golden_dir, case).get(key)
+        if array is not None:
+            yield case, array
+
+
+def close(got, golden, limit=1e-4):
+    np.testing.assert_array_less(np.abs(got - golden).max() / golden.std(), limit)
+
+
+def test_the_fitted_temperature(golden_dir):
+    for case, golden in each(golden_dir, "tempscale_opt_T__own"):
+        train, _ = golden_inputs.records(golden_dir, case)
+        fitted = jood.fit(jood.transforms.fitted_temperature(), [train])
+        np.testing.assert_allclose(fitted[1], golden, rtol=1e-5)
+
+
+def test_the_mean_curve_of_ras(golden_dir):
+    for case, golden in each(golden_dir, "ras_mean_curve__ras"):
+        train, _ = golden_inputs.records(golden_dir, case)
+        (fitted,) = jood.fit(jood.transforms.ras(), [train])
+        np.testing.assert_allclose(fitted, golden, rtol=1e-4, atol=1e-6)
+
+
+def test_weighted_energy_with_the_stored_weights(golden_dir):
+    for case, weights in each(golden_dir, "webo_weights__pytorch_ood"):
+        component = jood.scores.weighted_energy(tuple(weights.tolist()))
+        assert jood.parse(component.spec).spec == component.spec
+        golden = golden_leading.stored(golden_dir, case)["webo__pytorch_ood"]
+        close(-scored(golden_dir, case, component), golden)
+
+
+def with_the_network(folder, component, rows=slice(None), std=None, fitted=()):
+    """Our scores of a component that runs the golden network, on test images."""
+    model, variables = golden_network.load(folder)
+
+    @jax.jit
+    def score(images):
+        acts = jood.observe(
+            model,
+            variables,
+            images,
+            edits=component.edits,
+            needs_network=component.needs_network,
+            taps=golden_network.TAPS,
+            std=std,
+        )
+        return component.apply(fitted, acts)
+
+    images = golden_network.test_images(folder)[rows]
+    return np.asarray(score(images), np.float64)
+
+
+def matching(golden_dir, pattern):
+    """Yields (match, golden array) of the case with a network."""
+    golden_network.load(golden_dir)  # skips without one
+    for key, golden in golden_leading.stored(golden_dir, "cnn").items():
+        if found := re.fullmatch(pattern, key):
+            yield found, golden.astype(np.float64)
+
+
+def test_doctor_s_step(golden_dir):
+    pattern = r"doctor_alpha_T1_eps([\d.]+)__detectors"
+    for found, golden in matching(golden_dir, pattern):
+        component = jood.scores.doctor_alpha(eps=float(found[1]))
+        got = with_the_network(golden_dir, component)
+        close(golden_leading.scale("doctor_alpha", "detectors", got), golden)

@@ -1,0 +1,115 @@
+"""Slow, obvious NumPy versions of the field's leading methods.
+
+As in `reference`: float64, plain loops, straight from the formulas. Features [N, D] and
+[B, D], labels [N], kernels [D, K], biases [K], logits [B, K]; higher = more ID.
+"""
+
+import math
+
+import numpy as np
+
+from reference.scores import softmax
+
+
+def _rows(x):
+    return [np.asarray(row, np.float64) for row in x]
+
+
+def _class_means(train, labels):
+    train = _rows(train)
+    return {
+        k: np.mean([h for h, y in zip(train, labels, strict=True) if y == k], axis=0)
+        for k in sorted(set(map(int, labels)))
+    }
+
+
+def cosines(train, labels, test):
+    """The cosines of each test row to the class means, a list per row."""
+    means = _class_means(train, labels).values()
+    return [[h @ m / math.sqrt((h @ h) * (m @ m)) for m in means] for h in _rows(test)]
+
+
+def max_cosine(train, labels, test):
+    """max_k cos(h, mean_k)."""
+    return np.array([max(row) for row in cosines(train, labels, test)])
+
+
+def relative_cosine(train, labels, test):
+    """max_k softmax of the cosines."""
+    return np.array([max(softmax(row)) for row in cosines(train, labels, test)])
+
+
+def doctor_alpha(logits, T=1.0):
+    """-(1 - g) / g, g = sum p^2; 1 - g is summed over the pairs that differ."""
+    scores = []
+    for row in logits:
+        p = softmax([f / T for f in row])
+        pairs = [(j, k) for j in range(len(p)) for k in range(len(p))]
+        g = sum(p[j] * p[k] for j, k in pairs if j == k)
+        scores.append(-sum(p[j] * p[k] for j, k in pairs if j != k) / g)
+    return np.array(scores)
+
+
+def doctor_beta(logits, T=1.0):
+    """-(1 - max p) / max p."""
+    scores = []
+    for row in logits:
+        p = sorted(softmax([f / T for f in row]))
+        scores.append(-sum(p[:-1]) / p[-1])
+    return np.array(scores)
+
+
+def weighted_energy(logits, weights):
+    """log sum_k relu(w_k) exp(f_k)."""
+    return np.array(
+        [
+            math.log(
+                sum(max(w, 0) * math.exp(f) for w, f in zip(weights, row, strict=True))
+            )
+            for row in logits
+        ]
+    )
+
+
+def nll(logits, labels, T):
+    """Mean negative log-likelihood of the labels at a temperature."""
+    terms = [
+        -math.log(softmax([f / T for f in row])[int(y)])
+        for row, y in zip(logits, labels, strict=True)
+    ]
+    return sum(terms) / len(terms)
+
+
+def normalise(features, p, beta):
+    """The feature over its p-norm to the power of beta."""
+    return np.array(
+        [h / sum(abs(x) ** p for x in h) ** (beta / p) for h in _rows(features)]
+    )
+
+
+def ras(train, features):
+    """The r-th smallest entry becomes the mean of the r-th smallest in training."""
+    curve = np.mean([sorted(h) for h in _rows(train)], axis=0)
+    out = np.zeros(np.shape(features))
+    for b, h in enumerate(_rows(features)):
+        for rank, d in enumerate(sorted(range(len(h)), key=lambda d: h[d])):
+            out[b, d] = curve[rank]
+    return out
+
+
+def sum_ratio(h, kept):
+    """Sum of the positive entries over that of the positive among the largest."""
+    largest = sorted(h, reverse=True)[:kept]
+    return sum(max(x, 0) for x in h) / sum(max(x, 0) for x in largest)
+
+
+def lts(features, logits, q):
+    """Logits times the squared ratio of sums."""
+    width = np.shape(features)[1]
+    kept = width - int(np.round(q * width))
+    return np.array(
+        [
+            f * sum_ratio(h, kept) ** 2
+            for h, f in zip(_rows(features), _rows(logits), strict=True)
+        ]
+    )
