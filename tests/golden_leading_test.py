@@ -8,6 +8,7 @@ import functools
 import re
 import warnings
 
+from flax import linen as nn
 from helpers import golden_inputs
 from helpers import golden_leading
 from helpers import golden_network
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 import jood
+from jood.core import fitting
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +110,50 @@ def test_weighted_energy_with_the_stored_weights(golden_dir):
         close(-scored(golden_dir, case, component), golden)
 
 
+def of_features(folder, case):
+    """The features-only network, whose image is the feature: model and variables."""
+    train, _ = golden_inputs.records(folder, case)
+    return _Head(train.kernel.shape[1]), {
+        "params": {"head": {"kernel": train.kernel, "bias": train.bias}}
+    }
+
+
+class _Head(nn.Module):
+    """Images [B, 1, 1, D] -> logits; the feature is the image."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, images):
+        return nn.Dense(self.classes, name="head")(images.mean((1, 2)))
+
+
+def on_the_images(folder, case, component):
+    """Our scores of a component that runs the network again, to fit and to score."""
+    train, test = golden_inputs.records(folder, case)
+    if case == "cnn":
+        model, variables = golden_network.load(folder)
+        taps, images = golden_network.TAPS, golden_network.test_images(folder)
+        examples = golden_network.normalised(folder, "train_images_u8")
+    else:
+        model, variables = of_features(folder, case)
+        taps = jood.Taps()
+        examples, images = (
+            np.asarray(r.penultimate)[:, None, None] for r in (train, test)
+        )
+
+    def observe(_, batch):
+        acts = jood.observe(model, variables, batch, taps=taps, needs_network=True)
+        return acts, np.ones(len(batch), np.float32)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        batches = np.array_split(examples, max(len(examples) // 500, 1))
+        fitted = fitting.fit(component, batches, observer=observe)
+    score = jax.jit(lambda x: component.apply(fitted, observe((), x)[0]))
+    return np.asarray(score(images), np.float64)
+
+
 def with_the_network(folder, component, rows=slice(None), std=None, fitted=()):
     """Our scores of a component that runs the golden network, on test images."""
     model, variables = golden_network.load(folder)
@@ -143,3 +189,40 @@ def test_doctor_s_step(golden_dir):
         component = jood.scores.doctor_alpha(eps=float(found[1]))
         got = with_the_network(golden_dir, component)
         close(golden_leading.scale("doctor_alpha", "detectors", got), golden)
+
+
+def test_iodin(golden_dir):
+    std = golden_inputs.load(golden_dir / "cnn_images.npz")["std"].ravel()
+    wrong = []
+    for found, golden in matching(golden_dir, r"iodin_T([\d.]+)_eps([\d.]+)__openood"):
+        component = jood.scores.iodin(T=float(found[1]), eps=float(found[2]))
+        got = with_the_network(golden_dir, component, std=std)
+        name, _, peer = found[0].partition("__")
+        array = golden_leading.Array("cnn", name, peer, "", golden)
+        wrong.append(check(array, got, np.ones(len(got), bool)))
+    assert wrong
+    assert not any(wrong), "\n".join(wrong)
+
+
+_ADASCALE = (
+    r"adascale_(?P<kind>[al])_p(?P<low>\d+)-(?P<high>\d+)_k(?P<k1>\d+)_(?P<k2>\d+)"
+    r"_l(?P<lam>[\d.]+)_o(?P<o>[\d.]+)__openood"
+)
+
+
+def test_adascale(golden_dir):
+    wrong = []
+    for case in golden_inputs.cases(golden_dir):
+        for key, golden in golden_leading.stored(golden_dir, case).items():
+            if not (found := re.fullmatch(_ADASCALE, key)):
+                continue
+            percent = {n: int(found[n]) / 100 for n in ("low", "high", "k1", "k2")}
+            factory = getattr(jood.transforms, f"adascale_{found['kind']}")
+            part = factory(**percent, lam=float(found["lam"]), o=float(found["o"]))
+            component = jood.chain(part, jood.scores.energy())
+            got = on_the_images(golden_dir, case, component)
+            name, _, peer = key.partition("__")
+            array = golden_leading.Array(case, name, peer, "", golden.astype(float))
+            wrong.append(check(array, got, np.ones(len(got), bool)))
+            print(key, wrong[-1])
+    assert not any(wrong), "\n".join(filter(None, wrong))

@@ -113,3 +113,30 @@ def lts(features, logits, q):
             for h, f in zip(_rows(features), _rows(logits), strict=True)
         ]
     )
+
+
+def adascale_q(h, moved, k1, k2, lam):
+    """Size of the k1 largest entries after the shift, and shift of the k2 largest."""
+    order = sorted(range(len(h)), key=lambda d: -h[d])
+    sizes = sum(max(moved[d], 0) for d in order[:k1])
+    return sizes + lam * sum(abs(h[d] - moved[d]) for d in order[:k2])
+
+
+def adascale_s(train, test, low, high, k1, k2, lam):
+    """s of each test pair (h, moved), given the training pairs."""
+    known = [adascale_q(*pair, k1, k2, lam) for pair in train]
+    ratios = []
+    for h, moved in test:
+        value = adascale_q(h, moved, k1, k2, lam)
+        below = sum(q <= value for q in known) / len(known)
+        q = low + (1 - below) * (high - low)
+        ratios.append(sum_ratio(h, len(h) - int(np.round(len(h) * q))))
+    return np.array(ratios)
+
+
+def weakest_moved(image, gradient, o, eps):
+    """The image with its entries of smallest |gradient| moved by eps sign."""
+    flat, g = image.ravel().copy(), gradient.ravel()
+    for i in sorted(range(len(g)), key=lambda i: abs(g[i]))[: int(len(g) * o)]:
+        flat[i] += eps * np.sign(g[i])
+    return flat.reshape(image.shape)

@@ -22,6 +22,7 @@ from jood.methods.scores.gen import gen as gen
 from jood.methods.scores.gmm import gmm as gmm
 from jood.methods.scores.gradnorm import gradnorm as gradnorm
 from jood.methods.scores.gram import gram as gram
+from jood.methods.scores.iodin import iodin as iodin
 from jood.methods.scores.klm import klm as klm
 from jood.methods.scores.knn import knn as knn
 from jood.methods.scores.logit import energy as energy

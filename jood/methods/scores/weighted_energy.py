@@ -40,7 +40,7 @@ def weighted_energy(weights: float | tuple[float, ...] = 1.0) -> Component:
         raise ValueError(
             f"weights must hold a number above 0 to have a sum, got {weights=}."
         )
-    w = np.maximum(np.float32(numbers), 0)
+    w = np.maximum(np.asarray(numbers, np.float32), 0)
 
     def function(acts: Activations) -> jax.Array:
         classes = acts.logits.shape[-1]

@@ -6,6 +6,8 @@ command line find it through `__all__`.
 
 import inspect
 
+from jood.methods.transforms.adascale import adascale_a as adascale_a
+from jood.methods.transforms.adascale import adascale_l as adascale_l
 from jood.methods.transforms.ash import ash_b as ash_b
 from jood.methods.transforms.ash import ash_p as ash_p
 from jood.methods.transforms.ash import ash_s as ash_s
