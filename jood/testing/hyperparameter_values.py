@@ -31,7 +31,7 @@ def of(parameter: inspect.Parameter) -> tuple[Any, ...]:
         return (default + 1, default - 1, default // 2, 2 * default, 1, 2, 64)
     if isinstance(default, float):
         return (default / 2, default * 2, (1 + default) / 2, default + 0.5)
-    return (0.5, 0.25, 2.0, 2, _features_file(), "C4")
+    return (0.5, 0.25, 2.0, 2, 1, _features_file(), "C4")
 
 
 def without_effect(

@@ -140,3 +140,76 @@ def weakest_moved(image, gradient, o, eps):
     for i in sorted(range(len(g)), key=lambda i: abs(g[i]))[: int(len(g) * o)]:
         flat[i] += eps * np.sign(g[i])
     return flat.reshape(image.shape)
+
+
+def optfs(train, kernel, bias, test, bins, low, high):
+    """Each entry times the factor of its bin; 0 outside of the bins."""
+    train, kernel = _rows(train), np.asarray(kernel, np.float64)
+    first, last = np.quantile(np.ravel(train), [low, high])
+    edges = np.linspace(first, last, bins + 1)
+    sums = np.zeros(bins)
+    for h in train:
+        c = np.argmax(h @ kernel + bias)
+        for j in range(bins):
+            inside = (edges[j] <= h) & (h < edges[j + 1])
+            sums[j] += (kernel[:, c] * h)[inside].sum() / len(train)
+    theta = 1000 * sums / math.sqrt(sum(sums**2))
+    out = np.zeros(np.shape(test))
+    for (b, d), value in np.ndenumerate(np.asarray(test, np.float64)):
+        for j in range(bins):
+            if edges[j] <= value < edges[j + 1]:
+                out[b, d] = theta[j] * value
+    return out
+
+
+def cadref(train, kernel, bias, test, g):
+    """-(raising error / g + lowering error / mean g), over the 1-norm of h."""
+    kernel = np.asarray(kernel, np.float64)
+    logits = [h @ kernel + bias for h in _rows(train)]
+    means = _class_means(train, [np.argmax(f) for f in logits])
+    usual = sum(g(f) for f in logits) / len(logits)
+    scores = []
+    for h in _rows(test):
+        f = h @ kernel + bias
+        c = int(np.argmax(f))
+        pull = (h - means[c]) * np.sign(kernel[:, c]) / sum(abs(h))
+        raising, lowering = sum(pull[pull > 0]), -sum(pull[pull < 0])
+        scores.append(-(raising / g(f) + lowering / usual))
+    return np.array(scores)
+
+
+def caref(train, kernel, bias, test):
+    """-|h - mean of the predicted class|_1 / |h|_1."""
+    return cadref(train, kernel, bias, test, lambda f: 1.0)
+
+
+def relation(train, kernel, bias, test, power, least):
+    """Sum over the training rows of relu(cos) <p, p_i>, to a power, above a least."""
+
+    def related(h, other):
+        p, p_other = (np.array(softmax(x @ kernel + bias)) for x in (h, other))
+        cosine = h @ other / math.sqrt((h @ h) * (other @ other))
+        return max(cosine, 0) * (p @ p_other)
+
+    scores = []
+    for h in _rows(test):
+        relations = [related(h, other) for other in _rows(train)]
+        scores.append(sum(r**power for r in relations if r > least))
+    return np.array(scores)
+
+
+def actsub(train, kernel, bias, test, k, q, lam, count):
+    """Energy of the scaled decisive part times -log(1 - mean cosine) of the rest."""
+    vectors = np.linalg.svd(np.asarray(kernel, np.float64))[0][:, :k]
+    inside = vectors @ vectors.T
+    rest = [h - inside @ h for h in _rows(train)]
+    scores = []
+    for h in _rows(test):
+        part, other = inside @ h, h - inside @ h
+        kept = sorted(part, reverse=True)[: len(h) - int(np.round(q * len(h)))]
+        shaped = part * math.exp(sum(part) / sum(kept))
+        energy = np.log(np.exp(shaped @ kernel + bias).sum())
+        cosines = [other @ r / math.sqrt((other @ other) * (r @ r)) for r in rest]
+        mean = max(sum(sorted(cosines, reverse=True)[:count]) / count, 0)
+        scores.append(energy * (-math.log(1 - mean)) ** lam)
+    return np.array(scores)

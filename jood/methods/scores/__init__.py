@@ -6,6 +6,9 @@ command line find it through `__all__`.
 
 import inspect
 
+from jood.methods.scores.actsub import actsub as actsub
+from jood.methods.scores.cadref import cadref as cadref
+from jood.methods.scores.cadref import caref as caref
 from jood.methods.scores.doctor import doctor_alpha as doctor_alpha
 from jood.methods.scores.doctor import doctor_beta as doctor_beta
 from jood.methods.scores.entropy import entropy as entropy
@@ -42,6 +45,7 @@ from jood.methods.scores.penultimate_norm import penultimate_norm as penultimate
 from jood.methods.scores.pixel_msp import pixel_msp as pixel_msp
 from jood.methods.scores.prototype_cosine import prototype_cosine as prototype_cosine
 from jood.methods.scores.rankfeat import rankfeat as rankfeat
+from jood.methods.scores.relation import relation as relation
 from jood.methods.scores.she import she as she
 from jood.methods.scores.ssod import joint_posterior as joint_posterior
 from jood.methods.scores.ssod import ood_factor as ood_factor

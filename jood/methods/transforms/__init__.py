@@ -20,6 +20,7 @@ from jood.methods.transforms.fitted_temperature import (
 from jood.methods.transforms.line import line as line
 from jood.methods.transforms.lts import lts as lts
 from jood.methods.transforms.normalise import normalise as normalise
+from jood.methods.transforms.optfs import optfs as optfs
 from jood.methods.transforms.prototype import prototype_smoothing as prototype_smoothing
 from jood.methods.transforms.ras import ras as ras
 from jood.methods.transforms.react import react as react
