@@ -29,7 +29,13 @@ QUICK = {
     "separates_toy",
 }
 # They run whole networks, again on moved images or for many blocks.
-LONG = {"mahalanobis_ensemble", "feature_norm_selected", "rankfeat"}
+LONG = {
+    "mahalanobis_ensemble",
+    "feature_norm_selected",
+    "rankfeat",
+    "adascale_a",
+    "adascale_l",
+}
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
     for name in FACTORIES

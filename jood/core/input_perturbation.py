@@ -29,16 +29,35 @@ def perturbed(
       loss: activations -> float32 [B]; row i must depend on image i alone.
       epsilon: size of the step, >= 0; may be traced.
     """
+    return moved(acts, -epsilon * signs(gradient(acts, loss), acts.behind().std))
+
+
+def gradient(
+    acts: Activations, measure: Callable[[Activations], jax.Array]
+) -> jax.Array:
+    """Returns ∇_x measure of each image, [B, H, W, C].
+
+    Args:
+      acts: a record with a network behind it.
+      measure: activations -> float32 [B]; row i must depend on image i alone.
+    """
     network = acts.behind()
 
     def total(images: jax.Array) -> jax.Array:
         with assumptions.ignored():
-            return loss(network.run(images)).sum()
+            return measure(network.run(images)).sum()
 
-    gradient = jax.grad(total)(network.images)
+    return jax.grad(total)(network.images)
+
+
+def signs(gradient: jax.Array, std: jax.Array | None) -> jax.Array:
+    """Returns +1 where a gradient is >= 0, else -1, over the preprocessing's std."""
     step = jnp.where(gradient >= 0, 1.0, -1.0)
-    if network.std is not None:
-        step = step / network.std.reshape(1, 1, 1, -1)
-    moved = network.images - jnp.asarray(epsilon * step, network.images.dtype)
+    return step if std is None else step / std.reshape(1, 1, 1, -1)
+
+
+def moved(acts: Activations, step: jax.Array) -> Activations:
+    """Returns the record at the images plus a step [B, H, W, C]."""
+    network = acts.behind()
     with assumptions.ignored():
-        return network.run(moved)
+        return network.run(network.images + jnp.asarray(step, network.images.dtype))

@@ -1,8 +1,10 @@
 """Other values of a hyper-parameter, for the check that each one matters."""
 
 import atexit
+from collections.abc import Callable, Sequence
 import functools
 import inspect
+import itertools
 import shutil
 import tempfile
 import typing
@@ -29,7 +31,57 @@ def of(parameter: inspect.Parameter) -> tuple[Any, ...]:
         return (default + 1, default - 1, default // 2, 2 * default, 1, 2, 64)
     if isinstance(default, float):
         return (default / 2, default * 2, (1 + default) / 2, default + 0.5)
-    return (0.5, 0.25, 2.0, 2, _features_file(), "C4")
+    return (0.5, 0.25, 2.0, 2, 1, _features_file(), "C4")
+
+
+def without_effect(
+    parameters: Sequence[inspect.Parameter], scores: Callable[[dict[str, Any]], Any]
+) -> tuple[str, int]:
+    """Finds a parameter no value of which changes the scores.
+
+    Args:
+      parameters: those of a factory.
+      scores: values by name -> scores; raises ValueError if they are refused.
+
+    Returns:
+      Its name, or '' if all have an effect, by themselves or beside another value of
+      another parameter, its neighbours first; and how many values were tried of it.
+    """
+    for place, parameter in enumerate(parameters):
+        others = [p for p in parameters if p is not parameter]
+        others.sort(key=lambda p: abs(parameters.index(p) - place))
+        beside = ({p.name: value} for p in others for value in of(p))
+        tried = 0
+        for base in itertools.chain([{}], beside):
+            changes, count = _changes(scores, base, parameter)
+            tried += count
+            if changes:
+                break
+        else:
+            return parameter.name, tried
+    return "", 0
+
+
+def _changes(
+    scores: Callable[[dict[str, Any]], Any],
+    base: dict[str, Any],
+    parameter: inspect.Parameter,
+) -> tuple[bool, int]:
+    """Whether a value beside others changes the scores, and how many were tried."""
+    tried = 0
+    try:
+        before = scores(base)
+    except ValueError:
+        return False, tried
+    for value in of(parameter):
+        try:
+            after = scores({**base, parameter.name: value})
+        except ValueError:
+            continue  # no value that this parameter takes
+        tried += 1
+        if not np.allclose(after, before, rtol=1e-6, atol=1e-7):
+            return True, tried
+    return False, tried
 
 
 @functools.cache

@@ -49,7 +49,7 @@ def quantile_sketch(measure: Measure) -> Statistic:
     def update(state: State, acts: Activations, mask: jax.Array) -> State:
         x = measure(acts).astype(jnp.float32)
         weight = (mask.reshape(-1, *[1] * (x.ndim - 1)) > 0) & ~jnp.isnan(x)
-        counts = empty().at[_bin(x).ravel()].add(weight.ravel().astype(jnp.uint32))
+        counts = empty().at[bin_of(x).ravel()].add(weight.ravel().astype(jnp.uint32))
         return _add(state, {"low": counts, "high": empty()})
 
     def finalize(state: State) -> np.ndarray:
@@ -103,7 +103,7 @@ def quantile(counts: np.ndarray, q: float) -> float:
     return below + (above - below) * (position - lower)
 
 
-def _bin(x: jax.Array) -> jax.Array:
+def bin_of(x: jax.Array) -> jax.Array:
     """Index of the bin of each float32, int32 of the same shape."""
     bits = jax.lax.bitcast_convert_type(jnp.abs(x), jnp.uint32)
     exponent = bits >> 23
@@ -113,14 +113,20 @@ def _bin(x: jax.Array) -> jax.Array:
     return jnp.where(x < 0, _HALF - 1 - offset, _HALF + offset)
 
 
-def _edges(index: int) -> tuple[float, float]:
-    """The numbers at both ends of a bin; zero's own bin gives exact zeros."""
+def bit_patterns(index: int) -> tuple[int, int]:
+    """The first bit pattern of a bin, of |x|, and how many it has."""
     offset = index - _HALF if index >= _HALF else _HALF - 1 - index
     exponent = int(np.searchsorted(_START, offset, side="right")) - 1
     step = 1 << int(_SHIFT[exponent])
     first = (exponent << 23) + (offset - int(_START[exponent])) * step
-    step = 1 if exponent == 255 else step  # infinity; what follows it in bits is NaN
-    ends = np.array([first, first + step - 1], np.uint32).view(np.float32)
+    # Infinity is one pattern; what follows it in bits is NaN.
+    return first, 1 if exponent == 255 else step
+
+
+def _edges(index: int) -> tuple[float, float]:
+    """The numbers at both ends of a bin; zero's own bin gives exact zeros."""
+    first, count = bit_patterns(index)
+    ends = np.array([first, first + count - 1], np.uint32).view(np.float32)
     near, far = ends.tolist()
     if far < np.finfo(np.float32).tiny:
         return 0.0, 0.0

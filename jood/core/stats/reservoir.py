@@ -30,7 +30,9 @@ def row_hash(x: jax.Array) -> jax.Array:
     return jnp.minimum(_mix(mixed.sum(-1, dtype=jnp.uint32)), _EMPTY - 1)
 
 
-def bank(measure: Measure, capacity: int = CAPACITY) -> Statistic:
+def bank(
+    measure: Measure, capacity: int = CAPACITY, hashed: Measure | None = None
+) -> Statistic:
     """Keeps up to `capacity` rows of `measure(acts)`.
 
     The state is {'rows': float32 [M, D], 'hash': uint32 [M]}; finalized, it is
@@ -39,7 +41,10 @@ def bank(measure: Measure, capacity: int = CAPACITY) -> Statistic:
     Args:
       measure: activations -> float [B, D].
       capacity: M, at least 1.
+      hashed: activations -> float [B, D'], what is hashed in place of the rows: short
+        rows of different examples may be equal, and would be kept or lost together.
     """
+    hashed = hashed or measure
 
     def init(acts: Activations) -> State:
         rows = jnp.zeros((capacity, jax.eval_shape(measure, acts).shape[-1]))
@@ -47,7 +52,7 @@ def bank(measure: Measure, capacity: int = CAPACITY) -> Statistic:
 
     def update(state: State, acts: Activations, mask: jax.Array) -> State:
         rows = measure(acts).astype(jnp.float32)  # [B, D]
-        return _insert(state, rows, jnp.where(mask > 0, row_hash(rows), _EMPTY))
+        return _insert(state, rows, jnp.where(mask > 0, row_hash(hashed(acts)), _EMPTY))
 
     def merge(a: State, b: State) -> State:
         return _insert(a, b["rows"], b["hash"])

@@ -3,6 +3,7 @@
 The gradient goes through the whole chain: `react(q=0.9)|odin()`, `ta(k=0.2)|odin()`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,14 +32,19 @@ def moved(acts: Activations, T: Any, eps: Any) -> Activations:
     Raises:
       MissingStageError: there is no network behind the record.
     """
+    return input_perturbation.perturbed(acts, loss(acts, T), eps)
+
+
+def loss(acts: Activations, T: Any) -> Callable[[Activations], jax.Array]:
+    """CE(f / T, c) of a record, [B], for the classes c that `acts` predicts."""
     predicted = jnp.argmax(acts.logits, axis=-1)[:, None]  # integers: no gradient
 
-    def loss(record: Activations) -> jax.Array:
+    def of(record: Activations) -> jax.Array:
         logits = record.logits / T  # [B, K]
         chosen = jnp.take_along_axis(logits, predicted, axis=-1)[:, 0]
         return jax.nn.logsumexp(logits, axis=-1) - chosen
 
-    return input_perturbation.perturbed(acts, loss, eps)
+    return of
 
 
 @component.row("ODIN", "odin(eps={eps})")

@@ -1,0 +1,258 @@
+"""The scores that authors' and libraries' code gave for the field's leading methods.
+
+As golden_test.py, for the second golden set; see helpers/golden_leading.py for what is
+compared with what. Sizes and hyper-parameters come from the files.
+"""
+
+import functools
+import re
+import warnings
+
+from flax import linen as nn
+from helpers import golden_inputs
+from helpers import golden_leading
+from helpers import golden_network
+import jax
+import numpy as np
+import pytest
+
+import jood
+from jood.core import fitting
+from jood.methods.scores.actsub import insignificance
+
+pytestmark = pytest.mark.slow
+
+
+@functools.cache
+def our_scores(folder, case, text):
+    """Our scores, float64, of a case's test rows, fitted on its training rows."""
+    return scored(folder, case, jood.parse(text))
+
+
+def scored(folder, case, component):
+    train, test = golden_inputs.records(folder, case)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few examples and negative features
+        fitted = jood.fit(component, [train])
+        scores = jax.jit(component.apply)(fitted, test)
+    return np.asarray(scores).astype(np.float64)
+
+
+def check(array, got, kept):
+    """Returns what is wrong with our scores of a golden array, or ''."""
+    key = f"{array.name}__{array.peer}"
+    limit = golden_leading.tolerance(key)
+    error = (np.abs(got - array.golden) / array.golden.std())[kept]
+    wrong = int((~(error <= limit)).sum())
+    if wrong <= golden_leading.allowed_outside(key) * len(got):
+        return ""
+    return (
+        f"{array.case} {key}: {np.nanmax(error):.1e} std (allowed {limit:.0e}) in "
+        f"{wrong} samples"
+    )
+
+
+@pytest.mark.parametrize("pattern", golden_leading.METHODS)
+def test_scores_of_peers(golden_dir, pattern):
+    found = list(golden_leading.arrays(golden_dir, pattern))
+    if not found:
+        pytest.skip(f"{golden_dir} holds no scores of a method {pattern}")
+    wrong = []
+    for array in found:
+        ours = our_scores(golden_dir, array.case, array.text)
+        got = golden_leading.scale(array.name, array.peer, ours)
+        kept = golden_leading.compared(golden_dir, array.case, array)
+        wrong.append(check(array, got, kept))
+    assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+def test_every_golden_array_is_compared_or_left_out_for_a_reason(golden_dir):
+    for case in golden_inputs.cases(golden_dir):
+        keys = golden_leading.stored(golden_dir, case)
+        assert [key for key in keys if not golden_leading.known(key)] == []
+
+
+def test_what_is_compared_elsewhere_is_in_this_file():
+    for name in golden_leading.ELSEWHERE.values():
+        assert name in globals(), name
+
+
+def each(golden_dir, key):
+    """Yields (case, array) of every case that holds a key."""
+    for case in golden_inputs.cases(golden_dir):
+        array = golden_leading.stored(golden_dir, case).get(key)
+        if array is not None:
+            yield case, array
+
+
+def close(got, golden, limit=1e-4):
+    np.testing.assert_array_less(np.abs(got - golden).max() / golden.std(), limit)
+
+
+def test_the_fitted_temperature(golden_dir):
+    for case, golden in each(golden_dir, "tempscale_opt_T__own"):
+        train, _ = golden_inputs.records(golden_dir, case)
+        fitted = jood.fit(jood.transforms.fitted_temperature(), [train])
+        np.testing.assert_allclose(fitted[1], golden, rtol=1e-5)
+
+
+def test_the_mean_curve_of_ras(golden_dir):
+    for case, golden in each(golden_dir, "ras_mean_curve__ras"):
+        train, _ = golden_inputs.records(golden_dir, case)
+        (fitted,) = jood.fit(jood.transforms.ras(), [train])
+        np.testing.assert_allclose(fitted, golden, rtol=1e-4, atol=1e-6)
+
+
+def test_weighted_energy_with_the_stored_weights(golden_dir):
+    for case, weights in each(golden_dir, "webo_weights__pytorch_ood"):
+        component = jood.scores.weighted_energy(tuple(weights.tolist()))
+        assert jood.parse(component.spec).spec == component.spec
+        golden = golden_leading.stored(golden_dir, case)["webo__pytorch_ood"]
+        close(-scored(golden_dir, case, component), golden)
+
+
+def of_features(folder, case):
+    """The features-only network, whose image is the feature: model and variables."""
+    train, _ = golden_inputs.records(folder, case)
+    return _Head(train.kernel.shape[1]), {
+        "params": {"head": {"kernel": train.kernel, "bias": train.bias}}
+    }
+
+
+class _Head(nn.Module):
+    """Images [B, 1, 1, D] -> logits; the feature is the image."""
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, images):
+        return nn.Dense(self.classes, name="head")(images.mean((1, 2)))
+
+
+def on_the_images(folder, case, component):
+    """Our scores of a component that runs the network again, to fit and to score."""
+    train, test = golden_inputs.records(folder, case)
+    if case == "cnn":
+        model, variables = golden_network.load(folder)
+        taps, images = golden_network.TAPS, golden_network.test_images(folder)
+        examples = golden_network.normalised(folder, "train_images_u8")
+    else:
+        model, variables = of_features(folder, case)
+        taps = jood.Taps()
+        examples, images = (
+            np.asarray(r.penultimate)[:, None, None] for r in (train, test)
+        )
+
+    def observe(_, batch):
+        acts = jood.observe(model, variables, batch, taps=taps, needs_network=True)
+        return acts, np.ones(len(batch), np.float32)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        batches = np.array_split(examples, max(len(examples) // 500, 1))
+        fitted = fitting.fit(component, batches, observer=observe)
+    score = jax.jit(lambda x: component.apply(fitted, observe((), x)[0]))
+    return np.asarray(score(images), np.float64)
+
+
+def with_the_network(folder, component, rows=slice(None), std=None, fitted=()):
+    """Our scores of a component that runs the golden network, on test images."""
+    model, variables = golden_network.load(folder)
+
+    @jax.jit
+    def score(images):
+        acts = jood.observe(
+            model,
+            variables,
+            images,
+            edits=component.edits,
+            needs_network=component.needs_network,
+            taps=golden_network.TAPS,
+            std=std,
+        )
+        return component.apply(fitted, acts)
+
+    images = golden_network.test_images(folder)[rows]
+    return np.asarray(score(images), np.float64)
+
+
+def matching(golden_dir, pattern):
+    """Yields (match, golden array) of the case with a network."""
+    golden_network.load(golden_dir)  # skips without one
+    for key, golden in golden_leading.stored(golden_dir, "cnn").items():
+        if found := re.fullmatch(pattern, key):
+            yield found, golden.astype(np.float64)
+
+
+def test_doctor_s_step(golden_dir):
+    pattern = r"doctor_alpha_T1_eps([\d.]+)__detectors"
+    for found, golden in matching(golden_dir, pattern):
+        component = jood.scores.doctor_alpha(eps=float(found[1]))
+        got = with_the_network(golden_dir, component)
+        close(golden_leading.scale("doctor_alpha", "detectors", got), golden)
+
+
+def test_iodin(golden_dir):
+    std = golden_inputs.load(golden_dir / "cnn_images.npz")["std"].ravel()
+    wrong = []
+    for found, golden in matching(golden_dir, r"iodin_T([\d.]+)_eps([\d.]+)__openood"):
+        component = jood.scores.iodin(T=float(found[1]), eps=float(found[2]))
+        got = with_the_network(golden_dir, component, std=std)
+        name, _, peer = found[0].partition("__")
+        array = golden_leading.Array("cnn", name, peer, "", golden)
+        wrong.append(check(array, got, np.ones(len(got), bool)))
+    assert wrong
+    assert not any(wrong), "\n".join(wrong)
+
+
+_ADASCALE = (
+    r"adascale_(?P<kind>[al])_p(?P<low>\d+)-(?P<high>\d+)_k(?P<k1>\d+)_(?P<k2>\d+)"
+    r"_l(?P<lam>[\d.]+)_o(?P<o>[\d.]+)__openood"
+)
+
+
+def test_adascale(golden_dir):
+    wrong = []
+    for case in golden_inputs.cases(golden_dir):
+        for key, golden in golden_leading.stored(golden_dir, case).items():
+            if not (found := re.fullmatch(_ADASCALE, key)):
+                continue
+            percent = {n: int(found[n]) / 100 for n in ("low", "high", "k1", "k2")}
+            factory = getattr(jood.transforms, f"adascale_{found['kind']}")
+            part = factory(**percent, lam=float(found["lam"]), o=float(found["o"]))
+            component = jood.chain(part, jood.scores.energy())
+            got = on_the_images(golden_dir, case, component)
+            name, _, peer = key.partition("__")
+            array = golden_leading.Array(case, name, peer, "", golden.astype(float))
+            wrong.append(check(array, got, np.ones(len(got), bool)))
+            print(key, wrong[-1])
+    assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+def test_the_bins_of_optfs(golden_dir):
+    for case, theta in each(golden_dir, "optfs_theta__optfs"):
+        stored = golden_leading.stored(golden_dir, case)
+        train, _ = golden_inputs.records(golden_dir, case)
+        _, edges, fitted = jood.fit(jood.transforms.optfs(), [train])
+        np.testing.assert_allclose(edges["left"], stored["optfs_left__optfs"], 1e-5)
+        np.testing.assert_allclose(fitted, theta, rtol=1e-4, atol=1e-4 * theta.std())
+
+
+def test_optfs_as_the_logit_of_the_predicted_class(golden_dir):
+    for case, golden in each(golden_dir, "optfs_vanilla__optfs"):
+        train, test = golden_inputs.records(golden_dir, case)
+        component = jood.transforms.optfs()
+        shaped = component.apply(jood.fit(component, [train]), test).penultimate
+        weights = np.asarray(test.kernel)[:, test.prediction].T
+        close((np.asarray(shaped, np.float64) * weights).sum(-1), golden)
+
+
+def test_the_insignificant_part_of_actsub(golden_dir):
+    for case in golden_inputs.cases(golden_dir):
+        for key, golden in golden_leading.stored(golden_dir, case).items():
+            if found := re.fullmatch(r"actsub_insig_k(\d+)__actsub", key):
+                train, test = golden_inputs.records(golden_dir, case)
+                component = jood.scores.actsub(k=int(found[1]))
+                _, basis, bank = jood.fit(component, [train])
+                got = insignificance(basis, bank, test, 10)
+                close(np.asarray(got), golden)

@@ -1,0 +1,215 @@
+"""Slow, obvious NumPy versions of the field's leading methods.
+
+As in `reference`: float64, plain loops, straight from the formulas. Features [N, D] and
+[B, D], labels [N], kernels [D, K], biases [K], logits [B, K]; higher = more ID.
+"""
+
+import math
+
+import numpy as np
+
+from reference.scores import softmax
+
+
+def _rows(x):
+    return [np.asarray(row, np.float64) for row in x]
+
+
+def _class_means(train, labels):
+    train = _rows(train)
+    return {
+        k: np.mean([h for h, y in zip(train, labels, strict=True) if y == k], axis=0)
+        for k in sorted(set(map(int, labels)))
+    }
+
+
+def cosines(train, labels, test):
+    """The cosines of each test row to the class means, a list per row."""
+    means = _class_means(train, labels).values()
+    return [[h @ m / math.sqrt((h @ h) * (m @ m)) for m in means] for h in _rows(test)]
+
+
+def max_cosine(train, labels, test):
+    """max_k cos(h, mean_k)."""
+    return np.array([max(row) for row in cosines(train, labels, test)])
+
+
+def relative_cosine(train, labels, test):
+    """max_k softmax of the cosines."""
+    return np.array([max(softmax(row)) for row in cosines(train, labels, test)])
+
+
+def doctor_alpha(logits, T=1.0):
+    """-(1 - g) / g, g = sum p^2; 1 - g is summed over the pairs that differ."""
+    scores = []
+    for row in logits:
+        p = softmax([f / T for f in row])
+        pairs = [(j, k) for j in range(len(p)) for k in range(len(p))]
+        g = sum(p[j] * p[k] for j, k in pairs if j == k)
+        scores.append(-sum(p[j] * p[k] for j, k in pairs if j != k) / g)
+    return np.array(scores)
+
+
+def doctor_beta(logits, T=1.0):
+    """-(1 - max p) / max p."""
+    scores = []
+    for row in logits:
+        p = sorted(softmax([f / T for f in row]))
+        scores.append(-sum(p[:-1]) / p[-1])
+    return np.array(scores)
+
+
+def weighted_energy(logits, weights):
+    """log sum_k relu(w_k) exp(f_k)."""
+    return np.array(
+        [
+            math.log(
+                sum(max(w, 0) * math.exp(f) for w, f in zip(weights, row, strict=True))
+            )
+            for row in logits
+        ]
+    )
+
+
+def nll(logits, labels, T):
+    """Mean negative log-likelihood of the labels at a temperature."""
+    terms = [
+        -math.log(softmax([f / T for f in row])[int(y)])
+        for row, y in zip(logits, labels, strict=True)
+    ]
+    return sum(terms) / len(terms)
+
+
+def normalise(features, p, beta):
+    """The feature over its p-norm to the power of beta."""
+    return np.array(
+        [h / sum(abs(x) ** p for x in h) ** (beta / p) for h in _rows(features)]
+    )
+
+
+def ras(train, features):
+    """The r-th smallest entry becomes the mean of the r-th smallest in training."""
+    curve = np.mean([sorted(h) for h in _rows(train)], axis=0)
+    out = np.zeros(np.shape(features))
+    for b, h in enumerate(_rows(features)):
+        for rank, d in enumerate(sorted(range(len(h)), key=lambda d: h[d])):
+            out[b, d] = curve[rank]
+    return out
+
+
+def sum_ratio(h, kept):
+    """Sum of the positive entries over that of the positive among the largest."""
+    largest = sorted(h, reverse=True)[:kept]
+    return sum(max(x, 0) for x in h) / sum(max(x, 0) for x in largest)
+
+
+def lts(features, logits, q):
+    """Logits times the squared ratio of sums."""
+    width = np.shape(features)[1]
+    kept = width - int(np.round(q * width))
+    return np.array(
+        [
+            f * sum_ratio(h, kept) ** 2
+            for h, f in zip(_rows(features), _rows(logits), strict=True)
+        ]
+    )
+
+
+def adascale_q(h, moved, k1, k2, lam):
+    """Size of the k1 largest entries after the shift, and shift of the k2 largest."""
+    order = sorted(range(len(h)), key=lambda d: -h[d])
+    sizes = sum(max(moved[d], 0) for d in order[:k1])
+    return sizes + lam * sum(abs(h[d] - moved[d]) for d in order[:k2])
+
+
+def adascale_s(train, test, low, high, k1, k2, lam):
+    """s of each test pair (h, moved), given the training pairs."""
+    known = [adascale_q(*pair, k1, k2, lam) for pair in train]
+    ratios = []
+    for h, moved in test:
+        value = adascale_q(h, moved, k1, k2, lam)
+        below = sum(q <= value for q in known) / len(known)
+        q = low + (1 - below) * (high - low)
+        ratios.append(sum_ratio(h, len(h) - int(np.round(len(h) * q))))
+    return np.array(ratios)
+
+
+def weakest_moved(image, gradient, o, eps):
+    """The image with its entries of smallest |gradient| moved by eps sign."""
+    flat, g = image.ravel().copy(), gradient.ravel()
+    for i in sorted(range(len(g)), key=lambda i: abs(g[i]))[: int(len(g) * o)]:
+        flat[i] += eps * np.sign(g[i])
+    return flat.reshape(image.shape)
+
+
+def optfs(train, kernel, bias, test, bins, low, high):
+    """Each entry times the factor of its bin; 0 outside of the bins."""
+    train, kernel = _rows(train), np.asarray(kernel, np.float64)
+    first, last = np.quantile(np.ravel(train), [low, high])
+    edges = np.linspace(first, last, bins + 1)
+    sums = np.zeros(bins)
+    for h in train:
+        c = np.argmax(h @ kernel + bias)
+        for j in range(bins):
+            inside = (edges[j] <= h) & (h < edges[j + 1])
+            sums[j] += (kernel[:, c] * h)[inside].sum() / len(train)
+    theta = 1000 * sums / math.sqrt(sum(sums**2))
+    out = np.zeros(np.shape(test))
+    for (b, d), value in np.ndenumerate(np.asarray(test, np.float64)):
+        for j in range(bins):
+            if edges[j] <= value < edges[j + 1]:
+                out[b, d] = theta[j] * value
+    return out
+
+
+def cadref(train, kernel, bias, test, g):
+    """-(raising error / g + lowering error / mean g), over the 1-norm of h."""
+    kernel = np.asarray(kernel, np.float64)
+    logits = [h @ kernel + bias for h in _rows(train)]
+    means = _class_means(train, [np.argmax(f) for f in logits])
+    usual = sum(g(f) for f in logits) / len(logits)
+    scores = []
+    for h in _rows(test):
+        f = h @ kernel + bias
+        c = int(np.argmax(f))
+        pull = (h - means[c]) * np.sign(kernel[:, c]) / sum(abs(h))
+        raising, lowering = sum(pull[pull > 0]), -sum(pull[pull < 0])
+        scores.append(-(raising / g(f) + lowering / usual))
+    return np.array(scores)
+
+
+def caref(train, kernel, bias, test):
+    """-|h - mean of the predicted class|_1 / |h|_1."""
+    return cadref(train, kernel, bias, test, lambda f: 1.0)
+
+
+def relation(train, kernel, bias, test, power, least):
+    """Sum over the training rows of relu(cos) <p, p_i>, to a power, above a least."""
+
+    def related(h, other):
+        p, p_other = (np.array(softmax(x @ kernel + bias)) for x in (h, other))
+        cosine = h @ other / math.sqrt((h @ h) * (other @ other))
+        return max(cosine, 0) * (p @ p_other)
+
+    scores = []
+    for h in _rows(test):
+        relations = [related(h, other) for other in _rows(train)]
+        scores.append(sum(r**power for r in relations if r > least))
+    return np.array(scores)
+
+
+def actsub(train, kernel, bias, test, k, q, lam, count):
+    """Energy of the scaled decisive part times -log(1 - mean cosine) of the rest."""
+    vectors = np.linalg.svd(np.asarray(kernel, np.float64))[0][:, :k]
+    inside = vectors @ vectors.T
+    rest = [h - inside @ h for h in _rows(train)]
+    scores = []
+    for h in _rows(test):
+        part, other = inside @ h, h - inside @ h
+        kept = sorted(part, reverse=True)[: len(h) - int(np.round(q * len(h)))]
+        shaped = part * math.exp(sum(part) / sum(kept))
+        energy = np.log(np.exp(shaped @ kernel + bias).sum())
+        cosines = [other @ r / math.sqrt((other @ other) * (r @ r)) for r in rest]
+        mean = max(sum(sorted(cosines, reverse=True)[:count]) / count, 0)
+        scores.append(energy * (-math.log(1 - mean)) ** lam)
+    return np.array(scores)
