@@ -50,7 +50,8 @@ REFUSED = {
     "hold_out": (5, "of the data 0"),
     "dtype": ("bfloat16", "of the model 'float32'"),
 }
-BEGUN = ("init_from", "new_head")  # in loop_test.py and below
+# In loop_test.py, outliers_test.py and below.
+BEGUN = ("init_from", "new_head", "outliers", "outlier_batch_size")
 
 
 def test_every_field_is_walked_through():
