@@ -16,6 +16,7 @@ from jood.methods.transforms.line import line as line
 from jood.methods.transforms.prototype import prototype_smoothing as prototype_smoothing
 from jood.methods.transforms.react import react as react
 from jood.methods.transforms.scale import scale as scale
+from jood.methods.transforms.t2f_scale import t2f_scale as t2f_scale
 from jood.methods.transforms.ta import ta as ta
 from jood.methods.transforms.temperature import temperature as temperature
 from jood.methods.transforms.vra import vra as vra
