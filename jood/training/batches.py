@@ -55,8 +55,9 @@ def read(
         activations.check_labels(batch.label, len(batch.label), len(data.class_names))
         if isinstance(batch, Batch):
             return sharding.shard_batch(batch, mesh)
-        ours = sharding.shard_batch(tuple(batch[:3]), mesh)
-        return TrainingBatch(*ours, sharding.shard_batch(batch.outliers, mesh))
+        outliers = sharding.shard_batch(batch.outliers, mesh)  # of a size of their own
+        ours = sharding.shard_batch(Batch(*batch[:3]), mesh)
+        return TrainingBatch(ours.image, ours.label, ours.mask, outliers)
 
     how = {"steps": plan.total, "start": start, "workers": plan.keeping.workers}
     ours = pipeline.training_batches(

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from jood._utils import call_text
 from jood._utils import unknown_name
+from jood.training.objectives.cider import cider as cider
 from jood.training.objectives.cross_entropy import cross_entropy as cross_entropy
 from jood.training.objectives.energy_margin import energy_margin as energy_margin
 from jood.training.objectives.lff import lff as lff
@@ -16,15 +17,18 @@ from jood.training.objectives.outlier_exposure import (
     outlier_exposure as outlier_exposure,
 )
 from jood.training.objectives.ssod import ssod as ssod
+from jood.training.objectives.supcon import supcon as supcon
 from jood.training.objectives.t2fnorm import t2fnorm as t2fnorm
 
 __all__ = (
+    "cider",
     "cross_entropy",
     "energy_margin",
     "lff",
     "logitnorm",
     "outlier_exposure",
     "ssod",
+    "supcon",
     "t2fnorm",
 )  # fmt: skip
 
