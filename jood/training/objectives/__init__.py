@@ -19,6 +19,7 @@ from jood.training.objectives.outlier_exposure import (
 from jood.training.objectives.ssod import ssod as ssod
 from jood.training.objectives.supcon import supcon as supcon
 from jood.training.objectives.t2fnorm import t2fnorm as t2fnorm
+from jood.training.objectives.vos import vos as vos
 
 __all__ = (
     "cider",
@@ -30,6 +31,7 @@ __all__ = (
     "ssod",
     "supcon",
     "t2fnorm",
+    "vos",
 )  # fmt: skip
 
 Factory = TypeVar("Factory", bound=Callable[..., Objective])
