@@ -11,6 +11,7 @@ from jood.training.objectives.cross_entropy import cross_entropy as cross_entrop
 from jood.training.objectives.energy_margin import energy_margin as energy_margin
 from jood.training.objectives.lff import lff as lff
 from jood.training.objectives.logitnorm import logitnorm as logitnorm
+from jood.training.objectives.mixoe import mixoe as mixoe
 from jood.training.objectives.objective import Objective as Objective
 from jood.training.objectives.objective import Part as Part
 from jood.training.objectives.outlier_exposure import (
@@ -27,6 +28,7 @@ __all__ = (
     "energy_margin",
     "lff",
     "logitnorm",
+    "mixoe",
     "outlier_exposure",
     "ssod",
     "supcon",
