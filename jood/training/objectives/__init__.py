@@ -12,6 +12,7 @@ from jood.training.objectives.energy_margin import energy_margin as energy_margi
 from jood.training.objectives.lff import lff as lff
 from jood.training.objectives.logitnorm import logitnorm as logitnorm
 from jood.training.objectives.mixoe import mixoe as mixoe
+from jood.training.objectives.npos import npos as npos
 from jood.training.objectives.objective import Objective as Objective
 from jood.training.objectives.objective import Part as Part
 from jood.training.objectives.outlier_exposure import (
@@ -29,6 +30,7 @@ __all__ = (
     "lff",
     "logitnorm",
     "mixoe",
+    "npos",
     "outlier_exposure",
     "ssod",
     "supcon",
