@@ -18,6 +18,7 @@ from jood.methods.scores.feature_norm import (
 )
 from jood.methods.scores.gen import gen as gen
 from jood.methods.scores.gmm import gmm as gmm
+from jood.methods.scores.godin import godin as godin
 from jood.methods.scores.gradnorm import gradnorm as gradnorm
 from jood.methods.scores.gram import gram as gram
 from jood.methods.scores.klm import klm as klm

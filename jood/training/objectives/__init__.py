@@ -9,6 +9,7 @@ from jood._utils import unknown_name
 from jood.training.objectives.cider import cider as cider
 from jood.training.objectives.cross_entropy import cross_entropy as cross_entropy
 from jood.training.objectives.energy_margin import energy_margin as energy_margin
+from jood.training.objectives.godin import godin as godin
 from jood.training.objectives.lff import lff as lff
 from jood.training.objectives.logitnorm import logitnorm as logitnorm
 from jood.training.objectives.mixoe import mixoe as mixoe
@@ -27,6 +28,7 @@ __all__ = (
     "cider",
     "cross_entropy",
     "energy_margin",
+    "godin",
     "lff",
     "logitnorm",
     "mixoe",
