@@ -56,6 +56,8 @@ def toy_variables() -> dict[str, Any]:
             "kernel": weights[:, None],
             **{name: np.ones(1, "f") for name in ("bias", "scale", "offset")},
         },
+        "mos_head": {"kernel": np.zeros((WIDTH, 2), "f"), "bias": np.ones(2, "f")},
+        "mos_head_groups": {"group": np.arange(CLASSES, dtype=np.int32) % 2},
         "godin_head_stats": {"mean": np.ones(1, "f"), "var": np.ones(1, "f")},
     }
 

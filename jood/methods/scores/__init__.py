@@ -31,6 +31,7 @@ from jood.methods.scores.mahalanobis import relative_mahalanobis as relative_mah
 from jood.methods.scores.mahalanobis_ensemble import (
     mahalanobis_ensemble as mahalanobis_ensemble,
 )
+from jood.methods.scores.mos import mos as mos
 from jood.methods.scores.nci import nci as nci
 from jood.methods.scores.nnguide import nnguide as nnguide
 from jood.methods.scores.odin import odin as odin

@@ -13,6 +13,7 @@ from jood.training.objectives.godin import godin as godin
 from jood.training.objectives.lff import lff as lff
 from jood.training.objectives.logitnorm import logitnorm as logitnorm
 from jood.training.objectives.mixoe import mixoe as mixoe
+from jood.training.objectives.mos import mos as mos
 from jood.training.objectives.npos import npos as npos
 from jood.training.objectives.objective import Objective as Objective
 from jood.training.objectives.objective import Part as Part
@@ -32,6 +33,7 @@ __all__ = (
     "lff",
     "logitnorm",
     "mixoe",
+    "mos",
     "npos",
     "outlier_exposure",
     "ssod",
