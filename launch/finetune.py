@@ -96,6 +96,9 @@ _AUGMENT = flags.DEFINE_list(
     [],
     f"Augmentations in fine-tuning, some of {', '.join(augmentation.NAMES)}.",
 )
+_OUTLIERS = flags.DEFINE_string(
+    "outliers", "", "Not ID, where an objective asks: a folder, .npz or set's name."
+)
 _SEED = cli.define_seed(help="The first seed.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many; several give mean ± std.", 1)
 _DETECTORS = cli.define_detectors()
@@ -249,6 +252,7 @@ def _config(
         image_size=image_size,
         model=model,
         objective=objective.spec,
+        outliers=_OUTLIERS.value,
         init_from=init_from,
         augment=tuple(_AUGMENT.value),
         epochs=_EPOCHS.value,

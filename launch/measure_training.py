@@ -1,4 +1,4 @@
-r"""Measures training steps: what LFF and SSOD add, and what devices send each other.
+r"""Measures training steps: what objectives add, and what devices send each other.
 
     python launch/measure_training.py
     python launch/measure_training.py --devices=8 --model=resnet50 --image_size=224 \
@@ -22,13 +22,13 @@ import tabulate
 from jood import cli
 from jood import models
 from jood._utils import sharding
-from jood.core.batch import Batch
 from jood.data.benchmarks import painted_digits
 from jood.training import config
 from jood.training import objectives
 from jood.training import optimizer
 from jood.training import state as state_lib
 from jood.training import step as step_lib
+from jood.training.batches import TrainingBatch
 
 _MODEL = cli.define_model("resnet18_cifar", "The network.")
 _OBJECTIVES = flags.DEFINE_list(
@@ -95,15 +95,18 @@ def main(argv: list[str]) -> None:
     print(tabulate.tabulate(_rows(runs, seconds), headers="keys", floatfmt=".3f"))
 
 
-def _batch() -> Batch:
+def _batch() -> TrainingBatch:
     rng = np.random.default_rng(0)
     size, side = _BATCH_SIZE.value, _IMAGE_SIZE.value
     images = rng.integers(0, 256, (size, side, side, 3)).astype(np.uint8)
     labels = rng.integers(0, _CLASSES.value, size).astype(np.int32)
-    return Batch(images, labels, np.ones(size, np.float32))
+    # Reversed, the images do for outliers, which some objectives want.
+    return TrainingBatch(images, labels, np.ones(size, np.float32), images[::-1])
 
 
-def _compiled(name: str, batch: Batch, mesh: jax.sharding.Mesh) -> tuple[Any, Any]:
+def _compiled(
+    name: str, batch: TrainingBatch, mesh: jax.sharding.Mesh
+) -> tuple[Any, Any]:
     objective = objectives.parse(name)
     model = models.create(_MODEL.value, _CLASSES.value, dtype=_DTYPE.value)
     transformation = optimizer.make_optimizer(config.TrainConfig(), 100)

@@ -51,9 +51,12 @@ _IMAGES = flags.DEFINE_string(
 flags.DEFINE_string(
     "validation",
     None,
-    "With --images: folder of other images of these classes, to validate on; else see "
-    "--hold_out.",
+    "With --images: folder of others of these classes, to validate on (--hold_out).",
 )
+flags.DEFINE_string(
+    "outliers", "", "Not ID, where an objective asks: a folder, .npz or set's name."
+)
+flags.DEFINE_integer("outlier_batch_size", 0, "Per step; 0 is --batch_size.", 0)
 _MEAN = flags.DEFINE_list(
     "mean",
     None,

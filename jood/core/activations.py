@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jood.core import added_heads
 from jood.core import finiteness
 from jood.core import given_arrays
 from jood.core import ood_head as ood_head_lib
@@ -63,6 +64,8 @@ class Activations(struct.PyTreeNode):
       original: float32 [B, D], the penultimate feature of the unmodified pass.
       labels: int32 [B] where known (fitting), else None.
       ood_head: the head of a network that was trained with SSOD, else None.
+      heads: other collections that travel with a network because a score reads them,
+        by name; see `jood.core.added_heads`.
       edited: records of the runs with a stage edit, by the edit's spec.
       network: the network behind the record, only where a component asks for it
         (`jood.core.input_perturbation`), and only inside the program that observed it.
@@ -77,6 +80,7 @@ class Activations(struct.PyTreeNode):
     original: jax.Array
     labels: jax.Array | None = None
     ood_head: ood_head_lib.OodHead | None = None
+    heads: Mapping[str, Any] = struct.field(default_factory=dict)
     edited: dict[str, "Activations"] = struct.field(default_factory=dict)
     network: Network | None = struct.field(pytree_node=False, default=None)
 
@@ -90,6 +94,7 @@ class Activations(struct.PyTreeNode):
         stages: Mapping[str, Any] | None = None,
         labels: Any = None,
         ood_head: Any = None,
+        heads: Mapping[str, Any] | None = None,
     ) -> Self:
         """Builds a record from features that were computed elsewhere.
 
@@ -100,6 +105,7 @@ class Activations(struct.PyTreeNode):
           stages: maps [B, H, W, C] by stage name, for scores that read them.
           labels: integer [B], each in [0, K).
           ood_head: (kernel [D, 1], bias [1]) of SSOD, for scores that read it.
+          heads: collections of other objectives, for the scores that read them.
 
         Returns:
           The record of a plain pass, logits = penultimate · kernel + bias.
@@ -151,6 +157,7 @@ class Activations(struct.PyTreeNode):
             original=penultimate,
             labels=labels,
             ood_head=ood_head,
+            heads=dict(heads or {}),
         )
         leaves = jax.tree.leaves(record)
         if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
@@ -202,6 +209,18 @@ class Activations(struct.PyTreeNode):
                 "pass ood_head=(kernel [D, 1], bias [1]) to jood.Activations.of."
             )
         return self.ood_head.logit(self.penultimate)
+
+    def head(self, name: str) -> Any:
+        """Returns the collection of a head by name, or raises ValueError."""
+        if name not in self.heads:
+            objective = name.partition(added_heads.MARK)[0]
+            raise ValueError(
+                f"this score reads the collection {name!r}, which the network lacks. "
+                f"Train one: python launch/train.py --objective={objective}; of "
+                f"features from elsewhere pass heads={{{name!r}: ...}} to "
+                "jood.Activations.of."
+            )
+        return self.heads[name]
 
     def behind(self) -> Network:
         """Returns the network behind the record.

@@ -46,12 +46,18 @@ class Features(NamedTuple):
         return cls(runs(acts, ()), mask.astype(jnp.float32), labels)
 
     def record(
-        self, kernel: jax.Array, bias: jax.Array, ood_head: OodHead | None = None
+        self,
+        kernel: jax.Array,
+        bias: jax.Array,
+        ood_head: OodHead | None = None,
+        heads: Mapping[str, Any] | None = None,
     ) -> Activations:
         """Returns the record, without maps, that they were taken out of."""
 
         def build(run: Run, plain: Mapping[str, Any]) -> Activations:
-            record = Activations.of(self.runs[run], kernel, bias, ood_head=ood_head)
+            record = Activations.of(
+                self.runs[run], kernel, bias, ood_head=ood_head, heads=heads
+            )
             plain = plain or {  # its answer and its features stay with edited runs
                 "labels": self.labels,
                 "prediction": record.prediction,
@@ -110,7 +116,7 @@ class Reader:
 
         def observe(variables: Any, batch: Any) -> tuple[Features, Any, Any]:
             acts, mask = observer(variables, batch)
-            head = acts.kernel, acts.bias, acts.ood_head
+            head = acts.kernel, acts.bias, acts.ood_head, acts.heads
             return Features.of(acts, mask), finite(acts, mask), head
 
         self._observe, self._run = observe, compiling.jit(observe)
@@ -151,7 +157,7 @@ class Reader:
 
     @property
     def head(self) -> Any:
-        """The heads: kernel [D, K], bias [K], and the OOD head, if there is one."""
+        """The heads: kernel [D, K], bias [K], the OOD head or None, and others."""
         if self._head is None:  # the network did not run, and compiles to nothing here
             read = jax.jit(lambda *inputs: self._observe(*inputs)[2])
             self._keep_head(read(self._variables, self._first))

@@ -105,7 +105,26 @@ def _sliced(source: sources.ArraySource, start: int, size: int) -> Batch:
     )
 
 
-def training_batches(
+def training_batches(source: sources.Source, *args: Any, **how: Any) -> Iterator[Batch]:
+    """Yields the batches of steps start, ..., steps - 1, with labels.
+
+    Args:
+      source: Labelled examples.
+      *args: Those of `shuffled_batches`.
+      **how: Those of `shuffled_batches`.
+
+    Raises:
+      ValueError: There are too few examples, no labels, or images of several shapes.
+    """
+    for batch in shuffled_batches(source, *args, **how):
+        if batch.label is None:
+            raise ValueError(
+                "training needs labels, but the source's examples have none."
+            )
+        yield batch
+
+
+def shuffled_batches(
     source: sources.Source,
     batch_size: int,
     *,
@@ -123,7 +142,7 @@ def training_batches(
     once for each.
 
     Args:
-      source: Labelled examples.
+      source: Examples, with labels or without.
       batch_size: B of the global batch; one may hold the end of one epoch and the
         start of the next.
       steps: Number of steps of the whole run.
@@ -134,7 +153,7 @@ def training_batches(
       process_count: As in `EvaluationBatches`.
 
     Raises:
-      ValueError: There are too few examples, no labels, or images of several shapes.
+      ValueError: There are too few examples, or images of several shapes.
     """
     _check_sizes(source, batch_size, batch_size)
     grain_reading.check(workers)
@@ -162,7 +181,7 @@ class _Gather:
             images, labels = self.source.images, self.source.labels
             label = None if labels is None else labels[indices]
             mask = np.ones(len(indices), np.float32)
-            return {"batch": _labelled(images[indices], label, mask), "replaced": []}
+            return {"batch": _batch(images[indices], label, mask), "replaced": []}
         examples, replaced = [], []
         for index in indices.tolist():
             example = self.source[index]
@@ -172,14 +191,12 @@ class _Gather:
                 example = self.source[index]
             examples.append(example)
         arrays = collate.stack(examples, len(examples))
-        batch = _labelled(arrays["image"], arrays.get("label"), arrays["mask"])
+        batch = _batch(arrays["image"], arrays.get("label"), arrays["mask"])
         return {"batch": batch, "replaced": replaced}
 
 
-def _labelled(image: np.ndarray, label: np.ndarray | None, mask: np.ndarray) -> Batch:
-    if label is None:
-        raise ValueError("training needs labels, but the source's examples have none.")
-    return Batch(image, label.astype(np.int32), mask)
+def _batch(image: np.ndarray, label: np.ndarray | None, mask: np.ndarray) -> Batch:
+    return Batch(image, None if label is None else label.astype(np.int32), mask)
 
 
 def _rows(batch_size: int, index: int | None, count: int | None) -> range:

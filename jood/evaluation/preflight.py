@@ -7,6 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from jood.core import added_heads
 from jood.core import compose
 from jood.core import slot_rules
 from jood.core.activations import Activations
@@ -123,6 +124,9 @@ def possible(
             out[name] = "the network has no classifier"
         elif OOD_HEAD in part.reads and OOD_HEAD not in variables:
             out[name] = "the network has no OOD head, which --objective=ssod trains"
+        elif lacking := added_heads.lacking(part.reads, variables):
+            objective = lacking[0].partition(added_heads.MARK)[0]
+            out[name] = f"the network has no {lacking[0]}, {objective} trains it"
         elif blocks.READS in part.reads and not blocks.are_in(variables):
             out[name] = "the network has no residual blocks (modules named so)"
         elif part.passes and isinstance(training, Absent):

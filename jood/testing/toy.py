@@ -46,12 +46,19 @@ class ToyNet(nn.Module):
 
 
 def toy_variables() -> dict[str, Any]:
-    """Returns the classifier, a pattern per class, and an OOD head for the channels."""
+    """Returns the classifier, a pattern per class, and heads of other objectives."""
     kernel = 4.0 * _patterns().T - 0.5  # [D, K]
     weights = np.linspace(0.02, 0.08, WIDTH, dtype=np.float32)
     return {
         "params": {"head": {"kernel": kernel, "bias": np.zeros(CLASSES, "f")}},
         OOD_HEAD: {"kernel": weights[:, None], "bias": -np.ones(1, "f")},
+        "godin_head": {
+            "kernel": weights[:, None],
+            **{name: np.ones(1, "f") for name in ("bias", "scale", "offset")},
+        },
+        "mos_head": {"kernel": np.zeros((WIDTH, 2), "f"), "bias": np.ones(2, "f")},
+        "mos_head_groups": {"group": np.arange(CLASSES, dtype=np.int32) % 2},
+        "godin_head_stats": {"mean": np.ones(1, "f"), "var": np.ones(1, "f")},
     }
 
 

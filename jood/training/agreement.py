@@ -61,6 +61,7 @@ def _of_data(config: TrainConfig, data: TrainingData) -> Iterator[str]:
         "validation": data.folders[1],
         "image_size": data.image_size,
         "hold_out": data.hold_out,
+        "outliers": data.outliers_from,
     }
     for name, value in given.items():
         if getattr(config, name) != value:

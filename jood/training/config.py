@@ -26,6 +26,7 @@ _RANGES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("epochs batch_size accumulate", "above 0", lambda x: 0 < x < math.inf),
     ("learning_rate", "above 0", lambda x: 0 < x < math.inf),
     ("warmup_epochs weight_decay seed hold_out", ">= 0", lambda x: 0 <= x < math.inf),
+    ("outlier_batch_size", "a whole number >= 0", lambda x: _is_whole(x) and x >= 0),
     ("momentum", "in [0, 1)", lambda x: 0 <= x < 1),
     ("decay_factor", "in (0, 1)", lambda x: 0 < x < 1),
     ("hold_out", "0 or at least 2", lambda x: x != 1),
@@ -49,6 +50,9 @@ class TrainConfig:
       images: Folder of the user's own training images, one folder per class, instead
         of a benchmark's.
       validation: Folder of other images of these classes, to validate on.
+      outliers: Images that are not ID, for objectives that train with some: what
+        `jood.training.outliers.open_outliers` takes.
+      outlier_batch_size: Outliers per step; 0 for as many as ID images.
       image_size: Side of the network's images, in pixels.
       model: Name of the network.
       objective: What is minimised, as `jood.training.objectives.parse` reads it.
@@ -79,6 +83,8 @@ class TrainConfig:
     benchmark: str = ""
     images: str = ""
     validation: str = ""
+    outliers: str = ""
+    outlier_batch_size: int = 0
     image_size: int = 32
     model: str = "resnet_small"
     objective: str = "cross_entropy()"
@@ -123,7 +129,7 @@ class TrainConfig:
                     yield f"{name} must be {wanted}, got {getattr(self, name)!r}"
         for check in (
             lambda: augmentation.check(self.augment),
-            lambda: objectives.parse(self.objective),
+            lambda: self._check_outliers(objectives.parse(self.objective)),
         ):
             try:
                 check()
@@ -152,6 +158,25 @@ class TrainConfig:
         if self.warmup_epochs > self.epochs:
             most = f"epochs = {self.epochs}, got {self.warmup_epochs}"
             yield f"warmup_epochs must be <= {most}"
-        if parts > 0 and self.batch_size % parts:
-            divisor = f"accumulate = {parts}, got {self.batch_size}"
-            yield f"batch_size must be divisible by {divisor}"
+        sizes = {"batch_size": self.batch_size}
+        sizes["outlier_batch_size"] = self.outlier_batch_size
+        for name, size in sizes.items():
+            if parts > 0 and size % parts:
+                divisor = f"accumulate = {parts}, got {size}"
+                yield f"{name} must be divisible by {divisor}"
+
+    def _check_outliers(self, objective: objectives.Objective) -> None:
+        """Raises ValueError unless an objective gets outliers just if it needs them."""
+        if objective.outliers and not self.outliers:
+            raise ValueError(
+                f"{objective.spec} trains with {objective.outliers}: name them with "
+                "outliers (--outliers=FOLDER, an .npz, or the name of a set)"
+            )
+        if self.outliers and not objective.outliers:
+            raise ValueError(
+                f"{objective.spec} trains without outliers, got {self.outliers!r}"
+            )
+        if self.outlier_batch_size and not self.outliers:
+            raise ValueError(
+                f"outlier_batch_size goes with outliers, got {self.outlier_batch_size}"
+            )

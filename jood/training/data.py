@@ -18,6 +18,7 @@ from jood.data.sources import Source
 from jood.data.sources.image_folder import ImageFolder
 from jood.data.sources.subset import hold_out
 from jood.data.sources.subset import part
+from jood.training import outliers
 from jood.training.config import TrainConfig
 
 IN_MEMORY_SIZE = 64  # up to this side, in pixels, images are decoded once
@@ -39,6 +40,8 @@ class TrainingData:
       hold_out: One image in so many of the training set is validated on; 0: none is
         held out.
       folders: The folders of images and of validation images; '' without.
+      outliers: Images that are not ID, uint8 and of the network's size; None without.
+      outliers_from: Where they are from, as `TrainConfig.outliers` says it.
     """
 
     name: str
@@ -49,6 +52,8 @@ class TrainingData:
     image_size: int
     hold_out: int = 0
     folders: tuple[str, str] = ("", "")
+    outliers: Source | None = None
+    outliers_from: str = ""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -78,9 +83,33 @@ def open_data(
       skip_corrupt: Whether another image stands for one that cannot be read.
 
     Raises:
-      FileNotFoundError: The training set is not there.
-      ValueError: It has no labels, or a folder of data is given that is not read.
+      FileNotFoundError: The training set is not there, or the outliers are not.
+      ValueError: It has no labels, or a folder of data is given that is not read; or
+        the outliers are images of the benchmark's OOD sets.
     """
+    data = _open_id(config, data_dir, preprocessing, class_names, skip_corrupt)
+    if not config.outliers:
+        return data
+    source = outliers.open_outliers(
+        config.outliers,
+        config.benchmark,
+        data.preprocessing,
+        config.image_size,
+        data_dir,
+    )
+    if skip_corrupt:
+        source = Skipping(source)
+    return dataclasses.replace(data, outliers=source, outliers_from=config.outliers)
+
+
+def _open_id(
+    config: TrainConfig,
+    data_dir: str | os.PathLike[str] | None,
+    preprocessing: Preprocessing | None,
+    class_names: Sequence[str] | None,
+    skip_corrupt: bool,
+) -> TrainingData:
+    """The ID images of `open_data`."""
     if config.images:
         if data_dir is not None:
             raise ValueError(

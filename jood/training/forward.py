@@ -23,13 +23,15 @@ class TrainingPass(struct.PyTreeNode):
     """What an objective reads of a pass over a batch.
 
     Attributes:
-      acts: The record.
-      labels: y, int32 [B].
+      acts: The record of all N images that the objective looks at.
+      labels: y, int32 [B], of the first B of them; the ID images.
       local: z, float32 [B, HW, D]; None where the head cannot be applied to one.
       why_not: The reason, for the error.
       added: The collections beside the network's own, by name; see `Objective.init`.
       reference: What `Objective.reference` read of the network that the run began
         with; None for objectives without it.
+      drawn: What `Objective.images` drew.
+      epoch: Epochs done, with the share of this one, float32 [].
     """
 
     acts: Activations
@@ -38,6 +40,8 @@ class TrainingPass(struct.PyTreeNode):
     why_not: str = struct.field(pytree_node=False, default="")
     added: Mapping[str, Any] = struct.field(default_factory=dict)
     reference: Any = None
+    drawn: Any = None
+    epoch: Any = 0.0
 
     def locations(self) -> jax.Array:
         """Returns z; raises ValueError where there are no local features."""
@@ -61,7 +65,7 @@ def look(
       model: One of `jood.models`, with stages, a head and an argument `train`.
       variables: Its variables, and what an objective added to them.
       images: Floating [B, H, W, C], preprocessed.
-      labels: int32 [B].
+      labels: int32 [B]; more images than labels are not those of the ID batch.
       train: Whether to use the batch's statistics and update the running ones.
       key: Decides what a network with dropout drops; None drops nothing. What the head
         reads at a location is never dropped.

@@ -6,7 +6,7 @@ for batch in batches[state.step:]:
     when due: log (a loss that is not finite ends the run), validate, save
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 import contextlib
 import dataclasses
 import logging
@@ -21,14 +21,11 @@ import jax
 from jood._utils import processes
 from jood._utils import progress
 from jood._utils import sharding
-from jood.core import activations
-from jood.core.batch import Batch
-from jood.data import pipeline
-from jood.data.prefetch import prefetched
 from jood.evaluation import preflight
 from jood.models import check
 from jood.training import agreement
 from jood.training import augmentation
+from jood.training import batches
 from jood.training import metric_logs
 from jood.training import objectives
 from jood.training import optimizer as optimizer_lib
@@ -121,8 +118,8 @@ def train(
         rate = optimizer_lib.learning_rate_schedule(config, per_epoch)
         window = Window(rate, config.batch_size, start)
         guard = switching_off.Guard(folder, start, per_epoch)
-        batches = _batches(config, data, plan, start, mesh)
-        for index, batch in enumerate(batches, start=start + 1):
+        stream = batches.read(config, data, plan, start, mesh)
+        for index, batch in enumerate(stream, start=start + 1):
             state, metrics = step(state, batch)
             window.add(metrics)
             if index == start + 1:
@@ -201,36 +198,18 @@ def _begin(
         model, objective, optimizer, data.image_shape, config.seed, variables
     )
     step = step_lib.make_step(
-        model, objective, optimizer, data.preprocessing, augment, config.accumulate
+        model,
+        objective,
+        optimizer,
+        data.preprocessing,
+        augment,
+        config.accumulate,
+        plan.steps_per_epoch,
     )
     shardings = jax.tree.map(lambda _: sharding.replicated(mesh), state)
     if plan.keeping.split_state:
         shardings = sharding.split(state, mesh)
     return jax.device_put(state, shardings), step_lib.compile_step(step, shardings)
-
-
-def _batches(
-    config: TrainConfig,
-    data: TrainingData,
-    plan: Plan,
-    start: int,
-    mesh: jax.sharding.Mesh,
-) -> Iterator[Batch]:
-    """The batches from step `start` on, on their way to the devices."""
-
-    def put(batch: Batch) -> Batch:
-        activations.check_labels(batch.label, len(batch.label), len(data.class_names))
-        return sharding.shard_batch(batch, mesh)
-
-    read = pipeline.training_batches(
-        data.train,
-        config.batch_size,
-        steps=plan.total,
-        seed=config.seed,
-        start=start,
-        workers=plan.keeping.workers,
-    )
-    return prefetched(read, put)
 
 
 def _asked(stop: threading.Event, together: bool) -> bool:

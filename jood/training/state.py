@@ -12,6 +12,7 @@ import optax
 from jood.training.forward import NETWORK_COLLECTIONS
 from jood.training.forward import look
 from jood.training.objectives.objective import Objective
+from jood.training.objectives.objective import added as added_by
 
 
 class TrainState(struct.PyTreeNode):
@@ -94,12 +95,12 @@ def create_state(
     if variables is None:
         variables = jax.jit(model.init)(key, images)
     variables = jax.tree.map(jnp.asarray, dict(variables))
-    width = jax.eval_shape(
+    width, classes = jax.eval_shape(
         lambda v, x: look(model, v, x, jnp.zeros(1, jnp.int32), train=False)[0].acts,
         variables,
         images,
-    ).kernel.shape[0]
-    added = objective.init(jax.random.fold_in(key, 1), width)
+    ).kernel.shape
+    added = added_by(objective, jax.random.fold_in(key, 1), width, classes)
     taken = {*NETWORK_COLLECTIONS, *TrainState.__dataclass_fields__}
     if taken & added.keys() or not set(objective.state) <= added.keys():
         raise ValueError(

@@ -22,7 +22,8 @@ from jood.training.state import TrainState
 from jood.training.step_metrics import Metrics
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-# (trained, model_state, batch, key, start) -> gradient, (metrics, next model_state)
+# (trained, model_state, batch, key, start, epoch)
+# -> gradient, (metrics, next model_state)
 Gradient = Callable[..., Any]
 
 
@@ -33,6 +34,7 @@ def make_step(
     preprocessing: Preprocessing,
     augment: Augment | None = None,
     accumulate: int = 1,
+    steps_per_epoch: int = 1,
 ) -> Step:
     """Returns (state, batch) -> (state, metrics), to be compiled by `compile_step`.
 
@@ -47,14 +49,23 @@ def make_step(
       augment: Changes uint8 images; None leaves them as they are.
       accumulate: Number of parts of a batch, whose gradients are averaged. Part i holds
         rows i, i + accumulate, ..., so each device keeps its own rows.
+      steps_per_epoch: Unit of `TrainingPass.epoch`.
     """
 
     def loss_of(
-        trained: Any, model_state: Any, batch: Batch, key: jax.Array, start: Any
+        trained: Any,
+        model_state: Any,
+        batch: Batch,
+        key: jax.Array,
+        start: Any,
+        epoch: jax.Array,
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
+        def augmented(key: jax.Array, images: Any = batch.image) -> jax.Array:
+            changed = images if augment is None else augment(key, images)
+            return preprocessing(changed)
+
         first, second = jax.random.split(key)
-        images = batch.image if augment is None else augment(first, batch.image)
-        images = preprocessing(images)
+        images, drawn = objective.images(augmented, batch, first)
         seen, stats = look(
             model,
             {**trained, **model_state},
@@ -62,13 +73,17 @@ def make_step(
             batch.label,
             key=jax.random.fold_in(key, 2),  # beside the two of the split
         )
+        seen = seen.replace(drawn=drawn, epoch=epoch)
         if objective.reference is not None:
             before, _ = look(model, start, images, batch.label, train=False)
             seen = seen.replace(reference=objective.reference(before))
         loss, parts = objective.loss(seen, second)
-        size = jnp.float32(len(images))
-        correct = jnp.sum(seen.acts.prediction == batch.label, dtype=jnp.float32)
-        feature = seen.acts.penultimate  # [B, D]
+        count = len(batch.label)  # of ID images, which are the first rows
+        size = jnp.float32(count)
+        correct = jnp.sum(
+            seen.acts.prediction[:count] == batch.label, dtype=jnp.float32
+        )
+        feature = seen.acts.penultimate[:count]  # [B, D]
         zeros = jnp.sum(feature == 0, dtype=jnp.float32)
         means = {
             "loss": Part(size * loss, size),
@@ -84,8 +99,9 @@ def make_step(
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+        epoch = state.step.astype(jnp.float32) / steps_per_epoch
         grads, (metrics, model_state) = gradient(
-            state.trained, state.model_state, batch, key, state.start
+            state.trained, state.model_state, batch, key, state.start, epoch
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.trained)
         norm = Part(optax.tree.norm(grads), jnp.float32(1))
@@ -107,13 +123,11 @@ def _accumulated(gradient: Gradient, count: int) -> Gradient:
         return jnp.moveaxis(array.reshape(-1, count, *array.shape[1:]), 1, 0)
 
     def accumulated(
-        trained: Any, model_state: Any, batch: Batch, key: jax.Array, network: Any
+        trained: Any, model_state: Any, batch: Batch, key: jax.Array, *rest: Any
     ) -> Any:
         def one(carry: Any, part: tuple[Batch, jax.Array]) -> tuple[Any, Metrics]:
             total, model_state = carry
-            grads, (metrics, model_state) = gradient(
-                trained, model_state, *part, network
-            )
+            grads, (metrics, model_state) = gradient(trained, model_state, *part, *rest)
             return (jax.tree.map(jnp.add, total, grads), model_state), metrics
 
         start = jax.tree.map(jnp.zeros_like, trained), model_state

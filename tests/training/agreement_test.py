@@ -48,9 +48,11 @@ REFUSED = {
     "image_size": (64, "of the data 32"),
     "model": ("densenet100_cifar", "a DenseNet, but .* a ResNet"),
     "hold_out": (5, "of the data 0"),
+    "outliers": ("photos", "of the data ''"),
     "dtype": ("bfloat16", "of the model 'float32'"),
 }
-BEGUN = ("init_from", "new_head")  # in loop_test.py and below
+# In loop_test.py, outliers_test.py and below.
+BEGUN = ("init_from", "new_head", "outlier_batch_size")
 
 
 def test_every_field_is_walked_through():
@@ -64,6 +66,8 @@ def test_what_is_given_must_be_what_the_configuration_says(field, tmp_path):
     changes = {field: value}
     if field in ("images", "validation"):
         changes |= {"images": "photos", "benchmark": "folders"}
+    if field == "outliers":
+        changes |= {"objective": "outlier_exposure"}
     config = dataclasses.replace(BASE, **changes)
     with pytest.raises(ValueError, match=message) as error:
         loop.train(config, tiny_run.data(), tiny_run.MODEL, tmp_path / "run")

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jood.core import activations
+from jood.core import added_heads
 from jood.core import ood_head as ood_head_lib
 from jood.core.activations import Activations
 from jood.core.backbones import blocks
@@ -181,7 +182,10 @@ def forward(
         )
     ood_head = variables.get(ood_head_lib.COLLECTION)
     ood_head = None if ood_head is None else ood_head_lib.OodHead(**ood_head)
-    return Activations.of(*parts, stages=stages, ood_head=ood_head), captured
+    record = Activations.of(
+        *parts, stages=stages, ood_head=ood_head, heads=added_heads.of(variables)
+    )
+    return record, captured
 
 
 def descend(tree: Any, path: Sequence[str]) -> Any:

@@ -23,6 +23,7 @@ from jood.methods.scores.feature_norm import (
 )
 from jood.methods.scores.gen import gen as gen
 from jood.methods.scores.gmm import gmm as gmm
+from jood.methods.scores.godin import godin as godin
 from jood.methods.scores.gradnorm import gradnorm as gradnorm
 from jood.methods.scores.gram import gram as gram
 from jood.methods.scores.iodin import iodin as iodin
@@ -38,6 +39,7 @@ from jood.methods.scores.mahalanobis_ensemble import (
 )
 from jood.methods.scores.max_cosine import max_cosine as max_cosine
 from jood.methods.scores.max_cosine import relative_cosine as relative_cosine
+from jood.methods.scores.mos import mos as mos
 from jood.methods.scores.nci import nci as nci
 from jood.methods.scores.nnguide import nnguide as nnguide
 from jood.methods.scores.odin import odin as odin

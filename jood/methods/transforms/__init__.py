@@ -25,6 +25,7 @@ from jood.methods.transforms.prototype import prototype_smoothing as prototype_s
 from jood.methods.transforms.ras import ras as ras
 from jood.methods.transforms.react import react as react
 from jood.methods.transforms.scale import scale as scale
+from jood.methods.transforms.t2f_scale import t2f_scale as t2f_scale
 from jood.methods.transforms.ta import ta as ta
 from jood.methods.transforms.temperature import temperature as temperature
 from jood.methods.transforms.vra import vra as vra

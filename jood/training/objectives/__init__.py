@@ -6,13 +6,41 @@ from typing import TypeVar
 
 from jood._utils import call_text
 from jood._utils import unknown_name
+from jood.training.objectives.cider import cider as cider
 from jood.training.objectives.cross_entropy import cross_entropy as cross_entropy
+from jood.training.objectives.energy_margin import energy_margin as energy_margin
+from jood.training.objectives.godin import godin as godin
 from jood.training.objectives.lff import lff as lff
+from jood.training.objectives.logitnorm import logitnorm as logitnorm
+from jood.training.objectives.mixoe import mixoe as mixoe
+from jood.training.objectives.mos import mos as mos
+from jood.training.objectives.npos import npos as npos
 from jood.training.objectives.objective import Objective as Objective
 from jood.training.objectives.objective import Part as Part
+from jood.training.objectives.outlier_exposure import (
+    outlier_exposure as outlier_exposure,
+)
 from jood.training.objectives.ssod import ssod as ssod
+from jood.training.objectives.supcon import supcon as supcon
+from jood.training.objectives.t2fnorm import t2fnorm as t2fnorm
+from jood.training.objectives.vos import vos as vos
 
-__all__ = ("cross_entropy", "lff", "ssod")
+__all__ = (
+    "cider",
+    "cross_entropy",
+    "energy_margin",
+    "godin",
+    "lff",
+    "logitnorm",
+    "mixoe",
+    "mos",
+    "npos",
+    "outlier_exposure",
+    "ssod",
+    "supcon",
+    "t2fnorm",
+    "vos",
+)  # fmt: skip
 
 Factory = TypeVar("Factory", bound=Callable[..., Objective])
 _FACTORIES: dict[str, Callable[..., Objective]] = {n: globals()[n] for n in __all__}

@@ -1,5 +1,6 @@
 """What an objective is: pure functions over a training-mode forward pass.
 
+    images, drawn = objective.images(augmented, batch, key)
     seen, batch_stats = look(model, variables, images, labels)
     loss, parts = objective.loss(seen, key)
 
@@ -8,6 +9,7 @@ jobs need to know of one stands in the record below.
 """
 
 from collections.abc import Callable, Mapping
+import inspect
 import types
 from typing import Any, NamedTuple
 
@@ -37,6 +39,17 @@ class Part(NamedTuple):
         return self.total / jnp.maximum(self.count, 1.0)
 
 
+# (key, images uint8 [N, H, W, C]) -> images augmented and normalised, [N, H, W, C];
+# images that are left out are those of the ID batch.
+Augmented = Callable[..., jax.Array]
+
+
+def one_view(augmented: Augmented, batch: Any, key: jax.Array) -> tuple[Any, Any]:
+    """Returns the ID batch, augmented once: what most objectives look at."""
+    del batch
+    return augmented(key), None
+
+
 class Objective(NamedTuple):
     """A loss, and what it adds to a network, to its validation and to its tables.
 
@@ -44,11 +57,19 @@ class Objective(NamedTuple):
       spec: Its own text; `objectives.parse(objective.spec)` gives it back.
       loss: (pass over a batch, key of the step) -> the loss, float32 [], and what it
         consists of, by name, for the log.
-      init: (key, D) -> collections beside the network's own, by name, such as
-        {'ood_head': {'kernel': [D, 1], 'bias': [1]}}; `loss` finds them in
-        `seen.added`.
+      init: (key, D) or (key, D, K) -> collections beside the network's own, by name,
+        such as {'ood_head': {'kernel': [D, 1], 'bias': [1]}}; `loss` finds them in
+        `seen.added`. Scores find those with '_head' in their name in `acts.heads`.
       state: Names of the collections among them that the optimiser leaves alone.
       update: (pass over a batch) -> the next values of these, by name.
+      images: (augmented, batch, key) -> the images [N, H, W, C] that the network is run
+        on, and what was drawn for them, a pytree that `loss` finds in `seen.drawn`.
+        `augmented(key)` gives the ID batch, augmented and normalised, for each key
+        another view of it; `augmented(key, images)` other uint8 images. The first B
+        rows are the labelled ID images, of which the accuracy is taken. By default
+        one view.
+      outliers: What images that are not ID it is to be given, for the error of a run
+        without any; '' if it needs none. They are `batch.outliers`, uint8 [M, H, W, C].
       reference: (pass over the same images in evaluation mode, of the network that the
         run began with) -> what `loss` wants of it, a pytree that it finds in
         `seen.reference`; no gradient. None runs no such pass.
@@ -62,11 +83,28 @@ class Objective(NamedTuple):
 
     spec: str
     loss: Callable[[TrainingPass, jax.Array], tuple[jax.Array, dict[str, Part]]]
-    init: Callable[[jax.Array, int], Mapping[str, Any]] = lambda key, width: {}
+    init: Callable[..., Mapping[str, Any]] = lambda key, width: {}
     state: tuple[str, ...] = ()
     update: Callable[[TrainingPass], Mapping[str, Any]] = lambda seen: {}
+    images: Callable[[Augmented, Any, jax.Array], tuple[Any, Any]] = one_view
+    outliers: str = ""
     reference: Callable[[TrainingPass], Any] | None = None
     sample: Callable[[jax.Array], Patches] = lambda p: sample_patches(p, 0.95)
     validation: Mapping[str, str | Component] = types.MappingProxyType({})
     rows: Mapping[str, str] = types.MappingProxyType({})
     fine_tuning_rate: float | None = None
+
+
+def added(
+    objective: Objective, key: jax.Array, width: int, classes: int
+) -> dict[str, Any]:
+    """Returns the collections that an objective begins with.
+
+    Args:
+      objective: Its `init` takes D alone, or D and K.
+      key: Decides what is drawn.
+      width: D, of the penultimate feature.
+      classes: K, of the network's classifier.
+    """
+    takes = len(inspect.signature(objective.init).parameters)
+    return dict(objective.init(key, *(width, classes)[: takes - 1]))

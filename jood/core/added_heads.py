@@ -1,0 +1,28 @@
+"""Heads that an objective adds to a network, for the scores that read them.
+
+A collection beside a network's parameters whose name holds '_head' travels with the
+record: `{'params': ..., 'godin_head': ..., 'godin_head_stats': ...}`. Others, such as
+queues of features, are for training alone. SSOD's, `ood_head`, has a field of its own.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jood.core import ood_head
+
+MARK = "_head"
+
+
+def of(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the collections of a network that scores read, by name."""
+    return {
+        name: variables[name]
+        for name in variables
+        if MARK in name and name != ood_head.COLLECTION
+    }
+
+
+def lacking(reads: tuple[str, ...], variables: Mapping[str, Any]) -> list[str]:
+    """Returns what a score reads of such collections and a network lacks."""
+    wanted = [name for name in reads if MARK in name and name != ood_head.COLLECTION]
+    return [name for name in wanted if name not in variables]
