@@ -51,12 +51,12 @@ _IMAGES = flags.DEFINE_string(
 flags.DEFINE_string(
     "validation",
     None,
-    "With --images: folder of others of these classes, to validate on (--hold_out).",
+    "With --images: folder of other images of these classes to validate on.",
 )
 flags.DEFINE_string(
-    "outliers", "", "Not ID, where an objective asks: a folder, .npz or set's name."
+    "outliers", "", "Auxiliary images that are not ID: a folder, .npz or a set's name."
 )
-flags.DEFINE_integer("outlier_batch_size", 0, "Per step; 0 is --batch_size.", 0)
+flags.DEFINE_integer("outlier_batch_size", 0, "Per step; 0: as --batch_size.", 0)
 _MEAN = flags.DEFINE_list(
     "mean",
     None,
@@ -109,9 +109,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("epochs", _DEFAULT.epochs, "Passes over the training set.", 1)
 cli.define_batch_size(default=_DEFAULT.batch_size)
-flags.DEFINE_integer(
-    "accumulate", 1, "Parts of a batch, whose gradients are averaged.", 1
-)
+flags.DEFINE_integer("accumulate", 1, "Parts of a batch; averages gradients.", 1)
 flags.DEFINE_enum(
     "optimizer", _DEFAULT.optimizer, config_lib.OPTIMIZERS, "SGD's forms, or AdamW."
 )
@@ -126,9 +124,7 @@ flags.DEFINE_enum(
 flags.DEFINE_float("warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", 0.0)
 flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
 flags.DEFINE_float("decay_factor", _DEFAULT.decay_factor, "For --schedule=step.")
-flags.DEFINE_float(
-    "weight_decay", _DEFAULT.weight_decay, "Weight decay of kernels.", 0.0
-)
+flags.DEFINE_float("weight_decay", _DEFAULT.weight_decay, "Decay of kernels.", 0.0)
 flags.DEFINE_float("momentum", _DEFAULT.momentum, "Momentum of SGD.")
 flags.DEFINE_enum(
     "dtype", _DEFAULT.dtype, config_lib.DTYPES, "Compute type; parameters are float32."

@@ -67,7 +67,7 @@ def cadref(logit: LogitScore = "energy") -> Component:
     usual, (h - μ_c)_d sign(W_dc) > 0, and e₋ those that lower it, both over ‖h‖₁. g is
     a score of the logits and m its mean over the training images. μ is that of `caref`.
     Where g <= 0, as an energy may be, the authors' formula turns around; jood keeps it,
-    but for |g| < 1e-6, where g is 1e-6.
+    except where |g| < 1e-6, which reads 1e-6.
 
     Args:
       logit: g: 'energy', the paper's choice, 'max_logit', 'msp', or 'gen', which is

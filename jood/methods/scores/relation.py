@@ -56,7 +56,7 @@ def relation(
         query, bank = _feature_and_softmax(acts), jnp.asarray(fitted[0])
 
         def strength(rows: jax.Array) -> jax.Array:
-            """Of a block of the bank: [R, D + K] -> [B]."""
+            """Sums the relations to a block of the bank [R, D + K] -> [B]."""
             cosine = _product(query[:, :width], rows[:, :width])
             agreement = _product(query[:, width:], rows[:, width:])
             r = jnp.maximum(cosine, 0.0) * agreement  # [B, R]
