@@ -29,26 +29,37 @@ def paper_name(paper: str) -> str:
     return _NAMES.get(paper, paper.upper())
 
 
-def heading(table: PaperTable, parts: Sequence[ReproducedPart]) -> str:
+def heading(
+    table: PaperTable, parts: Sequence[ReproducedPart], style: str = "simple"
+) -> str:
     """Returns the lines above the table: what it is, and how much of it is here."""
     unit = "as multiples of one forward pass" if table.kind == TIMING else "in %"
-    lines = [title(table), f"Cells: ours (the paper's, difference) {unit}."]
+    lines = [f"Cells: ours (the paper's, difference) {unit}."]
     gaps = sum(part.gaps for part in parts)
     if gaps and all(part.comparable for part in parts):
         every = sum(len(row.papers) for part in parts for row in part.rows)
         lines.append(
             f"NOT WHOLE: {gaps} of the paper's {every} numbers have none here."
         )
-    return "\n".join([*lines, table.note] if table.note else lines)
+    return _headed(title(table), [*lines, table.note] if table.note else lines, style)
+
+
+def _headed(name: str, lines: Sequence[str], style: str, level: int = 1) -> str:
+    """A name, if any, with lines below it; in Markdown a heading and a list."""
+    if style != "github":
+        return "\n".join([name, *lines] if name else lines)
+    listed = "\n".join(f"- {line}" for line in lines)
+    parts = [f"{'#' * level} {name}" if name else "", listed]
+    return "\n\n".join(part for part in parts if part)
 
 
 def as_text(
     table: PaperTable, parts: Sequence[ReproducedPart], style: str = "simple"
 ) -> str:
     """Returns the table as 'simple' (terminal), 'github' or 'latex_booktabs' text."""
-    pieces = [heading(table, parts)]
+    pieces = [heading(table, parts, style)]
     for part in parts:
-        told = "\n".join([part.title, *part.remarks] if part.title else part.remarks)
+        told = _headed(part.title, part.remarks, style, level=2)
         pieces += [told, _grid(part, style), "\n".join(_reasons(part))]
     if style == "latex_booktabs":
         pieces = [_commented(p) if "\\begin" not in p else p for p in pieces]
