@@ -13,11 +13,13 @@ from helpers import golden_inputs
 from helpers import golden_leading
 from helpers import golden_network
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jood
 from jood.core import fitting
+from jood.methods.scores import weiper
 from jood.methods.scores.actsub import insignificance
 
 pytestmark = pytest.mark.slow
@@ -256,3 +258,53 @@ def test_the_insignificant_part_of_actsub(golden_dir):
                 _, basis, bank = jood.fit(component, [train])
                 got = insignificance(basis, bank, test, 10)
                 close(np.asarray(got), golden)
+
+
+_WEIPER = (
+    r"weiper_kld_r(?P<r>\d+)_d(?P<delta>[\d.]+)_l(?P<lam1>[\d.]+)_l(?P<lam2>[\d.]+)"
+    r"_s(?P<s1>\d+)_s(?P<s2>\d+)__weiper"
+)
+
+
+def test_weiper(golden_dir, monkeypatch):
+    wrong = []
+    for case in golden_inputs.cases(golden_dir):
+        stored = golden_leading.stored(golden_dir, case)
+        train, _ = golden_inputs.records(golden_dir, case)
+        for key, golden in stored.items():
+            if not (found := re.fullmatch(_WEIPER, key)):
+                continue
+            texts = found.groupdict().items()
+            values = {k: float(v) if "." in v else int(v) for k, v in texts}
+            shape = (values["r"], *train.kernel.shape[::-1])
+            drawn = np.random.RandomState(0).standard_normal(shape).astype("f")
+            first = stored["weiper_noise_check__weiper"][1]
+            np.testing.assert_allclose(drawn[0, 0, 0], first, rtol=1e-6)
+            theirs = functools.partial(_stored_noise, jnp.asarray(drawn))
+            monkeypatch.setattr(weiper, "noise", theirs)
+            component = weiper.weiper_kld(**values)
+            got = scored(golden_dir, case, component)
+            name, _, peer = key.partition("__")
+            array = golden_leading.Array(case, name, peer, "", golden.astype(float))
+            wrong.append(check(array, got, np.ones(len(got), bool)))
+            ranges, usual = jood.fit(component, [train])
+            ends = stored[f"{name}_minmax__weiper"]
+            np.testing.assert_allclose(ranges.ravel(), ends, rtol=1e-5)
+            for ours, part in zip(usual, ("", "_weiper"), strict=True):
+                density = stored[f"{name}_train_density{part}__weiper"]
+                np.testing.assert_allclose(ours, density, rtol=1e-3, atol=1e-5)
+    assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+def _stored_noise(table, seed, index, shape):
+    return table[index].T
+
+
+def test_the_weibull_distributions_of_openmax(golden_dir):
+    for case in golden_inputs.cases(golden_dir):
+        for key, golden in golden_leading.stored(golden_dir, case).items():
+            if found := re.fullmatch(r"openmax_a\d+_t(\d+)_weibull__openood", key):
+                train, _ = golden_inputs.records(golden_dir, case)
+                component = jood.scores.openmax(tail=int(found[1]))
+                _, fitted = jood.fit(component, [train])
+                np.testing.assert_allclose(fitted, golden[:, [0, 1, 4]], rtol=1e-3)
