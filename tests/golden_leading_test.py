@@ -308,3 +308,16 @@ def test_the_weibull_distributions_of_openmax(golden_dir):
                 component = jood.scores.openmax(tail=int(found[1]))
                 _, fitted = jood.fit(component, [train])
                 np.testing.assert_allclose(fitted, golden[:, [0, 1, 4]], rtol=1e-3)
+
+
+def test_fisher_and_brown(golden_dir):
+    component = jood.parse("combine(energy(), msp(), penultimate_norm(), rule='brown')")
+    for case, golden in each(golden_dir, "fisher_brown__oodeel"):
+        stored = golden_leading.stored(golden_dir, case)
+        train, test = golden_inputs.records(golden_dir, case)
+        fitted = jood.fit(component, [train])
+        c, k = stored["fisher_c_k_mu_s2__oodeel"][:2]
+        np.testing.assert_allclose(fitted[-1], [c, k], rtol=1e-4)
+        close(1 - np.asarray(component.apply(fitted, test), np.float64), golden)
+        tau = -np.asarray(component.ranking.apply(fitted, test), np.float64)
+        close(tau, stored["fisher_tau__oodeel"])

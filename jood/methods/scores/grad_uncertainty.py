@@ -11,10 +11,8 @@ import jax.numpy as jnp
 from jood.core import component
 from jood.core.activations import Activations
 from jood.core.component import Component
-from jood.methods.scores.gen import log_probabilities
 
 Parameters = Literal["weight_bias", "weight"]
-_CLAMP = 1e-12  # of p (1 - p), as in the binary cross-entropy of PyTorch
 
 
 @component.row("GradUncertainty")
@@ -22,9 +20,10 @@ def grad_uncertainty(parameters: Parameters = "weight_bias") -> Component:
     """Squared norm of the head's gradient for the label 'every class'.
 
     The loss is the binary cross-entropy of p = softmax(f) and a vector of ones, so
-    S = ‖K p - 1‖² ‖h‖² for the weights, and ‖K p - 1‖² (‖h‖² + 1) with the bias. As in
-    the code that it is compared with, a class with p (1 - p) < 1e-12 counts
-    p (1 - p) 1e12 in place of 1.
+    S = ‖K p - 1‖² ‖h‖² for the weights, and ‖K p - 1‖² (‖h‖² + 1) with the bias.
+    PyTorch's cross-entropy divides by at least 1e-12 where p (1 - p) stands, so that
+    there a class with p below that counts nothing, and a very confident image scores
+    like a very uncertain one. Here every class counts.
 
     Args:
       parameters: of the head: 'weight_bias', all, or 'weight'.
@@ -46,10 +45,7 @@ def grad_uncertainty(parameters: Parameters = "weight_bias") -> Component:
     bias = float(parameters == "weight_bias")
 
     def function(acts: Activations) -> jax.Array:
-        log_p, log_rest = log_probabilities(acts.logits)
-        product = jnp.exp(log_p + log_rest)  # p (1 - p), [B, K]
-        a = product / jnp.maximum(product, _CLAMP)
-        gradient = jnp.exp(log_p) * a.sum(-1, keepdims=True) - a
+        gradient = acts.logits.shape[-1] * jax.nn.softmax(acts.logits) - 1  # [B, K]
         length = jnp.square(acts.penultimate).sum(-1) + bias
         return jnp.square(gradient).sum(-1) * length
 
