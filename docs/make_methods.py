@@ -29,6 +29,7 @@ _GOLDEN = {
     "bats": "bats",
     "cadref": "cadref",
     "caref": "cadref",
+    "combood": "combood",
     "dice": "dice openood pytorch_ood",
     "doctor_alpha": "detectors doctor",
     "doctor_beta": "doctor",

@@ -78,6 +78,10 @@ OTHER = {
     "_percentile__": "no score; each gives a number of entries",
     "fisher_c_k_mu_s2": "no score; see test_fisher_and_brown",
     "fisher_inputs_test": "the inputs of fisher_brown",
+    "combood_knn": "knn() squared, compared with the first set",
+    "combood_yeojohnson": "no score; see test_combood",
+    "combood_extreme": "the values of combood_mahala",
+    "gram_p": "of every convolution and ReLU; a record holds the stages' maps",
     "agg_mean": "not a method of jood",
     "nac_maps432": "blocks before the last; ours reads the penultimate layer",
     "nac_feat_M50_O50_a100__pytorch_ood": "other bins, and a sum over layers",
@@ -105,6 +109,7 @@ ELSEWHERE = {
     r"iodin_.*": "test_iodin",
     r"weiper_kld_.*": "test_weiper",
     r"fisher_(brown|tau)": "test_fisher_and_brown",
+    r"combood_(sqlog|mahala)": "test_combood",
     r"optfs_vanilla": "test_optfs_as_the_logit_of_the_predicted_class",
     r"actsub_insig_k\d+": "test_the_insignificant_part_of_actsub",
 }

@@ -9,6 +9,7 @@ import inspect
 from jood.methods.scores.actsub import actsub as actsub
 from jood.methods.scores.cadref import cadref as cadref
 from jood.methods.scores.cadref import caref as caref
+from jood.methods.scores.combood import combood as combood
 from jood.methods.scores.doctor import doctor_alpha as doctor_alpha
 from jood.methods.scores.doctor import doctor_beta as doctor_beta
 from jood.methods.scores.entropy import entropy as entropy
