@@ -32,6 +32,7 @@ from jood.core.compose import bundle as bundle
 from jood.core.compose import chain as chain
 from jood.core.compose import fuse as fuse
 from jood.core.fitting import fit as fit
+from jood.core.p_values import combine as combine
 from jood.core.preprocessing import Preprocessing as Preprocessing
 from jood.deploy.scorer import Scorer as Scorer
 from jood.detector import Answer as Answer
@@ -63,6 +64,7 @@ __all__ = (
     "Taps",
     "bundle",
     "chain",
+    "combine",
     "compare",
     "component",
     "fit",

@@ -35,6 +35,7 @@ LONG = {
     "rankfeat",
     "adascale_a",
     "adascale_l",
+    "weiper_kld",
 }
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])

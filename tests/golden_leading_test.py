@@ -5,6 +5,7 @@ compared with what. Sizes and hyper-parameters come from the files.
 """
 
 import functools
+import importlib
 import re
 import warnings
 
@@ -13,11 +14,13 @@ from helpers import golden_inputs
 from helpers import golden_leading
 from helpers import golden_network
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jood
 from jood.core import fitting
+from jood.methods.scores import weiper
 from jood.methods.scores.actsub import insignificance
 
 pytestmark = pytest.mark.slow
@@ -256,3 +259,131 @@ def test_the_insignificant_part_of_actsub(golden_dir):
                 _, basis, bank = jood.fit(component, [train])
                 got = insignificance(basis, bank, test, 10)
                 close(np.asarray(got), golden)
+
+
+_WEIPER = (
+    r"weiper_kld_r(?P<r>\d+)_d(?P<delta>[\d.]+)_l(?P<lam1>[\d.]+)_l(?P<lam2>[\d.]+)"
+    r"_s(?P<s1>\d+)_s(?P<s2>\d+)__weiper"
+)
+
+
+def test_weiper(golden_dir, monkeypatch):
+    wrong = []
+    for case in golden_inputs.cases(golden_dir):
+        stored = golden_leading.stored(golden_dir, case)
+        train, _ = golden_inputs.records(golden_dir, case)
+        for key, golden in stored.items():
+            if not (found := re.fullmatch(_WEIPER, key)):
+                continue
+            texts = found.groupdict().items()
+            values = {k: float(v) if "." in v else int(v) for k, v in texts}
+            shape = (values["r"], *train.kernel.shape[::-1])
+            drawn = np.random.RandomState(0).standard_normal(shape).astype("f")
+            first = stored["weiper_noise_check__weiper"][1]
+            np.testing.assert_allclose(drawn[0, 0, 0], first, rtol=1e-6)
+            theirs = functools.partial(_stored_noise, jnp.asarray(drawn))
+            monkeypatch.setattr(weiper, "noise", theirs)
+            component = weiper.weiper_kld(**values)
+            got = scored(golden_dir, case, component)
+            name, _, peer = key.partition("__")
+            array = golden_leading.Array(case, name, peer, "", golden.astype(float))
+            wrong.append(check(array, got, np.ones(len(got), bool)))
+            ranges, usual = jood.fit(component, [train])
+            ends = stored[f"{name}_minmax__weiper"]
+            np.testing.assert_allclose(ranges.ravel(), ends, rtol=1e-5)
+            for ours, part in zip(usual, ("", "_weiper"), strict=True):
+                density = stored[f"{name}_train_density{part}__weiper"]
+                np.testing.assert_allclose(ours, density, rtol=1e-3, atol=1e-5)
+    assert not any(wrong), "\n".join(filter(None, wrong))
+
+
+def _stored_noise(table, seed, index, shape):
+    return table[index].T
+
+
+def test_the_weibull_distributions_of_openmax(golden_dir):
+    for case in golden_inputs.cases(golden_dir):
+        for key, golden in golden_leading.stored(golden_dir, case).items():
+            if found := re.fullmatch(r"openmax_a\d+_t(\d+)_weibull__openood", key):
+                train, _ = golden_inputs.records(golden_dir, case)
+                component = jood.scores.openmax(tail=int(found[1]))
+                _, fitted = jood.fit(component, [train])
+                np.testing.assert_allclose(fitted, golden[:, [0, 1, 4]], rtol=1e-3)
+
+
+def test_fisher_and_brown(golden_dir):
+    component = jood.parse("combine(energy(), msp(), penultimate_norm(), rule='brown')")
+    for case, golden in each(golden_dir, "fisher_brown__oodeel"):
+        stored = golden_leading.stored(golden_dir, case)
+        train, test = golden_inputs.records(golden_dir, case)
+        fitted = jood.fit(component, [train])
+        c, k = stored["fisher_c_k_mu_s2__oodeel"][:2]
+        np.testing.assert_allclose(fitted[-1], [c, k], rtol=1e-4)
+        close(1 - np.asarray(component.apply(fitted, test), np.float64), golden)
+        tau = -np.asarray(component.ranking.apply(fitted, test), np.float64)
+        close(tau, stored["fisher_tau__oodeel"])
+
+
+def _extremes(folder):
+    """What enters each ReLU of the golden network: -min and max, of its logits too."""
+    weights = golden_inputs.load(folder / "cnn_weights.npz")
+    names = [k.removesuffix(".weight") for k in weights if k.endswith("conv.weight")]
+
+    def run(x):
+        columns = []
+        for name in ("conv1", *sorted(names)):
+            kernel = weights[f"{name}.weight"].transpose(2, 3, 1, 0)
+            stride = 1 if name == "conv1" else 2
+            bn = "bn1" if name == "conv1" else name.replace("conv", "bn")
+            x = jax.lax.conv_general_dilated(
+                x,
+                kernel,
+                (stride, stride),
+                ((1, 1), (1, 1)),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+            scale, shift, mean, variance = (
+                weights[f"{bn}.{key}"].reshape(1, 1, 1, -1)
+                for key in ("weight", "bias", "running_mean", "running_var")
+            )
+            x = (x - mean) / np.sqrt(variance + 1e-5) * scale + shift
+            columns += [-x.min((1, 2, 3)), x.max((1, 2, 3))]
+            x = jax.nn.relu(x)
+        logits = x.mean((1, 2)) @ weights["fc.weight"].T + weights["fc.bias"][None]
+        return jnp.stack([*columns, logits.max(-1), -logits.min(-1)], axis=-1)
+
+    images = (
+        golden_network.normalised(folder, "train_images_u8"),
+        golden_network.test_images(folder),
+    )
+    run = jax.jit(run)
+    return [
+        np.concatenate([run(part) for part in np.array_split(x, 4)]) for x in images
+    ]
+
+
+def test_combood(golden_dir, monkeypatch):
+    # The folder's attribute of that name is the method.
+    combood = importlib.import_module("jood.methods.scores.combood")
+    for case, golden in each(golden_dir, "combood_sqlog__combood"):
+        stored = golden_leading.stored(golden_dir, case)
+        train, test = golden_inputs.records(golden_dir, case)
+        component = jood.scores.combood(k=50)
+        if "combood_extreme_features__combood" in stored:
+            # The authors' other values: passed as a map, read from there.
+            extremes = [
+                record.replace(stages={"v": x})
+                for record, x in zip((train, test), _extremes(golden_dir), strict=True)
+            ]
+            train, test = extremes
+            given = stored["combood_extreme_features__combood"]
+            np.testing.assert_allclose(test.stages["v"], given, rtol=1e-4, atol=1e-4)
+            monkeypatch.setattr(combood, "values", lambda acts: acts.stages["v"])
+        fitted = jood.fit(component, [train])
+        close(np.asarray(component.apply(fitted, test), np.float64), golden)
+        m = np.sqrt(np.asarray(combood.centre_distance(fitted, combood.values(test))))
+        close(-m, stored["combood_mahala__combood"])
+        if "combood_yeojohnson_lambdas__combood" in stored:
+            lambdas = stored["combood_yeojohnson_lambdas__combood"]
+            np.testing.assert_allclose(fitted[2], lambdas, rtol=1e-3, atol=1e-3)
+        monkeypatch.undo()

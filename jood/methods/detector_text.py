@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from jood._utils import call_text
 from jood._utils import unknown_name
 from jood.core import compose
+from jood.core import p_values
 from jood.core.component import Component
 from jood.methods import presets
 from jood.methods.factories import every as factories
@@ -26,8 +27,11 @@ MAX_DEPTH = 200  # of nested calls, operators and parentheses
 _COMBINATORS: dict[str, Callable[..., Component]] = {
     "bundle": compose.bundle,
     "chain": compose.chain,
+    "combine": p_values.combine,
     "fuse": compose.fuse,
 }
+# Their arguments that are no detectors.
+_LITERALS = {"fuse": ("weights",), "combine": ("rule", "capacity")}
 
 
 class _Context(NamedTuple):
@@ -191,7 +195,7 @@ def _call(
         raise ValueError(f"unknown method {name!r}. {hint}Known: {', '.join(names)}.")
 
     def value(node: ast.expr, key: str | None) -> Any:
-        if combines and not (name == "fuse" and key == "weights"):
+        if combines and key not in _LITERALS.get(name, ()):
             return _component(node, context)
         return call_text.literal(node, context.variables)
 

@@ -4,7 +4,7 @@ k        TA's threshold            mask   HIMPLoS's masking fraction
 clip     HIMPLoS's clip            react  ReAct's clip, or its quantile
 line     LINE's three values       dice   DICE's fraction
 bats     BATS's λ                  knn    KNN's k
-eps      ODIN's step
+eps      ODIN's step                 actsub ActSub's fraction and exponent
 msp, energy, fs_react, ash, odin, gradnorm: the weights of FS fused with that score
 
 Each value says where it was published, or by which rule it stands in for one that was
@@ -76,6 +76,11 @@ _COMMON = {
         clip="q=0.9",
     ),
     **published("BATS's released code, for CIFAR's networks", bats="3.25"),
+    **published(
+        "fallback: ActSub's released code has it for ResNet-50 on ImageNet, no "
+        "published value for {network} on {benchmark}",
+        actsub="q=0.95, lam=2.0",
+    ),
     **published(
         "fallback: ODIN's released code has it for DenseNet on CIFAR-10, no published "
         "value for {network} on {benchmark}",
@@ -185,6 +190,7 @@ _IMAGENET_NETWORKS: dict[str, dict[str, Value]] = {
     "resnet50": {
         **published("HIMPLoS, Sec. V-F, for ResNet-50", clip="clip=0.8"),
         **published("LINE's paper, for ResNet-50", line="q_a=0.1, q_w=0.1, clip=0.8"),
+        **published("ActSub's released code, for ResNet-50", actsub="q=0.95, lam=2.0"),
     },
     "mobilenet_v2": {
         **published("HIMPLoS, Sec. V-F, for MobileNet", clip="clip=0.2"),
@@ -195,7 +201,10 @@ _IMAGENET_NETWORKS: dict[str, dict[str, Value]] = {
         ),
     },
     "densenet121": published("Feature Sim, App. A.2", react="clip=1.5"),
-    "vit": published("BATS's released code, for ViT", bats="1.05"),
+    "vit": {
+        **published("BATS's released code, for ViT", bats="1.05"),
+        **published("ActSub's released code, for ViT", actsub="q=0.975, lam=1.0"),
+    },
 }
 _ON_IMAGENET = PresetValues(_IMAGENET, "resnet50", _IMAGENET_NETWORKS)
 _ON_CIFAR10 = PresetValues(_CIFAR10, "resnet18", _CIFAR10_NETWORKS)

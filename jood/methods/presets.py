@@ -43,6 +43,16 @@ PRESETS: dict[str, str] = {
     "ash_energy": "ash_b(q=0.65)|energy()",
     "scale_energy": "scale(q=0.85)|energy()",
     "knn_paper": "knn(k={knn})",
+    # Leaders of OpenOOD's tables. Those on normalised features also lead on
+    # transformers, where shaping methods fail.
+    "mds_plus_plus": "normalise()|mahalanobis()",
+    "rmds_plus_plus": "normalise()|relative_mahalanobis()",
+    "adascale_a_energy": "adascale_a()|energy()",
+    "adascale_l_energy": "adascale_l()|energy()",
+    "lts_energy": "lts(q=0.95)|energy()",
+    "ras_energy": "ras()|energy()",
+    "optfs_energy": "optfs()|energy()",
+    "actsub_paper": "actsub({actsub})",
 }
 
 # Rows of compositions; a method names its own row beside its factory.

@@ -83,9 +83,10 @@ def test_scoring_a_batch_needs_less_than_a_gigabyte(name):
     component = FACTORIES[name]()
     values = fitted_values(component.spec)
     component = testing.scoring(component)
-    if name in ("knn", "nnguide"):  # a bank at its capacity, not the sample's
-        rows = jax.ShapeDtypeStruct((reservoir.CAPACITY, D), jnp.float32)
-        values = ({**values[0], "rows": rows} if name == "knn" else rows, *values[1:])
+    if name in ("knn", "nnguide", "actsub", "relation"):  # a bank at its capacity
+        shape = (10_000, D + K) if name == "relation" else (reservoir.CAPACITY, D)
+        rows = jax.ShapeDtypeStruct(shape, jnp.float32)
+        values = (*values[:-1], {**values[-1], "rows": rows} if name == "knn" else rows)
     stage = "C5" if _needs_map(component, values) else None
     needed = (
         jax.jit(component.apply)

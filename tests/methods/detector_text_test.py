@@ -96,7 +96,7 @@ def test_every_factory_round_trips(name):
 
 def test_names_of_all_factories_combinators_and_presets_are_distinct():
     names = [*transforms.__all__, *scores.__all__, *presets.PRESETS]
-    names += ["chain", "fuse", "bundle"]
+    names += ["chain", "combine", "fuse", "bundle"]
     assert len(names) == len(set(names))
 
 

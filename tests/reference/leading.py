@@ -213,3 +213,90 @@ def actsub(train, kernel, bias, test, k, q, lam, count):
         mean = max(sum(sorted(cosines, reverse=True)[:count]) / count, 0)
         scores.append(energy * (-math.log(1 - mean)) ** lam)
     return np.array(scores)
+
+
+def nac(train, kernel, bias, test, edges, O, alpha):  # noqa: E741
+    """Mean coverage of the bins of sigmoid(alpha h g), g the gradient for uniform."""
+    kernel = np.asarray(kernel, np.float64)
+
+    def states(h):
+        p = np.array(softmax(h @ kernel + bias))
+        return 1 / (1 + np.exp(-alpha * h * (kernel @ (p - 1 / len(p)))))
+
+    def bin_of(state):
+        return max(i for i, edge in enumerate(edges) if edge <= state)
+
+    counts = {}
+    for h in _rows(train):
+        for d, state in enumerate(states(h)):
+            key = (bin_of(state), d)
+            counts[key] = counts.get(key, 0) + 1
+    scores = []
+    for h in _rows(test):
+        found = [counts.get((bin_of(s), d), 0) for d, s in enumerate(states(h))]
+        scores.append(sum(min(n / O, 1) for n in found) / len(found))
+    return np.array(scores)
+
+
+def grad_uncertainty(features, kernel, bias, with_bias):
+    """Squared norm of the outer product of h and K p - 1, entry by entry."""
+    scores = []
+    for h in _rows(features):
+        p = softmax(h @ kernel + bias)
+        inputs = [*h, 1.0] if with_bias else h
+        scores.append(sum((x * (len(p) * q - 1)) ** 2 for x in inputs for q in p))
+    return np.array(scores)
+
+
+def histogram(values, low, high, bins):
+    """Shares of all values that lie in each half-open bin."""
+    counts = np.zeros(bins)
+    for value in values:
+        if low <= value < high:
+            counts[min(int((value - low) / (high - low) * bins), bins - 1)] += 1
+    return counts / len(values)
+
+
+def weiper_kld(train, heads, bias, test, lam1, lam2, s1, s2, bins=100):
+    """-(D of latents + lam1 D of perturbed logits - lam2 their mean MSP)."""
+    scores = np.zeros(len(test))
+
+    def perturbed(h):
+        return [h @ head + bias for head in heads]
+
+    parts = [
+        (lambda h: h, 1.0, s1, 0.01),
+        (lambda h: np.ravel(perturbed(h)), lam1, s2, 0.025),
+    ]
+    for values, weight, width, floor in parts:
+        known = [values(h) for h in _rows(train)]
+        low, high = np.min(known), np.max(known)
+        q = np.mean([histogram(v, low, high, bins) for v in known], axis=0) + floor
+        for b, h in enumerate(_rows(test)):
+            raw = histogram(values(h), low, high, bins)
+            left = (width - 1) // 2
+            padded = [raw[0]] * left + list(raw) + [raw[-1]] * (width - 1 - left)
+            p = np.array([np.mean(padded[i : i + width]) for i in range(bins)]) + floor
+            a, c = p / p.sum(), q / q.sum()
+            divergence = sum(a * np.log(a / c)) + sum(c * np.log(c / a))
+            scores[b] -= weight * divergence
+    for b, h in enumerate(_rows(test)):
+        scores[b] += lam2 * np.mean([max(softmax(f)) for f in perturbed(h)])
+    return scores
+
+
+def openmax(means, weibulls, logits, alpha):
+    """-P(unknown) after the alpha largest logits are revised."""
+    scores = []
+    for f in _rows(logits):
+        revised, unknown = list(f), 0.0
+        for rank, k in enumerate(sorted(range(len(f)), key=lambda k: -f[k])[:alpha]):
+            scale, shape, start = weibulls[k]
+            distance = math.sqrt(sum((f - means[k]) ** 2))
+            beyond = max(distance - start + 1, 0)
+            w = 1 - math.exp(-((beyond / scale) ** shape))
+            moved = f[k] * w * (alpha - rank) / alpha
+            revised[k] -= moved
+            unknown += moved
+        scores.append(-softmax([*revised, unknown])[-1])
+    return np.array(scores)

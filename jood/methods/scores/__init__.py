@@ -9,6 +9,7 @@ import inspect
 from jood.methods.scores.actsub import actsub as actsub
 from jood.methods.scores.cadref import cadref as cadref
 from jood.methods.scores.cadref import caref as caref
+from jood.methods.scores.combood import combood as combood
 from jood.methods.scores.doctor import doctor_alpha as doctor_alpha
 from jood.methods.scores.doctor import doctor_beta as doctor_beta
 from jood.methods.scores.entropy import entropy as entropy
@@ -24,6 +25,7 @@ from jood.methods.scores.feature_norm import (
 from jood.methods.scores.gen import gen as gen
 from jood.methods.scores.gmm import gmm as gmm
 from jood.methods.scores.godin import godin as godin
+from jood.methods.scores.grad_uncertainty import grad_uncertainty as grad_uncertainty
 from jood.methods.scores.gradnorm import gradnorm as gradnorm
 from jood.methods.scores.gram import gram as gram
 from jood.methods.scores.iodin import iodin as iodin
@@ -40,9 +42,11 @@ from jood.methods.scores.mahalanobis_ensemble import (
 from jood.methods.scores.max_cosine import max_cosine as max_cosine
 from jood.methods.scores.max_cosine import relative_cosine as relative_cosine
 from jood.methods.scores.mos import mos as mos
+from jood.methods.scores.nac import nac as nac
 from jood.methods.scores.nci import nci as nci
 from jood.methods.scores.nnguide import nnguide as nnguide
 from jood.methods.scores.odin import odin as odin
+from jood.methods.scores.openmax import openmax as openmax
 from jood.methods.scores.penultimate_norm import penultimate_norm as penultimate_norm
 from jood.methods.scores.pixel_msp import pixel_msp as pixel_msp
 from jood.methods.scores.prototype_cosine import prototype_cosine as prototype_cosine
@@ -54,6 +58,7 @@ from jood.methods.scores.ssod import ood_factor as ood_factor
 from jood.methods.scores.vim import residual as residual
 from jood.methods.scores.vim import vim as vim
 from jood.methods.scores.weighted_energy import weighted_energy as weighted_energy
+from jood.methods.scores.weiper import weiper_kld as weiper_kld
 
 __all__ = tuple(
     sorted(name for name, value in vars().items() if inspect.isfunction(value))

@@ -31,7 +31,7 @@ _SHAPES: dict[str, Callable[[jax.Array, Any], jax.Array]] = {
 }
 
 
-@component.row("ActSub")
+@component.row("ActSub", "actsub({actsub})")
 def actsub(
     k: int | None = None,
     shape: Shape = "scale",

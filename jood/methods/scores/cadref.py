@@ -16,7 +16,7 @@ from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.component import Component
 from jood.core.component import Statistic
-from jood.methods.scores import gen
+from jood.methods.scores.gen import generalised_entropy
 
 LogitScore = Literal["energy", "max_logit", "msp", "gen"]
 
@@ -24,7 +24,7 @@ LogitScore = Literal["energy", "max_logit", "msp", "gen"]
 def _inverse_gen(logits: jax.Array) -> jax.Array:
     """1 / Σ (p (1 - p))^0.1 over a tenth of the classes, at least ten."""
     count = max(10, logits.shape[-1] // 10)
-    return 1 / gen.generalised_entropy(logits, 0.1, count)
+    return 1 / generalised_entropy(logits, 0.1, count)
 
 
 _LOGIT_SCORES: dict[str, Callable[[jax.Array], jax.Array]] = {

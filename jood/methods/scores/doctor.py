@@ -14,7 +14,7 @@ from jood.core import component
 from jood.core import input_perturbation
 from jood.core.activations import Activations
 from jood.core.component import Component
-from jood.methods.scores import gen
+from jood.methods.scores.gen import log_probabilities
 
 
 @component.row("DOCTOR (alpha)")
@@ -47,7 +47,7 @@ def doctor_alpha(T: float = 1.0, eps: float = 0.0) -> Component:
         return 1 - jnp.square(jax.nn.softmax(logits)).sum(-1)
 
     def odds(logits: jax.Array) -> jax.Array:
-        log_p, log_rest = gen.log_probabilities(logits)
+        log_p, log_rest = log_probabilities(logits)
         differ = jnp.exp(log_p + log_rest).sum(-1)  # 1 - g
         return differ / jnp.exp(2 * log_p).sum(-1)
 
@@ -73,7 +73,7 @@ def doctor_beta(T: float = 1.0, eps: float = 0.0) -> Component:
         return 1 - jax.nn.softmax(logits).max(-1)
 
     def odds(logits: jax.Array) -> jax.Array:
-        log_p, log_rest = gen.log_probabilities(logits)
+        log_p, log_rest = log_probabilities(logits)
         return jnp.exp((log_rest - log_p).min(-1))
 
     return _doctor("doctor_beta", odds, uncertainty, T, eps)

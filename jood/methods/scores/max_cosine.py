@@ -33,7 +33,7 @@ def max_cosine() -> Component:
 
     References:
       Techapanurak, Suganuma, Okatani, Hyperparameter-Free OOD Detection Using Cosine
-      Similarity, ACCV 2020, Sec. 3, on a network that was trained as usual.
+      Similarity, ACCV 2020; here on a network that was trained as usual.
     """
     return _of_cosines("max_cosine", lambda cosines: cosines.max(-1))
 

@@ -48,25 +48,29 @@ def she(metric: Metric = "inner_product") -> Component:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric=}.")
     spec = component.call_spec("she", metric=metric)
 
-    def measure(acts: Activations) -> jax.Array:
-        h = acts.penultimate  # [B, D]
-        right = (stats.by_label(acts) == acts.prediction).astype(h.dtype)[:, None]
-        return jnp.concatenate([h, h * right, right], axis=-1)  # [B, 2D + 1]
-
-    means = stats.class_means(measure)
+    means = stats.class_means(lambda acts: with_correct(acts, acts.penultimate))
 
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         stored = jnp.asarray(fitted[0])[acts.prediction]  # [B, D]
         return match(acts.penultimate, stored, metric)
 
-    statistic = means._replace(finalize=lambda s: _patterns(spec, **means.finalize(s)))
+    statistic = means._replace(finalize=lambda s: patterns(spec, **means.finalize(s)))
     return component.build(
         spec, "score", apply, (lambda _: statistic,), reads=("feature",)
     )
 
 
-def _patterns(method: str, count: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Patterns [K, D] from class means [K, 2D + 1] of what `she` measures."""
+def with_correct(acts: Activations, x: jax.Array) -> jax.Array:
+    """X [B, D], again where the prediction is right, and whether it is: [B, 2D + 1].
+
+    `patterns` makes means of correctly classified images from its class means.
+    """
+    right = (stats.by_label(acts) == acts.prediction).astype(x.dtype)[:, None]
+    return jnp.concatenate([x, x * right, right], axis=-1)
+
+
+def patterns(method: str, count: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Patterns [K, D] from class means [K, 2D + 1] of `with_correct`."""
     width = mean.shape[-1] // 2
     labelled, correct, share = np.split(mean, [width, 2 * width], axis=-1)
     method = f"{method}, which averages correctly classified images,"

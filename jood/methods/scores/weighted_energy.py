@@ -29,7 +29,7 @@ def weighted_energy(weights: float | tuple[float, ...] = 1.0) -> Component:
         there are neither one nor K.
 
     References:
-      Du, Wang, Cai, Li, VOS, ICLR 2022, Eq. 6.
+      Du, Wang, Cai, Li, VOS, ICLR 2022, the energy with learnable weights w_k.
     """
     given = weights if isinstance(weights, tuple) else (weights,)
     for weight in given:

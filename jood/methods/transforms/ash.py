@@ -19,6 +19,11 @@ from jood.core.activations import StageEdit
 from jood.core.component import Component
 from jood.methods import top_k
 
+# What to use where a feature has negative entries, as a vision transformer's has.
+FOR_NEGATIVE_FEATURES = (
+    "For such features distances of normalised ones lead: "
+    "'normalise()|mahalanobis()' (MDS++), 'normalise()|relative_mahalanobis()'."
+)
 _Shape = Callable[[jax.Array, float], jax.Array]  # feature [B, D], q -> [B, D]
 
 
@@ -150,5 +155,6 @@ def _assume_activated(values: jax.Array, method: str) -> None:
         values,
         method,
         "the paper shapes features that passed a ReLU (ASH, Algorithms 1-3; SCALE, "
-        "ICLR 2024), whose sums s1 and s2 have no cancelling terms.",
+        "ICLR 2024), whose sums s1 and s2 have no cancelling terms. "
+        + FOR_NEGATIVE_FEATURES,
     )

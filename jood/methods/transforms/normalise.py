@@ -32,7 +32,7 @@ def normalise(p: float = 2, beta: float = 1.0) -> Component:
       ValueError: p is below 1 or not finite, or beta is not in (0, 1].
 
     References:
-      Mueller, Hein, Mahalanobis++, ICML 2025, Sec. 4, the normalised feature.
+      Mueller, Hein, Mahalanobis++, ICML 2025, the normalised feature.
     """
     arguments.check_at_least("p", p, 1)
     arguments.check_within("beta", beta, 1e-6, 1.0, "an exponent in (0, 1]")

@@ -16,6 +16,7 @@ from jood.core import component
 from jood.core.activations import Activations
 from jood.core.component import Component
 from jood.core.stats import quantiles
+from jood.methods.transforms import ash
 
 
 @component.row("VRA", "vra()|energy()")
@@ -62,7 +63,8 @@ def vra(low: float = 0.1, high: float = 0.9) -> Component:
             h,
             spec,
             "the paper rectifies features that passed a ReLU (VRA, NeurIPS 2023). A "
-            "negative entry below the threshold would be raised to 0.",
+            "negative entry below the threshold would be raised to 0. "
+            + ash.FOR_NEGATIVE_FEATURES,
         )
         return acts.with_penultimate(rectify(h, *fitted[0]))
 
