@@ -29,7 +29,7 @@ QUICK = {
     "separates_toy",
 }
 # They run whole networks, again on moved images or for many blocks.
-LONG = {"mahalanobis_ensemble", "feature_norm_selected", "rankfeat"}
+LONG = {"csi", "mahalanobis_ensemble", "feature_norm_selected", "rankfeat"}
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
     for name in FACTORIES

@@ -6,6 +6,8 @@ command line find it through `__all__`.
 
 import inspect
 
+from jood.methods.scores.csi import csi as csi
+from jood.methods.scores.csi import csi_marginal as csi_marginal
 from jood.methods.scores.entropy import entropy as entropy
 from jood.methods.scores.fdbd import fdbd as fdbd
 from jood.methods.scores.feature_map import feature_sim as feature_sim
