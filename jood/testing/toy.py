@@ -61,11 +61,8 @@ def toy_variables() -> dict[str, Any]:
         "mos_head_groups": {"group": np.arange(CLASSES, dtype=np.int32) % 2},
         "csi_head": {
             "projector": {
-                "hidden": {"kernel": _patterns().T, "bias": np.zeros(CLASSES, "f")},
-                "output": {
-                    "kernel": np.eye(CLASSES, dtype="f"),
-                    "bias": np.ones(4, "f"),
-                },
+                "hidden": {"kernel": _patterns().T, "bias": 0 * ones},
+                "output": {"kernel": np.diag(ones), "bias": ones},
             },
             "shift": {"kernel": np.tile(weights[:, None], 4), "bias": np.ones(4, "f")},
         },

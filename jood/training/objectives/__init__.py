@@ -24,6 +24,7 @@ from jood.training.objectives.outlier_exposure import (
 from jood.training.objectives.ssod import ssod as ssod
 from jood.training.objectives.supcon import supcon as supcon
 from jood.training.objectives.t2fnorm import t2fnorm as t2fnorm
+from jood.training.objectives.tagfog import tagfog as tagfog
 from jood.training.objectives.vos import vos as vos
 
 __all__ = (
@@ -41,6 +42,7 @@ __all__ = (
     "ssod",
     "supcon",
     "t2fnorm",
+    "tagfog",
     "vos",
 )  # fmt: skip
 
