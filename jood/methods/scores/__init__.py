@@ -42,6 +42,7 @@ from jood.methods.scores.pixel_msp import pixel_msp as pixel_msp
 from jood.methods.scores.prototype_cosine import prototype_cosine as prototype_cosine
 from jood.methods.scores.rankfeat import rankfeat as rankfeat
 from jood.methods.scores.she import she as she
+from jood.methods.scores.ssd import ssd as ssd
 from jood.methods.scores.ssod import joint_posterior as joint_posterior
 from jood.methods.scores.ssod import ood_factor as ood_factor
 from jood.methods.scores.vim import residual as residual
