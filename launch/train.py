@@ -111,7 +111,10 @@ flags.DEFINE_integer(
     "accumulate", 1, "Parts of a batch, whose gradients are averaged.", 1
 )
 flags.DEFINE_enum(
-    "optimizer", _DEFAULT.optimizer, config_lib.OPTIMIZERS, "SGD's forms, or AdamW."
+    "optimizer",
+    _DEFAULT.optimizer,
+    config_lib.OPTIMIZERS,
+    "SGD's forms, AdamW or LARS.",
 )
 flags.DEFINE_float("learning_rate", _DEFAULT.learning_rate, "Peak, after warm-up.", 0.0)
 flags.DEFINE_enum(
@@ -119,7 +122,7 @@ flags.DEFINE_enum(
     _DEFAULT.schedule,
     config_lib.SCHEDULES,
     "Of the learning rate: cosine to 0, times --decay_factor at each of "
-    "--decay_epochs, or constant.",
+    "--decay_epochs, constant, or SupContrast's or BiT's.",
 )
 flags.DEFINE_float("warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", 0.0)
 flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
