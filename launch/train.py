@@ -111,7 +111,10 @@ flags.DEFINE_integer("epochs", _DEFAULT.epochs, "Passes over the training set.",
 cli.define_batch_size(default=_DEFAULT.batch_size)
 flags.DEFINE_integer("accumulate", 1, "Parts of a batch; averages gradients.", 1)
 flags.DEFINE_enum(
-    "optimizer", _DEFAULT.optimizer, config_lib.OPTIMIZERS, "SGD's forms, or AdamW."
+    "optimizer",
+    _DEFAULT.optimizer,
+    config_lib.OPTIMIZERS,
+    "SGD's forms, AdamW or LARS.",
 )
 flags.DEFINE_float("learning_rate", _DEFAULT.learning_rate, "Peak, after warm-up.", 0.0)
 flags.DEFINE_enum(
@@ -120,6 +123,8 @@ flags.DEFINE_enum(
     config_lib.SCHEDULES,
     "Schedule of the learning rate: cosine to 0, times --decay_factor at each of "
     "--decay_epochs, or constant.",
+    "Of the learning rate: cosine to 0, times --decay_factor at each of "
+    "--decay_epochs, constant, or SupContrast's or BiT's.",
 )
 flags.DEFINE_float("warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", 0.0)
 flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")

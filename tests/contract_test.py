@@ -37,6 +37,7 @@ LONG = {
     "adascale_l",
     "weiper_kld",
 }
+LONG = {"csi", "mahalanobis_ensemble", "feature_norm_selected", "rankfeat"}
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
     for name in FACTORIES

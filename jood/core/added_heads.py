@@ -8,6 +8,9 @@ queues of features, are for training alone. SSOD's, `ood_head`, has a field of i
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from jood.core import ood_head
 
 MARK = "_head"
@@ -26,3 +29,15 @@ def lacking(reads: tuple[str, ...], variables: Mapping[str, Any]) -> list[str]:
     """Returns what a score reads of such collections and a network lacks."""
     wanted = [name for name in reads if MARK in name and name != ood_head.COLLECTION]
     return [name for name in wanted if name not in variables]
+
+
+def linear(layer: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    """Returns x W + b of a layer {'kernel' [D, P], 'bias' [P]}, float32 [N, P]."""
+    highest = jax.lax.Precision.HIGHEST
+    product = jnp.matmul(x.astype(jnp.float32), layer["kernel"], precision=highest)
+    return product + layer["bias"][None]
+
+
+def mlp(parts: Mapping[str, Any], x: jax.Array) -> jax.Array:
+    """Returns W₂ relu(W₁ x + b₁) + b₂ of layers 'hidden' and 'output', float32."""
+    return linear(parts["output"], jax.nn.relu(linear(parts["hidden"], x)))

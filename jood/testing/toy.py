@@ -49,6 +49,7 @@ def toy_variables() -> dict[str, Any]:
     """Returns the classifier, a pattern per class, and heads of other objectives."""
     kernel = 4.0 * _patterns().T - 0.5  # [D, K]
     weights = np.linspace(0.02, 0.08, WIDTH, dtype=np.float32)
+    ones = np.ones(CLASSES, "f")
     return {
         "params": {"head": {"kernel": kernel, "bias": np.zeros(CLASSES, "f")}},
         OOD_HEAD: {"kernel": weights[:, None], "bias": -np.ones(1, "f")},
@@ -58,6 +59,17 @@ def toy_variables() -> dict[str, Any]:
         },
         "mos_head": {"kernel": np.zeros((WIDTH, 2), "f"), "bias": np.ones(2, "f")},
         "mos_head_groups": {"group": np.arange(CLASSES, dtype=np.int32) % 2},
+        "csi_head": {
+            "projector": {
+                "hidden": {"kernel": _patterns().T, "bias": 0 * ones},
+                "output": {"kernel": np.diag(ones), "bias": ones},
+            },
+            "shift": {"kernel": np.tile(weights[:, None], 4), "bias": np.ones(4, "f")},
+        },
+        "csi_head_joint": {
+            "kernel": np.tile(kernel, 4),
+            "bias": np.zeros(4 * CLASSES, "f"),
+        },
         "godin_head_stats": {"mean": np.ones(1, "f"), "var": np.ones(1, "f")},
     }
 

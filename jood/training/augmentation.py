@@ -1,4 +1,4 @@
-"""Augmentation on the device, inside the training step: crop, flip, colour jitter.
+"""Augmentation on the device, inside the training step: crops, flip, colours.
 
 Every image draws from a key of its own, so a row depends neither on the others nor on
 how the batch is spread over devices. LFF's networks are pre-trained with all three and
@@ -51,6 +51,43 @@ def random_crop(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
         pad = (size // 8, size // 8)
         image = jnp.pad(image, (pad, pad, (0, 0)))
     return pix.random_crop(key, image, (size, size, image.shape[-1]))
+
+
+def resized_crop(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
+    """A random rectangle of one image uint8 [H, W, C], resized to `size` pixels.
+
+    Its area is 0.2 to 1 of the image's, its sides' ratio 3/4 to 4/3, as contrastive
+    learning crops; a rectangle that sticks out is cut to the image.
+    """
+    height, width = image.shape[:2]
+    keys = jax.random.split(key, 4)
+    area = jax.random.uniform(keys[0], (), minval=0.2, maxval=1.0)
+    spread = jnp.log(4 / 3)
+    ratio = jnp.exp(jax.random.uniform(keys[1], (), minval=-spread, maxval=spread))
+    whole = jnp.sqrt(area * height * width)
+    h = jnp.minimum(whole / jnp.sqrt(ratio), height)
+    w = jnp.minimum(whole * jnp.sqrt(ratio), width)
+    top = jax.random.uniform(keys[2]) * (height - h)
+    left = jax.random.uniform(keys[3]) * (width - w)
+    scale = jnp.stack([size / h, size / w])
+    changed = jax.image.scale_and_translate(
+        image.astype(jnp.float32),
+        (size, size, image.shape[-1]),
+        (0, 1),
+        scale,
+        -scale * jnp.stack([top, left]),
+        method="linear",
+    )
+    return jnp.round(jnp.clip(changed, 0, 255)).astype(jnp.uint8)
+
+
+def random_grey(key: jax.Array, image: jax.Array) -> jax.Array:
+    """One image uint8 [H, W, 3] without colours, with probability 0.2."""
+    if image.shape[-1] != 3:  # nothing to take away
+        return image
+    plain = jnp.broadcast_to(grey(image.astype(jnp.float32)), image.shape)
+    drawn = jax.random.bernoulli(key, 0.2)
+    return jnp.where(drawn, jnp.round(plain).astype(jnp.uint8), image)
 
 
 def blend(image: jax.Array, other: jax.Array, factor: jax.Array) -> jax.Array:
@@ -111,6 +148,8 @@ _STEPS: dict[str, Callable[[jax.Array, jax.Array, int, Jitter], jax.Array]] = {
     "crop": lambda key, image, size, _: random_crop(key, image, size),
     "flip": lambda key, image, *_: pix.random_flip_left_right(key, image),
     "jitter": lambda key, image, _, jitter: colour_jitter(key, image, jitter),
+    "resized_crop": lambda key, image, size, _: resized_crop(key, image, size),
+    "grey": lambda key, image, *_: random_grey(key, image),
 }
 NAMES = tuple(_STEPS)
 

@@ -12,8 +12,8 @@ from jood.data import own_folders
 from jood.training import augmentation
 from jood.training import objectives
 
-OPTIMIZERS = ("nesterov", "sgd", "adamw")
-SCHEDULES = ("cosine", "step", "constant")
+OPTIMIZERS = ("nesterov", "sgd", "adamw", "lars")
+SCHEDULES = ("cosine", "step", "constant", "contrastive", "bit")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -66,10 +66,13 @@ class TrainConfig:
       batch_size: Images per step, over all devices and processes.
       accumulate: Parts of a batch, whose gradients are averaged to save memory. Each
         has its own batch statistics, background locations and patches.
-      optimizer: 'sgd' (with momentum), 'nesterov' (Nesterov's form of it) or 'adamw'.
+      optimizer: 'sgd' (with momentum), 'nesterov' (Nesterov's form of it), 'adamw' or
+        'lars'.
       learning_rate: Peak, reached after warm-up.
-      schedule: 'cosine' (to 0), 'step' or 'constant'.
-      warmup_epochs: Linear warm-up from 0.
+      schedule: 'cosine' (to 0), 'step' or 'constant'; or a recipe's of
+        `jood.training.schedules`: 'contrastive' or 'bit'.
+      warmup_epochs: Linear warm-up from 0; with 'contrastive' its own. 'bit' has one of
+        a number of steps, and this must be 0.
       decay_epochs: Epochs at which 'step' decays.
       decay_factor: Factor of each decay, in (0, 1).
       momentum: Momentum of SGD.
@@ -153,6 +156,9 @@ class TrainConfig:
         if decays and not rising:
             last = f"epochs = {self.epochs}, got {decays}"
             yield f"decay_epochs must rise from above 0 to below {last}"
+        if self.schedule == "bit" and self.warmup_epochs:
+            given = f"got {self.warmup_epochs}: its warm-up is a number of steps"
+            yield f"warmup_epochs must be 0 with schedule='bit', {given}"
         if self.new_head and not self.init_from:
             yield "new_head goes with init_from"
         if self.warmup_epochs > self.epochs:

@@ -5,12 +5,19 @@ from typing import Any
 import jax
 import optax
 
+from jood.training import schedules
 from jood.training.config import TrainConfig
 
 
 def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.Schedule:
     """Returns step -> learning rate."""
     peak, warmup = config.learning_rate, round(config.warmup_epochs * steps_per_epoch)
+    if config.schedule == "contrastive":
+        return schedules.contrastive(
+            peak, config.epochs, steps_per_epoch, warm_epochs=config.warmup_epochs
+        )
+    if config.schedule == "bit":
+        return schedules.bit(peak, steps_per_epoch * config.batch_size)
     after: optax.Schedule
     if config.schedule == "cosine":
         steps = config.epochs * steps_per_epoch - warmup
@@ -36,6 +43,11 @@ def make_optimizer(
     rate = learning_rate_schedule(config, steps_per_epoch)
     if config.optimizer == "adamw":
         return optax.adamw(rate, weight_decay=config.weight_decay, mask=kernels)
+    if config.optimizer == "lars":
+        decay = {"weight_decay": config.weight_decay, "weight_decay_mask": kernels}
+        return optax.lars(
+            rate, **decay, trust_ratio_mask=kernels, momentum=config.momentum
+        )
     nesterov = config.optimizer == "nesterov" and config.momentum > 0
     return optax.chain(
         optax.add_decayed_weights(config.weight_decay, mask=kernels),

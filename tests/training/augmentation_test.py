@@ -184,3 +184,28 @@ def test_gray_images_have_no_colours_to_jitter():
         jax.eval_shape(augmentation.build(("jitter",), 32), KEY, gray)
     shape = jax.eval_shape(augmentation.build(("crop", "flip"), 32), KEY, gray).shape
     assert shape == gray.shape
+
+
+def test_a_resized_crop_shows_a_part_at_the_networks_size():
+    ramp = np.arange(32, dtype=np.uint8)[:, None, None] * 8
+    images = np.broadcast_to(ramp, (6, 32, 32, 3)).copy()
+    augment = jax.jit(augmentation.build(("resized_crop",), 16))
+    found = np.asarray(augment(jax.random.key(0), images)).astype(int)
+    assert found.shape == (6, 16, 16, 3)
+    rises = found[:, -1, 0, 0] - found[:, 0, 0, 0]
+    assert len(set(rises)) > 1  # of another share of the image each
+    assert (rises > 0.3 * 248).all()
+    assert (rises <= 248).all()
+    assert (found == found[:, :, :1]).all()  # constant along a row
+
+
+def test_a_fifth_of_the_images_lose_their_colours():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (200, 2, 2, 3)).astype(np.uint8)
+    augment = jax.jit(augmentation.build(("grey",), 2))
+    found = np.asarray(augment(jax.random.key(1), images))
+    changed = (found != images).any((1, 2, 3))
+    assert 20 < changed.sum() < 60
+    np.testing.assert_array_equal(found[changed], found[changed][..., :1].repeat(3, -1))
+    one = images[..., :1]
+    np.testing.assert_array_equal(augment(jax.random.key(1), one), one)

@@ -113,7 +113,7 @@ def _within_scatter(
         number = int(count.sum())
         centre = count @ mean / number
         scatter = moments.finalize(state)["scatter"]
-        factor = _factor(scatter / number, number - len(mean))
+        factor = inverse_root(scatter / number, number - len(mean))
         width, rank = factor.shape
         if not factor.any():
             warnings.warn(
@@ -143,7 +143,7 @@ def _gaussian(*values: np.ndarray) -> dict[str, np.ndarray]:
     return {k: v.astype(np.float32) for k, v in zip(names, values, strict=True)}
 
 
-def _factor(covariance: np.ndarray, rank: int) -> np.ndarray:
+def inverse_root(covariance: np.ndarray, rank: int) -> np.ndarray:
     """L [D, R] = V λ^(-1/2), so that L L^T is the pseudo-inverse of that rank."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)  # ascending
     keep = values > max(CUT_OFF * values[-1], np.finfo(np.float32).tiny)

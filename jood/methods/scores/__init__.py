@@ -12,6 +12,8 @@ from jood.methods.scores.cadref import caref as caref
 from jood.methods.scores.combood import combood as combood
 from jood.methods.scores.doctor import doctor_alpha as doctor_alpha
 from jood.methods.scores.doctor import doctor_beta as doctor_beta
+from jood.methods.scores.csi import csi as csi
+from jood.methods.scores.csi import csi_marginal as csi_marginal
 from jood.methods.scores.entropy import entropy as entropy
 from jood.methods.scores.fdbd import fdbd as fdbd
 from jood.methods.scores.feature_map import feature_sim as feature_sim
@@ -53,6 +55,7 @@ from jood.methods.scores.prototype_cosine import prototype_cosine as prototype_c
 from jood.methods.scores.rankfeat import rankfeat as rankfeat
 from jood.methods.scores.relation import relation as relation
 from jood.methods.scores.she import she as she
+from jood.methods.scores.ssd import ssd as ssd
 from jood.methods.scores.ssod import joint_posterior as joint_posterior
 from jood.methods.scores.ssod import ood_factor as ood_factor
 from jood.methods.scores.vim import residual as residual

@@ -8,6 +8,7 @@ from jood._utils import call_text
 from jood._utils import unknown_name
 from jood.training.objectives.cider import cider as cider
 from jood.training.objectives.cross_entropy import cross_entropy as cross_entropy
+from jood.training.objectives.csi import csi as csi
 from jood.training.objectives.energy_margin import energy_margin as energy_margin
 from jood.training.objectives.godin import godin as godin
 from jood.training.objectives.lff import lff as lff
@@ -23,11 +24,13 @@ from jood.training.objectives.outlier_exposure import (
 from jood.training.objectives.ssod import ssod as ssod
 from jood.training.objectives.supcon import supcon as supcon
 from jood.training.objectives.t2fnorm import t2fnorm as t2fnorm
+from jood.training.objectives.tagfog import tagfog as tagfog
 from jood.training.objectives.vos import vos as vos
 
 __all__ = (
     "cider",
     "cross_entropy",
+    "csi",
     "energy_margin",
     "godin",
     "lff",
@@ -39,6 +42,7 @@ __all__ = (
     "ssod",
     "supcon",
     "t2fnorm",
+    "tagfog",
     "vos",
 )  # fmt: skip
 

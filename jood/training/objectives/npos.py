@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jood._utils import arguments
+from jood.core import added_heads
 from jood.core import component
 from jood.training.forward import TrainingPass
 from jood.training.objectives import boundary_outliers
@@ -151,7 +152,7 @@ def npos(
 
         def active() -> jax.Array:
             outside = jax.lax.stop_gradient(sampled(pushed(seen)["rows"], key))
-            logits = (projection.mlp(layers, x)[:, 0] for x in (h, outside))
+            logits = (added_heads.mlp(layers, x)[:, 0] for x in (h, outside))
             return outlier_loss(*logits)
 
         begun = class_queues.are_full(before) & (seen.epoch >= start)

@@ -5,7 +5,6 @@ network's own classifier gets no gradient from a contrastive loss, so it is taug
 beside it, on features without gradient, and changes nothing of them.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jood.core import activations
+from jood.core import added_heads
 from jood.models import layers
 from jood.training.forward import TrainingPass
 from jood.training.objectives.cross_entropy import softmax_cross_entropy
@@ -29,23 +29,13 @@ def linear_layer(key: jax.Array, width: int, outputs: int) -> dict[str, jax.Arra
     }
 
 
-def apply(layer: Mapping[str, Any], x: jax.Array) -> jax.Array:
-    """Returns x W + b, float32 [N, outputs]."""
-    return activations.linear(x, layer["kernel"], layer["bias"])
-
-
 def mlp_layers(key: jax.Array, width: int, hidden: int, outputs: int) -> dict[str, Any]:
-    """Two linear layers, `hidden` and `output`; for `mlp`."""
+    """Two linear layers, `hidden` and `output`; for `added_heads.mlp`."""
     first, second = jax.random.split(key)
     return {
         "hidden": linear_layer(first, width, hidden),
         "output": linear_layer(second, hidden, outputs),
     }
-
-
-def mlp(parts: Mapping[str, Any], x: jax.Array) -> jax.Array:
-    """Returns W₂ relu(W₁ x + b₁) + b₂, float32 [N, outputs]."""
-    return apply(parts["output"], jax.nn.relu(apply(parts["hidden"], x)))
 
 
 def unit(x: jax.Array) -> jax.Array:
@@ -55,7 +45,7 @@ def unit(x: jax.Array) -> jax.Array:
 
 def projected(seen: TrainingPass) -> jax.Array:
     """U = z / ‖z‖₂ of all images, float32 [N, P]."""
-    return unit(mlp(seen.added[COLLECTION], seen.acts.penultimate))
+    return unit(added_heads.mlp(seen.added[COLLECTION], seen.acts.penultimate))
 
 
 def of_views(seen: TrainingPass, values: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jood._utils import arguments
 from jood.core import activations
+from jood.core import added_heads
 from jood.core import component
 from jood.training.forward import TrainingPass
 from jood.training.objectives import class_queues
@@ -88,7 +89,7 @@ def regulariser(
     energy = weighted_energy(jnp.concatenate([inside, outside]), layer["weight"])
     ones, zeros = (jnp.full(len(f), i) for f, i in ((inside, 1), (outside, 0)))
     targets = jnp.concatenate([ones, zeros])
-    return softmax_cross_entropy(projection.apply(layer, energy[:, None]), targets)
+    return softmax_cross_entropy(added_heads.linear(layer, energy[:, None]), targets)
 
 
 def vos(

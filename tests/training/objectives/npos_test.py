@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jood.core.activations import Activations
+from jood.core.added_heads import mlp
 from jood.training import objectives
 from jood.training.forward import TrainingPass
 from jood.training.objectives import boundary_outliers
@@ -16,7 +17,6 @@ from jood.training.objectives.cider import dispersion
 from jood.training.objectives.cider import moved
 from jood.training.objectives.npos import outlier_loss
 from jood.training.objectives.objective import added
-from jood.training.objectives.projection import mlp
 from jood.training.objectives.projection import unit
 
 PUBLISHED, INTENDED = "", "intended_"  # prefixes of the file
