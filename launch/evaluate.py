@@ -147,7 +147,8 @@ def main(argv: list[str]) -> None:
             f"--examine={_EXAMINE.value} is no row; rows: {', '.join(rows)}."
         )
     if _DRY_RUN.value:
-        sets = {"fit on": benchmark.id_train, "ID": benchmark.id_test, **benchmark.ood}
+        sets = {"fit on": benchmark.id_train, "ID": benchmark.id_test}
+        sets |= {**benchmark.shifted, **benchmark.ood}
         cli.would(
             f"score {network.name} of {', '.join(networks)} on {benchmark.name}: "
             + ", ".join(f"{name} {len(source):,}" for name, source in sets.items()),
