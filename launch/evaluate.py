@@ -85,15 +85,13 @@ _SELECT_ON = flags.DEFINE_list(
     "select_on",
     [synthetic_outliers.NOISE],
     "What --select chooses on, one kind or several: "
-    + "; ".join(f"{k}: {text}" for k, text in synthetic_outliers.MEANINGS.items())
+    + "; ".join(f"{k}: {text}" for k, text in paper_grids.MEANINGS.items())
     + ". docs/selection.md says how well each chooses.",
 )
 flags.register_validator(
     "select_on",
-    lambda kinds: (
-        0 < len(kinds) == len({*kinds}) and {*kinds} <= {*synthetic_outliers.KINDS}
-    ),
-    f"--select_on must be among {', '.join(synthetic_outliers.KINDS)}, each once.",
+    lambda kinds: 0 < len(kinds) == len({*kinds} & {*paper_grids.MEANINGS}),
+    f"--select_on must be among {', '.join(paper_grids.MEANINGS)}, each once.",
 )
 _EXAMINE = flags.DEFINE_string(
     "examine",
@@ -141,13 +139,14 @@ def main(argv: list[str]) -> None:
     preflight.check_training(detectors, benchmark.id_train)
     if _SELECT.value and isinstance(benchmark.id_train, Absent):
         raise FileNotFoundError(f"--select holds out of {benchmark.id_train.why}")
-    rows = [*detectors, *(paper_grids.NAMES if _SELECT.value else ())]
+    rows = [*detectors, *(paper_grids.names(_SELECT_ON.value) if _SELECT.value else ())]
     if _EXAMINE.value not in (None, *rows):
         raise ValueError(
             f"--examine={_EXAMINE.value} is no row; rows: {', '.join(rows)}."
         )
     if _DRY_RUN.value:
-        sets = {"fit on": benchmark.id_train, "ID": benchmark.id_test, **benchmark.ood}
+        sets = {"fit on": benchmark.id_train, "ID": benchmark.id_test}
+        sets |= {**benchmark.shifted, **benchmark.ood}
         cli.would(
             f"score {network.name} of {', '.join(networks)} on {benchmark.name}: "
             + ", ".join(f"{name} {len(source):,}" for name, source in sets.items()),
@@ -161,12 +160,14 @@ def main(argv: list[str]) -> None:
     if _SELECT.value:
         if len(networks) > 1:
             print(f"selects on {next(iter(networks))} alone, for all checkpoints")
-        curves = paper_grids.run(
+        curves = paper_grids.run_on(
+            _SELECT_ON.value,
             benchmark_run.ask(detectors, benchmark, network),
             benchmark,
             _BATCH_SIZE.value,
-            _SELECT_ON.value,
             _SEED.value,
+            data_dir=_DATA_DIR.value,
+            skip_corrupt=_CORRUPT.value == "skip",
         )
         chosen = {name: curve.best.spec for name, curve in curves.items()}
         for name, row in detector_list.read_each(chosen).items():

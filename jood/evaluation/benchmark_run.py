@@ -1,6 +1,6 @@
 """One pass over each set of a benchmark: all detectors' scores, and ID accuracy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 import os
@@ -36,6 +36,9 @@ class Evaluation:
       skipped: why images could not be read and have no score, by set ('id_train',
         'id_test' or an OOD set) and place in the set.
       waiting: fraction of the time that was spent waiting for data.
+      shifted: float32 [M] by covariate-shifted ID set and detector.
+      spectrum: fraction of ID test and shifted images together that the unmodified
+        network classifies correctly; NaN without shifted sets or labels.
     """
 
     accuracy: float
@@ -43,16 +46,29 @@ class Evaluation:
     ood_scores: dict[str, dict[str, np.ndarray]]
     skipped: dict[str, dict[int, str]] = dataclasses.field(default_factory=dict)
     waiting: float = 0.0
+    shifted: dict[str, dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    spectrum: float = math.nan
 
     def scores(self, name: str, detector: str) -> np.ndarray:
-        """Returns a detector's scores of 'id_test' or of an OOD set, float32 [N]."""
-        return {"id_test": self.id_scores, **self.ood_scores}[name][detector]
+        """Returns a detector's scores of 'id_test' or another set, float32 [N]."""
+        sets = {"id_test": self.id_scores, **self.shifted, **self.ood_scores}
+        return sets[name][detector]
 
     def places(self, name: str) -> np.ndarray:
         """Returns where in its set each scored image is, int [N]; see `scores`."""
         skipped = list(self.skipped.get(name, ()))
         scored = len(self.scores(name, next(iter(self.id_scores))))
         return np.delete(np.arange(scored + len(skipped)), skipped)
+
+    def full_spectrum(self) -> "Evaluation":
+        """Returns the same, with the images of the shifted sets counted as ID."""
+        inside = {
+            name: np.concatenate([own, *(s[name] for s in self.shifted.values())])
+            for name, own in self.id_scores.items()
+        }
+        return dataclasses.replace(
+            self, id_scores=inside, accuracy=self.spectrum, shifted={}
+        )
 
     def metrics(self) -> dict[str, dict[str, dict[str, float]]]:
         """Returns {detector: {OOD set: {metric: fraction}}}."""
@@ -144,13 +160,15 @@ def evaluate(
     if component.passes:  # else no training image is read, or need be there
         every = {"id_train": batches(benchmark.id_train, "fit id_train")}
     fitted = detector.fit(every.get("id_train", ()), cache=cache)
-    sets = {"id_test": benchmark.id_test, **benchmark.ood}
+    sets = {"id_test": benchmark.id_test, **benchmark.shifted, **benchmark.ood}
     tests = {name: batches(source, f"score {name}") for name, source in sets.items()}
     found = {
         name: streaming.concatenated(lambda batch: fitted.run_named(batch.image), test)
         for name, test in tests.items()
     }
     inside, correct = found.pop("id_test")
+    shifted = {name: found.pop(name) for name in benchmark.shifted}
+    known = [correct, *(one for _, one in shifted.values())]
     warn_if_constant(inside, "ID test images")
     every |= tests
     waited = sum(part.timed.waited for part in every.values())
@@ -161,4 +179,14 @@ def evaluate(
         ood_scores={name: scores for name, (scores, _) in found.items()},
         skipped={n: s for n, part in every.items() if (s := part.batches.skipped)},
         waiting=waited / total if total else 0.0,
+        shifted={name: scores for name, (scores, _) in shifted.items()},
+        spectrum=_share(known) if shifted else math.nan,
     )
+
+
+def _share(correct: Sequence[np.ndarray | None]) -> float:
+    """The fraction of images that are classified correctly; NaN if some unlabelled."""
+    known = [one for one in correct if one is not None]
+    if len(known) < len(correct):
+        return math.nan
+    return float(np.concatenate(known).mean())

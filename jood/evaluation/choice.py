@@ -1,11 +1,12 @@
 """How the best candidate of a grid is chosen, and what should make one doubt it.
 
-AUROC decides as far as it can: candidates within one standard error of the highest
-are tied, and the one whose scores of ID and made images lie furthest apart is taken.
-A candidate that no longer looks at the images is never taken.
+jood's rule: AUROC decides as far as it can: candidates within one standard error of the
+highest are tied, and the one whose scores of ID and made images lie furthest apart is
+taken. OpenOOD's takes the highest AUROC. A candidate that no longer looks at the images
+is never taken.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any, NamedTuple
@@ -109,12 +110,40 @@ class Candidate:
         return self._mean("error")
 
 
+class Rule(NamedTuple):
+    """How a candidate is chosen: in words, and from a selection."""
+
+    told: str
+    choose: Callable[["Selection"], Candidate]
+
+
+# Of equals both take the first.
+SEPARATION = Rule(
+    "among candidates within one standard error of the highest AUROC the one of the "
+    "widest separation",
+    lambda curve: max(curve.tied, key=lambda candidate: candidate.separation),
+)
+HIGHEST_AUROC = Rule(
+    "the highest AUROC",
+    lambda curve: max(curve.sound, key=lambda candidate: candidate.auroc),
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """The whole curve of a selection, in the order of the grid."""
+    """The whole curve of a selection, in the order of the grid.
+
+    Attributes:
+      method: the text with free names.
+      candidates: the points of the grid.
+      saw: the images that decided, in words; '' leaves it open.
+      rule: how the best candidate is chosen.
+    """
 
     method: str
     candidates: tuple[Candidate, ...]
+    saw: str = ""
+    rule: Rule = SEPARATION
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -135,8 +164,8 @@ class Selection:
 
     @functools.cached_property
     def best(self) -> Candidate:
-        """The tied candidate with the largest separation; of equals the first."""
-        return max(self.tied, key=lambda candidate: candidate.separation)
+        """The candidate that the rule chooses."""
+        return self.rule.choose(self)
 
     def axes(self) -> dict[str, list[Any]]:
         """Returns the values that were tried, by name, in the order of the grid."""
@@ -172,6 +201,7 @@ class Selection:
     def _ties(self) -> list[str]:
         if len(self.tied) < 2 or len(self.candidates) < 2:
             return []
+        decided = "the widest separation" if self.rule is SEPARATION else "chance"
         tied = self.tied
         values = [
             f"{name} from {min(found)!r} to {max(found)!r}"
@@ -183,8 +213,8 @@ class Selection:
         told = f" ({'; '.join(values)})" if values else ""
         return [
             f"{_of(tied, self.candidates)} within one standard error of the highest "
-            f"AUROC ({100 * max(c.error for c in tied):.2g} points){told}: the widest "
-            "separation decided, and another of them may be as good."
+            f"AUROC ({100 * max(c.error for c in tied):.2g} points){told}: {decided} "
+            "decided, and another of them may be as good."
         ]
 
     def _edges(self) -> list[str]:
@@ -222,9 +252,10 @@ class Selection:
         return "degenerate" if candidate.degenerate else ""
 
     def text(self, style: str = "simple") -> str:
-        """Returns the curve as a table (a `tabulate` style), and the doubts below."""
+        """Returns the curve in a style of `tabulate`, what it saw, and doubts."""
         table = tabulate.tabulate(self.rows(), "keys", style, ".5g")
-        return "\n".join([table, *(f"Doubt: {doubt}" for doubt in self.doubts())])
+        saw = [f"Saw {self.saw}. Takes {self.rule.told}."] if self.saw else []
+        return "\n".join([table, *saw, *(f"Doubt: {d}" for d in self.doubts())])
 
     def as_csv(self) -> str:
         """Returns the curve as CSV, full precision, with each candidate's text."""

@@ -2,17 +2,20 @@
 
 Each grid is its paper's, and is chosen on Gaussian noise or on images made of ID images
 (`synthetic_outliers`). ID validation images are held out from the training set; no test
-set is read.
+set is read. `run_on_ood` is OpenOOD's protocol: on a benchmark's validation sets, of
+which one is OOD.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jood._utils import progress
+from jood.data import benchmarks
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.pipeline import EvaluationBatches
+from jood.data.sources import Source
 from jood.data.sources.subset import Subset
 from jood.data.sources.subset import hold_out
 from jood.detector import Detector
@@ -32,10 +35,52 @@ CLIP = (0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
 
 # The rows of the table that the best candidates become.
 NAMES = ("FS+TA (selected)", "Energy+TA+FS (selected)", "HIMPLoS (selected)")
+OOD_NAMES = tuple(name.replace("(selected)", "(selected on OOD)") for name in NAMES)
+OOD = "validation_ood"  # of --select_on: the benchmark's validation OOD set
 TA = "ta(k=k, stage=stage)|feature_sim()"
 FUSED = "fuse(feature_sim(), energy(), weights=(1, lam))"
 SOURCE = "--select: chosen by its validation images, or held fixed there"  # of values
 HIMPLOS = "feature_mask(q=q)|react(q=clip)|prototype_smoothing()|energy()"
+
+
+Select = Callable[[str, Mapping[str, Any]], Selection]  # (method, grid) -> curve
+
+
+# What --select_on takes, and what each kind is.
+MEANINGS = {
+    **synthetic_outliers.MEANINGS,
+    OOD: "the benchmark's validation OOD set, as OpenOOD does, in rows of their own",
+}
+
+
+def names(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Returns the rows that `--select_on=kinds` adds."""
+    made = NAMES if {*kinds} - {OOD} else ()
+    return (*made, *(OOD_NAMES if OOD in kinds else ()))
+
+
+def run_on(
+    kinds: Sequence[str],
+    network: Detector,
+    benchmark: Benchmark,
+    batch_size: int,
+    seed: int = 0,
+    **reading: Any,
+) -> dict[str, Selection]:
+    """Makes every selection on each of `kinds`, keys of `MEANINGS`; curves by `names`.
+
+    The further arguments are those of `run`; `reading` are options of
+    `benchmarks.get_validation`, such as `data_dir`.
+    """
+    given = network, benchmark, batch_size
+    curves: dict[str, Selection] = {}
+    if made := [kind for kind in kinds if kind != OOD]:
+        curves |= run(*given, made, seed)
+    if OOD in kinds:
+        shown = {"preprocessing": benchmark.preprocessing, **reading}
+        validation = benchmarks.get_validation(benchmark.name, **shown)
+        curves |= run_on_ood(*given, validation)
+    return curves
 
 
 def run(
@@ -53,25 +98,61 @@ def run(
     kept, held = split(benchmark, seed)
 
     def select(method: str, grid: Mapping[str, Any]) -> Selection:
-        sets = [
-            progress.Shown(
-                EvaluationBatches(source, batch_size),
-                batch_size,
-                f"select {', '.join(grid)}, {what}",
-                len(source),
-            )
-            for what, source in (("fit", kept), ("score held-out images", held))
-        ]
+        told = {"fit": kept, "score held-out images": held}
+        sets = _batches(told, grid, batch_size).values()
         return selection.select(
             method, grid, network, *sets, outliers=outliers, seed=seed
         )
 
+    return dict(zip(NAMES, _curves(select, network, benchmark), strict=True))
+
+
+def run_on_ood(
+    network: Detector,
+    benchmark: Benchmark,
+    batch_size: int,
+    validation: tuple[Source, Source],
+) -> dict[str, Selection]:
+    """Makes every selection on ID and OOD validation images; curves by `OOD_NAMES`.
+
+    `validation` are those that `jood.data.benchmarks.get_validation` returns.
+    """
+    name = f"the validation OOD set of {benchmark.name}"
+
+    def select(method: str, grid: Mapping[str, Any]) -> Selection:
+        told = dict(zip(("score ID", "score OOD"), validation, strict=True))
+        sets = _batches({"fit": benchmark.id_train, **told}, grid, batch_size)
+        train, inside, outside = sets.values()
+        return selection.select_against(
+            method, grid, network, train, inside, {name: outside}
+        )
+
+    return dict(zip(OOD_NAMES, _curves(select, network, benchmark), strict=True))
+
+
+def _batches(
+    sets: Mapping[str, Source], grid: Mapping[str, Any], batch_size: int
+) -> dict[str, progress.Shown]:
+    return {
+        what: progress.Shown(
+            EvaluationBatches(source, batch_size),
+            batch_size,
+            f"select {', '.join(grid)}, {what}",
+            len(source),
+        )
+        for what, source in sets.items()
+    }
+
+
+def _curves(
+    select: Select, network: Detector, benchmark: Benchmark
+) -> tuple[Selection, Selection, Selection]:
+    """The three curves: FS + TA, Energy + TA + FS with its edit, HIMPLoS."""
     ta = select(TA, {"k": K, "stage": stages(network, benchmark)})
     best = ta.best.values
     edit = f"ta(k={best['k']}, stage={best['stage']!r})"
     weighted = select(f"{edit}|{FUSED}", {"lam": LAMBDA})
-    himplos = select(HIMPLOS, {"q": MASK, "clip": CLIP})
-    return dict(zip(NAMES, (ta, weighted, himplos), strict=True))
+    return ta, weighted, select(HIMPLOS, {"q": MASK, "clip": CLIP})
 
 
 def split(benchmark: Benchmark, seed: int = 0) -> tuple[Subset, Subset]:

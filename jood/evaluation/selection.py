@@ -5,6 +5,9 @@ candidate of a grid is fitted on ID training images and tells ID validation imag
 images that are made: of Gaussian noise, N(0, 1) per normalised pixel, or of ID images
 (`synthetic_outliers`). `choice` says which candidate is taken.
 
+`select_against` is OpenOOD's protocol instead: the highest AUROC on validation images,
+of which some are OOD. What a selection saw is told with it.
+
     "feature_mask(q=q)|react(q=r)|prototype_smoothing()|energy()",
     {"q": (0.1, 0.3, 0.6), "r": (0.8, 0.9)}
 
@@ -84,23 +87,78 @@ def select(
       ['temperature(T=1.0)|energy(T=1.0)', 'temperature(T=10.0)|energy(T=1.0)']
     """
     synthetic_outliers.check(outliers)
+    read = detector.read_batch
+    train, validation = Restartable(train, read), Restartable(validation, read)
+    made = {
+        kind: Restartable(synthetic_outliers.Outliers(kind, validation, seed))
+        for kind in outliers
+    }
+    told = "; ".join(synthetic_outliers.MEANINGS[kind] for kind in outliers)
+    saw = f"held-out ID images and made ones ({told}), no OOD image"
+    tried = _tried(method, grid, detector, train, validation, made)
+    return Selection(method, tried, saw)
+
+
+def select_against(
+    method: str,
+    grid: Mapping[str, Sequence[Any]],
+    detector: Detector,
+    train: Iterable[Any],
+    validation: Iterable[Any],
+    outliers: Mapping[str, Iterable[Any]],
+) -> Selection:
+    """Tries every combination of a grid against real OOD images, as OpenOOD does.
+
+    It sees OOD images, which `select` does not: its numbers are those of a detector
+    that knew something of what comes.
+
+    Args:
+      method: a detector's text with free names, as for `select`.
+      grid: the values to try, by those names.
+      detector: gives network, preprocessing and module paths, not its component.
+      train: ID training batches; can be iterated again.
+      validation: ID batches that are neither in `train` nor in a test set.
+      outliers: by name, batches of OOD images that are in no test set; metrics are
+        means over the names.
+
+    Returns:
+      The curve, and its candidate of the highest AUROC; of equals the first.
+
+    Raises:
+      ValueError: as `select`, or there are no outliers.
+
+    References:
+      Zhang et al., OpenOOD v1.5, 2023; openood/evaluation_api/evaluator.py,
+      hyperparam_search.
+    """
+    if not outliers:
+        raise ValueError("give OOD images to choose on, by name; got none.")
+    read = detector.read_batch
+    train, validation = Restartable(train, read), Restartable(validation, read)
+    real = {name: Restartable(batches, read) for name, batches in outliers.items()}
+    tried = _tried(method, grid, detector, train, validation, real)
+    saw = f"ID validation images and OOD images of {', '.join(outliers)}"
+    return Selection(method, tried, saw, choice.HIGHEST_AUROC)
+
+
+def _tried(
+    method: str,
+    grid: Mapping[str, Sequence[Any]],
+    detector: Detector,
+    train: Restartable,
+    validation: Restartable,
+    others: Mapping[str, Restartable],
+) -> tuple[Candidate, ...]:
+    """Every candidate, with how it tells validation images from the others."""
     points = _points(method, grid)
     components = [detector_text.parse(method, variables=values) for values in points]
     if components[0].slot != "score":
         raise ValueError(f"the method must end in a score, got {components[0].spec}.")
-    read = detector.read_batch
-    train, validation = Restartable(train, read), Restartable(validation, read)
-    made = [
-        Restartable(synthetic_outliers.Outliers(kind, validation, seed))
-        for kind in outliers
-    ]
-    found = candidates(method, points, detector, train, validation, *made)
-    return Selection(
-        method,
-        tuple(
-            _candidate(values, part.spec, outliers, one)
-            for values, part, one in zip(points, components, found, strict=True)
-        ),
+    sources = (validation, *others.values())
+    found = candidates(method, points, detector, train, *sources)
+    return tuple(
+        _candidate(values, part.spec, list(others), one)
+        for values, part, one in zip(points, components, found, strict=True)
     )
 
 

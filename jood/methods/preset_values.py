@@ -222,6 +222,11 @@ BENCHMARKS: dict[str, PresetValues] = {
     "cifar10_near": _ON_CIFAR10,
     "cifar100": _ON_CIFAR100,
     "cifar100_near": _ON_CIFAR100,
+    # OpenOOD chooses values on its validation sets; these are the methods' own papers'.
+    "openood_cifar10": _ON_CIFAR10,
+    "openood_cifar100": _ON_CIFAR100,
+    "openood_imagenet200": PresetValues(_LIKE_IMAGENET, "resnet18"),
+    "openood_imagenet": _ON_IMAGENET,
     "waterbirds": PresetValues(_UNPUBLISHED, "resnet18"),
     "coco_detection": PresetValues(
         {

@@ -55,3 +55,30 @@ def class_folders(folder, names, count=1):
     for value, name in enumerate(names):
         for index in range(count):
             image(folder / name / f"{index}.png", value, size=(4, 4))
+
+
+def openood_list(root, name, paths, labels=None, images="images_classic"):
+    """Writes a list of OpenOOD and the images that it names; image i is of colour i."""
+    path = root / "benchmark_imglist" / f"{name}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = [-1] * len(paths) if labels is None else labels
+    lines = [f"{one} {label}\n" for one, label in zip(paths, labels, strict=True)]
+    path.write_text("".join(lines))
+    for value, one in enumerate(paths):
+        image(root / images / one, value)
+
+
+def openood_cifar10(root, ood=("cifar100", "tin", "mnist", "svhn", "texture")):
+    """Writes OpenOOD's CIFAR-10 with three images per set, also those to validate on.
+
+    Places365 has its list, but no images.
+    """
+    for split in ("train", "val", "test"):
+        paths = [f"cifar10/{split}/{c}/0.png" for c in ("airplane", "bird", "truck")]
+        openood_list(root, f"cifar10/{split}_cifar10", paths, [0, 2, 9])
+    for name in ood:
+        paths = [f"{name}/test/{i}.png" for i in range(3)]
+        openood_list(root, f"cifar10/test_{name}", paths)
+    openood_list(root, "cifar10/val_tin", [f"tin/val/{i}.png" for i in range(3)])
+    places = root / "benchmark_imglist/cifar10/test_places365.txt"
+    places.write_text("places365/abbey/Places365_val_00000001.jpg -1\n")

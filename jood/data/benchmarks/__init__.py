@@ -14,12 +14,14 @@ from jood.core.preprocessing import Preprocessing
 from jood.data.benchmarks import choose_preprocessing
 from jood.data.benchmarks import embedded
 from jood.data.benchmarks import opening
+from jood.data.benchmarks import openood
 from jood.data.benchmarks import papers
 from jood.data.benchmarks.spec import Benchmark as Benchmark
 from jood.data.benchmarks.spec import BenchmarkSpec as BenchmarkSpec
+from jood.data.sources import Source
 from jood.methods import preset_values
 
-_SPECS = {spec.name: spec for spec in (*embedded.SPECS, *papers.SPECS)}
+_SPECS = {spec.name: spec for spec in (*embedded.SPECS, *papers.SPECS, *openood.SPECS)}
 
 
 def names() -> tuple[str, ...]:
@@ -66,8 +68,8 @@ def get(
       preprocessing: The network's, if it was trained with another mean and standard
         deviation; if it neither resizes nor crops, the benchmark's does. A name
         chooses among `describe(name).preprocessing`.
-      ood: Names of the OOD sets to open, in their order; None for the paper's, and
-        the further ones that are present.
+      ood: Names of the OOD and covariate-shifted sets to open, the OOD sets in their
+        order; None for the paper's, and the further ones that are present.
       ood_zoom: How much OOD images are enlarged about their centre before they are
         resized (Feature Sim, Table 18); ID images stay as they are.
       skip_corrupt: Whether to skip and count unreadable images; else they raise.
@@ -95,6 +97,16 @@ def get(
 def get_id_sets(name: str, **options: Any) -> Benchmark:
     """Returns a benchmark as `get` does, without its OOD sets, present or not."""
     return _open(describe(name), ood=(), **options)
+
+
+def get_validation(name: str, **options: Any) -> tuple[Source, Source]:
+    """Returns the ID and OOD images that a benchmark chooses hyper-parameters on.
+
+    Raises:
+      ValueError: The name is unknown, or the benchmark has no such sets.
+      FileNotFoundError: There is no data folder, or one of the sets is missing.
+    """
+    return opening.open_validation_sets(describe(name), **options)
 
 
 def _open(spec: BenchmarkSpec, **options: Any) -> Benchmark:

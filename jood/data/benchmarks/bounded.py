@@ -20,7 +20,8 @@ def with_at_most(
 
     Args:
       benchmark: The benchmark.
-      test: Images of the ID test set and of each OOD set; None keeps all.
+      test: Images of the ID test set, of each OOD set and of each covariate-shifted
+        set; None keeps all.
       train: Images of the ID training set; None keeps all.
     """
     told = dict(benchmark.incomplete)
@@ -36,5 +37,6 @@ def with_at_most(
         id_train=fewer("id_train", benchmark.id_train, train),
         id_test=fewer("id_test", benchmark.id_test, test),
         ood={n: fewer(n, source, test) for n, source in benchmark.ood.items()},
+        shifted={n: fewer(n, source, test) for n, source in benchmark.shifted.items()},
         incomplete=told,
     )

@@ -27,7 +27,9 @@ class Finding:
     """What is there of one set."""
 
     name: str  # 'id_train', 'id_test' or the OOD set's
-    role: str  # 'ID', 'OOD', 'OOD, near'; with 'extra' where nobody misses it
+    # 'ID', 'OOD', 'OOD, near'; with 'extra' where nobody misses it; 'shifted ID',
+    # 'validation ID' and 'validation OOD'.
+    role: str
     spec: SetSpec
     state: str  # PRESENT, INCOMPLETE (another number of images), ABSENT or BROKEN
     path: str = ""  # '' if it is absent
@@ -54,7 +56,7 @@ def inspect_set(spec: BenchmarkSpec, name: str, root: pathlib.Path) -> Finding:
         if found is None:
             return Finding(name, role, one, ABSENT)
         path = str(found.path)
-        labelled = role == "ID" and spec.labelled
+        labelled = role.endswith("ID") and spec.labelled
         source = on_disk.open_set(found, None, labelled=labelled)
         if name == "id_train":
             opening.class_names(spec, getattr(source, "class_names", None), root)
@@ -69,7 +71,7 @@ def runs(findings: Sequence[Finding]) -> bool:
     return (
         not any(one.is_wrong for one in findings)
         and all(one.state != ABSENT for one in findings if one.role == "ID")
-        and any(one.state != ABSENT for one in findings if one.role != "ID")
+        and any(one.state != ABSENT for one in findings if one.role.startswith("OOD"))
     )
 
 
@@ -111,6 +113,10 @@ def _details(one: Finding, root: pathlib.Path) -> list[str]:
 def _role(spec: BenchmarkSpec, name: str) -> str:
     if name in ("id_train", "id_test"):
         return "ID"
+    if name in ("id_validation", "ood_validation"):
+        return f"validation {'ID' if name.startswith('id') else 'OOD'}"
+    if name in {one.name for one in spec.shifted}:
+        return "shifted ID"
     near = ", near" if name in spec.near else ""
     extra = ", extra" if name in {one.name for one in spec.extra} else ""
     return f"OOD{near}{extra}"

@@ -57,11 +57,19 @@ def find(spec: SetSpec, root: pathlib.Path) -> Found | None:
     for place in spec.places:
         kind = kinds.get(place.kind)
         for path in kind.candidates(root, place.path):
-            if kind.is_there(path) and not place.classes:
+            if not kind.is_there(path) or not _has_images(place, path):
+                continue
+            if not place.classes:
                 return Found(place, path)
-            if kind.is_there(path) and (root / place.classes).is_file():
+            if (root / place.classes).is_file():
                 return Found(place, path, _first_words(root / place.classes))
     return None
+
+
+def _has_images(place: Place, path: pathlib.Path) -> bool:
+    """Whether the folder that a list of images needs lies beside the list."""
+    depth = len(pathlib.PurePath(place.path).parts)
+    return not place.images or (path.parents[depth - 1] / place.images).is_dir()
 
 
 def open_set(
@@ -93,7 +101,10 @@ def where(spec: SetSpec, root: pathlib.Path) -> str:
 
 def paths(spec: SetSpec, root: pathlib.Path) -> list[str]:
     """Returns the paths at which a set is looked for, without `PREFIXES`."""
-    return [str(root / place.path) for place in spec.places]
+    return [
+        " with ".join(str(root / part) for part in (place.path, place.images) if part)
+        for place in spec.places
+    ]
 
 
 def _first_words(path: pathlib.Path) -> tuple[str, ...]:

@@ -105,11 +105,13 @@ def open_benchmark(
         raise ValueError(f"{spec.name} takes no options {sorted(options)}.")
     root = on_disk.data_root(data_dir)
     preprocessing = choose_preprocessing.for_files(spec, preprocessing, image_size)
-    expected = [one.name for one in spec.ood] if ood is None else list(ood)
+    shifted = [one.name for one in spec.shifted if ood is None or one.name in ood]
+    expected = [one.name for one in spec.ood if ood is None]
+    expected += [name for name in ood or () if name not in shifted]
     chosen = [*expected, *(one.name for one in spec.extra if ood is None)]
     present = {
         name: place
-        for name in (*_ID, *chosen)
+        for name in (*_ID, *shifted, *chosen)
         if (place := on_disk.find(spec.sets[name], root)) is not None
     }
     if "id_test" not in present:
@@ -117,11 +119,14 @@ def open_benchmark(
         raise _not_there(spec, "lacks its ID set", lacking, root)
     if chosen and present.keys().isdisjoint(chosen):
         raise _not_there(spec, "has none of its OOD sets", chosen, root)
-    absent = {
-        name: on_disk.where(spec.sets[name], root)
-        for name in expected
-        if name not in present
-    }
+    absent, absent_shifted = (
+        {
+            name: on_disk.where(spec.sets[name], root)
+            for name in names
+            if name not in present
+        }
+        for names in (expected, shifted)
+    )
     opened, incomplete, (names, remark) = _open_sets(
         spec, present, preprocessing, root, skip_corrupt, ood_zoom
     )
@@ -130,10 +135,16 @@ def open_benchmark(
         opened["id_train"] = Absent(why)
     if absent:
         _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
+    if absent_shifted:
+        told = ", ".join(absent_shifted)
+        _LOG.warning("%s: covariate-shifted sets that are ABSENT: %s", spec.name, told)
     return Benchmark(
         name=spec.name,
         id_train=opened.pop("id_train"),
         id_test=opened.pop("id_test"),
+        shifted={name: opened.pop(name) for name in shifted if name in opened},
+        absent_shifted=absent_shifted,
+        groups=spec.groups,
         ood=opened,
         near=tuple(spec.near),
         class_names=names,
@@ -173,6 +184,36 @@ def open_training_set(
     return opened["id_train"], names
 
 
+def open_validation_sets(
+    spec: BenchmarkSpec,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    image_size: int | None = None,
+    preprocessing: Preprocessing | str | None = None,
+    skip_corrupt: bool = False,
+) -> tuple[sources.Source, sources.Source]:
+    """Returns the ID and the OOD images that a benchmark chooses hyper-parameters on.
+
+    Raises:
+      FileNotFoundError: One of the two sets is not below the data root.
+      ValueError: The benchmark has none.
+    """
+    if spec.validation is None:
+        raise ValueError(
+            f"{spec.name} has no validation sets to choose hyper-parameters on; "
+            "choose on made images (--select_on=blur,jigsaw,mixed)."
+        )
+    root = on_disk.data_root(data_dir)
+    names = ("id_validation", "ood_validation")
+    found = {name: on_disk.find(spec.sets[name], root) for name in names}
+    if lacking := [name for name in names if found[name] is None]:
+        raise _not_there(spec, "lacks what it validates on", lacking, root)
+    preprocessing = choose_preprocessing.for_files(spec, preprocessing, image_size)
+    places = {name: place for name, place in found.items() if place is not None}
+    opened, *_ = _open_sets(spec, places, preprocessing, root, skip_corrupt)
+    return opened["id_validation"], opened["ood_validation"]
+
+
 def _open_sets(
     spec: BenchmarkSpec,
     present: Mapping[str, on_disk.Found],
@@ -186,11 +227,15 @@ def _open_sets(
     incomplete = {}
     folders: tuple[str, ...] | None = None
     larger = Magnified.of(preprocessing, ood_zoom)
+    inside = {*_ID, "id_validation", *(one.name for one in spec.shifted)}
     for name, place in present.items():
+        shown = preprocessing if name in inside else larger
+        if spec.sets[name].whole:
+            shown = dataclasses.replace(shown, resize=shown.fixed_size, crop=None)
         source = on_disk.open_set(
             place,
-            preprocessing if name in _ID else larger,
-            labelled=spec.labelled and name in _ID,
+            shown,
+            labelled=spec.labelled and name in inside,
             class_names=folders if name == "id_test" else None,
         )
         if name in _ID:

@@ -21,6 +21,9 @@ class Place:
     # A file below the data root that lists the class folders to read, one at the start
     # of each line; '' reads all.
     classes: str = ""
+    # A folder below the data root without which the set is absent, though its list of
+    # images is there; '' if there is none.
+    images: str = ""
 
     def __post_init__(self) -> None:
         kinds.get(self.kind)  # raises for an unknown one
@@ -79,3 +82,6 @@ class SetSpec:
     # Other content under these names is an error, except in TFDS folders, which every
     # version of TFDS writes anew.
     known: Sequence[KnownFile] = ()
+    # Whether the images were made at the network's size and are shown whole, neither
+    # enlarged nor cropped first.
+    whole: bool = False

@@ -1,4 +1,9 @@
-"""The types of every benchmark: what it is, and what of it is here."""
+"""The types of every benchmark: what it is, and what of it is here.
+
+OOD sets may be in named groups, such as near and far, whose averages a table has beside
+the average over all. Covariate-shifted ID sets show the ID classes in another way: the
+averages of the full spectrum count them as ID (OpenOOD v1.5, Sec. 3).
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
@@ -27,6 +32,19 @@ class Benchmark:
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # By name of a set with another number of images than expected: 'found ... of ...'.
     incomplete: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Names of the OOD sets by group, also of those that are not here.
+    groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    # Covariate-shifted ID sets, labelled; `absent_shifted` as `absent`.
+    shifted: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+    absent_shifted: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationSets:
+    """What a benchmark chooses hyper-parameters on; neither is tested on."""
+
+    id: SetSpec  # labelled
+    ood: SetSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +74,10 @@ class BenchmarkSpec:
     # The values that it fills into presets; None if they are known already, or for
     # `preset_values.FALLBACK`.
     presets: PresetValues | None = None
+    # Names of OOD sets by group; each group's average is a column. {} for near and far.
+    groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    shifted: Sequence[SetSpec] = ()  # covariate-shifted ID sets
+    validation: ValidationSets | None = None  # of hyper-parameters, where it has such
 
     def __post_init__(self) -> None:
         if len(self.class_names) not in (0, self.num_classes):
@@ -65,9 +87,17 @@ class BenchmarkSpec:
             )
         if unknown := set(self.near) - {*self.sets}:
             raise ValueError(f"near sets that {self.name} lacks: {sorted(unknown)}.")
+        grouped = {name for group in self.groups.values() for name in group}
+        if unknown := grouped - {*self.sets}:
+            raise ValueError(f"grouped sets that {self.name} lacks: {sorted(unknown)}.")
 
     @property
     def sets(self) -> dict[str, SetSpec]:
         """Returns every set by the name under which a benchmark carries it."""
         ood = {spec.name: spec for spec in (*self.ood, *self.extra)}
-        return {"id_train": self.id_train, "id_test": self.id_test, **ood}
+        shifted = {spec.name: spec for spec in self.shifted}
+        sets = {"id_train": self.id_train, "id_test": self.id_test, **ood, **shifted}
+        if self.validation:
+            sets["id_validation"] = self.validation.id
+            sets["ood_validation"] = self.validation.ood
+        return sets

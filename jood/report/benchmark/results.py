@@ -1,6 +1,7 @@
 """Results folders: complete or absent, never half-written.
 
-A folder holds the table in four formats, `results.json` (what was run, by which
+A folder holds the table in four formats, on a benchmark with near and far groups also
+in that of OpenOOD's leaderboard, `results.json` (what was run, by which
 versions, and every number), the pictures as PNG and PDF, and `report.html` with all.
 """
 
@@ -16,6 +17,7 @@ from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.evaluation import bootstrap
 from jood.report import pictures as pictures_lib
+from jood.report.benchmark import leaderboard
 from jood.report.benchmark import mistakes
 from jood.report.benchmark import page as page_lib
 from jood.report.benchmark import pictures
@@ -49,6 +51,9 @@ def write(folder: str | os.PathLike[str], results: BenchmarkResults) -> str:
 
     with atomic_files.atomic_folder(folder) as partial:
         write_tables(partial, table, results.detectors, as_text, run, results.sources)
+        given = (benchmark, results.detectors, results.configuration)
+        for name, text in leaderboard.files(table, *given).items():
+            (partial / name).write_text(text)
         _LOGGER.info("the tables are written; drawing the pictures and the page")
         (partial / "mistakes.csv").write_text(mistakes.as_csv(results.mistakes))
         seeds = len(results.evaluations)

@@ -7,7 +7,6 @@ from typing import Any
 
 from matplotlib import figure
 
-from jood.evaluation import synthetic_outliers
 from jood.evaluation.choice import Candidate
 from jood.evaluation.choice import Selection
 from jood.report import figures
@@ -15,12 +14,14 @@ from jood.report import pictures
 from jood.report.html import page
 from jood.report.pictures import Picture
 
+_PLAIN = str.maketrans("+ ", "__", "()")  # names of rows as names of files
+
 
 def write(folder: pathlib.Path, curves: Mapping[str, Selection]) -> page.Section:
     """Writes each selection as CSV, PNG and PDF; returns their section, by row name."""
     blocks: list[page.Block] = []
     for name, curve in curves.items():
-        stem = "selection_" + name.replace(" (selected)", "").replace("+", "_")
+        stem = "selection_" + name.replace(" (selected)", "").translate(_PLAIN)
         (folder / f"{stem}.csv").write_text(curve.as_csv())
         drawn = [Picture(stem, name, f"{name}: {_caption(curve)}", draw)]
         for section in pictures.save(folder, drawn, curve):
@@ -85,12 +86,11 @@ def _auroc(kind: str, candidate: Candidate) -> float:
 
 
 def _caption(curve: Selection) -> str:
-    kinds = "; ".join(synthetic_outliers.MEANINGS[kind] for kind in curve.kinds)
     return (
-        "how well each candidate tells held-out ID images from images that are made "
-        f"({kinds}), and how far apart the scores lie: the difference of their means "
-        "over their standard deviation. The star is the chosen candidate; a cross is "
-        "one that no longer looks at the images."
+        f"how well each candidate tells ID images from others. It saw {curve.saw}. "
+        "Beside it, how far apart the scores lie: the difference of their means over "
+        "their standard deviation. The star is the chosen candidate: "
+        f"{curve.rule.told}. A cross is one that no longer looks at the images."
     )
 
 

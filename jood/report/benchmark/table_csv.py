@@ -9,7 +9,7 @@ from jood import metrics
 from jood._utils import csv_text
 from jood.evaluation import bootstrap
 from jood.methods import value_sources
-from jood.report.benchmark import tables
+from jood.report.benchmark import averages
 from jood.report.benchmark.tables import Table
 
 
@@ -44,6 +44,6 @@ def as_csv(
             for end in table.intervals[name][column][metric]
         ]
         for name in table.detectors
-        for column in sorted(table.columns, key=lambda c: bool(tables.average(c)))
+        for column in sorted(table.columns, key=lambda c: bool(averages.kind(c)))
     ]
     return csv_text.joined(header, rows)

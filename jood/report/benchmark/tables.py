@@ -1,12 +1,11 @@
 """The benchmark table: detectors x OOD sets, as text, Markdown, LaTeX and CSV.
 
 Cells are what `jood.metrics` shows, AUROC / FPR95, in percent (ID positive), over
-several seeds mean ± standard deviation. The first columns are averages: over the sets
-that the paper averages, over the far OOD sets, and over all. In CSV they come last.
+several seeds mean ± standard deviation. The first columns are averages, which come last
+in CSV.
 With a bootstrap each cell has its interval in brackets (`jood.evaluation.bootstrap`).
 
-An average over a part says so in its name: 'mean (7 of 13)' where six sets are absent,
-'mean*' where a set is incomplete or has images that cannot be read.
+`averages` says over which sets, and how an average over a part is marked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +22,10 @@ from jood.evaluation import comparison
 from jood.evaluation.benchmark_run import Evaluation
 from jood.evaluation.bootstrap import Intervals
 from jood.metrics import Column
-
-PAPER, FAR, ALL = "mean paper", "mean far", "mean"
+from jood.report.benchmark import averages as averages_lib
+from jood.report.benchmark.averages import ALL as ALL
+from jood.report.benchmark.averages import FAR as FAR
+from jood.report.benchmark.averages import PAPER as PAPER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +33,17 @@ class Table:
     """Metrics of one or more seeds.
 
     Attributes:
-      values: per seed {detector: {column: {metric: fraction}}}; columns are `PAPER`
-        and `FAR` (where they differ from `ALL`) and `ALL`, each perhaps with a mark,
-        then the OOD sets.
+      values: per seed {detector: {column: {metric: fraction}}}; columns are the
+        averages, each perhaps with a mark, then the OOD sets.
       accuracies: ID accuracy per seed, a fraction; NaN without labels.
-      absent: where each OOD set that is not scored was looked for.
+      absent: where each OOD or shifted set that is not scored was looked for.
       incomplete: ID and OOD sets that are not whole, and what was found.
       skipped: by set, the images that could not be read, at least one.
       draws: how often images were drawn again for `intervals`; 0 without them.
       intervals: ends of the bootstrap's intervals, fractions, by detector, column and
         metric.
+      spectrum: accuracy per seed on ID and shifted ID images, a fraction; () without.
+      shifted: names of the shifted ID sets that the full spectrum counts as ID.
     """
 
     values: tuple[Mapping[str, Mapping[str, Mapping[str, float]]], ...]
@@ -51,6 +53,8 @@ class Table:
     skipped: Mapping[str, Sequence[str]]
     draws: int = 0
     intervals: Intervals = dataclasses.field(default_factory=dict)
+    spectrum: tuple[float, ...] = ()
+    shifted: tuple[str, ...] = ()
 
     @property
     def detectors(self) -> list[str]:
@@ -94,49 +98,46 @@ def build(
     """
     skipped = {n: list(s.values()) for n, s in evaluations[0].skipped.items() if s}
     dented = {*benchmark.incomplete, *skipped}
-    averages = _averages(list(evaluations[0].ood_scores), benchmark, dented)
-
-    def averaged(sets: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        return {
-            title: {
-                metric: float(np.mean([sets[name][metric] for name in part]))
-                for metric in metrics.COLUMNS
-            }
-            for title, part in averages.items()
-        }
-
-    by_seed = [evaluation.metrics() for evaluation in evaluations]
+    scored = list(evaluations[0].ood_scores)
+    plain = averages_lib.of_sets(scored, benchmark, dented)
+    full = averages_lib.of_full_spectrum(scored, benchmark, dented)
+    by_seed = [one.metrics() for one in evaluations]
+    spectrum = [one.full_spectrum() for one in evaluations] if full else []
+    found = [{n: {**_means(s[n], plain), **s[n]} for n in names} for s in by_seed]
+    for values, one in zip(found, spectrum, strict=False):
+        every = one.metrics()
+        for n in names:
+            values[n] = {**_means(every[n], full), **values[n]}
+    bounds: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for results, part in ((evaluations, plain), (spectrum, full)):
+        if draws and part:
+            drawn = bootstrap.intervals(results, names, part, draws, seed)
+            for name in names:
+                bounds[name] = {**drawn[name], **bounds[name]}
     return Table(
-        tuple({n: {**averaged(seed[n]), **seed[n]} for n in names} for seed in by_seed),
+        tuple(found),
         tuple(evaluation.accuracy for evaluation in evaluations),
-        benchmark.absent,
+        {**benchmark.absent, **benchmark.absent_shifted},
         benchmark.incomplete,
         skipped,
         draws,
-        bootstrap.intervals(evaluations, names, averages, draws, seed) if draws else {},
+        bounds if draws else {},
+        tuple(one.accuracy for one in spectrum),
+        tuple(benchmark.shifted),
     )
 
 
-def _averages(
-    scored: Sequence[str], benchmark: Benchmark, dented: set[str]
-) -> dict[str, list[str]]:
-    """The columns of averages, and the sets that each is taken over."""
-    paper = benchmark.paper
-    # What should have been scored: also what was neither found nor chosen.
-    every = list(dict.fromkeys([*scored, *benchmark.absent, *paper]))
-    far = [name for name in every if name not in benchmark.near]
-    groups = {FAR: far, ALL: every}
-    if set(paper) not in (set(), set(far), set(every)):
-        groups = {PAPER: list(paper), **groups}
-    averages = {}
-    for title, group in groups.items():
-        part = [name for name in group if name in scored]
-        if title == ALL or 0 < len(part) < len(scored):
-            if len(part) < len(group):
-                title += f" ({len(part)} of {len(group)})"
-            star = "*" if dented.intersection(part) else ""
-            averages[f"{title}{star}"] = part
-    return averages
+def _means(
+    sets: Mapping[str, Mapping[str, float]], averages: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """Every metric of every average."""
+    return {
+        title: {
+            metric: float(np.mean([sets[name][metric] for name in part]))
+            for metric in metrics.COLUMNS
+        }
+        for title, part in averages.items()
+    }
 
 
 def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
@@ -153,6 +154,12 @@ def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
     if table.skipped:
         parts = [f"{name} {len(images)}" for name, images in table.skipped.items()]
         lines.append(f"SKIPPED (*), images that cannot be read: {', '.join(parts)}.")
+    if table.shifted:
+        told = spread(100 * np.array(table.spectrum), 2)
+        lines.append(
+            f"Full-spectrum averages count {', '.join(table.shifted)} as ID; accuracy "
+            f"on ID and these {told} %."
+        )
     told = _accuracy(table) if accuracy is None else accuracy
     columns = metrics.shown()
     cells = " / ".join(column.name for column in columns)
@@ -226,13 +233,7 @@ def best_first(table: Table) -> list[str]:
 
 def _overall(table: Table) -> str:
     """The column of the averages over all sets."""
-    return next(column for column in table.columns if average(column) == ALL)
-
-
-def average(column: str) -> str:
-    """Which average a column is, without its marks; '' for an OOD set."""
-    title = column.partition(" (")[0].rstrip("*")
-    return title if title in (PAPER, FAR, ALL) else ""
+    return next(column for column in table.columns if averages_lib.kind(column) == ALL)
 
 
 def column_titles(table: Table) -> dict[str, str]:

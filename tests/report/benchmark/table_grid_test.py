@@ -8,7 +8,15 @@ from jood.evaluation import benchmark_run
 from jood.report.benchmark import page
 from jood.report.benchmark import tables
 
-BENCHMARK = types.SimpleNamespace(near=(), paper=(), absent={}, incomplete={})
+BENCHMARK = types.SimpleNamespace(
+    near=(),
+    paper=(),
+    absent={},
+    incomplete={},
+    groups={},
+    shifted={},
+    absent_shifted={},
+)
 
 
 def evaluated(shift=0.0):

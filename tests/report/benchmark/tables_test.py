@@ -28,12 +28,14 @@ def evaluated(sets=SETS, accuracy=0.9, skipped=None):
 
 def built(sets=SETS, accuracy=0.9, skipped=None, **fields):
     usual = {"near": ("near_set",), "paper": (), "absent": {}, "incomplete": {}}
+    usual |= {"groups": {}, "shifted": {}, "absent_shifted": {}}
     benchmark = types.SimpleNamespace(**{**usual, **fields})
     return tables.build([evaluated(sets, accuracy, skipped)], ["MSP"], benchmark)
 
 
 def bounded(draws=50):
     usual = {"near": ("near_set",), "paper": (), "absent": {}, "incomplete": {}}
+    usual |= {"groups": {}, "shifted": {}, "absent_shifted": {}}
     benchmark = types.SimpleNamespace(**usual)
     return tables.build([evaluated()], ["MSP"], benchmark, draws)
 
@@ -100,7 +102,15 @@ def test_the_means_stand_first_and_in_csv_last(style):
 def test_the_heading_names_rows_that_barely_work(shift, told):
     result = evaluated()
     moved = {"MSP": result.id_scores["MSP"] + shift}
-    benchmark = types.SimpleNamespace(near=(), paper=(), absent={}, incomplete={})
+    benchmark = types.SimpleNamespace(
+        near=(),
+        paper=(),
+        absent={},
+        incomplete={},
+        groups={},
+        shifted={},
+        absent_shifted={},
+    )
     result = dataclasses.replace(result, id_scores=moved)
     heading = tables.heading(tables.build([result], ["MSP"], benchmark), "P.")
     expected = "BARELY WORKS HERE (catches less than 20 % of the OOD images on average"
