@@ -111,19 +111,14 @@ flags.DEFINE_integer("epochs", _DEFAULT.epochs, "Passes over the training set.",
 cli.define_batch_size(default=_DEFAULT.batch_size)
 flags.DEFINE_integer("accumulate", 1, "Parts of a batch; averages gradients.", 1)
 flags.DEFINE_enum(
-    "optimizer",
-    _DEFAULT.optimizer,
-    config_lib.OPTIMIZERS,
-    "SGD's forms, AdamW or LARS.",
+    "optimizer", _DEFAULT.optimizer, config_lib.OPTIMIZERS, "SGD's, AdamW or LARS."
 )
 flags.DEFINE_float("learning_rate", _DEFAULT.learning_rate, "Peak, after warm-up.", 0.0)
 flags.DEFINE_enum(
     "schedule",
     _DEFAULT.schedule,
     config_lib.SCHEDULES,
-    "Schedule of the learning rate: cosine to 0, times --decay_factor at each of "
-    "--decay_epochs, or constant.",
-    "Of the learning rate: cosine to 0, times --decay_factor at each of "
+    "Schedule of the rate: cosine to 0, times --decay_factor at each of "
     "--decay_epochs, constant, or SupContrast's or BiT's.",
 )
 flags.DEFINE_float("warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", 0.0)
@@ -163,9 +158,7 @@ _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, for a run of several processes."
 )
 _PROCESSES = flags.DEFINE_integer("processes", None, "Their number.", 1)
-_PROCESS_INDEX = flags.DEFINE_integer(
-    "process_index", None, "Index of this process.", 0
-)
+_PROCESS_INDEX = flags.DEFINE_integer("process_index", None, "This one's.", 0)
 _CLUSTER = flags.DEFINE_bool(
     "cluster", False, "Several processes, of which SLURM, a TPU pod, ... tells."
 )

@@ -30,6 +30,7 @@ QUICK = {
 }
 # They run whole networks, again on moved images or for many blocks.
 LONG = {
+    "csi",
     "mahalanobis_ensemble",
     "feature_norm_selected",
     "rankfeat",
@@ -37,7 +38,6 @@ LONG = {
     "adascale_l",
     "weiper_kld",
 }
-LONG = {"csi", "mahalanobis_ensemble", "feature_norm_selected", "rankfeat"}
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
     for name in FACTORIES

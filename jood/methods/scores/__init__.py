@@ -10,10 +10,10 @@ from jood.methods.scores.actsub import actsub as actsub
 from jood.methods.scores.cadref import cadref as cadref
 from jood.methods.scores.cadref import caref as caref
 from jood.methods.scores.combood import combood as combood
-from jood.methods.scores.doctor import doctor_alpha as doctor_alpha
-from jood.methods.scores.doctor import doctor_beta as doctor_beta
 from jood.methods.scores.csi import csi as csi
 from jood.methods.scores.csi import csi_marginal as csi_marginal
+from jood.methods.scores.doctor import doctor_alpha as doctor_alpha
+from jood.methods.scores.doctor import doctor_beta as doctor_beta
 from jood.methods.scores.entropy import entropy as entropy
 from jood.methods.scores.fdbd import fdbd as fdbd
 from jood.methods.scores.feature_map import feature_sim as feature_sim

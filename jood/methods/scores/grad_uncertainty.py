@@ -26,7 +26,7 @@ def grad_uncertainty(parameters: Parameters = "weight_bias") -> Component:
     like a very uncertain one. Here every class counts.
 
     Args:
-      parameters: of the head: 'weight_bias', all, or 'weight'.
+      parameters: The head's parameters: 'weight_bias', all, or 'weight'.
 
     Returns:
       A score component, >= 0.

@@ -54,7 +54,7 @@ def weiper_kld(
       lam2: weight λ₂ >= 0 of the perturbed MSP; may be traced.
       s1: width of the moving average over the latent histogram, in bins.
       s2: that over the perturbed one. The defaults are the authors' example values.
-      seed: of the perturbation.
+      seed: Seed of the perturbation.
 
     Returns:
       A score component. It fits the ranges, float32 [2, 2], and the mean histograms,
