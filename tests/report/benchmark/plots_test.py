@@ -53,7 +53,14 @@ def test_every_set_has_a_line_with_its_name_in_each_histogram(sets):
 
 def results_of(rows, **fields):
     benchmark = types.SimpleNamespace(
-        name="digits", near=(), paper=(), absent={}, incomplete={}
+        name="digits",
+        near=(),
+        paper=(),
+        groups={},
+        shifted={},
+        absent={},
+        absent_shifted={},
+        incomplete={},
     )
     texts = dict.fromkeys(rows, "msp()")
     return BenchmarkResults([evaluated(rows)], None, benchmark, texts, {}, **fields)

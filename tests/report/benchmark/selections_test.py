@@ -22,7 +22,8 @@ def curve(values, names, kinds=KINDS):
         )
         for i, point in enumerate(values)
     ]
-    return choice.Selection("a method", tuple(candidates))
+    saw = "held-out ID images and made ones (shuffled)"
+    return choice.Selection("a method", tuple(candidates), saw=saw)
 
 
 GRID = [(k, stage) for stage in ("C3", "C4") for k in (0.1, 0.2, 0.5)]
