@@ -300,3 +300,38 @@ def openmax(means, weibulls, logits, alpha):
             unknown += moved
         scores.append(-softmax([*revised, unknown])[-1])
     return np.array(scores)
+
+
+def yeo_johnson(x, lam):
+    """The power transformation of one number."""
+    if x >= 0:
+        return math.log1p(x) if lam == 0 else ((1 + x) ** lam - 1) / lam
+    if lam == 2:
+        return -math.log1p(-x)
+    return -((1 - x) ** (2 - lam) - 1) / (2 - lam)
+
+
+def combood(train, test, lambdas, k):
+    """-sqrt(D) log d2_k - m2, of unit features and given lambdas."""
+
+    def units(x):
+        return np.array([h / math.sqrt(h @ h) for h in _rows(x)])
+
+    known, new = units(train), units(test)
+    mean, std = known.mean(0), known.std(0)
+
+    def transformed(x):
+        z = (x - mean) / std
+        columns = [
+            [yeo_johnson(v, lam) for v in z[:, d]] for d, lam in enumerate(lambdas)
+        ]
+        return np.array(columns).T
+
+    t, u = transformed(known), transformed(new)
+    u, t = (u - t.mean(0)) / t.std(0), (t - t.mean(0)) / t.std(0)
+    precision = np.linalg.inv(np.cov(t.T) + np.eye(len(lambdas)))
+    scores = []
+    for h, row in zip(new, u, strict=True):
+        nearest = sorted(sum((h - other) ** 2) for other in known)[k - 1]
+        scores.append(-math.sqrt(len(h)) * math.log(nearest) - row @ precision @ row)
+    return np.array(scores)
