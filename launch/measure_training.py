@@ -33,8 +33,8 @@ from jood.training.batches import TrainingBatch
 _MODEL = cli.define_model("resnet18_cifar", "The network.")
 _OBJECTIVES = flags.DEFINE_list(
     "objectives",
-    [*objectives.names(), "lff(reference='current')"],
-    "Texts; the first is compared with.",
+    ["cross_entropy", *sorted({*objectives.names()} - {"cross_entropy", "tagfog"})],
+    "Texts; the first is compared with. TagFog needs anchors: tagfog('texts.npz').",
 )
 _CLASSES = flags.DEFINE_integer("classes", 10, "Classes of the classifier.", 1)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Side in pixels.", 8)

@@ -117,6 +117,7 @@ def train(
         bar = stack.enter_context(_progress_bar(config, plan, start))
         rate = optimizer_lib.learning_rate_schedule(config, per_epoch)
         window = Window(rate, config.batch_size, start)
+        advice = objectives.parse(config.objective).advice
         guard = switching_off.Guard(folder, start, per_epoch)
         stream = batches.read(config, data, plan, start, mesh)
         for index, batch in enumerate(stream, start=start + 1):
@@ -134,6 +135,8 @@ def train(
                 guard.check(index, values, checkpoints.last_good)
                 if index % per_epoch == 0 or asked:
                     _tell(f"epoch {index / per_epoch:g}/{config.epochs}", values)
+                if index == per_epoch and (text := advice(values)):
+                    _LOGGER.warning(text)
             if not (due.save or asked):  # a validation is always saved, too
                 continue
             if not state.is_finite():  # the loss was that before the update

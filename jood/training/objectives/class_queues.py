@@ -73,3 +73,19 @@ def in_order(queues: Queues) -> jax.Array:
     length = queues["rows"].shape[1]
     where = (queues["next"][:, None] + jnp.arange(length)[None]) % length  # [K, n]
     return jnp.take_along_axis(queues["rows"], where[..., None], axis=1)
+
+
+def advice(values: Mapping[str, float]) -> str:
+    """Warns where queues do not fill in the first epoch; '' where they do.
+
+    Args:
+      values: Of the log, with 'queue_filled', the epoch's mean of `filled`.
+    """
+    mean = values["queue_filled"]
+    if mean >= 0.25:  # queues that are half full at its end
+        return ""
+    return (
+        f"the emptiest class's queue was {mean:.0%} full, on average over the first "
+        "epoch. Outliers begin only when the queues of all classes are full: choose a "
+        "shorter queue, and see whether a class lacks images."
+    )

@@ -192,6 +192,7 @@ def npos(
         state=(PROTOTYPES, class_queues.COLLECTION),
         update=update,
         images=views.two_views,
+        advice=class_queues.advice,
     )
 
 

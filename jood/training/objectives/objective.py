@@ -78,6 +78,7 @@ class Objective(NamedTuple):
       validation: Scores to measure while training beside the usual ones, by name:
         texts, or components that fit nothing. By default the last rates checkpoints.
       rows: Texts of detectors that only its networks can be asked, by name.
+      advice: (the log's values of the first epoch) -> a warning; '' for none.
       fine_tuning_rate: Its own usual learning rate for fine-tuning.
     """
 
@@ -92,6 +93,7 @@ class Objective(NamedTuple):
     sample: Callable[[jax.Array], Patches] = lambda p: sample_patches(p, 0.95)
     validation: Mapping[str, str | Component] = types.MappingProxyType({})
     rows: Mapping[str, str] = types.MappingProxyType({})
+    advice: Callable[[Mapping[str, float]], str] = lambda values: ""
     fine_tuning_rate: float | None = None
 
 

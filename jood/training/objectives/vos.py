@@ -171,4 +171,5 @@ def vos(
         init=init,
         state=(class_queues.COLLECTION,),
         update=lambda seen: {class_queues.COLLECTION: pushed(seen)},
+        advice=class_queues.advice,
     )

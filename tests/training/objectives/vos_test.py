@@ -100,6 +100,13 @@ def test_queues_fill_and_then_turn_as_a_loop_over_the_batch_does():
     assert 3 < turned < 12
 
 
+def test_queues_that_do_not_fill_are_told():
+    for name in ("vos", "npos"):
+        advice = objectives.parse(name).advice
+        assert "queue was 3% full" in advice({"queue_filled": 0.03})
+        assert not advice({"queue_filled": 0.6})
+
+
 # The objective
 
 SMALL = "vos(start=2.0, queue=2, draws=16, select=2)"
