@@ -7,7 +7,7 @@ activated map after its last block, at stride 4, 8, 16, 32.
 
 torchvision and timm round widths differently. `regnet_y_800mf` is torchvision's (timm
 calls it regnety_008_tv), `regnety_008` is timm's, which has the paper's widths; at
-400 MF both are the same network. `regnet_y_16gf` is torchvision's, which is on OpenOOD's
+400 MF both are the same network. `regnet_y_16gf` is torchvision's, on OpenOOD's
 leaderboard of ImageNet-1k.
 """
 
