@@ -7,7 +7,8 @@ activated map after its last block, at stride 4, 8, 16, 32.
 
 torchvision and timm round widths differently. `regnet_y_800mf` is torchvision's (timm
 calls it regnety_008_tv), `regnety_008` is timm's, which has the paper's widths; at
-400 MF both are the same network.
+400 MF both are the same network. `regnet_y_16gf` is torchvision's, on OpenOOD's
+leaderboard of ImageNet-1k.
 """
 
 import functools
@@ -101,6 +102,9 @@ _800MF = functools.partial(RegNet, depths=(1, 3, 8, 2), group_width=16)
 _MODELS = {
     "regnet_y_400mf": _400MF,
     "regnet_y_800mf": functools.partial(_800MF, widths=(64, 144, 320, 784)),
+    "regnet_y_16gf": functools.partial(
+        RegNet, depths=(2, 4, 11, 1), widths=(224, 448, 1232, 3024), group_width=112
+    ),
     "regnety_008": functools.partial(_800MF, widths=(64, 128, 320, 768)),
 }
 FAMILY = Family(RegNet, _MODELS)
