@@ -135,7 +135,8 @@ def _tree(text: str) -> ast.expr:
         ) from None
     except (RecursionError, MemoryError):
         raise _too_deep(text) from None
-    level, depth = [tree], 0  # what Python itself refuses differs with its version
+    level: list[ast.AST] = [tree]
+    depth = 0  # what Python itself refuses differs with its version
     while level:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         depth += 1
