@@ -1,6 +1,7 @@
 """The notebooks run as committed, and are those that their texts make."""
 
 import importlib.util
+import os
 import pathlib
 
 import nbformat
@@ -8,6 +9,18 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "colabs"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
+# They train for minutes; launch/finetune.py and the figures have tests of their own.
+LONG = {"finetune", "feature_maps"}
+RUN = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            name in LONG and "JOOD_ALL_NOTEBOOKS" not in os.environ,
+            reason="takes minutes: set JOOD_ALL_NOTEBOOKS=1",
+        ),
+    )
+    for name in NOTEBOOKS
+]
 LARGEST = 400_000  # bytes: pictures are small, and every build adds to the history
 
 
@@ -54,7 +67,7 @@ def test_a_notebook_is_made_from_its_text_and_was_run_to_the_end(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", RUN)
 def test_a_notebook_runs_and_shows_what_it_showed(name, tmp_path, monkeypatch):
     for folder in ("here", "temporary"):
         (tmp_path / folder).mkdir()
