@@ -1,6 +1,9 @@
 """Auxiliary outliers: where they come from, their stream, and what is refused."""
 
+import dataclasses
+
 from helpers import tiny_run
+import jax
 import numpy as np
 from PIL import Image
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from jood.data import benchmarks
 from jood.data import pipeline
 from jood.data.sources import ArraySource
+from jood.training import loop
 from jood.training import outliers
 
 PREPROCESSING = benchmarks.get("digits_tiny").preprocessing
@@ -70,6 +74,27 @@ def test_the_stream_is_shuffled_and_resumes_where_it_stopped():
     np.testing.assert_array_equal(np.sort(first, 0), np.sort(source.images, 0))
     with pytest.raises(ValueError, match="training needs labels"):
         next(pipeline.training_batches(source, 4, steps=1, seed=0))
+
+
+@pytest.mark.slow
+def test_a_run_reads_its_outliers_beside_the_id_images(tmp_path):
+    np.savez(tmp_path / "some.npz", images=images(40))
+    config = dataclasses.replace(
+        tiny_run.CONFIG,
+        objective="outlier_exposure",
+        outliers=str(tmp_path / "some.npz"),
+        outlier_batch_size=32,
+        epochs=1,
+    )
+    data = dataclasses.replace(
+        tiny_run.data(),
+        outliers=opened(config.outliers),
+        outliers_from=config.outliers,
+    )
+    trained = loop.train(config, data, tiny_run.MODEL, tmp_path / "run")
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+    log = (tmp_path / "run" / "train.csv").read_text()
+    assert "outlier_loss" in log.splitlines()[0]
 
 
 def test_the_embedded_data_are_trained_on_without_outliers():
