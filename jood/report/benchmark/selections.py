@@ -86,8 +86,9 @@ def _auroc(kind: str, candidate: Candidate) -> float:
 
 
 def _caption(curve: Selection) -> str:
+    saw = f"It saw {curve.saw}. " if curve.saw else ""
     return (
-        f"how well each candidate tells ID images from others. It saw {curve.saw}. "
+        f"how well each candidate tells ID images from others. {saw}"
         "Beside it, how far apart the scores lie: the difference of their means over "
         "their standard deviation. The star is the chosen candidate: "
         f"{curve.rule.told}. A cross is one that no longer looks at the images."
