@@ -1,6 +1,7 @@
 """The curves of a selection: what is drawn, and what is written beside it."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -58,7 +59,8 @@ def test_stages_alone_are_drawn_by_name():
 
 
 def test_each_selection_is_written_as_table_and_picture(tmp_path):
-    found = curve(GRID, ("k", "stage"))
+    saw = "ID images whose pieces are shuffled"
+    found = dataclasses.replace(curve(GRID, ("k", "stage")), saw=saw)
     section = selections.write(tmp_path, {"FS+TA (selected)": found})
     assert section.title == "Chosen on noise and jigsaw"
     names = {path.name for path in tmp_path.iterdir()}
