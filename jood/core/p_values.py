@@ -33,10 +33,10 @@ def combine(
     p_i(x) is the share of training images with a score of at most S_i(x), interpolated
     between them, in (0, 1]. With τ = -2 Σ_i log p_i over P parts:
 
-        fisher    S = P(χ²(2P) >= τ), the p-value if the parts were independent
-        brown     S = P(χ²(k) >= τ / c), c = v / (2 m), k = 2 m² / v, m and v the mean
-                  and variance of τ over the training images: parts may depend
-        harmonic  S = P / Σ_i 1 / p_i, valid up to a factor however they depend
+    - fisher: S = P(χ²(2P) >= τ), the p-value if the parts were independent;
+    - brown: S = P(χ²(k) >= τ / c), c = v / (2 m), k = 2 m² / v, m and v the mean and
+      variance of τ over the training images: parts may depend;
+    - harmonic: S = P / Σ_i 1 / p_i, valid up to a factor however they depend.
 
     Training images were fitted to, so S alone promises nothing of new images. After
     `Detector.calibrate` on held-out ID images, at most a share α of new ID images gets
