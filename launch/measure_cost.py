@@ -22,6 +22,7 @@ import jood
 from jood import cli
 from jood._utils import turns
 from jood.core import ood_head
+from jood.evaluation import preflight
 
 _MODEL = cli.define_model("resnet50", "The network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Side in pixels.", lower_bound=32)
@@ -42,6 +43,7 @@ def main(argv: list[str]) -> None:
     variables = _with_ood_head(jax.jit(model.init)(jax.random.key(1), images[:1]))
     rows = cli.detectors("forward", "imagenet", _MODEL.value)
     parts = {name: row.component for name, row in rows.items()}
+    parts, _ = preflight.possible(parts, model, variables)
     bundle = jood.bundle(**parts)
     observe = jax.jit(
         lambda v, x, y: jood.observe(model, v, x, edits=bundle.edits, labels=y)

@@ -68,7 +68,7 @@ def similarity_and_shift(
       shift: The logits of each rotation, in that rotation, float32 [B, 4].
       learned: Those that `axes` returns.
     """
-    total = jnp.zeros(len(z))
+    total = jnp.zeros(z.shape[0])
     for k in range(SHIFTS):
         axis = jnp.asarray(learned["axis"])[k]
         nearest = nearest_neighbors.best(z[:, k], axis, 1)[0][:, 0]
@@ -107,7 +107,7 @@ def _measure(acts: Activations) -> jax.Array:
 def _parts(rows: Any) -> tuple[Any, Any]:
     """The inverse of `_measure`: [N, 4, P] and [N, 4]."""
     z, shift = rows[:, :-SHIFTS], rows[:, -SHIFTS:]
-    return z.reshape(len(rows), SHIFTS, -1), shift
+    return z.reshape(rows.shape[0], SHIFTS, z.shape[-1] // SHIFTS), shift
 
 
 @component.row("CSI")

@@ -41,7 +41,7 @@ def iodin(T: float = 1000.0, eps: float = 0.0014) -> Component:
 
     def score(acts: Activations) -> jax.Array:
         gradient = input_perturbation.gradient(acts, loss(acts, T))
-        flat = jnp.abs(gradient).reshape(len(gradient), -1)  # [B, HWC]
+        flat = jnp.abs(gradient).reshape(gradient.shape[0], -1)  # [B, HWC]
         largest = jax.nn.one_hot(flat.argmax(-1), flat.shape[-1])
         step = input_perturbation.signs(gradient, acts.behind().std)
         step = -eps * step * largest.reshape(gradient.shape)

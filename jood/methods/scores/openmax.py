@@ -64,7 +64,7 @@ def openmax(alpha: int = 3, tail: int = 20) -> Component:
         chosen = jnp.take_along_axis(f, top, axis=-1)
         w = _probabilities(fitted, f, top)
         moved = chosen * w * ((alpha - jnp.arange(count)) / alpha)[None]
-        rows = jnp.arange(len(f))[:, None]
+        rows = jnp.arange(f.shape[0])[:, None]
         revised = f.at[rows, top].add(-moved)  # [B, K]
         unknown = moved.sum(-1)
         both = jnp.concatenate([revised, unknown[:, None]], axis=-1)

@@ -17,7 +17,7 @@ from jood.core.stats import reservoir
 from jood.methods import nearest_neighbors
 
 CAPACITY = 10_000  # training images, each with D + K numbers
-_PRODUCTS = 1 << 22  # relations held at a time, in floats: 16 MB
+_ROWS = 4096  # of the bank at a time: with 256 images 4 MB of relations
 
 
 @component.row("Relation")
@@ -63,9 +63,8 @@ def relation(
             counts = r > least
             return jnp.where(counts, jnp.where(counts, r, 1.0) ** power, 0.0).sum(-1)
 
-        size = max(_PRODUCTS // max(len(query), 1), 1)
-        starts = range(0, len(bank), size)
-        blocks = [strength(bank[start : start + size]) for start in starts]
+        starts = range(0, len(bank), _ROWS)
+        blocks = [strength(bank[start : start + _ROWS]) for start in starts]
         return sum(blocks[1:], start=blocks[0])
 
     spec = component.call_spec("relation", power=power, least=least, capacity=capacity)

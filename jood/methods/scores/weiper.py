@@ -125,7 +125,8 @@ class _Heads:
     ) -> tuple[jax.Array, jax.Array]:
         """Shares of h's and of all logits' entries by bin, [2, B, bins], and MSP_W."""
         h = acts.penultimate
-        start = (jnp.zeros((len(h), _BINS)), jnp.zeros(len(h)))
+        batch = h.shape[0]
+        start = (jnp.zeros((batch, _BINS)), jnp.zeros(batch))
 
         def step(carry: Any, logits: jax.Array) -> Any:
             counts, msp = carry
@@ -147,8 +148,8 @@ def _counts(values: jax.Array, ends: jax.Array) -> jax.Array:
     place = jnp.floor((values - low) * (_BINS / (high - low)))
     inside = (values >= low) & (values < high)
     index = jnp.clip(jnp.where(inside, place, 0), 0, _BINS - 1).astype(jnp.int32)
-    rows = jnp.arange(len(values))[:, None]
-    zeros = jnp.zeros((len(values), _BINS))
+    rows = jnp.arange(values.shape[0])[:, None]
+    zeros = jnp.zeros((values.shape[0], _BINS))
     return zeros.at[rows, index].add(inside.astype(jnp.float32))
 
 

@@ -194,7 +194,7 @@ def moved_feature(acts: Activations, o: float, eps: Any) -> jax.Array:
         return jnp.take_along_axis(record.logits, predicted, axis=-1)[:, 0]
 
     gradient = input_perturbation.gradient(acts, top_logit)
-    flat = jnp.abs(gradient).reshape(len(gradient), -1)  # [B, HWC]
+    flat = jnp.abs(gradient).reshape(gradient.shape[0], -1)  # [B, HWC]
     weakest = top_k.mask(-flat, _count(flat.shape[-1], o)).reshape(gradient.shape)
     step = jnp.where(weakest, eps * jnp.sign(gradient), 0.0)
     return input_perturbation.moved(acts, step).penultimate

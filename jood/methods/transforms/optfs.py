@@ -97,8 +97,8 @@ def _factors(edges: dict[str, Any]) -> Statistic:
         h = acts.penultimate
         terms = acts.kernel[:, acts.prediction].T * h  # W_dc h_d, [B, D]
         bin_of, inside = _binned(edges, h)
-        rows = jnp.arange(len(h))[:, None]
-        zeros = jnp.zeros((len(h), len(edges["left"])))
+        rows = jnp.arange(h.shape[0])[:, None]
+        zeros = jnp.zeros((h.shape[0], len(edges["left"])))
         return zeros.at[rows, bin_of].add(jnp.where(inside, terms, 0.0))  # [B, J]
 
     mean = stats.mean(contributions)
