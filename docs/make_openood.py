@@ -31,7 +31,7 @@ the rows of networks trained with cross-entropy alone in [OpenOOD's results]({so
 *ours* is a dash where no machine that jood was developed on had the checkpoints and the images. *row* is jood's row of
 the same method, with its own paper's values, not those that OpenOOD searches for on its validation set
 (`--select_on=validation_ood`); a dash where jood has no such row.
-"""  # noqa: E501
+"""  # noqa: E501  # lines of a page
 
 
 def page() -> str:

@@ -18,17 +18,16 @@ MARK = "_head"
 
 def of(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the collections of a network that scores read, by name."""
-    return {
-        name: variables[name]
-        for name in variables
-        if MARK in name and name != ood_head.COLLECTION
-    }
+    return {name: variables[name] for name in variables if _is_one(name)}
 
 
 def lacking(reads: tuple[str, ...], variables: Mapping[str, Any]) -> list[str]:
     """Returns what a score reads of such collections and a network lacks."""
-    wanted = [name for name in reads if MARK in name and name != ood_head.COLLECTION]
-    return [name for name in wanted if name not in variables]
+    return [name for name in reads if _is_one(name) and name not in variables]
+
+
+def _is_one(name: str) -> bool:
+    return MARK in name and name != ood_head.COLLECTION
 
 
 def linear(layer: Mapping[str, Any], x: jax.Array) -> jax.Array:

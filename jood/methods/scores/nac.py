@@ -20,7 +20,7 @@ _BASE = 1000.0  # of the logarithm that spaces the bins, as in the authors' code
 
 
 @component.row("NAC-UE")
-def nac(M: int = 50, O: int = 50, alpha: float = 100.0) -> Component:  # noqa: E741
+def nac(M: int = 50, O: int = 50, alpha: float = 100.0) -> Component:  # noqa: E741  # the paper's O
     """Neuron activation coverage: S = mean over neurons d of Φ_d(σ(α h_d g_d)).
 
     σ is the sigmoid and g = ∂/∂h of -(1/K) Σ_k log p_k, = W (p - 1/K).
