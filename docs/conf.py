@@ -53,6 +53,8 @@ suppress_warnings = ["ref.python"]
 
 html_theme = "sphinx_book_theme"
 html_title = "jood"
+html_static_path = [str(pathlib.Path(__file__).parent / "_static")]
+html_css_files = ["site.css"]
 html_additional_pages = {"index": "redirect.html"}  # to root_doc
 html_theme_options = {
     "show_toc_level": 2,

@@ -21,6 +21,7 @@ PAGE = ROOT / "docs" / "methods.md"
 # compares whatever the files hold.
 _GOLDEN = {
     "actsub": "actsub",
+    "actsub_gen": "actsub",
     "adascale_a": "openood",
     "adascale_l": "openood",
     "ash_b": "ash openood pytorch_ood",
@@ -40,6 +41,7 @@ _GOLDEN = {
     "gen": "gen oodeel openood pytorch_ood",
     "grad_uncertainty": "pytorch_ood",
     "gradnorm": "detectors gradnorm openood pytorch_ood",
+    "gram_deviation": "openood",
     "iodin": "openood",
     "klm": "openood pytorch_ood",
     "knn": "detectors knn-ood nnguide oodeel openood pytorch_ood",
@@ -49,9 +51,11 @@ _GOLDEN = {
     "mahalanobis_ensemble": "maha pytorch_ood",
     "max_cosine": "detectors",
     "max_logit": "detectors gen oodeel openood pytorch_ood vim",
+    "mcm": "mcm openood_vlm",
     "msp": "detectors gen gradnorm odin openood pytorch_ood vim",
     "nac": "nac",
     "nci": "openood pytorch_ood",
+    "neglabel": "neglabel",
     "nnguide": "nnguide openood pytorch_ood",
     "normalise": "maha-norm openmibood",
     "odin": "bats gradnorm maha odin oodeel openood pytorch_ood react",

@@ -3,7 +3,7 @@
     python docs/make_openood.py
 
 Ours are read from docs/results/openood/<file> of the same name, in the form that
-`launch/evaluate.py` writes (leaderboard_ood.csv, leaderboard_fsood.csv); a dash stands
+`jood evaluate` writes (leaderboard_ood.csv, leaderboard_fsood.csv); a dash stands
 where there is none. The suite compares the page with what this prints.
 """
 
@@ -19,7 +19,7 @@ OURS = PAGE.with_suffix("")
 _HEAD = """# OpenOOD v1.5: its leaderboard, and jood's numbers
 
 ```bash
-python launch/evaluate.py --checkpoint=networks/s0,networks/s1,networks/s2 --benchmark=openood_cifar10 \\
+jood evaluate --checkpoint=networks/s0,networks/s1,networks/s2 --benchmark=openood_cifar10 \\
     --data_dir=data --detectors=all --output=runs/openood
 ```
 
@@ -28,7 +28,7 @@ The command writes `leaderboard_ood.csv`, and on ImageNet `leaderboard_fsood.csv
 
 Cells: AUROC in %, the mean over the near or the far sets; over several networks mean ± standard deviation. *theirs* are
 the rows of networks trained with cross-entropy alone in [OpenOOD's results]({source}), read on {read}.
-*ours* is a dash where no machine that jood was developed on had the checkpoints and the images. *row* is jood's row of
+*ours* is a dash where the checkpoints or the images were not at hand when jood was developed. *row* is jood's row of
 the same method, with its own paper's values, not those that OpenOOD searches for on its validation set
 (`--select_on=validation_ood`); a dash where jood has no such row.
 """  # noqa: E501  # lines of a page

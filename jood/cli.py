@@ -38,14 +38,14 @@ _USER_ERRORS = (ValueError, FloatingPointError, OSError)
 flags.disclaim_key_flags()  # a flag that is defined here is one of the calling job
 
 
-def run(main: Callable[[list[str]], Any]) -> None:
-    """Runs a job: parses flags, then prints user errors as one message, exit code 1."""
+def run(main: Callable[[list[str]], Any], arguments: str = "") -> None:
+    """Runs a job that takes flags, and `arguments` in words; a user's error exits 1."""
 
     def wrapped(argv: list[str]) -> None:
-        if len(argv) > 1:
-            raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+        if (len(argv) > 1) != bool(arguments):
+            raise app.UsageError(f"expected {arguments or 'flags'}, got {argv[1:]}.")
         if not absl_logging.level_debug():
-            absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells a lot
+            absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax logs a lot
         logger = logging.getLogger("jood")
         logger.addHandler(logging.StreamHandler(sys.stderr))
         logger.setLevel(logging.INFO)
@@ -76,7 +76,7 @@ def run(main: Callable[[list[str]], Any]) -> None:
     # --helpfull is absl's own, and long.
     if {"--help", "-h", "-help", "--helpshort"} & set(sys.argv[1:]):
         docstring = sys.modules[main.__module__].__doc__ or ""
-        print(flag_help.job_help(docstring, _flags()))
+        flag_help.show(docstring, _flags())
         return
     try:
         extensions.load_named(flags.FLAGS.read_flags_from_files(sys.argv[1:]))
@@ -90,7 +90,7 @@ def run(main: Callable[[list[str]], Any]) -> None:
 def _shared(
     define: Any, name: str, help: str, default: Any = None, **options: Any
 ) -> Any:
-    """Returns what defines a flag, for which a job may give another help or default."""
+    """Returns a function that defines a flag; a job may change its help or default."""
     return functools.partial(define, name=name, default=default, help=help, **options)
 
 
@@ -101,7 +101,7 @@ define_output = _string("output", "New folder for the results.", required=True)
 define_data_dir = _string("data_dir", "Folder of the data sets; else JOOD_DATA_DIR.")
 define_checkpoint = _string(
     "checkpoint",
-    "Folder of a network: convert.py's --output, or train.py's --workdir.",
+    "Folder of a network: --output of jood convert, or --workdir of jood train.",
 )
 define_cache = _string(
     "cache",
@@ -135,16 +135,16 @@ define_batch_size = _integer(
 )
 define_paper = _enum(
     "paper",
-    "Whose table it is for: its values of what it compares with win (feature_sim: "
-    "KNN's k = 1000); else each method's own paper's.",
+    "Paper whose values win for the methods that it compares with (feature_sim: "
+    "KNN's k = 1000); else those of each method's own paper.",
     "",
     enum_values=["", *paper_values.PAPERS],
 )
-define_seed = _integer("seed", "Seed of everything random.", 0)
+define_seed = _integer("seed", "Seed of everything that is random.", 0)
 define_dry_run = _shared(
     flags.DEFINE_bool,
     "dry_run",
-    "Check the flags, tell what would be done, and stop.",
+    "Check the flags, print what the job would do, and stop.",
     False,
 )
 
@@ -163,17 +163,17 @@ def define_model(default: str | None, help: str) -> flags.FlagHolder[Any]:
     return _define_name("model", default, help, models.names)
 
 
-def define_detectors() -> flags.FlagHolder[str]:
+def define_detectors(default: str = "default") -> flags.FlagHolder[str]:
     """Defines --detectors and checks its text as soon as flags are parsed."""
     holder = flags.DEFINE_string(
         "detectors",
-        "default",
+        default,
         "Detectors to compare, separated by commas: rows of the quickstart's table "
         "(MSP, ash-s, FS+TA (median)), presets such as fs_ta_ash, texts such as "
         "'react(q=0.9)|energy()', each perhaps named "
         "(mine=ta(k=0.1)|msp()); 'default' for the quickstart's table; 'all' for "
-        "every method; 'forward' for those that need no gradient, nor other images "
-        "than the given ones, and so a fraction of the time.",
+        "every method; 'forward' for those that need neither gradients nor other "
+        "images than the given ones, and so a fraction of the time.",
     )
 
     def readable(text: str) -> bool:
@@ -254,8 +254,8 @@ def benchmark_name(
     if name is None:
         raise ValueError(
             f"{checkpoint} was converted, so it does not say what to score: give "
-            f"--benchmark, one of {', '.join(benchmarks.names())}; or, to evaluate.py, "
-            "your own folders: --images and --validation."
+            f"--benchmark, one of {', '.join(benchmarks.names())}; or, to jood "
+            "evaluate, your own folders: --images and --validation."
         )
     return name
 

@@ -1,4 +1,4 @@
-"""What a user adds from outside: known to texts, flags and tables as jood's own is.
+"""What a user adds from outside: texts, flags and tables know it as jood's own.
 
     @jood.register
     def smallest_logit():
@@ -82,7 +82,7 @@ def load(names: Sequence[str], folder: str = "") -> None:
         if name.endswith(".py"):
             _load_file(pathlib.Path(folder, name))
             continue
-        if folder not in sys.path:  # a job's own folder stands there, not the user's
+        if folder not in sys.path:  # it holds the job's own folder, not the user's
             sys.path.append(folder)
         if importlib.util.find_spec(name.partition(".")[0]) is None:
             raise ValueError(
@@ -103,7 +103,7 @@ def _load_file(path: pathlib.Path) -> None:
         raise ValueError(
             f"{path} has the name of the loaded module {name!r}; rename it."
         )
-    # Of a file there is always a spec with a loader; its type allows for none.
+    # A file always has a spec with a loader; its type allows for none.
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[name] = module  # pickles of what it defines name the module

@@ -1,4 +1,4 @@
-"""What a table of OOD detection reports, with every convention spelled out.
+"""The metrics of a table of OOD detection, with every convention spelled out.
 
 ID is the positive class and higher scores mean more in-distribution. Published
 tables mix conventions: on equal scores FPR95 with ID positive and with OOD positive
@@ -143,7 +143,7 @@ def _checked(scores: Any, side: str) -> np.ndarray:
         )
     scores = np.asarray(scores)
     if scores.size and scores.dtype.kind not in "biuf":
-        try:  # bfloat16, which is no type of NumPy's own, but no text
+        try:  # bfloat16, which is not a type of NumPy's own, but no text
             scores = scores.astype(np.float64, casting="same_kind")
         except TypeError:
             raise ValueError(
@@ -168,6 +168,6 @@ def _flipped(id_scores: Any, ood_scores: Any) -> tuple[np.ndarray, np.ndarray]:
 def _labelled(id_scores: Any, ood_scores: Any) -> tuple[np.ndarray, np.ndarray]:
     inside, outside = _checked(id_scores, "ID"), _checked(ood_scores, "OOD")
     labels = np.concatenate([np.ones(inside.size), np.zeros(outside.size)])
-    # Ranks, of which the metrics are functions: scikit-learn refuses infinities.
+    # The metrics depend on ranks alone, and scikit-learn refuses infinities.
     _, ranks = np.unique(np.concatenate([inside, outside]), return_inverse=True)
     return labels, ranks.astype(np.float64)

@@ -29,11 +29,11 @@ def collective_bytes(compiled: jax.stages.Compiled) -> dict[str, int]:
     Returns:
       Bytes by kind ('all-reduce', 'all-gather', ...), of those that there are.
     """
-    found: dict[str, int] = {}
+    totals: dict[str, int] = {}
     for kind, name in _OPERATION.findall(compiled.as_text() or ""):
         total = sum(_size(*array) for array in _ARRAY.findall(kind))
-        found[name] = found.get(name, 0) + total
-    return found
+        totals[name] = totals.get(name, 0) + total
+    return totals
 
 
 def _size(dtype: str, shape: str) -> int:

@@ -1,13 +1,20 @@
 r"""Converts a trained network: PyTorch's weights to a folder of jood's, and back.
 
-    python launch/convert.py --weights=resnet50-0676ba61.pth --model=resnet50 \
+    jood convert --weights=resnet50-0676ba61.pth --model=resnet50 \
         --mean=.485,.456,.406 --std=.229,.224,.225 --resize=256 --crop=224 \
         --class_names=imagenet.txt --output=networks/resnet50
-    python launch/convert.py --weights=networks/resnet50 --to_torch=net.safetensors
+    jood convert --weights=networks/resnet50 --to_torch=net.safetensors
+    jood convert --weights=clip-vit-base-patch16/model.safetensors \
+        --model=clip_vit_b16 --prompts=classes.txt --templates=templates.txt \
+        --output=networks/clip_b16
 
-Class names and preprocessing travel with the network: launch/evaluate.py takes the
+Class names and preprocessing travel with the network: jood evaluate takes the
 folder as its --checkpoint. They are given by flags, or by --benchmark for a network
 that was trained on its ID set; a flag that is given goes before the benchmark's value.
+
+The head of a CLIP is made of the texts of the classes (--prompts), with the text tower
+in the file, and travels with the image tower. The text tower stays in the folder, so
+that jood evaluate can make the head of other prompts. docs/clip.md says more.
 """
 
 from collections.abc import Callable
@@ -25,9 +32,13 @@ from jood._utils import atomic_files
 from jood.core.preprocessing import Preprocessing
 from jood.data import benchmarks
 from jood.data.benchmarks import choose_preprocessing
+from jood.models import clip_image
 from jood.weights import checkpoint
+from jood.weights import clip_head
+from jood.weights import clip_prompts
 from jood.weights import conversion
 from jood.weights import reading
+from jood.weights import text_tower
 
 _WEIGHTS = flags.DEFINE_string(
     "weights",
@@ -67,7 +78,7 @@ _PREPROCESSING = flags.DEFINE_string(
     "preprocessing", None, "Name of one of the benchmark's; else its first."
 )
 _CLASS_NAMES = flags.DEFINE_string(
-    "class_names", None, "Text file of class names, one a line, in the logits' order."
+    "class_names", None, "Text file of class names, one per line, in the logits' order."
 )
 _MEAN = flags.DEFINE_list("mean", None, "Per channel, of pixels in [0, 1].")
 _STD = flags.DEFINE_list("std", None, "Per channel, of pixels in [0, 1].")
@@ -86,6 +97,33 @@ _IMAGE_SIZE = flags.DEFINE_integer(
     "Side in pixels of what the network takes; needed without --crop and --benchmark.",
     lower_bound=8,
 )
+_PROMPTS = flags.DEFINE_string(
+    "prompts",
+    None,
+    "Text file of the words of each class of a CLIP, one class per line in the logits' "
+    "order, or NAME<TAB>WORDS in any order.",
+)
+_TEMPLATES = flags.DEFINE_string(
+    "templates",
+    None,
+    "Text file of templates, one per line, with {} in the place of the words; several "
+    f"are averaged. Without it the only one is '{clip_prompts.TEMPLATE}'.",
+)
+_NOUNS = flags.DEFINE_string(
+    "nouns",
+    None,
+    "Text file of nouns, one per line; NegLabel's negative words are mined from them.",
+)
+_ADJECTIVES = flags.DEFINE_string(
+    "adjectives", None, "Text file of adjectives, one per line, for the same."
+)
+_VOCABULARY = flags.DEFINE_string(
+    "vocabulary",
+    None,
+    "The text tower's vocabulary (tokenizer.json, merges.txt or "
+    "bpe_simple_vocab_16e6.txt.gz), or its folder; else beside --weights.",
+)
+_FOR_PROMPTS = (_TEMPLATES, _NOUNS, _ADJECTIVES, _VOCABULARY)
 _DRY_RUN = cli.define_dry_run()
 
 
@@ -104,7 +142,7 @@ def main(argv: list[str]) -> None:
                     f"with {network.preprocessing}",
                 )
                 return
-            checkpoint.save(output, network)
+            checkpoint.save(output, network, _keep_text_tower)
             layout = network.source.get("layout", "jood")
         elif to_torch is not None and output is None:
             network = checkpoint.open(_WEIGHTS.value)
@@ -132,11 +170,15 @@ def main(argv: list[str]) -> None:
         print(f"class names: {', '.join(names[:3])}, ..., {names[-1]}")
     else:
         print(
-            "class names: none; --class_names=FILE gives them, a class a line in the "
-            "logits' order, and folders of images are matched with them"
+            "class names: none; --class_names=FILE gives them, one class per line in "
+            "the logits' order, and folders of images are matched with them"
         )
+    if _PROMPTS.value and output:
+        print(f"head: {clip_head.described(network)}")
     used = network.preprocessing
     origin = f"{_BENCHMARK.value}'s unless given" if _BENCHMARK.value else "as given"
+    if isinstance(network.model, clip_image.ClipImage):
+        origin = "CLIP's unless given"
     print(
         f"preprocessing ({origin}): mean {used.mean}, std {used.std}; images are "
         f"{used.sizing}"
@@ -156,6 +198,25 @@ def _converted(layout: str | None) -> checkpoint.TrainedNetwork:
         if not path.is_file():
             raise FileNotFoundError(f"--class_names: there is no file {path}.")
         class_names = tuple(path.read_text(encoding="utf-8").splitlines())
+    make_head = None
+    if _PROMPTS.value:
+        prompts = clip_prompts.read(
+            _PROMPTS.value, _TEMPLATES.value, class_names or None
+        )
+        class_names = prompts.class_names
+        make_head = clip_head.of_files(
+            _MODEL.value,
+            _WEIGHTS.value,
+            prompts,
+            nouns=_NOUNS.value,
+            adjectives=_ADJECTIVES.value,
+            vocabulary=_VOCABULARY.value,
+        )
+    elif given := [f.name for f in _FOR_PROMPTS if f.value]:
+        raise ValueError(
+            f"--{', --'.join(given)} are for the texts of a CLIP's classes: give "
+            "--prompts=FILE too."
+        )
     preprocessing = _preprocessing(spec)
     image_size = _IMAGE_SIZE.value
     if image_size is None and spec and preprocessing.fixed_size is None:
@@ -169,7 +230,16 @@ def _converted(layout: str | None) -> checkpoint.TrainedNetwork:
         num_classes=_NUM_CLASSES.value,
         layout=layout,
         entry=_ENTRY.value,
+        make_head=make_head,
     )
+
+
+def _keep_text_tower(folder: pathlib.Path) -> None:
+    """Writes the text tower that made the head, if one did."""
+    if _PROMPTS.value:
+        tensors = reading.read(_WEIGHTS.value, _ENTRY.value)
+        place = _VOCABULARY.value or pathlib.Path(_WEIGHTS.value).parent
+        text_tower.write(folder, _MODEL.value, tensors, place)
 
 
 def _preprocessing(spec: benchmarks.BenchmarkSpec | None) -> Preprocessing:
@@ -188,6 +258,10 @@ def _preprocessing(spec: benchmarks.BenchmarkSpec | None) -> Preprocessing:
                 f"--{name} is of pixels in [0, 1], but {given[name]} looks like one of "
                 "pixels in [0, 255]. Divide it by 255."
             )
+    model = models.create(_MODEL.value, 1)
+    if isinstance(model, clip_image.ClipImage) and not _PREPROCESSING.value:
+        usual = clip_image.preprocessing(_IMAGE_SIZE.value or model.image_size)
+        return dataclasses.replace(usual, **given)
     if spec:
         return dataclasses.replace(
             choose_preprocessing.choose(spec, _PREPROCESSING.value), **given

@@ -1,50 +1,65 @@
 r"""Compares detectors on a benchmark or on own folders, with a trained network.
 
-    python launch/evaluate.py --checkpoint=runs/a --output=runs/a_results \
+    jood evaluate --checkpoint=runs/a --output=runs/a_results \
         --detectors="msp, fs_ta, mine=ta(k=0.1)|react(q=0.9)|energy()"
-    python launch/evaluate.py --checkpoint=networks/densenet --benchmark=cifar10 \
+    jood evaluate --checkpoint=networks/densenet --benchmark=cifar10 \
         --data_dir=data --bootstrap=1000 --output=runs/densenet
-    python launch/evaluate.py --checkpoint=runs/seed0,runs/seed1,runs/seed2 \
+    jood evaluate --checkpoint=runs/seed0,runs/seed1,runs/seed2 \
         --output=runs/seeds
-    python launch/evaluate.py --checkpoint=networks/mine --images=data/train \
+    jood evaluate --checkpoint=networks/mine --images=data/train \
         --validation=data/val --ood=other=data/other,blank=data/blank \
         --output=runs/mine
+    jood evaluate --checkpoint=networks/clip_b16 --prompts=words.txt --output=runs/b16
 
 The network runs once per image, however many detectors are asked. Several checkpoints
 of one network, such as seeds, give mean ± standard deviation.
 """
 
-from collections.abc import Mapping, Sequence
 import dataclasses
 
 from absl import flags
 
 from jood import cli
 from jood._utils import atomic_files
-from jood.core.component import Component
 from jood.data import benchmarks
 from jood.data import id_splits
 from jood.data import own_folders
 from jood.data.sources.absent import Absent
 from jood.detector import Detector
 from jood.evaluation import benchmark_run
+from jood.evaluation import feature_files
 from jood.evaluation import paper_grids
 from jood.evaluation import preflight
 from jood.evaluation import synthetic_outliers
-from jood.methods import detector_list
+from jood.methods import presets
+from jood.report.benchmark import feature_results
 from jood.report.benchmark import results
 from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.weights import checkpoint
+from jood.weights import text_tower
 
 _CHECKPOINTS = flags.DEFINE_list(
     "checkpoint",
-    None,
-    "Folder of a network: --output of launch/convert.py, or --workdir of "
-    "launch/train.py; or folders of several networks alike, separated by commas, for "
+    [],
+    "Folder of a network: --output of jood convert, or --workdir of "
+    "jood train; or folders of networks that differ in the seed, with commas, for "
     "mean ± standard deviation.",
-    required=True,
+)
+_FEATURES = flags.DEFINE_string(
+    "features", None, "Instead of a network: folder of features (docs/backbones.md)."
+)
+flags.register_multi_flags_validator(
+    ["checkpoint", "features"],
+    lambda given: bool(given["checkpoint"]) != bool(given["features"]),
+    "give --checkpoint=FOLDER of a network or --features=FOLDER, one of them.",
 )
 _WHICH = cli.define_which()
+_PROMPTS = flags.DEFINE_string(
+    "prompts", None, "Other words for the classes of a CLIP, as for jood convert."
+)
+_TEMPLATES = flags.DEFINE_string(
+    "templates", None, "Other templates for them, as for jood convert."
+)
 _OUTPUT = cli.define_output()
 _BENCHMARK = cli.define_benchmark()
 _DATA_DIR = cli.define_data_dir()
@@ -77,9 +92,8 @@ _CACHE = cli.define_cache()
 _SELECT = flags.DEFINE_bool(
     "select",
     False,
-    "Also choose TA's k and stage, λ, and HIMPLoS's mask and clip on made images "
-    "(--select_on) against ID images held out from the training set; adds rows and the "
-    "curves.",
+    "Also choose TA's k and stage, λ, and HIMPLoS's mask and clip on synthetic images "
+    "(--select_on) and held-out ID training images; adds rows and curves.",
 )
 _SELECT_ON = flags.DEFINE_list(
     "select_on",
@@ -115,9 +129,10 @@ def main(argv: list[str]) -> None:
     """Loads networks, scores the benchmark and writes the results."""
     del argv
     atomic_files.check_new(_OUTPUT.value)
-    networks = {
-        folder: checkpoint.open(folder, _WHICH.value) for folder in _CHECKPOINTS.value
-    }
+    if _FEATURES.value:
+        _compare_features(_FEATURES.value)
+        return
+    networks = {folder: _open_network(folder) for folder in _CHECKPOINTS.value}
     if len(networks) < len(_CHECKPOINTS.value):
         raise ValueError("--checkpoint names a folder twice; give each network once.")
     preflight.check_alike(networks)
@@ -128,21 +143,19 @@ def main(argv: list[str]) -> None:
     detectors = {name: row.component for name, row in named.items()}
     for one in networks.values():
         if _DETECTORS.value in cli.GROUPS:
-            detectors = _possible(detectors, one, benchmark)
-        preflight.check(
-            detectors,
-            one.model,
-            benchmark.image_size,
-            one.variables,
-            len(benchmark.preprocessing.mean),
-        )
+            parts = one.model, one.variables, benchmark.id_train
+            detectors, out = preflight.possible(detectors, *parts)
+            for line in preflight.reasons(out):
+                print(line)
+        size, channels = benchmark.image_size, len(benchmark.preprocessing.mean)
+        preflight.check(detectors, one.model, size, one.variables, channels)
     preflight.check_training(detectors, benchmark.id_train)
     if _SELECT.value and isinstance(benchmark.id_train, Absent):
         raise FileNotFoundError(f"--select holds out of {benchmark.id_train.why}")
     rows = [*detectors, *(paper_grids.names(_SELECT_ON.value) if _SELECT.value else ())]
     if _EXAMINE.value not in (None, *rows):
         raise ValueError(
-            f"--examine={_EXAMINE.value} is no row; rows: {', '.join(rows)}."
+            f"--examine={_EXAMINE.value} is not a row; rows: {', '.join(rows)}."
         )
     if _DRY_RUN.value:
         sets = {"fit on": benchmark.id_train, "ID": benchmark.id_test}
@@ -169,11 +182,8 @@ def main(argv: list[str]) -> None:
             data_dir=_DATA_DIR.value,
             skip_corrupt=_CORRUPT.value == "skip",
         )
-        chosen = {name: curve.best.spec for name, curve in curves.items()}
-        for name, row in detector_list.read_each(chosen).items():
-            told = dict.fromkeys(row.sources, paper_grids.SOURCE)
-            named[name] = row._replace(sources=told)
-        detectors |= {name: named[name].component for name in chosen}
+        named |= paper_grids.rows(curves)
+        detectors |= {name: named[name].component for name in curves}
     first: Detector | None = None
     evaluations = []
     for folder, one in networks.items():
@@ -212,6 +222,14 @@ def main(argv: list[str]) -> None:
     print(f"written to {_OUTPUT.value}")
 
 
+def _open_network(folder: str) -> checkpoint.TrainedNetwork:
+    """The network of a folder, with the texts that are asked for."""
+    network, texts = checkpoint.open(folder, _WHICH.value), (_PROMPTS, _TEMPLATES)
+    if not any(flag.value for flag in texts):
+        return network
+    return text_tower.with_texts(folder, network, *(flag.value for flag in texts))
+
+
 def _open_benchmark(network: checkpoint.TrainedNetwork) -> benchmarks.Benchmark:
     """The benchmark that is asked for, with the network's own preprocessing."""
     names, own = own_folders.split_ood(_OOD.value)
@@ -220,7 +238,25 @@ def _open_benchmark(network: checkpoint.TrainedNetwork) -> benchmarks.Benchmark:
     validation = _VALIDATION.value or trained.get("validation")
     skip = _CORRUPT.value == "skip"
     if images or validation:
-        return _of_folders(network, images, validation, names, own)
+        if _BENCHMARK.value is not None or _DATA_DIR.value is not None:
+            raise ValueError(
+                "--images and --validation are your own images, in the place of a "
+                "benchmark's: leave --benchmark and --data_dir out."
+            )
+        benchmark, remarks = own_folders.to_evaluate(
+            images,
+            validation,
+            names,
+            own,
+            network.preprocessing,
+            network.image_size,
+            class_names=network.class_names,
+            num_classes=getattr(network.model, "num_classes", 0),
+            skip_corrupt=skip,
+        )
+        for remark in remarks:
+            print(remark)
+        return benchmark
     name = cli.benchmark_name(_BENCHMARK.value, network.source, _CHECKPOINTS.value[0])
     options = {
         "data_dir": _DATA_DIR.value,
@@ -241,58 +277,21 @@ def _open_benchmark(network: checkpoint.TrainedNetwork) -> benchmarks.Benchmark:
     return dataclasses.replace(benchmark, ood={**benchmark.ood, **opened}, paper=())
 
 
-def _of_folders(
-    network: checkpoint.TrainedNetwork,
-    images: str | None,
-    validation: str | None,
-    names: Sequence[str],
-    own: Mapping[str, str],
-) -> benchmarks.Benchmark:
-    """A benchmark of the user's own images."""
-    if _BENCHMARK.value is not None or _DATA_DIR.value is not None:
-        raise ValueError(
-            "--images and --validation are your own images, in the place of a "
-            "benchmark's: leave --benchmark and --data_dir out."
-        )
-    if names or not own:
-        given = f"NAME={names[0]}" if names else "other=data/other"
-        raise ValueError(
-            "say which images of no class the detectors shall tell from your own, each "
-            f"set with a name: --ood={given}."
-        )
-    splits = id_splits.of_folders(
-        images or validation or "",
-        validation if images else None,
-        network.preprocessing,
-        network.image_size,
-        class_names=network.class_names,
-        num_classes=getattr(network.model, "num_classes", 0),
-        share=0.2 if images else 0.5,
-        skip_corrupt=_CORRUPT.value == "skip",
-        flag="--validation" if images else "",
-    )
-    if not images:
-        print(f"detectors are fitted on a half of {validation}, for want of --images.")
-    for remark in splits.remarks:
-        print(remark)
-    return own_folders.benchmark(
-        splits, own, network.image_size, skip_corrupt=_CORRUPT.value == "skip"
-    )
-
-
-def _possible(
-    detectors: Mapping[str, Component],
-    network: checkpoint.TrainedNetwork,
-    benchmark: benchmarks.Benchmark,
-) -> dict[str, Component]:
-    """The detectors that a network can be asked; tells which are left out, and why."""
-    left, out = preflight.possible(
-        detectors, network.model, network.variables, benchmark.id_train
-    )
-    for reason in sorted(set(out.values())):
-        names = [name for name, why in out.items() if why == reason]
-        print(f"left out, since {reason}: {', '.join(names)}")
-    return left
+def _compare_features(folder: str) -> None:
+    """Compares detectors on features that another program wrote."""
+    given = feature_files.read(folder)
+    rows = cli.detectors(_DETECTORS.value, _BENCHMARK.value or presets.DEFAULT)
+    if _DETECTORS.value in cli.GROUPS:
+        rows, out = feature_results.possible(rows, given)
+        for line in preflight.reasons(out):
+            print(line)
+    if _DRY_RUN.value:
+        cli.would(f"compare {', '.join(rows)} on {folder}", f"write {_OUTPUT.value}")
+        return
+    parts = {name: row.component for name, row in rows.items()}
+    found = feature_files.compare(parts, given)
+    print(feature_results.write(_OUTPUT.value, found, rows, folder))
+    print(f"written to {_OUTPUT.value}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 r"""Writes a detector as one file, which runs without jood: `Detector.export`.
 
-    python launch/export.py --detector=detectors/mine --output=mine.zip
+    jood export --detector=detectors/mine --output=mine.zip
     python mine.zip photo.jpg
 
 The file holds the network, its weights, the method, thresholds and how images are
-brought to size; it needs jax, flatbuffers, numpy and pillow. docs/deployment.md says
-more, docs/serving.md how a web service answers with it (launch/serve.py).
+resized; it needs jax, flatbuffers, numpy and pillow. docs/deployment.md says
+more, docs/serving.md how to serve it over HTTP (jood serve).
 """
 
 import pathlib
@@ -19,7 +19,7 @@ from jood.detector import Detector
 from jood.detector import image_shapes
 
 _DETECTOR = flags.DEFINE_string(
-    "detector", None, "Folder of launch/fit.py or Detector.save.", required=True
+    "detector", None, "Folder of jood fit or Detector.save.", required=True
 )
 _OUTPUT = cli.define_output(help="New file, usually '.zip'.")
 _TPR = flags.DEFINE_float(

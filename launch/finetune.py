@@ -1,8 +1,8 @@
 r"""Fine-tunes a network with LFF or SSOD and compares it with what it was before.
 
-    python launch/finetune.py --objective=lff --seeds=3
-    python launch/finetune.py --objective=ssod --seeds=3
-    python launch/finetune.py --objective=lff --checkpoint=networks/resnet20 \
+    jood finetune --objective=lff --seeds=3
+    jood finetune --objective=ssod --seeds=3
+    jood finetune --objective=lff --checkpoint=networks/resnet20 \
         --benchmark=cifar10 --data_dir=data --augment=crop,flip --weight_decay=1e-4 \
         --workdir=runs/cifar10
 
@@ -92,13 +92,12 @@ _OPTIMIZER = flags.DEFINE_enum(
 _WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 5e-4, "Decay of kernels.", 0.0)
 _MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Momentum of SGD.")
 _AUGMENT = flags.DEFINE_list(
-    "augment",
-    [],
-    f"Augmentations in fine-tuning, some of {', '.join(augmentation.NAMES)}.",
+    "augment", [], f"In fine-tuning, some of {', '.join(augmentation.NAMES)}."
 )
 _OUTLIERS = flags.DEFINE_string(
-    "outliers", "", "Not ID, where an objective asks: a folder, .npz or set's name."
+    "outliers", "", "Images that are not ID: a folder, .npz or set's name."
 )
+_OUTLIER_BATCH = flags.DEFINE_integer("outlier_batch_size", 0, "0: as ID images.", 0)
 _SEED = cli.define_seed(help="The first seed.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many; several give mean ± std.", 1)
 _DETECTORS = cli.define_detectors()
@@ -253,6 +252,7 @@ def _config(
         model=model,
         objective=objective.spec,
         outliers=_OUTLIERS.value,
+        outlier_batch_size=_OUTLIER_BATCH.value,
         init_from=init_from,
         augment=tuple(_AUGMENT.value),
         epochs=_EPOCHS.value,

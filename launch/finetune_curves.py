@@ -1,12 +1,12 @@
-r"""Draws what an objective's values do, from runs of launch/finetune.py: LFF's Fig. 6.
+r"""Draws what an objective's values do, from runs of jood finetune: LFF's Fig. 6.
 
     for mu in 0.5 1 2; do
-      python launch/finetune.py --objective="lff(mu=$mu)" --workdir=runs/lff
+      jood finetune --objective="lff(mu=$mu)" --workdir=runs/lff
     done
-    python launch/finetune_curves.py --workdir=runs/lff --output=runs/lff_curves
+    jood finetune_curves --workdir=runs/lff --output=runs/lff_curves
 
-Runs that differ in one value alone make a curve of it, whatever their other values are:
-several, if there are several such sets. Writes sweeps.csv, a picture per curve and
+Each set of runs that differ in one value alone gives a curve of that value, whatever
+their other values are. Writes sweeps.csv, a picture per curve and
 report.html.
 """
 
@@ -20,11 +20,9 @@ from jood.report.finetuning import curves as curves_lib
 from jood.report.hyperparameters import results
 from jood.training import objectives
 
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "That of launch/finetune.py.", required=True
-)
+_WORKDIR = flags.DEFINE_string("workdir", None, "That of jood finetune.", required=True)
 _OBJECTIVE = flags.DEFINE_string(
-    "objective", "lff", f"Whose values to draw, of {', '.join(objectives.names())}."
+    "objective", "lff", f"Whose values to draw: {', '.join(objectives.names())}."
 )
 _OUTPUT = cli.define_output()
 _DRY_RUN = cli.define_dry_run()
@@ -39,7 +37,7 @@ def main(argv: list[str]) -> None:
     if not curves:
         raise ValueError(
             f"no two of the {len(runs)} runs in {_WORKDIR.value} differ in one value "
-            f"alone: {'; '.join(run.text for run in runs)}. Run launch/finetune.py "
+            f"alone: {'; '.join(run.text for run in runs)}. Run jood finetune "
             "with one of their values changed."
         )
     values = [

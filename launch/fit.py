@@ -1,17 +1,16 @@
 r"""Makes a calibrated detector from a trained network and ID images.
 
-    python launch/fit.py --checkpoint=networks/mine --images=data/train \
+    jood fit --checkpoint=networks/mine --images=data/train \
         --calibration=data/validation --ood=other=data/other --output=detectors/mine
-    python launch/fit.py --checkpoint=runs/a --benchmark=cifar10 --method=himplos \
+    jood fit --checkpoint=runs/a --benchmark=cifar10 --method=himplos \
         --output=detectors/a
 
-The network's folder comes from launch/convert.py or launch/train.py. The detector is
-fitted on some images and calibrated on others; launch/score.py takes its folder. Its
+The network's folder comes from jood convert or jood train. The detector is
+fitted on some images and calibrated on others; jood score takes its folder. Its
 method is the best of several on your images, or the one that --method names.
 """
 
-import os
-import sys
+from typing import Any
 
 from absl import flags
 
@@ -52,7 +51,7 @@ _METHOD = flags.DEFINE_string(
     method_choice.AUTO,
     "Detector: a text such as 'react(q=0.9)|energy()', a preset such as himplos, a row "
     "of the README's table such as KNN, or 'bundle(a=..., b=...)' of several that are "
-    "all kept. Of several with commas, or of auto, the one that tells a part of the "
+    "all kept. Several with commas, or auto, are compared: the one that separates "
     f"held-out ID images best from --ood is taken; "
     f"auto: {', '.join(method_choice.CANDIDATES)}.",
 )
@@ -62,6 +61,13 @@ _OOD = cli.define_ood(
     "images that are made of ID images.",
 )
 _TPR = flags.DEFINE_float("tpr", 0.95, "Share of ID images to keep, in (0, 1).")
+_THRESHOLDS: flags.FlagHolder[Any] = flags.DEFINE_enum(
+    "thresholds",
+    "one",
+    ["one", "per_class"],
+    "One threshold for all images; or one for each class that the network predicts, so "
+    "that --tpr holds in every class: each then needs its own calibration images.",
+)
 _HOLD_OUT = flags.DEFINE_float(
     "hold_out",
     None,
@@ -90,7 +96,7 @@ def main(argv: list[str]) -> None:
     if names:
         raise ValueError(
             f"--ood={names[0]} has no folder: give --ood={names[0]}=FOLDER of images "
-            "of no class. (The OOD sets of benchmarks are for launch/evaluate.py.)"
+            "of no class. (The OOD sets of benchmarks are for jood evaluate.)"
         )
     values = _BENCHMARK.value or own_folders.NAME
     method_choice.rows(_METHOD.value, values)  # before the network is read
@@ -103,9 +109,11 @@ def main(argv: list[str]) -> None:
     preflight.check_training(methods, splits.fit)
     compares = bool(own) or len(methods) > 1
     if compares:
-        fit_job.check_enough(splits, _TPR.value)
+        classes = getattr(network.model, "num_classes", None)
+        parts = fit_job.parts(_THRESHOLDS.value, classes)
+        fit_job.check_enough(splits, _TPR.value, parts)
         splits, apart = method_choice.held_apart(
-            splits, images_needed(_TPR.value), _SEED.value
+            splits, parts * images_needed(_TPR.value), _SEED.value
         )
         others = own_folders.ood_sets(
             own,
@@ -128,7 +136,8 @@ def main(argv: list[str]) -> None:
         cli.would(
             f"fit {tried if compares else detector.component.spec} of {network.name} "
             f"on {len(splits.fit):,} images, calibrate it on "
-            f"{len(splits.calibration):,} at a TPR of {_TPR.value:g}",
+            f"{len(splits.calibration):,} at a TPR of {_TPR.value:g}"
+            f"{'' if _THRESHOLDS.value == 'one' else ' per class'}",
             *cli.described({name: rows[name] for name in methods}),
             f"write {_OUTPUT.value}",
         )
@@ -140,7 +149,14 @@ def main(argv: list[str]) -> None:
             detector, methods, splits.fit, apart, others, **reading
         )
         detector = choice.detector
-    made = fit_job.make(detector, splits, _TPR.value, choice=choice, **reading)
+    made = fit_job.make(
+        detector,
+        splits,
+        _TPR.value,
+        thresholds=_THRESHOLDS.value,
+        choice=choice,
+        **reading,
+    )
     method = next(iter(methods)) if choice is None else choice.method
     sources = rows[method].sources
     configuration = cli.flag_values() | {"values": sources}
@@ -156,8 +172,7 @@ def main(argv: list[str]) -> None:
     print(f"images are {splits.preprocessing.sizing}")
     print(made.text())
     print(f"written to {_OUTPUT.value}; score images with it:")
-    job = os.path.join(os.path.dirname(sys.argv[0]), "score.py")
-    print(f"python {job} --detector={_OUTPUT.value} --images=... --output=...")
+    print(f"jood score --detector={_OUTPUT.value} --images=... --output=...")
 
 
 def _open_splits(network: checkpoint.TrainedNetwork) -> id_splits.IdSplits:

@@ -1,11 +1,12 @@
 """Measures what all post-hoc detectors cost together, against the network alone.
 
-    python launch/measure_cost.py
+    jood measure_cost
 
-Prints the ratio of one bundle of all methods (those that need the network's gradient
-aside) to the forward passes that its distinct stage edits need, as the median of
-interleaved runs in one process, and each method's own share. Weights and images are
-random: time does not depend on them.
+Prints the ratio of one bundle of all --detectors (by default all methods that need no
+gradient of the network) to the forward passes that its distinct stage edits need, as
+the median of interleaved runs in one process, and each method's own share; and the
+memory that each program needs beside its arguments (weights, fitted values, images), as
+XLA plans it. Weights and images are random: time does not depend on them.
 """
 
 import functools
@@ -16,20 +17,23 @@ from absl import flags
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tabulate
 
 import jood
 from jood import cli
+from jood._utils import measuring
 from jood._utils import turns
 from jood.core import ood_head
+from jood.core.backbones import observing
 from jood.evaluation import preflight
 
 _MODEL = cli.define_model("resnet50", "The network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Side in pixels.", lower_bound=32)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images a batch.", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images per batch.", lower_bound=1)
 _CLASSES = flags.DEFINE_integer("classes", 1000, "K.", lower_bound=2)
 _BANK = flags.DEFINE_integer("bank", 50_000, "Rows of KNN's bank.", lower_bound=1001)
+_DETECTORS = cli.define_detectors("forward")
 _RUNS = flags.DEFINE_integer("runs", 7, "Runs of which medians are taken.")
+_OUTPUT = cli.define_output(required=False, help=measuring.OUTPUT)
 
 _ROWS_TO_FIT = 4096  # of random features: enough for a covariance of D = 2048
 
@@ -41,14 +45,19 @@ def main(argv: list[str]) -> None:
     model = jood.models.create(_MODEL.value, classes)
     images = jax.random.normal(jax.random.key(0), (_BATCH_SIZE.value, size, size, 3))
     variables = _with_ood_head(jax.jit(model.init)(jax.random.key(1), images[:1]))
-    rows = cli.detectors("forward", "imagenet", _MODEL.value)
+    rows = cli.detectors(_DETECTORS.value, "imagenet", _MODEL.value)
     parts = {name: row.component for name, row in rows.items()}
+    if again := [name for name, part in parts.items() if part.needs_network]:
+        raise ValueError(
+            f"{', '.join(again)}: run(s) the network again on other images, or through "
+            "its gradient; this job measures what stands beside forward passes."
+        )
     parts, _ = preflight.possible(parts, model, variables)
     bundle = jood.bundle(**parts)
-    observe = jax.jit(
-        lambda v, x, y: jood.observe(model, v, x, edits=bundle.edits, labels=y)
-    )
-    acts = observe(variables, images, jnp.arange(len(images)) % classes)
+    in_chunks = functools.partial(observing.observe_in_chunks, model)  # as detectors
+    observe = functools.partial(in_chunks, edits=bundle.edits)
+    labels = jnp.arange(len(images)) % classes
+    acts = jax.jit(observe)(variables, images, labels=labels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # random features make poor statistics
         fitted = {name: _fit(part, acts) for name, part in parts.items()}
@@ -59,37 +68,52 @@ def main(argv: list[str]) -> None:
     together = jax.device_put(tuple(together))
 
     def forward(variables: Any, images: Any) -> Any:
-        acts = jood.observe(model, variables, images, edits=bundle.edits)
-        return _logits(acts)
+        return _logits(observe(variables, images))
 
     def scored(variables: Any, fitted: Any, images: Any) -> Any:
-        acts = jood.observe(model, variables, images, edits=bundle.edits)
-        return bundle.apply(fitted, acts)
+        return bundle.apply(fitted, observe(variables, images))
 
-    alone, all_of_them = jax.jit(forward), jax.jit(scored)
+    def bare(variables: Any, images: Any) -> Any:
+        return in_chunks(variables, images).logits
+
+    programs = {
+        "network, one run": jax.jit(bare).lower(variables, images),
+        "network": jax.jit(forward).lower(variables, images),
+        "all detectors": jax.jit(scored).lower(variables, together, images),
+    }
+    compiled = {name: program.compile() for name, program in programs.items()}
+    given: dict[str, Any] = dict.fromkeys(compiled, (variables, images))
+    given["all detectors"] = variables, together, images
     seconds = turns.medians(
-        {
-            "network": lambda: alone(variables, images),
-            "scores": lambda: all_of_them(variables, together, images),
-        },
+        {name: functools.partial(run, *given[name]) for name, run in compiled.items()},
         _RUNS.value,
     )
-    network, scores = seconds["network"], seconds["scores"]
-    shares = []
+    table: list[dict[str, Any]] = [
+        {"what": name, "ms": 1000 * own, "x network": own / seconds["network"]}
+        for name, own in (seconds | _alone(parts, fitted, acts)).items()
+    ]
+    memory = [_megabytes(program) for program in compiled.values()]
+    for row, own in zip(table, memory, strict=False):  # of whole programs alone
+        row |= {"MB": own, "memory x one run": own / memory[0]}
+    what = (
+        f"{len(parts)} detectors, {_MODEL.value} at {size} px, batch {len(images)}, "
+        f"{classes} classes; network: the {1 + len(bundle.edits)} runs that they need"
+    )
+    measuring.report(what, table, _OUTPUT.value)
+
+
+def _megabytes(program: Any) -> float:
+    """What a compiled program needs beside its arguments, as XLA plans it."""
+    return program.memory_analysis().temp_size_in_bytes / 1e6
+
+
+def _alone(parts: Any, fitted: Any, acts: Any) -> dict[str, float]:
+    """Seconds of each method on a given record, the longest first."""
+    found: dict[str, float] = {}
     for name, part in parts.items():
         one = functools.partial(jax.jit(part.apply), jax.device_put(fitted[name]))
-        own = turns.medians({name: functools.partial(one, acts)}, _RUNS.value)[name]
-        shares.append((name, 1000 * own, 100 * own / network))
-    shares.sort(key=lambda row: -row[1])
-    headers = ("method, on a given record", "ms", "% of the passes")
-    print(tabulate.tabulate(shares, headers=headers, floatfmt=".2f"))
-    runs = 1 + len(bundle.edits)
-    print(
-        f"\n{len(parts)} detectors, {_MODEL.value} at {size} px, batch "
-        f"{len(images)}, {classes} classes, {jax.devices()[0].device_kind}\n"
-        f"the {runs} runs of the network alone: {1000 * network:.0f} ms a batch\n"
-        f"with all scores: {1000 * scores:.0f} ms, {scores / network:.3f} times"
-    )
+        found |= turns.medians({name: functools.partial(one, acts)}, _RUNS.value)
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def _with_ood_head(variables: Any) -> Any:
@@ -119,7 +143,9 @@ def _fit(part: jood.Component, acts: Any) -> tuple[Any, ...]:
     try:
         return jood.fit(part, chunks)
     except jood.MissingStageError:
-        return jood.fit(part, [acts])
+        # As many images as features that count as others, for methods that split them.
+        records = [acts.replace(original=acts.original + i) for i in range(8)]
+        return jood.fit(part, records)
 
 
 def _logits(acts: Any) -> list[Any]:

@@ -1,12 +1,13 @@
-"""Measures forward passes: jood, and the same torchvision model, eager and compiled.
+"""Measures forward passes: jood, and the same network in PyTorch, eager and compiled.
 
-    pip install torch torchvision    # to compare; without them those rows are left out
-    python launch/measure_forward.py --models=resnet50,densenet121
+    pip install torch torchvision timm    # to compare with; without them, no comparison
+    jood measure_forward --models=resnet50,densenet121
+    jood measure_forward --models=resnet20,wrn_28_10 --batch_size=128
 
-The weights are random ones of torchvision, carried over with `jood.weights`, so that
-the logits can be compared too. Runs take turns in one process, one at a time, so that
-what slows one slows all; torch runs channels-last on as many threads as XLA.
-`torch.compile` needs a C++ compiler.
+The weights are PyTorch's random ones, carried over with `jood.weights`, so that the
+logits can be compared too. Images have 224 pixels a side, for CIFAR's networks 32. Runs
+take turns in one process, one at a time, so that what slows one slows all; torch runs
+channels-last on as many threads as XLA. `torch.compile` needs a C++ compiler.
 """
 
 from collections.abc import Callable
@@ -21,21 +22,24 @@ import numpy as np
 import jood
 from jood import cli
 from jood import weights
+from jood._utils import affinity
 from jood._utils import compiling
+from jood._utils import measuring
 from jood._utils import turns
+from jood.core.backbones import observing
 
 _MODELS = flags.DEFINE_list(
     "models",
-    ["resnet50", "densenet121"],
-    "Names that jood.models and torchvision know.",
+    ["resnet50", "densenet121", "mobilenet_v2", "efficientnet_lite0", "vit_b16"],
+    "Names that jood.models knows.",
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images a batch.", lower_bound=1)
-_IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Side in pixels.", lower_bound=32)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images per batch.", lower_bound=1)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Side in pixels; by default PyTorch's or 224.", lower_bound=32
+)
 _RUNS = flags.DEFINE_integer("runs", 9, "Runs of each, in turn.", lower_bound=1)
 _COMPILE = flags.DEFINE_bool("compile", True, "Whether torch.compile runs, too.")
-
-_CLASSES = 1000
-_THEIR_NAMES = {"vit_b16": "vit_b_16"}
+_OUTPUT = cli.define_output(required=False, help=measuring.OUTPUT)
 
 Run = Callable[[], np.ndarray]  # a batch through the network -> logits, on the host
 
@@ -43,68 +47,69 @@ Run = Callable[[], np.ndarray]  # a batch through the network -> logits, on the 
 def main(argv: list[str]) -> None:
     """Measures one model after the other."""
     del argv
-    torchvision = _torchvision()
-    print(
-        f"images/s, median of {_RUNS.value} runs; batch {_BATCH_SIZE.value}, "
-        f"{_IMAGE_SIZE.value} px, float32, {_threads()} threads, "
-        f"{jax.devices()[0].device_kind}"
-    )
+    rows: list[dict[str, Any]] = []
     for name in _MODELS.value:
-        model = jood.models.create(name, _CLASSES)
-        theirs = _THEIR_NAMES.get(name, name)
-        known = torchvision is not None and theirs in torchvision.models.list_models()
-        network = torchvision.models.get_model(theirs).eval() if known else None
-        if torchvision is not None and not known:
-            print(f"torchvision has no {theirs}: jood alone")
-        _measure(name, _runs(model, network))
+        rows += _rows(name, _runs(name, _theirs(name)))
+    size = f"{_IMAGE_SIZE.value} px, " if _IMAGE_SIZE.value else ""
+    what = (
+        f"forward passes, batch {_BATCH_SIZE.value}, {size}float32, "
+        f"median of {_RUNS.value} runs"
+    )
+    measuring.report(what, rows, _OUTPUT.value)
 
 
-def _torchvision() -> Any:
-    """torchvision, or None and a line that says why not."""
+def _theirs(name: str) -> Any:
+    """PyTorch's network, or None and a line that says why there is none."""
+    # Else torch's threads wait by spinning, beside the program whose turn is next.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import torch
-        import torchvision
-    except (ImportError, RuntimeError) as error:  # or built for another torch
-        print(f"torchvision cannot be imported ({error}): jood alone")
+
+        from jood.testing import torch_networks
+
+        torch.set_num_threads(affinity.cores())
+        torch.manual_seed(0)
+        return torch_networks.create(name)
+    except (ImportError, RuntimeError, ValueError) as error:  # or for another torch
+        print(f"{name}: jood alone ({error})")
         return None
-    torch.set_num_threads(_threads())
-    return torchvision
 
 
-def _runs(model: nn.Module, network: Any) -> dict[str, Run]:
-    """What is measured, by name; of a network that is None, jood alone."""
-    shape = (_BATCH_SIZE.value, _IMAGE_SIZE.value, _IMAGE_SIZE.value, 3)
+def _runs(name: str, theirs: Any) -> dict[str, Run]:
+    """The programs to measure, by name; jood's alone without a PyTorch network."""
+    side = _IMAGE_SIZE.value or (theirs.side if theirs else 224)
+    shape = (_BATCH_SIZE.value, side, side, 3)
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
-    if network is None:
-        variables = jax.jit(model.init)(jax.random.key(0), images[:1])
-        return _jood(model, variables, images)
+    if theirs is None:
+        model = jood.models.create(name, 1000)
+        return _jood(model, jax.jit(model.init)(jax.random.key(0), images[:1]), images)
     import torch
 
-    generator = torch.Generator().manual_seed(0)
-    for tensor in network.parameters():
-        if not tensor.any():  # a ViT starts with a classifier of zeros
-            torch.nn.init.normal_(tensor, 0, 0.02, generator=generator)
-    tensors = {name: t.detach().numpy() for name, t in network.state_dict().items()}
-    variables = weights.from_torch_names(tensors, model, "torchvision")
-    network = network.to(memory_format=torch.channels_last)
-    runs = {
-        **_jood(model, variables, images),
-        "torch, eager": _torch(network, images),
-    }
+    from jood.testing import torch_networks
+
+    model = jood.models.create(name, theirs.classes)
+    tensors = torch_networks.same_weights(theirs)
+    variables = weights.from_torch_names(tensors, model, theirs.layout)
+    network = theirs.module.to(memory_format=torch.channels_last)
+    runs = {**_jood(model, variables, images), "torch, eager": _torch(network, images)}
     if _COMPILE.value:
         runs["torch, compiled"] = _torch(torch.compile(network), images)
     return runs
 
 
 def _jood(model: nn.Module, variables: Any, images: np.ndarray) -> dict[str, Run]:
-    """With the options of `jood._utils.compiling`, as detectors run it, and without."""
+    """As detectors run it, in chunks; as a whole; that without compiler options."""
     variables, batch = jax.device_put((variables, images))
 
     def run(program: Callable[..., Any]) -> Run:
         return lambda: np.asarray(program(variables, batch))
 
+    def in_chunks(variables: Any, batch: jax.Array) -> jax.Array:
+        return observing.observe_in_chunks(model, variables, batch).logits
+
     return {
-        "jood": run(compiling.jit(model.apply)),
+        "jood": run(compiling.jit(in_chunks)),
+        "jood, whole batch": run(compiling.jit(model.apply)),
         "jood, jax.jit": run(jax.jit(model.apply)),
     }
 
@@ -121,28 +126,22 @@ def _torch(network: Callable[..., Any], images: np.ndarray) -> Run:
     return run
 
 
-def _measure(name: str, runs: dict[str, Run]) -> None:
-    """Prints images/s, the ratio to eager, and how far the logits are from eager's."""
-    logits = {row: run() for row, run in runs.items()}  # compiles, too
+def _rows(name: str, runs: dict[str, Run]) -> list[dict[str, Any]]:
+    """Images/s, ratios to torch, and how far the logits are from eager's."""
+    logits = {row: run() for row, run in runs.items()}
     medians = turns.medians(runs, _RUNS.value)
-    print(name)
-    eager = medians.get("torch, eager")
-    for row, median in medians.items():
-        line = f"  {row:16} {_BATCH_SIZE.value / median:8.1f}"
-        if eager is not None:
-            line += f"   {eager / median:5.2f} x eager"
-            if row != "torch, eager":
-                expected = logits["torch, eager"]
-                difference = np.abs(logits[row] - expected).max()
-                largest = np.abs(expected).max()
-                line += f", logits within {difference:.1e} (largest {largest:.1e})"
-        print(line)
-
-
-def _threads() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    theirs = [row for row in runs if row.startswith("torch")]
+    rows = []
+    for program, median in medians.items():
+        row: dict[str, Any] = {"network": name, "program": program}
+        row["images/s"] = _BATCH_SIZE.value / median
+        row |= {f"x {other}": medians[other] / median for other in theirs}
+        if theirs:
+            expected = logits[theirs[0]]
+            difference = np.abs(logits[program] - expected).max()
+            row["logits differ by"] = float(difference / np.abs(expected).max())
+        rows.append(row)
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Measures the input pipeline: decode, resize, crop, normalise; jood, torch's loader.
 
     pip install torch torchvision    # to compare; without torch that row is left out
-    JOOD_DATA_DIR=... python launch/measure_input.py
+    JOOD_DATA_DIR=... jood measure_input
 
 JPEG files, some of them several times, become normalised float32 batches of 224
 pixels: in jood's pipeline with threads and with worker processes (both normalise on
@@ -13,7 +13,6 @@ process, so that what slows one slows all. Each starts and ends its own workers;
 
 from collections.abc import Callable, Iterator
 import os
-import statistics
 import time
 from typing import Any
 import warnings
@@ -24,6 +23,8 @@ import numpy as np
 from PIL import Image
 
 from jood import cli
+from jood._utils import measuring
+from jood._utils import turns
 from jood.core import preprocessing
 from jood.data import pipeline
 from jood.data import prefetch
@@ -39,6 +40,7 @@ _IMAGES = flags.DEFINE_integer("images", 2000, "Images per run.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch_size", 64, "Images per batch.", lower_bound=1)
 _WORKERS = flags.DEFINE_integer("workers", 2, "Worker processes.", lower_bound=1)
 _RUNS = flags.DEFINE_integer("runs", 5, "Runs of each, in turn.", lower_bound=1)
+_OUTPUT = cli.define_output(required=False, help=measuring.OUTPUT)
 
 _PREPROCESSING = preprocessing.Preprocessing(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=256, crop=224
@@ -46,7 +48,7 @@ _PREPROCESSING = preprocessing.Preprocessing(
 
 
 def main(argv: list[str]) -> None:
-    """Times the pipelines in turn and prints medians and ratios."""
+    """Times the pipelines in turn."""
     del argv
     data_dir = os.environ.get("JOOD_DATA_DIR")
     if _FOLDER.value is None and data_dir is None:
@@ -57,28 +59,26 @@ def main(argv: list[str]) -> None:
     )
     chosen = np.arange(_IMAGES.value) % len(files)
     contenders = _contenders(files, chosen, folder)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-    for _ in range(_RUNS.value):
-        for name, batches in contenders.items():
-            times[name].append(_run(batches))
-    print(
-        f"{len(chosen)} images of {len(files)} files to 224 pixels, batches of "
-        f"{_BATCH.value}, {jax.default_backend()}, median of {_RUNS.value} runs"
-    )
     medians = {
-        name: [statistics.median(column) for column in zip(*runs, strict=True)]
-        for name, runs in times.items()
+        name: np.median(runs, axis=0)
+        for name, runs in turns.measured(contenders, _RUNS.value, _speeds).items()
     }
-    reference = medians.get("torch")
+    rows = []
     for name, (whole, running) in medians.items():
-        line = f"  {name:15} whole {whole:7.1f} images/s   running {running:7.1f}"
-        if reference and name != "torch":
-            ratios = whole / reference[0], running / reference[1]
-            line += "   {:.2f} and {:.2f} x torch".format(*ratios)
-        print(line)
+        row = {"pipeline": name, "whole": float(whole), "running": float(running)}
+        if "torch" in medians:
+            of_torch = medians["torch"]
+            row["whole x torch"] = float(whole / of_torch[0])
+            row["running x torch"] = float(running / of_torch[1])
+        rows.append(row)
+    what = (
+        f"images/s, {len(chosen)} images of {len(files)} files to 224 px, batches of "
+        f"{_BATCH.value}, median of {_RUNS.value} runs"
+    )
+    measuring.report(what, rows, _OUTPUT.value)
 
 
-def _run(batches: Callable[[], Iterator[Any]]) -> tuple[float, float]:
+def _speeds(batches: Callable[[], Iterator[Any]]) -> tuple[float, float]:
     """Images per second of one run: all of it, and after the first batch."""
     start = time.perf_counter()
     count, first, began = 0, 0, start

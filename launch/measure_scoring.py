@@ -1,6 +1,6 @@
 """Measures what scoring image files costs: `jood.Scorer` from files to scores.
 
-    JOOD_DATA_DIR=... python launch/measure_scoring.py --price_per_core_hour=0.04
+    JOOD_DATA_DIR=... jood measure_scoring --price_per_core_hour=0.04
 
 Files, some of them several times, are decoded, resized and cropped to 224 pixels and
 scored. Beside the images per second stands the time of all cores that the process
@@ -11,9 +11,7 @@ The weights are random: time does not depend on them.
 from collections.abc import Callable
 import os
 import pathlib
-import statistics
 import tempfile
-import time
 from typing import Any
 
 from absl import flags
@@ -23,6 +21,8 @@ import numpy as np
 
 import jood
 from jood import cli
+from jood._utils import measuring
+from jood._utils import turns
 from jood.core import preprocessing
 from jood.data.sources import decoding
 from jood.data.sources import file_lists
@@ -41,6 +41,7 @@ _RUNS = flags.DEFINE_integer("runs", 3, "Runs of each, in turn.", lower_bound=1)
 _PRICE = flags.DEFINE_float(
     "price_per_core_hour", 0.04, "Price of one core for an hour, in any currency.", 0
 )
+_OUTPUT = cli.define_output(required=False, help=measuring.OUTPUT)
 
 _PREPROCESSING = preprocessing.Preprocessing(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=256, crop=224
@@ -70,27 +71,21 @@ def main(argv: list[str]) -> None:
             "score": lambda: scorer({"image": fitted}),
             "decode and score": lambda: scorer({"image": files}),
         }
-        scorer({"image": fitted[:1]})  # compiles
-        times: dict[str, list[tuple[float, float]]] = {n: [] for n in contenders}
-        for _ in range(_RUNS.value):
-            for name, run in contenders.items():
-                wall, cores = time.perf_counter(), time.process_time()
-                run()
-                elapsed = time.perf_counter() - wall, time.process_time() - cores
-                times[name].append(elapsed)
-    print(
-        f"{len(files)} images of {len(names)} files, {_MODEL.value}, {_METHOD.value}, "
-        f"{jax.default_backend()}, {os.cpu_count()} cores, batches of {_BATCH.value}, "
-        f"median of {_RUNS.value} runs"
-    )
+        times = turns.measured(contenders, _RUNS.value, turns.both_seconds)
+    rows = []
     for name, runs in times.items():
-        wall, cores = (statistics.median(column) for column in zip(*runs, strict=True))
-        cost = cores / len(files) * 1e6 / 3600 * _PRICE.value
-        print(
-            f"  {name:17} {len(files) / wall:7.1f} images/s   "
-            f"{1000 * cores / len(files):7.2f} core-ms an image   "
-            f"{cost:7.2f} a million images at {_PRICE.value} a core and hour"
-        )
+        wall, cores = (float(median) for median in np.median(runs, axis=0))
+        row: dict[str, Any] = {"what": name, "images/s": len(files) / wall}
+        row["core-ms per image"] = 1000 * cores / len(files)
+        row["core hours a million"] = cores / len(files) * 1e6 / 3600
+        row["price a million"] = row["core hours a million"] * _PRICE.value
+        rows.append(row)
+    what = (
+        f"{len(files)} images of {len(names)} files, {_MODEL.value}, {_METHOD.value}, "
+        f"batches of {_BATCH.value}, {_PRICE.value} a core and hour, median of "
+        f"{_RUNS.value} runs"
+    )
+    measuring.report(what, rows, _OUTPUT.value)
 
 
 def _detector() -> jood.Detector:

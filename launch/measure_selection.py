@@ -1,13 +1,13 @@
-r"""Measures how well made images choose hyper-parameters: what --select_on chooses.
+r"""Measures how well synthetic images choose hyper-parameters (--select_on).
 
-    python launch/measure_selection.py --checkpoint=networks/resnet56 \
+    jood measure_selection --checkpoint=networks/resnet56 \
         --benchmark=cifar10 --data_dir=data --output=runs/selection_resnet56
 
 Every candidate of --select's grids is fitted on ID training images and scores images
 held out from them, the images made of each kind, and a part of every test set. The
 table says, for each kind: Spearman's rank correlation, over the candidates, of the
-AUROC against made images (and of the separation) with the mean AUROC on the test sets;
-and how many points of that mean the chosen candidate loses to the best one.
+AUROC against synthetic images (and of the separation) with the mean AUROC on the test
+sets; and how many points of that mean the chosen candidate loses to the best one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ _IMAGES = flags.DEFINE_integer(
     lower_bound=10,
 )
 _BATCH_SIZE = cli.define_batch_size(help="Images per step.")
-_SEED = cli.define_seed(help="Seed of the made images.")
+_SEED = cli.define_seed(help="Seed of the synthetic images.")
 
 
 _THREE = ("blur", "jigsaw", "mixed")  # what --select advises

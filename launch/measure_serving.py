@@ -1,6 +1,6 @@
 """Measures how long one image takes: the network, a detector, a scorer, a service.
 
-    python launch/measure_serving.py --model=resnet20 --image_size=32
+    jood measure_serving --model=resnet20 --image_size=32
 
 One image at a time, as traffic comes. The four take turns, so that what else the
 machine does hits all of them; the time of all cores hardly depends on that, and its
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 import contextlib
 import http.client
 import io
-import os
 import pathlib
 import tempfile
 import time
@@ -27,6 +26,8 @@ from PIL import Image
 import jood
 from jood import cli
 from jood._utils import compiling
+from jood._utils import measuring
+from jood._utils import turns
 from jood.core.preprocessing import Preprocessing
 from jood.deploy import web_service
 
@@ -41,6 +42,7 @@ _REQUESTS = flags.DEFINE_integer(
     "requests", 200, "Requests to each of them, in turn.", 1
 )
 _COMPILATION_CACHE = cli.define_compilation_cache()
+_OUTPUT = cli.define_output(required=False, help=measuring.OUTPUT)
 
 
 def main(argv: list[str]) -> None:
@@ -53,7 +55,6 @@ def main(argv: list[str]) -> None:
     network = compiling.jit(detector.model.apply)
     assert detector.preprocessing is not None  # _detector gave it one
     inputs = jax.jit(detector.preprocessing)(image)
-    jax.block_until_ready(network(detector.variables, inputs))
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         detector.save(folder / "detector")
@@ -65,35 +66,29 @@ def main(argv: list[str]) -> None:
         warm = time.perf_counter() - start
         post = stack.enter_context(_posts(scorer))
         contenders: dict[str, Callable[[], Any]] = {
-            "network": lambda: jax.block_until_ready(
-                network(detector.variables, inputs)
-            ),
+            "network": lambda: network(detector.variables, inputs),
             "Detector.answer": lambda: detector.answer(image),
             "Scorer.answer": lambda: scorer.answer([jpeg]),
             "POST /answer": lambda: post(jpeg),
         }
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-        for _ in range(_REQUESTS.value + 1):
-            for name, run in contenders.items():
-                wall, cores = time.perf_counter(), time.process_time()
-                run()
-                elapsed = time.perf_counter() - wall, time.process_time() - cores
-                times[name].append(elapsed)
-    print(
+        times = turns.measured(contenders, _REQUESTS.value, turns.both_seconds)
+    cores = {name: float(np.median(runs[:, 1])) for name, runs in times.items()}
+    rows = [
+        {
+            "what": name,
+            "p50 ms": 1000 * float(np.median(runs[:, 0])),
+            "p95 ms": 1000 * float(np.quantile(runs[:, 0], 0.95)),
+            "core ms": 1000 * cores[name],
+            "core time x network": cores[name] / cores["network"],
+        }
+        for name, runs in times.items()
+    ]
+    what = (
         f"one image at a time, {_MODEL.value}, {side} px, {_METHOD.value}, "
-        f"{jax.default_backend()}, {os.cpu_count()} cores, {_REQUESTS.value} of each; "
-        f"reading the detector and compiling took {warm:.1f} s"
+        f"{_REQUESTS.value} of each; reading the detector and compiling took "
+        f"{warm:.1f} s"
     )
-    of_network = 0.0
-    for name, values in times.items():
-        wall, cores = 1000 * np.array(values[1:]).T
-        used = float(np.median(cores))
-        of_network = of_network or used
-        print(
-            f"  {name:16} p50 {np.median(wall):8.2f} ms   "
-            f"p95 {np.quantile(wall, 0.95):8.2f} ms   core time {used:8.2f} ms, "
-            f"{used / of_network:5.2f} times the network's"
-        )
+    measuring.report(what, rows, _OUTPUT.value)
 
 
 def _detector(pixels: np.ndarray) -> jood.Detector:

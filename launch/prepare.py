@@ -1,14 +1,14 @@
-"""Says what of a benchmark's data is there, and gets what can be got.
+"""Says which sets of a benchmark are on disk, and fetches those that it can.
 
-    python launch/prepare.py --benchmark=cifar10 --data_dir=data --check
-    python launch/prepare.py --benchmark=cifar10 --data_dir=data
+    jood prepare --benchmark=cifar10 --data_dir=data --check
+    jood prepare --benchmark=cifar10 --data_dir=data
 
 --check counts the images of every set and compares checksums where they are known. Its
 exit code is 0 if the benchmark runs: both ID sets are there, at least one OOD set is,
-and nothing that is there is broken or has a wrong checksum. Else it is 1. Absent OOD
-sets and sets that are incomplete are named and do not change it.
+and no set is broken or has a wrong checksum. Else it is 1. Absent OOD sets and
+incomplete sets are named and do not change it.
 
-Without --check the sets that are not whole are got first: CIFAR with TensorFlow
+Without --check the sets that are not whole are fetched first: CIFAR with TensorFlow
 Datasets (pip install 'jood[prepare]'; reading needs no TensorFlow), others from
 archives whose checksums are known. For the rest it says where to get them and where to
 put them.
@@ -29,7 +29,7 @@ from jood.data.benchmarks.spec import BenchmarkSpec
 _BENCHMARK = cli.define_benchmark(None, "Whose data.")
 flags.mark_flag_as_required("benchmark")
 _DATA_DIR = cli.define_data_dir()
-_CHECK = flags.DEFINE_bool("check", False, "Only say what is there; change nothing.")
+_CHECK = flags.DEFINE_bool("check", False, "Only say what is on disk; change nothing.")
 _SETS = flags.DEFINE_list(
     "sets", None, "Only prepare these (id_train, svhn, ...), not all; with commas."
 )
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 
 def _prepare(spec: BenchmarkSpec, root: pathlib.Path, chosen: list[str]) -> None:
-    """Gets what can be got; a set that cannot does not keep the others back."""
+    """Fetches the sets that it can; one that fails does not stop the others."""
     for name in chosen:
         if name not in spec.sets:
             raise ValueError(f"{spec.name} has no set {name}; its: {list(spec.sets)}.")

@@ -1,6 +1,8 @@
-"""Trains a network on the embedded benchmark and compares detectors on it.
+r"""Trains a network on the embedded benchmark and compares detectors on it.
 
-    python launch/quickstart.py --workdir=runs/quickstart
+    jood quickstart --workdir=runs/quickstart
+    jood quickstart --objective=outlier_exposure --outliers=embedded \
+        --seeds=3 --workdir=runs/outlier_exposure
 
 No download: real digits on real photographs. Writes tables and pictures to
 WORKDIR/results. If interrupted, the same command resumes at the last epoch.
@@ -19,14 +21,25 @@ from jood.data import benchmarks
 from jood.detector import Detector
 from jood.evaluation import benchmark_run
 from jood.evaluation import preflight
+from jood.methods import detector_list
 from jood.report.benchmark import results as results_lib
 from jood.report.benchmark.benchmark_results import BenchmarkResults
+from jood.training import augmentation
 from jood.training import data as data_lib
 from jood.training import loop
+from jood.training import objectives
+from jood.training import state as state_lib
 from jood.training.config import DTYPES
 from jood.training.config import TrainConfig
 
 _DEFAULT = TrainConfig()
+# Scores for networks of another objective, beside those that go with it.
+_USUAL = {
+    "MSP": "msp()",
+    "Energy": "energy()",
+    "KNN": "knn()",
+    "FS": "feature_sim()",
+}
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", "runs/quickstart", "Folder of the checkpoints and the results."
@@ -48,6 +61,24 @@ _EPOCHS = flags.DEFINE_integer(
     "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
 )
 _BATCH_SIZE = cli.define_batch_size(default=_DEFAULT.batch_size)
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", _DEFAULT.learning_rate, "Peak, after warm-up.", 0.0
+)
+_OBJECTIVE = flags.DEFINE_string(
+    "objective",
+    _DEFAULT.objective,
+    f"What is minimised: {', '.join(objectives.names())}, perhaps with values: "
+    "logitnorm(tau=0.1). Without --detectors a few scores and its own are compared.",
+)
+_AUGMENT = flags.DEFINE_list(
+    "augment", [], f"Some of {', '.join(augmentation.NAMES)}, in this order."
+)
+_OUTLIERS = flags.DEFINE_string(
+    "outliers",
+    "",
+    "Images that are not ID, where an objective asks for some: 'embedded', a folder, "
+    ".npz or a set's name.",
+)
 _DTYPE = flags.DEFINE_enum(
     "dtype", _DEFAULT.dtype, DTYPES, "Compute type; parameters are float32."
 )
@@ -64,18 +95,22 @@ def main(argv: list[str]) -> None:
         model=_MODEL.value,
         epochs=_EPOCHS.value,
         batch_size=_BATCH_SIZE.value,
+        learning_rate=_LEARNING_RATE.value,
+        objective=_OBJECTIVE.value,
+        augment=tuple(_AUGMENT.value),
+        outliers=_OUTLIERS.value,
         dtype=_DTYPE.value,
         seed=_SEED.value,
     )
     results = pathlib.Path(_WORKDIR.value) / "results"
     configuration = cli.flag_values(without=["workdir"]) | config.as_json()
-    rows = cli.detectors(_DETECTORS.value, config.benchmark, config.model)
+    rows = _rows(config)
     detectors = {name: row.component for name, row in rows.items()}
     texts = {name: part.spec for name, part in detectors.items()}
     if _DRY_RUN.value:
         cli.would(
-            f"train {config.model} on {config.benchmark}, {config.epochs} epochs, "
-            f"{_SEEDS.value} seed(s)",
+            f"train {config.model} on {config.benchmark} with {config.objective}, "
+            f"{config.epochs} epochs, {_SEEDS.value} seed(s)",
             f"compare {len(detectors)} detectors: {', '.join(detectors)}",
             *cli.described(rows),
             f"write {results}",
@@ -98,18 +133,29 @@ def main(argv: list[str]) -> None:
     print(f"\n{printed}\nwritten to {results}")
 
 
+def _rows(config: TrainConfig) -> dict[str, detector_list.Row]:
+    """The detectors to compare, by name."""
+    plain = config.objective == _DEFAULT.objective
+    if plain or _DETECTORS.value != "default":
+        return cli.detectors(_DETECTORS.value, config.benchmark, config.model)
+    own = objectives.parse(config.objective).rows
+    return detector_list.read_each({**_USUAL, **own})
+
+
 def _run(
     config: TrainConfig, detectors: Mapping[str, Component], workdir: pathlib.Path
 ) -> tuple[list[benchmark_run.Evaluation], Detector, benchmarks.Benchmark]:
     """Trains and scores a network per seed; returns the first fitted detector, too."""
     benchmark = benchmarks.get(config.benchmark, image_size=config.image_size)
     model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
-    preflight.check(detectors, model, benchmark.image_size)
+    data = data_lib.with_outliers(data_lib.of_benchmark(benchmark), config)
+    objective = objectives.parse(config.objective)
+    begun = state_lib.shapes(model, objective, data.image_shape)
+    preflight.check(detectors, model, benchmark.image_size, begun)
     evaluations: list[benchmark_run.Evaluation] = []
     first: Detector | None = None
     for seed in range(config.seed, config.seed + _SEEDS.value):
         one = dataclasses.replace(config, seed=seed)
-        data = data_lib.of_benchmark(benchmark)
         folder = workdir / "checkpoints" / f"seed{seed}"
         variables = loop.train(one, data, model, folder)
         detector, result = benchmark_run.evaluate(

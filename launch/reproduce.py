@@ -1,19 +1,19 @@
 r"""Runs a table or draws a figure of one of the four papers, on your networks.
 
-    python launch/reproduce.py --list
-    python launch/reproduce.py --paper=himplos --list --checkpoint=networks/densenet
-    python launch/reproduce.py --paper=himplos --table=1 --data_dir=data \
+    jood reproduce --list
+    jood reproduce --paper=himplos --list --checkpoint=networks/densenet
+    jood reproduce --paper=himplos --table=1 --data_dir=data \
         --checkpoint=networks/densenet10,networks/densenet100 --output=results/himplos1
-    python launch/reproduce.py --paper=feature_sim --table=2 --benchmark=cifar10 \
+    jood reproduce --paper=feature_sim --table=2 --benchmark=cifar10 \
         --checkpoint=networks/resnet56 --data_dir=data --output=results/fs2
-    python launch/reproduce.py --paper=feature_sim --figure=7 \
+    jood reproduce --paper=feature_sim --figure=7 \
         --checkpoint=networks/resnet50 --id_images=bird.jpg --ood_images=moss.jpg \
         --output=results/fs_heatmaps
 
 A table has the paper's numbers beside ours.
 A folder of --checkpoint makes the rows of its architecture and classes; where that is
 not enough, say which: cifar10/resnet34_cifar+lff=runs/lff (--list names them). What
-cannot be run is a dash with its reason. python launch/prepare.py gets the data.
+cannot be run is a dash with its reason. jood prepare gets the data.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ _LIST = flags.DEFINE_bool(
 _CHECKPOINT = flags.DEFINE_list(
     "checkpoint",
     [],
-    "Folders of networks, of launch/convert.py or launch/train.py, with commas; each "
+    "Folders of networks, of jood convert or jood train, with commas; each "
     "perhaps named: NAME=FOLDER.",
 )
 _WHICH = cli.define_which()
@@ -156,10 +156,16 @@ def _draw(paper: str, number: str) -> None:
         _WORKERS.value,
     )
     pictures = wanted.draw(inputs)
-    told = ", ".join(f"{n.name} ({label})" for label, n in networks.items())
+    listed = ", ".join(
+        one.name if one.name == label else f"{one.name} ({label})"
+        for label, one in networks.items()
+    )
+    most = {"of each test set": _IMAGES.value, "to fit on": _FIT_IMAGES.value}
+    part = [f"at most {count:,} images {what}" for what, count in most.items() if count]
+    remarks = f"{', '.join([f'{listed} on {name}', *part])}."
     title = f"{comparison_text.paper_name(paper)}, Figure {number}: {wanted.title}"
     configuration = cli.flag_values(without=["output", "list"])
-    run = (title, wanted, pictures, f"{told}, {name}.", configuration)
+    run = (title, wanted, pictures, remarks, configuration)
     atomic_files.kept(lambda path: figure_results.write(path, *run), _OUTPUT.value)
     print(f"{title}\n{', '.join(pictures)}: written to {_OUTPUT.value}")
 

@@ -1,12 +1,12 @@
-r"""Scores images with a saved detector: which of them has it not been trained for?
+r"""Scores images with a saved detector: which of them are out of distribution?
 
-    python launch/score.py --detector=detectors/mine --images=traffic \
+    jood score --detector=detectors/mine --images=traffic \
         --output=results/traffic
 
---images is a folder, a .txt list of files (one a line), a .npz archive (images, uint8
+--images is a folder, a .txt list of files (one per line), a .npz archive (images, uint8
 [N, H, W, C]) or tar files ('shards/*.tar'). The output folder gets scores.csv with a
 row per image, summary.json, a histogram and a timeline. The same command, given again,
-resumes an interrupted job, and says of a finished one that it is done.
+resumes an interrupted job; if the job is finished, it says so.
 
 Exit code: 0 all images are scored; 2 some could not be read (they are listed); 1
 nothing was written, the message says why; 130 or 143 the job was interrupted.
@@ -23,12 +23,13 @@ from jood.deploy import finished_scores
 from jood.deploy import requirements
 from jood.deploy import score_job
 from jood.detector import Detector
+from jood.detector import false_discoveries
 from jood.detector import saving
 from jood.detector.calibration import CONFIDENCE
 
 LISTED = 20  # bad files that are printed; all are in the table
 _DETECTOR = flags.DEFINE_string(
-    "detector", None, "Folder of launch/fit.py or Detector.save.", required=True
+    "detector", None, "Folder of jood fit or Detector.save.", required=True
 )
 _IMAGES = flags.DEFINE_string("images", None, "What to score.", required=True)
 _OUTPUT = cli.define_output()
@@ -46,6 +47,12 @@ _WINDOW = flags.DEFINE_integer(
 )
 _ALPHA = flags.DEFINE_float(
     "alpha", 0.01, "Probability that any window is called drift if nothing drifts."
+)
+_FDR = flags.DEFINE_float(
+    "fdr",
+    None,
+    "Also judge all images together, so that of those called OOD at most this share is "
+    "ID, on average (Benjamini-Hochberg): the table gets q-values, in (0, 1).",
 )
 _WORKERS = cli.define_workers()
 _COMPILATION_CACHE = cli.define_compilation_cache()
@@ -65,6 +72,7 @@ def main(argv: list[str]) -> None:
         alpha=_ALPHA.value,
         parquet=_PARQUET.value,
         report=_REPORT.value,
+        fdr=_FDR.value,
     )
     if _COMPILATION_CACHE.value is not None:
         compilation_cache.keep_programs(_COMPILATION_CACHE.value)
@@ -94,7 +102,9 @@ def main(argv: list[str]) -> None:
 
 
 def _print(results: finished_scores.ScoreResults, detector: Detector) -> None:
-    promises = requirements.check_calibrated(detector).promises()
+    calibration = requirements.check_calibrated(detector)
+    promises = calibration.promises()
+    scored = results.images - len(results.failed)
     for name, share in results.called_ood.items():
         promise = promises[name]
         print(
@@ -102,12 +112,21 @@ def _print(results: finished_scores.ScoreResults, detector: Detector) -> None:
             f"{promise.upper:.2%} ({CONFIDENCE:.0%} confidence, calibrated on "
             f"{promise.images:,})"
         )
+        if _FDR.value is not None and name in results.discovered:
+            fewest = false_discoveries.fewest(
+                scored, calibration.least_p_value(), _FDR.value
+            )
+            print(
+                f"{name}: {results.discovered[name]:,} are called OOD at a false "
+                f"discovery rate of {_FDR.value:.2%}: on average at most this share of "
+                f"them is ID. (Fewer than {fewest:,} cannot be found among {scored:,}, "
+                "with so many calibration images.)"
+            )
         windows = results.drift[name]
         drifted = sum(window.drifted for window in windows)
         print(f"{name}: {drifted} of {len(windows)} window(s) drifted")
     print(
-        f"{results.images - len(results.failed):,} scored, {len(results.failed):,} "
-        f"failed; written to {_OUTPUT.value}"
+        f"{scored:,} scored, {len(results.failed):,} failed; written to {_OUTPUT.value}"
     )
     for path, reason in results.failed[:LISTED]:
         print(f"  failed: {path}: {reason}")

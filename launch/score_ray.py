@@ -1,14 +1,14 @@
 r"""Scores images with a saved detector on all machines of a Ray cluster.
 
     pip install 'jood[ray]'
-    python launch/score_ray.py --detector=detectors/a --images=photos \
+    jood score_ray --detector=detectors/a --images=photos \
         --output=runs/scores --workers=8
-    python launch/score_ray.py --detector=/shared/a.zip --images=/shared/paths.parquet \
+    jood score_ray --detector=/shared/a.zip --images=/shared/paths.parquet \
         --output=/shared/scores --address=auto --workers=64 --gpus_per_worker=1
 
 Each worker scores a shard of the list at a time and writes it whole. A worker that
 dies is started again, and the same command resumes a job that was stopped.
-docs/deployment.md tells how this runs on a cluster and what it costs.
+docs/deployment.md shows how this runs on a cluster and what it costs.
 """
 
 import os
@@ -97,7 +97,7 @@ def main(argv: list[str]) -> None:
             try:
                 extensions.load(plugins, folder)  # workers start in other folders
                 return cluster_job.score(job, row["shard"])
-            except (ValueError, OSError) as error:  # to be told without Ray's traces
+            except (ValueError, OSError) as error:  # shown without Ray's traces
                 return {"error": str(error)}
 
     cores = None if _ADDRESS.value else _WORKERS.value * _CPUS.value

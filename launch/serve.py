@@ -1,11 +1,11 @@
 r"""Answers for images over HTTP: score, is_ood, p-value, class.
 
-    pip install -e '.[serve]'
-    python launch/serve.py --detector=detectors/mine --port=8000
+    pip install 'jood[serve]'
+    jood serve --detector=detectors/mine --port=8000
     curl --data-binary @photo.jpg http://127.0.0.1:8000/answer
 
---detector is a folder of launch/fit.py or a file of launch/export.py. docs/serving.md
-says what the service answers, what it refuses and how long it takes.
+--detector is a folder of jood fit or a file of jood export. docs/serving.md
+shows the answers, the refusals and the times of the service.
 """
 
 import contextlib

@@ -1,13 +1,13 @@
-r"""Draws what the papers' values do: AUROC and ID accuracy against k, λ, mask and clip.
+r"""Draws AUROC and ID accuracy against the papers' values: k, λ, mask and clip.
 
-    python launch/sweep.py --checkpoint=runs/a --output=runs/a_sweeps
-    python launch/sweep.py --checkpoint=networks/densenet --benchmark=cifar10 \
+    jood sweep --checkpoint=runs/a --output=runs/a_sweeps
+    jood sweep --checkpoint=networks/densenet --benchmark=cifar10 \
         --data_dir=data --sweeps=k,mask --images=1000 --output=runs/sweeps
-    python launch/sweep.py --checkpoint=runs/a --sweeps=k --values=0,0.1,0.2,0.3 \
+    jood sweep --checkpoint=runs/a --sweeps=k --values=0,0.1,0.2,0.3 \
         --output=runs/a_k
 
 Writes sweeps.csv, a picture per value and report.html. The curves are of the test
-sets, so nothing may be chosen on them; launch/evaluate.py --select chooses on noise.
+sets, so nothing may be chosen on them; jood evaluate --select chooses on noise.
 """
 
 from collections.abc import Mapping
@@ -103,12 +103,13 @@ def main(argv: list[str]) -> None:
         )
     configuration = cli.evaluation_configuration(benchmark, network)
     configuration["values"] = usual
+    part = f" {_IMAGES.value:,} images of each set." if _IMAGES.value else ""
     atomic_files.kept(
         lambda path: results.write(
             path,
             curves,
             name=benchmark.name,
-            protocol=benchmark.protocol,
+            protocol=benchmark.protocol + part,
             configuration=configuration,
         ),
         _OUTPUT.value,

@@ -1,13 +1,12 @@
-r"""Trains a network on a benchmark's ID set or own folders, or trains one further.
+r"""Trains a network on a benchmark's ID set or your own folders, or fine-tunes one.
 
-    python launch/train.py --benchmark=digits --model=resnet_small --workdir=runs/a
-    python launch/train.py --images=data/train --validation=data/val --workdir=runs/b
-    python launch/train.py --images=data/train --validation=data/val \
+    jood train --benchmark=digits --model=resnet_small --workdir=runs/a
+    jood train --images=data/train --validation=data/val --workdir=runs/b
+    jood train --images=data/train --validation=data/val \
         --init_from=networks/resnet50 --new_head --learning_rate=0.01 --workdir=runs/c
-    python launch/train.py --objective=lff --init_from=runs/a --epochs=5 \
+    jood train --objective=lff --init_from=runs/a --epochs=5 \
         --learning_rate=0.02 --workdir=runs/a_lff
-    python launch/train.py --flagfile=launch/recipes/lff_cifar10_resnet34.cfg \
-        --data_dir=data --workdir=runs/lff
+    jood train --flagfile=recipe:lff_cifar10_resnet34 --data_dir=data --workdir=runs/lff
 
 The same command resumes a run that stopped; SIGTERM saves and ends it. Several
 hosts: docs/training.md.
@@ -35,7 +34,7 @@ from jood.training import validation
 from jood.weights import checkpoint
 
 _DEFAULT = config_lib.TrainConfig()
-_OWN_SIZE = 64  # of a network that is trained on own images from random weights
+_OWN_SIZE = 64  # image size of networks for own images, from random weights
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run: checkpoints and log.", required=True
@@ -75,11 +74,11 @@ _MODEL = cli.define_model(None, "The network; else that of --init_from.")
 _INIT_FROM = flags.DEFINE_string(
     "init_from",
     "",
-    "Folder of a trained network to begin with: --output of launch/convert.py, or "
+    "Folder of a trained network to begin with: --output of jood convert, or "
     "--workdir of another run; else random weights.",
 )
 flags.DEFINE_bool(
-    "new_head", False, "Give it a new classifier: it was trained on other classes."
+    "new_head", False, "Give it a new classifier, since it had other classes."
 )
 flags.DEFINE_string(
     "objective",
@@ -125,6 +124,9 @@ flags.DEFINE_float("warmup_epochs", _DEFAULT.warmup_epochs, "Linear warm-up.", 0
 flags.DEFINE_list("decay_epochs", [], "For --schedule=step.")
 flags.DEFINE_float("decay_factor", _DEFAULT.decay_factor, "For --schedule=step.")
 flags.DEFINE_float("weight_decay", _DEFAULT.weight_decay, "Decay of kernels.", 0.0)
+flags.DEFINE_float(
+    "clip_norm", _DEFAULT.clip_norm, "Longest gradient (L2 norm); 0: any.", 0.0
+)
 flags.DEFINE_float("momentum", _DEFAULT.momentum, "Momentum of SGD.")
 flags.DEFINE_enum(
     "dtype", _DEFAULT.dtype, config_lib.DTYPES, "Compute type; parameters are float32."
@@ -160,7 +162,7 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("processes", None, "Their number.", 1)
 _PROCESS_INDEX = flags.DEFINE_integer("process_index", None, "This one's.", 0)
 _CLUSTER = flags.DEFINE_bool(
-    "cluster", False, "Several processes, of which SLURM, a TPU pod, ... tells."
+    "cluster", False, "Several processes, as SLURM, a TPU pod, ... started them."
 )
 _DRY_RUN = cli.define_dry_run()
 

@@ -50,11 +50,27 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+class _Programs:
+    """How many programs this worker has compiled since its caches were cleared."""
+
+    MOST = 1500  # of about 1.5 MB each
+    count = 0
+
+
+def _count_programs(event: str, *_: object, **__: object) -> None:
+    _Programs.count += event == "/jax/core/compile/backend_compile_duration"
+
+
+jax.monitoring.register_event_duration_secs_listener(_count_programs)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_programs_end_with_their_module():
-    """Without this a worker of the whole suite grows to 5 GB."""
+def _compiled_programs_end_when_there_are_many():
+    """Modules share small programs; with all of them a worker grows to 5 GB."""
     yield
-    jax.clear_caches()
+    if _Programs.count > _Programs.MOST:
+        jax.clear_caches()
+        _Programs.count = 0
 
 
 def _data_folder() -> pathlib.Path:
@@ -101,6 +117,12 @@ def golden_training_dir() -> pathlib.Path:
 def golden_clip_dir() -> pathlib.Path:
     """Features and scores that independent CLIP code gave on fixed inputs."""
     return _golden_folder("JOOD_GOLDEN_CLIP", "golden_clip")
+
+
+@pytest.fixture(scope="session")
+def golden_imagenet_dir() -> pathlib.Path:
+    """Logits and scores of an ImageNet network, which its original code gave."""
+    return _golden_folder("JOOD_GOLDEN_IMAGENET", "golden_imagenet")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,9 @@ import importlib
 import inspect
 import pathlib
 
+from helpers import torch_oracle
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jood import scores
@@ -38,8 +40,13 @@ LONG = {
     "adascale_l",
     "weiper_kld",
 }
-# One code with another exponent: what adascale_a's values do, these do.
-SHARED = {"adascale_l": {"hyper_parameters_matter"}}
+# One code with another exponent: what adascale_a's values do, adascale_l's do. The toy
+# network is right about all its training images, so that gram_deviation's 'label' is
+# its 'prediction'; its own test tells them apart.
+SHARED = {
+    "adascale_l": {"hyper_parameters_matter"},
+    "gram_deviation": {"hyper_parameters_matter"},
+}
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
     for name in FACTORIES
@@ -47,7 +54,7 @@ NAMES = [
 
 
 def test_what_takes_long_is_still_there():
-    assert set(FACTORIES) >= LONG >= set(SHARED)
+    assert set(FACTORIES) >= LONG | set(SHARED)
     assert set(CHECKS) > QUICK
 
 
@@ -73,6 +80,50 @@ def test_the_quick_half_of_the_contract(name):
 def test_the_rest_of_the_contract(name):
     elsewhere = QUICK | SHARED.get(name, set())
     assert_kept(name, [check for check in CHECKS if check not in elsewhere])
+
+
+# One method of each way to rewrite, to learn and to look again, on the other kinds.
+ELSEWHERE = (
+    "ta",  # rewrites a stage's map
+    "react",  # rewrites the feature, by a quantile of it
+    "dice",  # rewrites the head
+    "odin",  # looks again at changed images
+    "mahalanobis",  # class statistics, in two passes
+    "gram",  # reads maps
+)
+
+
+KINDS = ["flax.nnx", "function", "PyTorch"]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """The kind of a network that is not Linen."""
+    if request.param == "PyTorch":
+        torch_oracle.torch_or_skip()
+    return request.param
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_contract_holds_on_other_kinds_of_networks(name, kind):
+    for check in ("score_shape_and_type", "jit_equals_eager", "separates_toy"):
+        CHECKS[check](FACTORIES[name], kind)
+
+
+@pytest.mark.slow
+def test_the_whole_contract_holds_on_other_kinds_of_networks(kind):
+    testing.check_component(FACTORIES["ta"], kind)
+
+
+def test_scores_of_all_kinds_of_networks_agree(kind):
+    images, _ = testing.toy_images(16, 1)
+    part = detector_text.parse("bundle(a=ta(k=1.0)|feature_sim(), b=odin())")
+    expected, found = (
+        part.apply((), testing.toy_activations(part, jnp.asarray(images), kind=k))
+        for k in ("Linen", kind)
+    )
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("folder", [transforms, scores])

@@ -326,40 +326,68 @@ def test_fisher_and_brown(golden_dir):
 
 def _extremes(folder):
     """What enters each ReLU of the golden network: -min and max, of its logits too."""
-    weights = golden_inputs.load(folder / "cnn_weights.npz")
-    names = [k.removesuffix(".weight") for k in weights if k.endswith("conv.weight")]
 
     def run(x):
+        maps, logits = _layers(folder, x)
         columns = []
-        for name in ("conv1", *sorted(names)):
-            kernel = weights[f"{name}.weight"].transpose(2, 3, 1, 0)
-            stride = 1 if name == "conv1" else 2
-            bn = "bn1" if name == "conv1" else name.replace("conv", "bn")
-            x = jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                (stride, stride),
-                ((1, 1), (1, 1)),
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
-            scale, shift, mean, variance = (
-                weights[f"{bn}.{key}"].reshape(1, 1, 1, -1)
-                for key in ("weight", "bias", "running_mean", "running_var")
-            )
-            x = (x - mean) / np.sqrt(variance + 1e-5) * scale + shift
-            columns += [-x.min((1, 2, 3)), x.max((1, 2, 3))]
-            x = jax.nn.relu(x)
-        logits = x.mean((1, 2)) @ weights["fc.weight"].T + weights["fc.bias"][None]
+        for before in maps[1::3]:
+            columns += [-before.min((1, 2, 3)), before.max((1, 2, 3))]
         return jnp.stack([*columns, logits.max(-1), -logits.min(-1)], axis=-1)
 
+    return [np.concatenate(parts) for parts in _on_all_images(folder, run)]
+
+
+def _maps(folder):
+    """The maps of each convolution and ReLU by number, for train and test images."""
+
+    def run(x):
+        maps, _ = _layers(folder, x)
+        kept = [x for i, x in enumerate(maps) if i % 3 != 1]
+        return {str(i): x for i, x in enumerate(kept)}
+
+    return [
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for parts in _on_all_images(folder, run)
+    ]
+
+
+def _on_all_images(folder, run):
+    """What a function gives for parts of the train images, and of the test images."""
     images = (
         golden_network.normalised(folder, "train_images_u8"),
         golden_network.test_images(folder),
     )
     run = jax.jit(run)
-    return [
-        np.concatenate([run(part) for part in np.array_split(x, 4)]) for x in images
-    ]
+    return [[jax.device_get(run(p)) for p in np.array_split(x, 4)] for x in images]
+
+
+def _layers(folder, x):
+    """Maps of the golden network (convolution, normalised, ReLU, ...) and logits."""
+    weights = golden_inputs.load(folder / "cnn_weights.npz")
+    names = [k.removesuffix(".weight") for k in weights if k.endswith("conv.weight")]
+    maps = []
+    for name in ("conv1", *sorted(names)):
+        kernel = weights[f"{name}.weight"].transpose(2, 3, 1, 0)
+        stride = 1 if name == "conv1" else 2
+        bn = "bn1" if name == "conv1" else name.replace("conv", "bn")
+        x = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (stride, stride),
+            ((1, 1), (1, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        scale, shift, mean, variance = (
+            weights[f"{bn}.{key}"].reshape(1, 1, 1, -1)
+            for key in ("weight", "bias", "running_mean", "running_var")
+        )
+        maps.append(x)
+        x = (x - mean) / np.sqrt(variance + 1e-5) * scale + shift
+        maps.append(x)
+        x = jax.nn.relu(x)
+        maps.append(x)
+    logits = x.mean((1, 2)) @ weights["fc.weight"].T + weights["fc.bias"][None]
+    return maps, logits
 
 
 def test_combood(golden_dir, monkeypatch):
@@ -387,3 +415,49 @@ def test_combood(golden_dir, monkeypatch):
             lambdas = stored["combood_yeojohnson_lambdas__combood"]
             np.testing.assert_allclose(fitted[2], lambdas, rtol=1e-3, atol=1e-3)
         monkeypatch.undo()
+
+
+def test_nac_of_three_stages(golden_dir):
+    """The authors' layers of CIFAR-10, each with its own values; S is their mean."""
+    layers = ("C5", 50, 50, 100.0), ("C4", 500, 100, 1000.0), ("C3", 50, 5, 0.001)
+    parts = [
+        jood.scores.nac(M=M, O=O, alpha=alpha, stage=stage)
+        for stage, M, O, alpha in layers  # noqa: E741
+    ]
+    component = jood.fuse(*parts, weights=(1 / 3, 1 / 3, 1 / 3))
+    for _, golden in matching(golden_dir, "nac_maps432__nac"):
+        got = on_the_images(golden_dir, "cnn", component)
+        array = golden_leading.Array("cnn", "nac_maps432", "nac", "", golden)
+        assert not check(array, got, np.ones(len(got), bool))
+
+
+def test_gram_deviation(golden_dir, monkeypatch):
+    """OpenOOD's: maps of all convolutions and ReLUs, labels, a stored tenth."""
+    module = importlib.import_module("jood.methods.scores.gram_deviation")
+    monkeypatch.setattr(module, "held_out", lambda acts: acts.heads["held out"])
+    for found, golden in matching(golden_dir, r"gram_p(\d+)__openood"):
+        stored = golden_leading.stored(golden_dir, "cnn")
+        held = stored[f"gram_p{found[1]}_val_mask__openood"]
+        records = golden_inputs.records(golden_dir, "cnn")
+        maps = _maps(golden_dir)
+        component = jood.scores.gram_deviation(P=int(found[1]), classes="label")
+        train = []
+        for rows in np.array_split(np.arange(len(held)), 4):
+            part = jax.tree.map(lambda x, rows=rows: x[rows], (maps[0], held))
+            record = jood.Activations.of(
+                records[0].penultimate[rows],
+                records[0].kernel,
+                records[0].bias,
+                labels=records[0].labels[rows],
+                stages=part[0],
+            )
+            train.append(record.replace(heads={"held out": jnp.asarray(part[1])}))
+        fitted = jood.fit(component, train)
+        order = [int(name) for name in sorted(maps[0])]
+        norms = stored[f"gram_p{found[1]}_layer_norm__openood"][order]
+        np.testing.assert_allclose(fitted[0]["usual"], norms, rtol=1e-3)
+        test = records[1].replace(stages=maps[1])
+        got = np.asarray(component.apply(fitted, test), np.float64)
+        name = f"gram_p{found[1]}"
+        array = golden_leading.Array("cnn", name, "openood", "", golden)
+        assert not check(array, got, np.ones(len(got), bool))

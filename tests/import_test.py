@@ -1,10 +1,16 @@
-"""`import jood` has no side effect: no device, no flag, nothing heavy."""
+"""`import jood` has no side effect: no device, no flag, nothing heavy, no JAX."""
 
 import subprocess
 import sys
 
 CODE = """
 import sys
+import jood
+assert "jax" not in sys.modules
+try:
+    jood.nothing
+except AttributeError as error:
+    assert "'nothing'" in str(error)
 import jax
 import flax.linen
 heavy = {
@@ -13,7 +19,9 @@ heavy = {
 }
 before = heavy & set(sys.modules)  # what JAX and Flax load by themselves
 from absl import flags
-import jood
+assert set(jood.__all__) <= set(dir(jood))
+for name in jood.__all__:
+    getattr(jood, name)
 from jax._src import xla_bridge
 assert not xla_bridge._backends, "importing jood started a backend"
 defined = [m for m in flags.FLAGS.flags_by_module_dict() if m.startswith("jood")]

@@ -10,7 +10,7 @@ from helpers.jobs import ROOT
 FLOORS = (
     "version", "_utils", "metrics", "core", "methods", "data", "models", "weights",
     "detector", "evaluation", "training", "report", "papers", "deploy", "testing",
-    "extensions", "cli", "__main__",
+    "extensions", "cli", "citation", "__main__",
 )  # fmt: skip
 # One method or objective a file: named after it, and imported through the folder.
 ONE_A_FILE = ("methods.transforms", "methods.scores", "training.objectives")
@@ -104,7 +104,7 @@ def test_the_package_is_the_houses_floors():
     found = {
         path.name.removesuffix(".py")
         for path in (ROOT / "jood").iterdir()
-        if path.name not in ("__init__.py", "__pycache__")
+        if path.name not in ("__init__.py", "__pycache__", "py.typed")
     }
     assert found == set(FLOORS)
 

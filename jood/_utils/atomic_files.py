@@ -1,8 +1,8 @@
 """Folders and files that appear complete or not at all.
 
 What is being written lies beside its place, in a folder named '.NAME.xxxxxxxx.partial'
-that its process holds a lock on. A process that is killed leaves that folder; whoever
-writes there next removes it.
+that its process holds a lock on. A process that is killed leaves that folder; the next
+one that writes there removes it.
 """
 
 from collections.abc import Callable, Iterator

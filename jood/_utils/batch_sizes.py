@@ -23,7 +23,7 @@ def padded_size(count: int) -> int:
 def padded(images: Any) -> Any:
     """Repeats the first of B images up to `padded_size`.
 
-    A `jax.Array` stays as it is: who has sent a batch to the device has chosen its
+    A `jax.Array` stays as it is: whoever sent a batch to the device has chosen its
     size. The added rows are real images, so that they break no method's assumption.
     """
     if isinstance(images, jax.Array):

@@ -1,4 +1,4 @@
-"""JSON files that tell when they were cut short or changed by hand.
+"""JSON files that reveal if they were cut short or changed by hand.
 
 A file says its format and version and carries the SHA-256 of its content.
 """
@@ -33,7 +33,7 @@ def read(
       kind: The name of the format.
       number: The format's version.
       what: What the file describes, for errors; else the format's name.
-      advice: How to get such a file anew, for the error of a changed one.
+      advice: How to get such a file again, for the error of a changed one.
 
     Raises:
       FileNotFoundError: There is no such file.

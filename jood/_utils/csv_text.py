@@ -1,4 +1,4 @@
-"""Rows as the text of a CSV file that every reader takes apart as it was put together.
+"""Rows as the text of a CSV file that every reader splits into the same cells.
 
 Cells are quoted where they hold a comma, a quote, a line feed or a carriage return
 (which Python's own writer leaves bare, so that readers see two rows).

@@ -1,8 +1,9 @@
-"""Names of data: a digest of arrays, and the fingerprint of batches."""
+"""Names of data: digests of arrays and files, and the fingerprint of batches."""
 
 from collections.abc import Iterable, Iterator
 import dataclasses
 import hashlib
+import os
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,12 @@ def fingerprint(batches: Any) -> str:
             "jood.Fingerprinted(batches, 'which data, order, batch size')."
         )
     return batches.fingerprint()
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def array_digest(**arrays: Any) -> str:

@@ -7,7 +7,15 @@ import shutil
 import textwrap
 from typing import Any
 
+from jood._utils import broken_pipe
+
 _WIDEST = 100  # columns
+
+
+def show(docstring: str, flags: Iterable[Any]) -> None:
+    """Prints the help of a job; a reader that stops, such as `head`, ends it."""
+    broken_pipe.end_quietly()
+    print(job_help(docstring, flags))
 
 
 def job_help(docstring: str, flags: Iterable[Any]) -> str:

@@ -1,4 +1,4 @@
-"""A lock on a folder that ends with its process, however that ends.
+"""A lock on a folder that ends with its process, in whatever way that ends.
 
 It is the kernel's, on the folder itself, so that no file is left behind. Some network
 file systems have no such locks.

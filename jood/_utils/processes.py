@@ -79,7 +79,7 @@ def first_does(what: Callable[[], None]) -> None:
     except Exception as error:
         failed = error
     if any_agree(failed is not None):
-        raise failed or OSError("the first process cannot go on; it says why.")
+        raise failed or OSError("the first process cannot continue; it says why.")
 
 
 def leave(message: str) -> NoReturn:

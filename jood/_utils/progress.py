@@ -1,6 +1,6 @@
 """How far a long loop is: a bar on a terminal, a line now and then in a log file.
 
-Where stderr is no terminal, a line is logged (logger 'jood', level INFO, which jobs
+Where stderr is not a terminal, a line is logged (logger 'jood', level INFO, which jobs
 print and notebooks do not) every half a minute at most, and one at the end.
 """
 
@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Lines(contextlib.AbstractContextManager["Lines"]):
-    """Tells in a log how far a loop is; what is used of a tqdm bar."""
+    """Logs how far a loop is, with the methods of a tqdm bar that jood uses."""
 
     def __init__(self, what: str, total: int | None, unit: str, initial: int = 0):
         self._what, self._total, self._unit = what, total, unit
@@ -47,7 +47,7 @@ class Lines(contextlib.AbstractContextManager["Lines"]):
         self._log(f"{self._done:,}{of} {self._unit}, {self._speed()}{left}")
 
     def set_postfix(self, **values: str) -> None:
-        """Sets what stands at the end of the lines to come."""
+        """Sets the text at the end of the next lines."""
         self._more = "".join(f", {name} {value}" for name, value in values.items())
 
     def __exit__(self, kind: Any, *_: Any) -> None:

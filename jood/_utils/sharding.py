@@ -36,18 +36,27 @@ def shard_batch(batch: T, mesh: jax.sharding.Mesh) -> T:
       ValueError: B is not divisible by the number of devices.
     """
     size = jax.tree.leaves(batch)[0].shape[0] * jax.process_count()
-    devices = mesh.devices.size
-    if size % devices:
-        raise ValueError(
-            f"batch_size must be divisible by the {devices} devices, got {size}."
-        )
-    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    rows = split_rows(mesh, size)
     if jax.process_count() > 1:
         return jax.tree.map(
             lambda part: jax.make_array_from_process_local_data(rows, np.asarray(part)),
             batch,
         )
     return jax.device_put(batch, rows)
+
+
+def split_rows(mesh: jax.sharding.Mesh, size: int) -> jax.sharding.NamedSharding:
+    """Returns how `shard_batch` places arrays of so many rows, B in all.
+
+    Raises:
+      ValueError: B is not divisible by the number of devices.
+    """
+    devices = mesh.devices.size
+    if size % devices:
+        raise ValueError(
+            f"batch_size must be divisible by the {devices} devices, got {size}."
+        )
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
 
 
 def replicated(mesh: Mesh) -> jax.sharding.NamedSharding:

@@ -1,26 +1,58 @@
 """Programs that take turns while they are timed: what slows one slows all."""
 
 from collections.abc import Callable, Mapping
-import statistics
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import numpy as np
+
+Name = TypeVar("Name")
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    """Returns the wall time of one run, what it computes on a device included."""
+    start = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - start
+
+
+def core_seconds(run: Callable[[], Any]) -> float:
+    """Returns the time of all cores of one run, which other work hardly changes."""
+    start = time.process_time()
+    jax.block_until_ready(run())
+    return time.process_time() - start
+
+
+def both_seconds(run: Callable[[], Any]) -> tuple[float, float]:
+    """Returns the wall time and the time of all cores of one run."""
+    start = time.process_time()
+    wall = seconds(run)
+    return wall, time.process_time() - start
+
+
+def measured(
+    programs: Mapping[Name, Callable[[], Any]],
+    runs: int,
+    measure: Callable[[Callable[[], Any]], Any] = seconds,
+) -> dict[Name, np.ndarray]:
+    """Returns what each run gave, float [runs, ...], by name.
+
+    Args:
+      programs: What is run; each runs once before it counts, so that it is compiled.
+      runs: Runs of each that count.
+      measure: Runs a program and returns a number or several.
+    """
+    for run in programs.values():
+        measure(run)
+    found: dict[Name, list[Any]] = {name: [] for name in programs}
+    for _ in range(runs):
+        for name, run in programs.items():
+            found[name].append(measure(run))
+    return {name: np.array(values) for name, values in found.items()}
 
 
 def medians(programs: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
-    """Returns the median seconds of each program, by name.
-
-    Args:
-      programs: What is run; each runs once before it is timed, so that it is compiled.
-      runs: Timed runs of each.
-    """
-    for run in programs.values():
-        jax.block_until_ready(run())
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(runs):
-        for name, run in programs.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
+    """Returns the median wall time of each program in seconds, by name."""
+    found = measured(programs, runs)
+    return {name: float(np.median(times)) for name, times in found.items()}

@@ -1,4 +1,4 @@
-"""What to say of a name that nobody knows, or that is taken."""
+"""Errors for a name that is unknown, or that is taken."""
 
 from collections.abc import Container, Iterable
 import difflib

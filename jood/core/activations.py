@@ -1,13 +1,14 @@
 """The record of one forward pass: maps of stages, feature, head and logits.
 
 A stage edit (Threshold Activation, for one) rewrites a map in mid-network; the record
-of the edited run hangs in the plain record's `edited`. Plain and edited runs are
+of the edited run is in the plain record's `edited`. Plain and edited runs are
 traced into one program, so XLA's common-subexpression elimination runs the layers
 before the edit once and only those after it again.
 """
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 from typing import Any, NamedTuple, Self
 
 import chex
@@ -39,7 +40,13 @@ class StageEdit(NamedTuple):
         return hash(self.spec)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # compared by identity: it is no pytree
+def _no_edits(edits: tuple[StageEdit, ...], images: jax.Array) -> "Activations":
+    raise MissingStageError(
+        f"the network behind this record cannot be run with the edit {edits[-1].spec}."
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # compared by identity: not a pytree
 class Network:
     """The network behind a record, for methods that run it on other images."""
 
@@ -48,6 +55,8 @@ class Network:
     run: Callable[[jax.Array], "Activations"]  # images -> record, rewritten as this one
     # images -> the map of each residual block, by module path, in the network's order
     blocks: Callable[[jax.Array], dict[str, jax.Array]] = lambda images: {}
+    # (more stage edits, images) -> record, rewritten as this one
+    edited: Callable[[tuple[StageEdit, ...], jax.Array], "Activations"] = _no_edits
 
 
 class Activations(struct.PyTreeNode):
@@ -59,7 +68,7 @@ class Activations(struct.PyTreeNode):
       kernel: float32 [D, K], the classifier head's weights, as rewritten so far.
       bias: float32 [K].
       logits: float32 [B, K], as rewritten so far.
-      prediction: int32 [B], argmax of the unmodified pass: the ID task's answer,
+      prediction: int32 [B], argmax of the unmodified pass: the predicted class,
         which no edit or rewrite changes.
       original: float32 [B, D], the penultimate feature of the unmodified pass.
       labels: int32 [B] where known (fitting), else None.
@@ -142,11 +151,7 @@ class Activations(struct.PyTreeNode):
             ood_head = ood_head_lib.checked(ood_head, penultimate.shape[1])
         if labels is not None:
             labels = check_labels(labels, len(penultimate), classes)
-        logits = linear(penultimate, kernel, bias)
-        if classes:
-            prediction = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-        else:  # a backbone without classifier answers nothing
-            prediction = jnp.zeros(len(logits), jnp.int32)
+        logits, prediction = _answers(penultimate, kernel, bias)
         record = cls(
             stages=given_arrays.maps(stages, penultimate.shape[0]),
             penultimate=penultimate,
@@ -190,6 +195,15 @@ class Activations(struct.PyTreeNode):
             )
         return self.stages[name].astype(jnp.float32)
 
+    def check_stages(self, reader: str) -> None:
+        """Raises MissingStageError if there is no map; `reader` reads all stages."""
+        if not self.stages:
+            raise MissingStageError(
+                f"{reader} reads every stage of the network, but these activations "
+                "hold features only. Pass stages=... to jood.Activations.of, or use a "
+                "jood.Detector."
+            )
+
     def edit(self, spec: str) -> "Activations":
         """Returns the record of an edited run, or raises MissingStageError."""
         if spec not in self.edited:
@@ -205,7 +219,7 @@ class Activations(struct.PyTreeNode):
         if self.ood_head is None:
             raise ValueError(
                 "this score reads an OOD head, which the network lacks. Train one: "
-                "python launch/train.py --objective=ssod; of features from elsewhere "
+                "jood train --objective=ssod; of features from elsewhere "
                 "pass ood_head=(kernel [D, 1], bias [1]) to jood.Activations.of."
             )
         return self.ood_head.logit(self.penultimate)
@@ -213,12 +227,10 @@ class Activations(struct.PyTreeNode):
     def head(self, name: str) -> Any:
         """Returns the collection of a head by name, or raises ValueError."""
         if name not in self.heads:
-            objective = name.partition(added_heads.MARK)[0]
             raise ValueError(
                 f"this score reads the collection {name!r}, which the network lacks. "
-                f"Train one: python launch/train.py --objective={objective}; of "
-                f"features from elsewhere pass heads={{{name!r}: ...}} to "
-                "jood.Activations.of."
+                f"{added_heads.command(name)}; for features from elsewhere pass "
+                f"heads={{{name!r}: ...}} to jood.Activations.of."
             )
         return self.heads[name]
 
@@ -242,10 +254,23 @@ class MissingStageError(ValueError):
     """A component reads a stage, or a run with an edit, that was not observed."""
 
 
+# One program where it is called outside of one, and a part of that which calls it.
+@functools.partial(jax.jit, inline=True)
 def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """Returns x · kernel + bias, float32 [B, K], at full float32 precision."""
     product = jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
     return product + bias[None]
+
+
+@functools.partial(jax.jit, inline=True)
+def _answers(
+    penultimate: jax.Array, kernel: jax.Array, bias: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns logits [B, K] and predictions int32 [B]."""
+    logits = linear(penultimate, kernel, bias)
+    if not kernel.shape[1]:  # a backbone without a classifier predicts nothing
+        return logits, jnp.zeros(len(logits), jnp.int32)
+    return logits, jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
 def check_labels(labels: Any, size: int, classes: int) -> jax.Array:

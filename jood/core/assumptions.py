@@ -43,10 +43,10 @@ def assume_non_negative(x: jax.Array, method: str, why: str) -> None:
 @contextlib.contextmanager
 def collected() -> Iterator[dict[str, Any]]:
     """Yields a dict that fills with {message: violated, bool []} in the block."""
-    found: dict[str, Any] = {}
-    token = _OPEN.set(found)
+    conditions: dict[str, Any] = {}
+    token = _OPEN.set(conditions)
     try:
-        yield found
+        yield conditions
     finally:
         _OPEN.reset(token)
 

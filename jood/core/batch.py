@@ -31,7 +31,7 @@ def as_batch(
     num_classes: int | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Batch:
-    """Reads a batch from what people have, and checks it.
+    """Reads a batch in any of the usual forms, and checks it.
 
     Args:
       batch: a `Batch`; a dict with 'image' and perhaps 'label' and 'mask'; a pair
@@ -69,10 +69,13 @@ def as_batch(
             f"images must be a non-empty [B, H, W, C], got shape {image.shape}.{hint}"
         )
     size = image.shape[0]
-    if not (image.dtype == np.uint8 or jnp.issubdtype(image.dtype, jnp.floating)):
-        raise ValueError(f"images must be uint8 or floating, got {image.dtype}.")
-    if image.dtype != np.uint8:  # a NaN may not even reach the features: max(NaN, 0)
-        finite = jnp.isfinite(image).all(axis=(1, 2, 3))
+    check_images(image, preprocessing)
+    known = not isinstance(image, jax.core.Tracer)  # values, not their shape alone
+    if (
+        known and image.dtype != np.uint8
+    ):  # a NaN may not even reach the features: max(NaN, 0)
+        xp = jnp if isinstance(image, jax.Array) else np  # where the pixels are
+        finite = xp.isfinite(image).all(axis=(1, 2, 3))
         finiteness.check_rows(np.asarray(finite), "pixels")
     if label is not None and not isinstance(label, jax.Array):
         label = np.asarray(label)
@@ -89,6 +92,29 @@ def as_batch(
     if np.shape(mask) != (size,):
         raise ValueError(f"mask must have shape ({size},), got {np.shape(mask)}.")
     return Batch(image, label, mask)
+
+
+def check_images(image: Any, preprocessing: Preprocessing | None = None) -> None:
+    """Raises ValueError for the wrong dtype, or for images [B, C, H, W].
+
+    Args:
+      image: array of rank 4, which may be traced: its values are not read.
+      preprocessing: says how many channels images have; without one, 1 or 3 rows of
+        square pictures are taken for channels.
+    """
+    if not (image.dtype == np.uint8 or jnp.issubdtype(image.dtype, jnp.floating)):
+        raise ValueError(f"images must be uint8 or floating, got {image.dtype}.")
+    _, first, height, width = image.shape
+    if preprocessing is None:
+        swapped = first in (1, 3) and height == width > 4
+    else:
+        swapped = first == len(preprocessing.mean) != width
+    if swapped:
+        raise ValueError(
+            f"images must be [B, H, W, C], got {tuple(image.shape)}, which looks like "
+            "PyTorch's [B, C, H, W]. Move the channels to the end: "
+            "images.transpose(0, 2, 3, 1)."
+        )
 
 
 def check_batches(batches: Any) -> None:
@@ -133,6 +159,8 @@ def _fitted(images: Any, preprocessing: Preprocessing | None) -> Any:
     """Images as one array, resized and cropped where they need it."""
     if isinstance(images, tuple | list) and _separate(images):
         return _stacked(images, preprocessing)
+    if isinstance(images, jax.core.Tracer):
+        return images  # resizing is the host's work
     images = images if isinstance(images, jax.Array) else np.asarray(images)
     if preprocessing is None or images.dtype != np.uint8 or images.ndim != 4:
         return images

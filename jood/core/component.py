@@ -3,7 +3,7 @@
 A `Component` is one step of a detector. It reads the record of a forward pass
 (`jood.Activations`) and returns either a rewritten record (slots stage, feature,
 head, logit) or a score per image (slot score). What it learns from training data it
-says with `Statistic`s: mergeable, streaming summaries, one per sweep over the data.
+declares as `Statistic`s: mergeable, streaming summaries, one per sweep over the data.
 `chain`, `fuse` and `bundle` return Components again, so one code path fits, scores,
 saves and tests a single score and a table of forty methods alike.
 
@@ -76,6 +76,7 @@ class Component(NamedTuple):
         alone, are taken on it. None for most.
       needs_network: whether it runs the network again on other images (ODIN's step
         along a gradient); `observe` then puts the network behind the record.
+      needs_labels: whether it learns from the labels of training images.
     """
 
     spec: str
@@ -87,6 +88,7 @@ class Component(NamedTuple):
     reads: tuple[str, ...] = ()
     ranking: "Component | None" = None
     needs_network: bool = False
+    needs_labels: bool = False
 
 
 def format_value(value: Any) -> str:
@@ -128,6 +130,7 @@ def build(
     entry: str = "",
     reads: tuple[str, ...] = (),
     needs_network: bool = False,
+    needs_labels: bool = False,
 ) -> Component:
     """Returns a `Component` whose `apply` refuses missing fitted values.
 
@@ -155,6 +158,7 @@ def build(
         entry or slot,
         reads,
         needs_network=needs_network,
+        needs_labels=needs_labels,
     )
 
 

@@ -20,7 +20,6 @@ from jood.core import component
 from jood.core import slot_rules
 from jood.core.activations import Activations
 from jood.core.activations import StageEdit
-from jood.core.component import SLOTS
 from jood.core.component import Component
 from jood.core.component import Statistic
 from jood.core.spread import with_spread
@@ -96,9 +95,8 @@ def chain(*parts: Component) -> Component:
         apply=apply,
         passes=tuple(make_pass(i, j) for i, n in enumerate(counts) for j in range(n)),
         edits=tuple(dict.fromkeys(edits)),
-        entry=min((slot_rules.entry(part) for part in parts), key=SLOTS.index),
         reads=parts[-1].reads,
-        needs_network=any(part.needs_network for part in parts),
+        **slot_rules.of_all(parts),
     )
     return whole._replace(ranking=ranking and chain(*parts[:-1], ranking))
 
@@ -168,7 +166,7 @@ def bundle(**parts: Component) -> Component:
     """Asks many detectors at once; the score is a dict {name: [B]}.
 
     Args:
-      **parts: a score component per name; a name that is no Python identifier is
+      **parts: a score component per name; a name that is not a Python identifier is
         given as `bundle(**{name: component})`.
 
     Returns:
@@ -232,7 +230,9 @@ def _rewrite(part: Component, value: tuple[Any, ...], acts: Activations) -> Any:
     if network is None or kept:
         return out
     again = dataclasses.replace(
-        network, run=lambda x: part.apply(value, network.run(x))
+        network,
+        run=lambda x: part.apply(value, network.run(x)),
+        edited=lambda more, x: part.apply(value, network.edited(more, x)),
     )
     return out.replace(network=again)
 
@@ -241,15 +241,10 @@ def _together(parts: Sequence[Component]) -> dict[str, Any]:
     """What `fuse` and `bundle` take over from their parts."""
     return {
         "passes": _side_by_side(parts),
-        "edits": _union(parts),
-        "entry": min((slot_rules.entry(part) for part in parts), key=SLOTS.index),
+        "edits": tuple(dict.fromkeys(path for part in parts for path in part.edits)),
         "reads": slot_rules.reads(parts),
-        "needs_network": any(part.needs_network for part in parts),
+        **slot_rules.of_all(parts),
     }
-
-
-def _union(parts: Sequence[Component]) -> tuple[tuple[StageEdit, ...], ...]:
-    return tuple(dict.fromkeys(path for part in parts for path in part.edits))
 
 
 def _branch_values(
@@ -261,10 +256,8 @@ def _branch_values(
             f"expected the fitted values of {len(parts)} parts in every pass, got "
             f"{[*map(len, fitted)]}. Fit this very composition with jood.fit."
         )
-    return [
-        tuple(fitted[j][i] for j in range(len(part.passes)))
-        for i, part in enumerate(parts)
-    ]
+    counts = enumerate(len(part.passes) for part in parts)
+    return [tuple(fitted[j][i] for j in range(count)) for i, count in counts]
 
 
 _NOTHING = Statistic(*[lambda *_: ()] * 4)  # of a branch that has fewer passes

@@ -1,4 +1,4 @@
-"""Features: what is kept of a pass over a batch, and the passes over a data set.
+"""Features: the kept part of a pass over a batch, and the passes over a data set.
 
 Many statistics read the penultimate features only. A record is rebuilt from them and
 the classifier head alone, without the network; `Reader` takes them from a cache and
@@ -26,7 +26,7 @@ Observer = Callable[[Any, Any], tuple[Activations, jax.Array]]
 
 
 class Features(NamedTuple):
-    """What is kept of a batch."""
+    """The kept part of a batch."""
 
     runs: dict[Run, Any]  # penultimate features float32 [B, D]
     mask: Any  # float32 [B], 0 for padding
@@ -37,10 +37,10 @@ class Features(NamedTuple):
         """Takes the features out of a record."""
 
         def runs(record: Activations, run: Run) -> dict[Run, Any]:
-            found = {run: record.penultimate}
+            features = {run: record.penultimate}
             for spec, edited in record.edited.items():
-                found |= runs(edited, (*run, spec))
-            return found
+                features |= runs(edited, (*run, spec))
+            return features
 
         labels = None if acts.labels is None else acts.labels.astype(jnp.int32)
         return cls(runs(acts, ()), mask.astype(jnp.float32), labels)
@@ -58,7 +58,7 @@ class Features(NamedTuple):
             record = Activations.of(
                 self.runs[run], kernel, bias, ood_head=ood_head, heads=heads
             )
-            plain = plain or {  # its answer and its features stay with edited runs
+            plain = plain or {  # its prediction and features stay with edited runs
                 "labels": self.labels,
                 "prediction": record.prediction,
                 "original": record.original,

@@ -1,8 +1,8 @@
-"""Where numbers stop being numbers: NaN and infinite values in a record.
+"""Looks for NaN and infinite values in a record, and names the rows that have them.
 
 A NaN need not reach the score: a comparison is False (DICE's mask, a median), and a
 maximum or the column of another class leaves it out. The score is then finite, and the
-same for every image. So whatever a component may read is looked at itself.
+same for every image. So everything that a component may read is checked.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jood._utils import compiling
+
 # What is finite: bool [B] by what the rows hold, bool [] of what all rows share.
 Report = dict[str, Any]
 HEAD = "classifier head"
@@ -19,10 +21,10 @@ _CAUSES = ("classifier", "OOD", "maps", "penultimate", "logits", "scores")
 
 
 def report(acts: Any, stages: Iterable[str] = (), xp: Any = jnp) -> Report:
-    """Returns what of a record, `jood.Activations`, and its edited runs is finite.
+    """Returns which parts of a record and of its edited runs are finite.
 
     Args:
-      acts: the record.
+      acts: the record, `jood.Activations`.
       stages: names of the maps that are looked at, of those that it has.
       xp: `jax.numpy`, or `numpy` for a record that is not traced.
     """
@@ -33,8 +35,8 @@ def report(acts: Any, stages: Iterable[str] = (), xp: Any = jnp) -> Report:
 def of_run(acts: Any, stages: Iterable[str] = (), xp: Any = jnp) -> Report:
     """Returns what `report` does, without the classifier head.
 
-    In a program each look costs compilation, and the head is the same in every batch:
-    `check_head` looks at it once.
+    In a program each check costs compilation, and the head is the same in every batch:
+    `check_head` checks it once.
     """
     whole = {}
     if acts.ood_head is not None:
@@ -65,7 +67,7 @@ def check(given: Report, first: int = 0) -> None:
       given: what `report` returned, on the device or on the host.
       first: index of row 0 in the data set.
     """
-    found = jax.device_get(given)
+    found = compiling.on_host(given)
     # Causes first: a NaN in the head, or in a feature, is one in the logits, too.
     for what in sorted(found, key=lambda what: (_CAUSES.index(what.split()[0]), what)):
         finite = found[what]
@@ -125,10 +127,10 @@ def _rows(acts: Any, stages: tuple[str, ...], after: str, xp: Any) -> Report:
             if name in acts.stages
         },
     }
-    found = {
+    finite = {
         name + after: xp.isfinite(part).all(axis=tuple(range(1, part.ndim)))
         for name, part in parts.items()
     }
     for spec, record in acts.edited.items():
-        found |= _rows(record, stages, f" after {spec}{after}", xp)
-    return found
+        finite |= _rows(record, stages, f" after {spec}{after}", xp)
+    return finite

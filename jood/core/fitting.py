@@ -134,8 +134,8 @@ def _sweep(
                 f"or pairs of them and a mask [B], got {type(batch).__name__}."
             )
         if state is None:
-            # In one trace with `observe`: a record may have its network behind it. Of
-            # the network nothing is left once it is compiled, only its shapes count.
+            # In one trace with `observe`: a record may have its network behind it. Once
+            # compiled, nothing is left of the network; only its shapes count.
             empty = jax.jit(lambda v, b: statistic.init(observe(v, b)[0]))
             # Copies: equal zeros may share a buffer, which is not donated twice.
             state = jax.tree.map(jnp.copy, empty(variables, batch))

@@ -1,4 +1,4 @@
-"""Arrays from elsewhere as a record takes them: floating, of fitting rank and size."""
+"""Checks arrays from elsewhere for a record: floating, of the right rank and size."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ def floating(array: Any, what: str) -> jax.Array:
     """Returns an array of a floating type as it is, on the device.
 
     Raises:
-      ValueError: it is of another type, which a cast would change without a word: a
+      ValueError: it is of another type, which a cast would silently change: a
         masked array would lose its mask, a complex one its imaginary part.
     """
     if isinstance(array, np.ma.MaskedArray):
@@ -41,8 +41,8 @@ def maps(stages: Mapping[str, Any] | None, rows: int) -> dict[str, jax.Array]:
     Raises:
       ValueError: a map has another type, rank or number of rows, or no entry.
     """
-    found = {k: floating(v, f"the map of {k}") for k, v in (stages or {}).items()}
-    for name, array in found.items():
+    arrays = {k: floating(v, f"the map of {k}") for k, v in (stages or {}).items()}
+    for name, array in arrays.items():
         if array.ndim not in (3, 4) or 0 in array.shape[1:]:
             raise ValueError(
                 f"the map of {name} must be [B, H, W, C], or tokens [B, L, C], with at "
@@ -53,4 +53,4 @@ def maps(stages: Mapping[str, Any] | None, rows: int) -> dict[str, jax.Array]:
                 f"the map of {name} must have B = {rows} rows, as penultimate has, got "
                 f"shape {array.shape}. All parts of a record are of the same images."
             )
-    return found
+    return arrays

@@ -1,8 +1,8 @@
-"""Looking again: the record of the network on images moved against a gradient.
+"""A second look: the record of the network on images moved against a gradient.
 
 ODIN and the original Mahalanobis detector add a small step to the image, along the
 gradient of their own score, before they score it. A component asks for that with
-`needs_network=True`; `observe` then hangs the network behind the record, and
+`needs_network=True`; `observe` then puts the network behind the record, and
 `chain` keeps it in step with what the parts before rewrite.
 """
 

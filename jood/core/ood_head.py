@@ -1,8 +1,8 @@
 """The OOD head of SSOD: one linear unit beside the classifier.
 
-It is no part of any model, but a collection beside a network's parameters, `{'params':
-..., 'ood_head': {'kernel', 'bias'}}`, and travels with them through checkpoints, saved
-detectors and converted networks.
+It is not a part of any model, but a collection beside a network's parameters,
+`{'params': ..., 'ood_head': {'kernel', 'bias'}}`, and travels with them through
+checkpoints, saved detectors and converted networks.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ COLLECTION = "ood_head"
 
 
 class OodHead(NamedTuple):
-    """f_ood, which tells ID features from background."""
+    """f_ood, which separates ID features from background."""
 
     kernel: Any  # floating [D, 1]
     bias: Any  # floating [1]

@@ -67,6 +67,15 @@ def combine(
       >>> component.apply(jood.fit(component, [acts]), acts).shape
       (9,)
     """
+    for part in parts:
+        if not isinstance(part, Component):
+            raise TypeError(
+                f"combine() takes components, got a {type(part).__name__}. p-values "
+                "that detectors got by calibrations of their own, on other images, "
+                "cannot be combined: combine the components, then fit and calibrate "
+                "the one detector that they make, jood.Detector(jood.combine(a, b), "
+                "...).fit(train).calibrate(held_out)."
+            )
     if len(parts) < 2:
         raise ValueError(f"combine() needs at least two scores, got {len(parts)}.")
     if rule not in get_args(Rule):
@@ -109,6 +118,7 @@ def combine(
         entry=inner.entry,
         reads=inner.reads,
         needs_network=inner.needs_network,
+        needs_labels=inner.needs_labels,
     )
     if rule == "harmonic":
         return whole

@@ -81,7 +81,7 @@ class Preprocessing:
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> Self:
-        """Reads what `dataclasses.asdict` gave, also in files that older joods wrote.
+        """Reads what `dataclasses.asdict` gave, also in files of older versions.
 
         Raises:
           ValueError: The file asks for a zoom on the device, which was taken out.

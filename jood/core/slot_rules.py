@@ -5,6 +5,7 @@ in a table would look like a result.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from jood.core.activations import STAGES
 from jood.core.component import SLOTS
@@ -79,6 +80,15 @@ def check_without_head(score: Component) -> None:
         )
 
 
+def of_all(parts: Sequence[Component]) -> dict[str, Any]:
+    """What a whole takes from its parts: their earliest slot, and what any needs."""
+    return {
+        "entry": min(map(entry, parts), key=SLOTS.index),
+        "needs_network": any(part.needs_network for part in parts),
+        "needs_labels": any(part.needs_labels for part in parts),
+    }
+
+
 def reads(parts: Sequence[Component]) -> tuple[str, ...]:
     """Returns what any of the parts reads; () if one may read anything."""
     if not all(part.reads for part in parts):
@@ -89,7 +99,7 @@ def reads(parts: Sequence[Component]) -> tuple[str, ...]:
 def maps_read(part: Component, stages: Iterable[str]) -> tuple[str, ...]:
     """Returns the names, of these stages, whose maps a component may read.
 
-    Of one that does not say, the last: what is no number before is none there.
+    For one that does not say, the last: a NaN in an earlier map reaches it, too.
     """
     if "stage" in part.reads:
         return tuple(stages)

@@ -1,7 +1,7 @@
 """Whether training features differ at all; a method learns nothing from equal ones.
 
 KNN then measures the distance to one point, ViM divides by nothing, and each finds a
-finite score. So it is said while fitting, whatever the method.
+finite score. So fitting warns of it, whatever the method.
 """
 
 import warnings
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Of each feature the lowest and the highest value, float [D]; inf, -inf of no rows.
+# The lowest and the highest value of each feature, float [D]; inf, -inf of no rows.
 Extent = tuple[jax.Array | np.ndarray, jax.Array | np.ndarray]
 
 

@@ -1,4 +1,4 @@
-"""From examples to the arrays of a batch, padded, or to an error that names two."""
+"""Stacks examples into the padded arrays of a batch; errors name two examples."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def stack(
     Args:
       examples: At least one, at most `size`.
       size: B; rows after the last example are zeros.
-      first: Index of the first of consecutive examples; None if they are none.
+      first: Index of the first of consecutive examples; None if they are not.
 
     Returns:
       'image' [B, H, W, C]; 'label' int32 [B], if there are labels; 'mask' float32 [B],

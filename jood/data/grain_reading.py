@@ -10,7 +10,6 @@ import atexit
 from collections.abc import Iterator
 import contextlib
 import gc
-import os
 import threading
 import time
 from typing import Any
@@ -20,6 +19,7 @@ import grain
 import jax
 import numpy as np
 
+from jood._utils import affinity
 from jood._utils import arguments
 from jood._utils import stop_signals
 
@@ -43,9 +43,7 @@ def read(dataset: grain.MapDataset, workers: int = 0) -> Iterator[Any]:
     if workers:
         yield from _in_processes(dataset, workers)
         return
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    threads = min(max(cores, 2), _MOST_THREADS)
+    threads = min(max(affinity.cores(), 2), _MOST_THREADS)
     # Grain's own default reads 500 elements ahead, each of which is a batch here.
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
     with contextlib.closing(iter(dataset.to_iter_dataset(ahead))) as iterator:

@@ -1,8 +1,8 @@
 """The ID images that a detector is made from: to fit, to calibrate, to check.
 
 The three share no image. What a detector promises of new images holds if the network
-was not trained on the calibration images either (it is surer of what it has seen), so
-a benchmark's come from its test set, and a folder of one's own can be given for them.
+was not trained on the calibration images either (it is more certain of its training
+images), so a benchmark's come from its test set, and a user can name a folder of them.
 """
 
 from collections.abc import Sequence
@@ -114,7 +114,7 @@ def of_folders(
         return Skipping(source) if skip_corrupt else source
 
     if calibration is not None:
-        # Named as the first folder's, lest the classes be numbered in two ways.
+        # With the first folder's names, so that both number the classes alike.
         known = names if first.labelled is not False else class_names
         second, more = _folder(calibration, fit, known, num_classes)
         check_apart(first, second, "calibrated on images that it was fitted on")
@@ -127,8 +127,8 @@ def of_folders(
             remarks.append(
                 f"{len(held):,} images of {images}, drawn at random, are held out from "
                 "fitting. If the network was trained on them, new images raise more "
-                f"false alarms than these: give {flag}=FOLDER of ID images that it has "
-                "not seen."
+                f"false alarms than these: give {flag}=FOLDER of ID images that it was "
+                "not trained on."
             )
     return IdSplits(str(images), kept, held, None, fit, names, remarks, files)
 

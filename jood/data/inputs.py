@@ -34,7 +34,7 @@ def open_inputs(where: str, preprocessing: Preprocessing) -> Inputs:
 
     Args:
       where: A folder, read to any depth; an image; a text file (`.txt`) that names
-        one image a line, relative to the file's folder (a label after a space is not
+        one image per line, relative to the file's folder (a label after a space is not
         read); a `.npz` archive with the key `images`, uint8 [N, H, W, C]; or tar
         files, by a pattern such as 'shards/*.tar'.
       preprocessing: A preprocessing that brings every image to one size.
@@ -49,7 +49,7 @@ def open_inputs(where: str, preprocessing: Preprocessing) -> Inputs:
         raise ValueError(
             "images of any size need a preprocessing that makes them equal, but this "
             f"one has neither a crop nor resize=(height, width): {preprocessing}. "
-            "Fit the detector with launch/fit.py, which gives it one."
+            "Fit the detector with jood fit, which gives it one."
         )
     source, names = find(where, preprocessing)
     fingerprint, broken = sources.fingerprint(source), getattr(source, "broken", {})
@@ -82,8 +82,8 @@ def find(where: str, preprocessing: Preprocessing) -> source_kind.NamedImages:
 class Tolerant:
     """A source whose unreadable images keep their place, whatever is wrong with them.
 
-    Unlike `jood.data.sources.Skipping` it also bears files that are gone or may not be
-    read, and sources of which no image is readable.
+    Unlike `jood.data.sources.Skipping` it also accepts files that are missing or may
+    not be read, and sources without any readable image.
     """
 
     source: sources.Source

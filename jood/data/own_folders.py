@@ -1,4 +1,4 @@
-"""Folders of one's own images in the place of a benchmark: to train, to compare.
+"""Folders of the user's own images in place of a benchmark: to train, to compare.
 
 ID images lie in a folder per class; those of an OOD set in any folder, or in whatever
 else `jood.data.inputs` reads. `benchmark` makes of them what `jood.data.benchmarks.get`
@@ -18,8 +18,8 @@ from jood.data.sources import folder_hints
 from jood.data.sources.image_folder import ImageFolder
 
 NAME = "folders"  # in the place of a benchmark's name, also for the presets
-# The mean and standard deviation of ImageNet's pixels: what photographs are usually
-# normalised with.
+# The mean and standard deviation of ImageNet's pixels, with which photographs are
+# usually normalised.
 PHOTOGRAPHS = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 Path = str | os.PathLike[str]
@@ -59,7 +59,7 @@ def benchmark(
     *,
     skip_corrupt: bool = False,
 ) -> Benchmark:
-    """Makes a benchmark of one's own images.
+    """Makes a benchmark of the user's own images.
 
     Args:
       splits: ID images to fit on, and to test on ('calibration').
@@ -88,6 +88,56 @@ def benchmark(
             f"{len(splits.fit):,}, {len(splits.calibration):,} others are scored."
         ),
     )
+
+
+def to_evaluate(
+    images: Path | None,
+    validation: Path | None,
+    names: Sequence[str],
+    ood: Mapping[str, str],
+    preprocessing: Preprocessing,
+    image_size: int,
+    *,
+    class_names: Sequence[str] | None,
+    num_classes: int,
+    skip_corrupt: bool,
+) -> tuple[Benchmark, list[str]]:
+    """Returns a benchmark of images to fit and to score on, and remarks on it.
+
+    Args:
+      images: A folder to fit detectors on; None takes a half of `validation`.
+      validation: A folder of ID images to score; None takes a fifth of `images`.
+      names: OOD sets that were named without a folder, which cannot be opened here.
+      ood: Folders of OOD images by name.
+      preprocessing: The network's.
+      image_size: The side of its images, in pixels.
+      class_names: Its classes, if they have names.
+      num_classes: How many classes it has.
+      skip_corrupt: Whether unreadable images are left out.
+
+    Raises:
+      ValueError: No OOD set has a folder, or images and classes do not fit.
+    """
+    if names or not ood:
+        given = f"NAME={names[0]}" if names else "other=data/other"
+        raise ValueError(
+            "say which images of no class the detectors shall be tested on, each "
+            f"set with a name: --ood={given}."
+        )
+    splits = id_splits.of_folders(
+        images or validation or "",
+        validation if images else None,
+        preprocessing,
+        image_size,
+        class_names=class_names,
+        num_classes=num_classes,
+        share=0.2 if images else 0.5,
+        skip_corrupt=skip_corrupt,
+        flag="--validation" if images else "",
+    )
+    half = f"detectors are fitted on a half of {validation}, for want of --images."
+    remarks = [*([] if images else [half]), *splits.remarks]
+    return benchmark(splits, ood, image_size, skip_corrupt=skip_corrupt), remarks
 
 
 def ood_sets(

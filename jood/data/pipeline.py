@@ -3,7 +3,7 @@
 Training batches are a function of (seed, step) alone, so a run that stopped at a step
 resumes with exactly the batches that it would have seen. Augmentation comes later, on
 the device. Evaluation keeps the order and pads the last batch, with mask 0, to the
-shape of the others. Of several JAX processes, each reads its share of every global
+shape of the others. With several JAX processes, each reads its share of every global
 batch and nothing else; together they see what one process would.
 """
 
@@ -28,7 +28,7 @@ _LOGGER = logging.getLogger(__name__)
 class EvaluationBatches:
     """All examples in order; can be iterated again and again.
 
-    Of `process_count` JAX processes, that of `process_index` yields the rows [index,
+    With `process_count` JAX processes, number `process_index` yields the rows [index,
     index + 1) * B / count of each batch; by default as `jax.distributed` has it.
     """
 
@@ -70,7 +70,7 @@ class EvaluationBatches:
 
 @dataclasses.dataclass(frozen=True)
 class _Reader:
-    """Random access to padded batches: what a thread or worker reads at a time."""
+    """Random access to padded batches; a thread or worker reads one at a time."""
 
     source: sources.Source
     batch_size: int
@@ -200,7 +200,7 @@ def _batch(image: np.ndarray, label: np.ndarray | None, mask: np.ndarray) -> Bat
 
 
 def _rows(batch_size: int, index: int | None, count: int | None) -> range:
-    """The rows of a global batch that are this process's."""
+    """The rows of a global batch that belong to this process."""
     index = jax.process_index() if index is None else index
     count = jax.process_count() if count is None else count
     if not 0 <= index < count:

@@ -1,4 +1,4 @@
-"""Between the batches and the device: transfers under way, and who waits for whom."""
+"""Sends batches to the device ahead, and measures the time spent waiting for data."""
 
 import collections
 from collections.abc import Callable, Iterable, Iterator

@@ -2,11 +2,12 @@
 
 The list is cut into ranges of its rows, and a worker scores a range and writes it as a
 shard (`jood.deploy.shards`). A scheduler such as Ray (`launch/score_ray.py`) decides
-who scores what when, and nothing else. Beside the shards the output's folder gets
+which worker scores what when, and nothing else. Beside the shards the output's folder
+gets
 
     images.parquet   the list, if a folder of images was given
     summary.json     counts, when all is done
-    scores.csv       all shards in one file, if wished
+    scores.csv       all shards in one file, on request
 """
 
 import collections
@@ -34,7 +35,7 @@ from jood.detector import saving
 
 LIST, SUMMARY, CSV = "images.parquet", "summary.json", "scores.csv"
 _KEY = b"jood"  # of a shard's counts, in the metadata of its schema
-_BYTES = "path in bytes"  # the list's column of names of which some are not Unicode
+_BYTES = "path in bytes"  # the list's column of names, if some are not Unicode
 
 
 class Rows(NamedTuple):
@@ -219,7 +220,7 @@ def _count(file: pathlib.Path, column: str) -> int:
         metadata = parquet.read_metadata(file)
     except pa.ArrowInvalid as error:
         raise ValueError(
-            f"{file} is no Parquet file: {error}. Give a folder of images, or a "
+            f"{file} is not a Parquet file: {error}. Give a folder of images, or a "
             "Parquet file (or a folder of them) with a column of paths."
         ) from None
     names = metadata.schema.to_arrow_schema().names

@@ -2,10 +2,10 @@
 
 A detector judges one image; drift is a property of many. The scores of a window are
 compared with the calibration scores by the two-sample Kolmogorov-Smirnov test
-(SciPy's), whose p-value is small if the two do not come from one distribution, in
-whichever way they differ. It needs no labels and no OOD examples.
+(SciPy's), whose p-value is small if the two come from different distributions,
+whatever the difference. It needs no labels and no OOD examples.
 
-Asking W windows gives W chances of a false alarm, so each is held against alpha / W
+Testing W windows gives W chances of a false alarm, so each is compared with alpha / W
 (Bonferroni): traffic that does not drift has *any* window flagged with a probability
 of at most alpha, although all windows are compared with the same images.
 """
@@ -48,7 +48,7 @@ class Drift(NamedTuple):
 def compare(
     scores: np.ndarray,
     calibration: np.ndarray,
-    threshold: float,
+    threshold: float | np.ndarray,
     alpha: float = 0.01,
 ) -> Drift:
     """Tests whether scores are distributed as the calibration scores.
@@ -56,7 +56,8 @@ def compare(
     Args:
       scores: floating [n], of traffic.
       calibration: floating [N], of held-out ID images (`Calibration.scores`).
-      threshold: γ (`Calibration.thresholds`).
+      threshold: γ (`Calibration.thresholds`); or that of each image, floating [n]
+        (`ClassCalibration.thresholds_of`).
       alpha: Probability of calling it drift if there is none, in (0, 1).
 
     Returns:
@@ -86,7 +87,7 @@ def compare(
 def timeline(
     scores: np.ndarray,
     calibration: np.ndarray,
-    threshold: float,
+    threshold: float | np.ndarray,
     window: int = 500,
     alpha: float = 0.01,
 ) -> list[Drift]:
@@ -95,7 +96,7 @@ def timeline(
     Args:
       scores: floating [n], in the order of time.
       calibration: floating [N], of held-out ID images.
-      threshold: γ.
+      threshold: γ, or that of each image, floating [n].
       window: The scores in a window; the last holds the rest as well, so that none
         is short. Fewer scores than that make one window.
       alpha: Probability that any window is flagged if nothing drifts, in (0, 1).
@@ -110,11 +111,14 @@ def timeline(
     arguments.check_fraction("alpha", alpha)
     scores = _checked(scores, "traffic")
     firsts = window * np.arange(max(scores.size // window, 1))
-    found = [
-        compare(part, calibration, threshold, alpha / len(firsts))
-        for part in np.split(scores, firsts[1:])
+    thresholds = np.broadcast_to(threshold, scores.shape)
+    windows = [
+        compare(part, calibration, own, alpha / len(firsts))
+        for part, own in zip(
+            np.split(scores, firsts[1:]), np.split(thresholds, firsts[1:]), strict=True
+        )
     ]
-    return [one._replace(first=int(f)) for one, f in zip(found, firsts, strict=True)]
+    return [one._replace(first=int(f)) for one, f in zip(windows, firsts, strict=True)]
 
 
 def _checked(scores: np.ndarray, whose: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a scoring job has found, and how a finished job's folder tells it again."""
+"""The results of a scoring job, and how to read them from a finished job's folder."""
 
 from collections.abc import Mapping, Sequence
 import csv
@@ -24,10 +24,11 @@ class ScoreResults:
     Attributes:
       images: The number of rows.
       failed: The path of each image that could not be read, and the reason.
-      scores: float32 [n], the scores of the others in their order; {} of a job that
+      scores: float32 [n], the scores of the others in their order; {} for a job that
         was finished before.
       called_ood: The fraction of them that is called OOD.
       drift: Their windows.
+      discovered: How many are OOD at the false discovery rate that was asked for.
     """
 
     images: int
@@ -35,14 +36,15 @@ class ScoreResults:
     scores: dict[str, np.ndarray]
     called_ood: dict[str, float]
     drift: dict[str, list[drift.Drift]]
+    discovered: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 def read(folder: pathlib.Path, job: Mapping[str, Any]) -> ScoreResults | None:
-    """Returns what this very job found before; None if the folder is not its.
+    """Returns this very job's earlier results; None if the folder is not its own.
 
     Args:
       folder: The folder of its results.
-      job: What was scored by what and how, JSON values.
+      job: The images, the detector and the settings, JSON values.
     """
     summary = _summary(folder)
     if summary is None or summary["job"] != json.loads(json.dumps(job)):
@@ -56,7 +58,14 @@ def read(folder: pathlib.Path, job: Mapping[str, Any]) -> ScoreResults | None:
         name: [drift.Drift(**window) for window in some]
         for name, some in summary["drift"].items()
     }
-    return ScoreResults(summary["images"], failed, {}, summary["called_ood"], windows)
+    return ScoreResults(
+        summary["images"],
+        failed,
+        {},
+        summary["called_ood"],
+        windows,
+        summary.get("discovered", {}),
+    )
 
 
 def check_new(folder: str | os.PathLike[str]) -> None:

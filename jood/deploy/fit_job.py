@@ -17,18 +17,20 @@ from jood.deploy import method_choice
 from jood.deploy import plots
 from jood.detector import SINGLE
 from jood.detector import Detector
+from jood.detector import calibrating
 from jood.detector import streaming
+from jood.detector.calibrating import Thresholds
 from jood.detector.calibration import CONFIDENCE
-from jood.detector.calibration import Calibration
 from jood.detector.calibration import images_needed
 from jood.detector.calibration import largest_tpr
+from jood.detector.class_calibration import ClassCalibration
 from jood.report import figures
 
 SUMMARY = "fit.json"
 
 
 class FitResult(NamedTuple):
-    """A fitted and calibrated detector, and what is known of it.
+    """A fitted and calibrated detector, and what is known about it.
 
     Attributes:
       detector: The detector, ready to be saved.
@@ -65,10 +67,16 @@ class FitResult(NamedTuple):
                     "the folders' names are those that the network was trained with."
                 )
         thresholds = calibration.thresholds()
+        within = ""
+        if isinstance(calibration, ClassCalibration):
+            within = " that the network calls any one class"
         for name, promise in calibration.promises().items():
+            own = plots.outermost(thresholds[name])
+            below = " to ".join(f"{line:.6g}" for line in own)
             lines.append(
-                f"{name}: OOD is what scores below {thresholds[name]:.6g}; of new ID "
-                f"images at most {promise.expected:.2%} on average, and with "
+                f"{name}: OOD is what scores below {below}"
+                f"{', by class' if within else ''}; of new ID images{within} "
+                f"at most {promise.expected:.2%} on average, and with "
                 f"{CONFIDENCE:.0%} confidence at most {promise.upper:.2%} of them "
                 "with this calibration"
             )
@@ -87,6 +95,7 @@ def make(
     splits: IdSplits,
     tpr: float,
     *,
+    thresholds: Thresholds = "one",
     batch_size: int = 128,
     workers: int = 0,
     choice: method_choice.Choice | None = None,
@@ -98,6 +107,7 @@ def make(
         `choice`.
       splits: The images.
       tpr: The fraction of ID images to keep, in (0, 1).
+      thresholds: 'one' for all images, or 'per_class'; see `Detector.calibrate`.
       batch_size: Images per step, over all devices.
       workers: Processes that read and decode images; 0 reads with threads.
       choice: The comparison that the method was chosen by, if there was one.
@@ -105,7 +115,9 @@ def make(
     Raises:
       ValueError: Too few calibration images for `tpr`, or as `Detector.fit`.
     """
-    check_enough(splits, tpr)
+    num_classes = detector.backbone.num_classes(detector.variables)
+    calibrating.check(tpr, thresholds, num_classes)
+    check_enough(splits, tpr, parts(thresholds, num_classes))
     images = {"fit": 0, "calibrate": 0, "check": 0}
     skipped: dict[str, list[str]] = {}
     if choice is not None:
@@ -126,11 +138,20 @@ def make(
         return whole
 
     held_out = score(splits.calibration, "calibrate")
-    calibration = Calibration(
-        tpr, {name: np.sort(scores) for name, scores in held_out.scores.items()}
+    calibration = calibrating.of_scores(
+        held_out.scores,
+        held_out.prediction,
+        tpr,
+        detector.component.spec,
+        thresholds=thresholds,
+        num_classes=num_classes,
+        class_names=detector.class_names,
     )
-    thresholds = calibration.thresholds()
-    other = {} if splits.check is None else score(splits.check, "check").scores
+    alarms = {}
+    if splits.check is not None:
+        other = score(splits.check, "check")
+        own = calibration.thresholds_of(other.prediction)
+        alarms = {n: float(np.mean(s < own[n])) for n, s in other.scores.items()}
     size = splits.preprocessing.fixed_size
     assert size is not None
     shape = (*size, len(splits.preprocessing.mean))
@@ -138,7 +159,7 @@ def make(
         dataclasses.replace(detector, calibration=calibration, image_shape=shape),
         images,
         held_out.accuracy,
-        {name: float(np.mean(s < thresholds[name])) for name, s in other.items()},
+        alarms,
         {what: texts for what, texts in skipped.items() if texts},
         choice,
     )
@@ -181,11 +202,18 @@ def write(
         figures.save_pictures(partial, {"calibration": drawn})
 
 
-def check_enough(splits: IdSplits, tpr: float) -> None:
-    """Raises ValueError before hours of fitting, if calibration is bound to fail."""
-    needed, found = images_needed(tpr), len(splits.calibration)
+def parts(thresholds: Thresholds, num_classes: int | None) -> int:
+    """Returns how many calibrations the images are split into."""
+    return num_classes or 1 if thresholds == "per_class" else 1
+
+
+def check_enough(splits: IdSplits, tpr: float, parts: int = 1) -> None:
+    """Raises ValueError, before hours of fitting, if calibration is certain to fail."""
+    needed, found = parts * images_needed(tpr), len(splits.calibration)
     if found < needed:
+        each = f", {needed // parts} for each of {parts} classes" if parts > 1 else ""
         raise ValueError(
-            f"tpr={tpr} needs at least {needed} images to calibrate on, there are "
-            f"{found}. Give more images, or a tpr of at most {largest_tpr(found):.4f}."
+            f"tpr={tpr} needs at least {needed} images to calibrate on{each}, there "
+            f"are {found}. Give more images, or a tpr of at most "
+            f"{largest_tpr(found // parts):.4f}."
         )

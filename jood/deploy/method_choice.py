@@ -1,8 +1,8 @@
-"""Which of several methods tells the user's images best from others, by trial.
+"""Chooses the method that best separates the user's images from others, by trial.
 
 All are fitted in one pass and scored in one, on ID images that are neither fitted nor
 calibrated on, against images of no class that the user has, or else against images made
-of the ID images (`jood.evaluation.synthetic_outliers`). The choice is made before the
+from the ID images (`jood.evaluation.synthetic_outliers`). The choice is made before the
 calibration and on other images, so that the promise of the calibration holds.
 """
 
@@ -35,7 +35,6 @@ AUTO = "auto"
 CANDIDATES = (
     "MSP", "Energy", "GEN", "ReAct", "HIMPLoS", "KNN", "ViM", "fDBD", "NNGuide",
 )  # fmt: skip
-_LEARN_LABELS = ("HIMPLoS",)
 MADE_ON = ("blur", "jigsaw", "mixed")  # without images of no class
 _SHARE = 1 / 3  # of the held-out images are compared on
 _FEWEST = 10  # to compare on
@@ -52,7 +51,7 @@ class Choice(NamedTuple):
       compared: The number of ID images that were compared on.
       fitted: The number of images that were fitted on.
       made: Whether the sets are made of the ID images.
-      skipped: Why images could not be read, by what they were for.
+      skipped: Why images could not be read, by their purpose.
     """
 
     detector: Detector
@@ -77,7 +76,7 @@ class Choice(NamedTuple):
         table = tabulate.tabulate(
             rows, ["method", *sets, "mean"], disable_numparse=True, stralign="right"
         )
-        what = "images made of them" if self.made else "the OOD images"
+        what = "images made from them" if self.made else "the OOD images"
         lines = [
             f"AUROC / FPR95 in % of {self.compared:,} ID images, which are not "
             f"calibrated on, against {what}:",
@@ -115,7 +114,7 @@ def rows(
       paper: Whose table it is for, '' or one of `paper_values.PAPERS`.
 
     Raises:
-      ValueError: It is no list of detectors.
+      ValueError: It is not a list of detectors.
     """
     every = ", ".join(CANDIDATES) if method == AUTO else method
     return detector_list.read_each(
@@ -127,10 +126,7 @@ def possible(
     methods: Mapping[str, Component], network: TrainedNetwork, fit: Source
 ) -> dict[str, Component]:
     """Returns those of the methods of 'auto' that a network and its images allow."""
-    kept, _ = preflight.possible(methods, network.model, network.variables, fit)
-    if not len(fit) or "label" in fit[0]:
-        return kept
-    return {n: method for n, method in kept.items() if n not in _LEARN_LABELS}
+    return preflight.possible(methods, network.model, network.variables, fit)[0]
 
 
 def held_apart(splits: IdSplits, needed: int, seed: int) -> tuple[IdSplits, Source]:
@@ -238,7 +234,7 @@ def _of_made(detector: Detector, batches: Iterable[Any]) -> dict[str, np.ndarray
     def run(batch: Batch) -> Any:
         return detector.run_named(batch.image)
 
-    return streaming.concatenated(run, batches)[0]
+    return streaming.concatenated(run, batches).scores
 
 
 def _cell(values: tuple[float, float]) -> str:

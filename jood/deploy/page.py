@@ -10,6 +10,7 @@ from pyarrow import compute as pc
 
 from jood.data.inputs import Inputs
 from jood.deploy import cards as cards_lib
+from jood.deploy import plots
 from jood.deploy import table as table_lib
 from jood.detector.calibration import CONFIDENCE
 from jood.report.html import page
@@ -25,7 +26,7 @@ _PICTURES = {
     "timeline": (
         "In the order of the images",
         "Each point is the median score of a window of images, in the order in which "
-        "they were given (a folder's are sorted by path, which is no time), with 5 to "
+        "they were given (a folder is sorted by path, not by time), with 5 to "
         "95 % of them, on the band of the calibration scores; below it, the share that "
         "is called OOD. A marked window differs from the calibration images by more "
         "than chance allows.",
@@ -87,7 +88,7 @@ def build(
 
 
 def _lead(summary: Mapping[str, Any]) -> list[str]:
-    """The answer first, then who gives it, then what the words mean."""
+    """The result first, then the detector, then the meaning of the words."""
     scored = summary["images"] - summary["failed"]
     counted = f"{_images(scored)} {'is' if scored == 1 else 'are'} scored"
     failed = f" {summary['failed']:,} could not be read." if summary["failed"] else ""
@@ -115,7 +116,7 @@ def _images(count: int) -> str:
 
 
 def _answer(share: float, scored: int, upper: float) -> str:
-    """What was found, beside what would be found among ID images."""
+    """The share called OOD, beside the share expected among ID images."""
     most = f"at most {100 * upper:.1f} %"
     sure = f"({100 * CONFIDENCE:.0f} % confidence)"
     if scored == 1:
@@ -141,14 +142,12 @@ def _overview(summary: Mapping[str, Any], titles: Mapping[str, str]) -> page.Gri
     for name, share in summary["called_ood"].items():
         windows = summary["drift"][name]
         drifted = sum(window["drifted"] for window in windows)
-        numbers = (
-            summary["thresholds"][name],
-            100 * share,
-            100 * summary["promises"][name]["upper"],
-        )
+        lines = plots.outermost(summary["thresholds"][name])
+        numbers = (100 * share, 100 * summary["promises"][name]["upper"])
         rows.append(
             [
                 page.Cell(titles.get(name, name)),
+                page.Cell(" to ".join(f"{line:.4g}" for line in lines), lines[0]),
                 *(page.Cell(f"{number:.4g}", number) for number in numbers),
                 page.Cell(f"{drifted} of {len(windows):,}", drifted),
             ]

@@ -1,7 +1,6 @@
 """Pictures of a detector at work: its scores, all together and image after image."""
 
-from collections.abc import Iterable, Mapping, Sequence
-import math
+from collections.abc import Mapping, Sequence
 import textwrap
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib import ticker
 import numpy as np
 
 from jood.deploy.drift import Drift
-from jood.detector.calibration import Calibration
+from jood.detector.class_calibration import AnyCalibration
 from jood.report import figures
 
 _ID, _MEDIAN = "#C8C8C8", "#909090"
@@ -22,7 +21,7 @@ _FEW = 20  # fewer scores than that are marks: as bars they would be all noise
 
 
 def histograms(
-    calibration: Calibration,
+    calibration: AnyCalibration,
     scores: Mapping[str, np.ndarray] | None = None,
     titles: Mapping[str, str] | None = None,
 ) -> figure.Figure:
@@ -33,35 +32,37 @@ def histograms(
     square root of the number of scores, 10 to 50. A few scores of traffic are marks.
 
     Args:
-      calibration: The detector's calibration; its thresholds are the dashed lines.
+      calibration: The detector's calibration; its thresholds are the dashed lines;
+        of thresholds per class, the lowest and the highest.
       scores: floating [n] of traffic by detector name; None draws none.
       titles: Titles of panels by detector name, where they differ from the name.
     """
-    single = len(calibration.scores) == 1  # too narrow for a legend in one line
-    fig, panels = figures.grid(len(calibration.scores), 5.2, 3.7 if single else 3.2)
+    fig, panels = figures.grid(len(calibration.scores), 3.0)
     label = f"threshold, TPR {calibration.tpr:.4g}"
     for axis, (name, threshold) in zip(
         panels, calibration.thresholds().items(), strict=True
     ):
         inside = calibration.scores[name]
         new = np.zeros(0) if scores is None else scores[name]
-        edges = _edges(inside, new, threshold)
+        lines = outermost(threshold)
+        edges = _edges(inside, new, lines)
         held_out = f"ID, to calibrate ({len(inside):,})"
         shares = _shares(inside, edges)
         axis.stairs(shares, edges, fill=True, color=_ID, label=held_out)
         if new.size:
             _draw_traffic(axis, new, edges)
-        axis.axvline(threshold, **_THRESHOLD, label=label)
+        for line in lines:
+            axis.axvline(line, **_THRESHOLD, label=label if line == lines[0] else None)
         axis.set(yticks=[], ylim=(0, None), ylabel="share of images")
         axis.set_xlabel("score (higher = more in-distribution)")
-        _entitle(axis, (titles or {}).get(name, name), 55)
-    _legend(fig, panels[:1], 1 if single else 3)
+        _entitle(axis, (titles or {}).get(name, name), 48)
+    figures.legend_below(fig, panels[0].get_legend_handles_labels()[0])
     return fig
 
 
 def timelines(
     windows: Mapping[str, Sequence[Drift]],
-    calibration: Calibration,
+    calibration: AnyCalibration,
     titles: Mapping[str, str] | None = None,
     window: int = 0,
 ) -> figure.Figure:
@@ -81,7 +82,7 @@ def timelines(
     """
     columns = 1 if len(windows) < 3 else min(3, len(windows))
     rows = -(-len(windows) // columns)
-    width = 8.4 if columns == 1 else 5.2
+    width = figures.WIDTH / columns
     fig = figure.Figure(
         figsize=(width * columns, (4.6 if columns == 1 else 3.6) * rows),
         # Inches between panels: else titles touch the labels above them.
@@ -95,7 +96,8 @@ def timelines(
     thresholds = calibration.thresholds()
     for name, top, bottom in zip(windows, tops, bottoms, strict=False):
         _scores_over_time(top, windows[name], calibration.scores[name])
-        top.axhline(thresholds[name], **_THRESHOLD, label="threshold")
+        for i, line in enumerate(outermost(thresholds[name])):
+            top.axhline(line, **_THRESHOLD, label=None if i else "threshold")
         drifted = drift_in_words(windows[name], window)
         _entitle(top, f"{(titles or {}).get(name, name)}: {drifted}", int(12 * width))
         top.set_ylabel("score")
@@ -106,8 +108,18 @@ def timelines(
             axis.set_xlim(0, last.first + last.images)
             axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
             axis.spines[["top", "right"]].set_visible(False)
-    _legend(fig, [tops[0], bottoms[0]], 3)
+    handles = [
+        handle
+        for axis in (tops[0], bottoms[0])
+        for handle in axis.get_legend_handles_labels()[0]
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return fig
+
+
+def outermost(thresholds: Any) -> list[float]:
+    """Returns the lowest and the highest of thresholds, once if there is only one."""
+    return np.unique([np.min(thresholds), np.max(thresholds)]).tolist()
 
 
 def drift_in_words(windows: Sequence[Drift], window: int = 0) -> str:
@@ -126,12 +138,11 @@ def drift_in_words(windows: Sequence[Drift], window: int = 0) -> str:
     )
 
 
-def _edges(inside: np.ndarray, new: np.ndarray, threshold: float) -> np.ndarray:
-    """Bin edges that hold 99.6 % of the scores and the threshold."""
+def _edges(inside: np.ndarray, new: np.ndarray, lines: Sequence[float]) -> np.ndarray:
+    """Bin edges that hold 99.6 % of the scores and the thresholds."""
     low, high = np.quantile(np.r_[inside, new], [0.002, 0.998])
-    low, high = min(low, threshold), max(high, threshold)
-    fewest = min([len(s) for s in (inside, new) if len(s) >= _FEW] or [0])
-    bins = min(max(round(math.sqrt(fewest)), 10), 50)
+    low, high = min(low, *lines), max(high, *lines)
+    bins = figures.bins(*(len(s) for s in (inside, new) if len(s) >= _FEW), len(inside))
     return np.linspace(low, high if high > low else low + 1, bins + 1)
 
 
@@ -191,14 +202,6 @@ def _share_over_time(
         label="1 - TPR, near which ID stays",
     )
     axis.set(ylim=(0, 1), ylabel="called OOD", xlabel="image, in the order given")
-
-
-def _legend(fig: figure.Figure, panels: Iterable[axes_lib.Axes], columns: int) -> None:
-    """Explains what some panels show, below all of them."""
-    handles = [h for axis in panels for h in axis.get_legend_handles_labels()[0]]
-    fig.legend(
-        handles=handles, loc="outside lower center", ncols=columns, frameon=False
-    )
 
 
 def _entitle(axis: axes_lib.Axes, title: str, width: int) -> None:

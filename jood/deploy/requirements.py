@@ -9,15 +9,15 @@ import dataclasses
 from jood.core.preprocessing import Preprocessing
 from jood.data import id_splits
 from jood.detector import Detector
-from jood.detector.calibration import Calibration
+from jood.detector.class_calibration import AnyCalibration
 
 
-def check_calibrated(detector: Detector) -> Calibration:
+def check_calibrated(detector: Detector) -> AnyCalibration:
     """Returns the calibration; raises ValueError if a detector has none."""
     if detector.calibration is None:
         raise ValueError(
             "the detector is not calibrated, so it has no threshold: make one with "
-            "launch/fit.py, or detector.calibrate(id_batches).save(folder) in Python."
+            "jood fit, or detector.calibrate(id_batches).save(folder) in Python."
         )
     return detector.calibration
 
@@ -28,7 +28,7 @@ def with_tpr(detector: Detector, tpr: float) -> Detector:
     Raises:
       ValueError: It is not calibrated, or on too few images for that.
     """
-    calibration = check_calibrated(detector)._replace(tpr=tpr)
+    calibration = check_calibrated(detector).keeping(tpr)
     calibration.thresholds()
     return dataclasses.replace(detector, calibration=calibration)
 
@@ -37,15 +37,15 @@ def preprocessing_of(detector: Detector) -> Preprocessing:
     """Returns the preprocessing that brings images to what a detector was made for.
 
     Raises:
-      ValueError: It has none, or one that makes other images than the detector was
-        fitted or calibrated on.
+      ValueError: It has none, or one whose images have another size than those that the
+        detector was fitted or calibrated on.
     """
     found, shape = detector.preprocessing, detector.image_shape
     if found is None:
         raise ValueError(
             "the detector has no preprocessing, so it takes arrays that are normalised "
             "already; files cannot be scored with it. Give it one, "
-            "jood.Detector(..., preprocessing=...), or use launch/fit.py."
+            "jood.Detector(..., preprocessing=...), or use jood fit."
         )
     if shape is None:
         return found

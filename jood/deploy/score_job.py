@@ -26,13 +26,16 @@ from jood.deploy import drift
 from jood.deploy import finished_scores
 from jood.deploy import page as page_lib
 from jood.deploy import plots
+from jood.deploy import q_values
 from jood.deploy import requirements
 from jood.deploy import shards
 from jood.deploy import table
 from jood.detector import SINGLE
 from jood.detector import Detector
+from jood.detector import false_discoveries
+from jood.detector import stored_calibration
 from jood.detector import streaming
-from jood.detector.calibration import Calibration
+from jood.detector.class_calibration import AnyCalibration
 from jood.report import figures
 from jood.report.html import page
 
@@ -53,6 +56,8 @@ class ScoreConfig:
       alpha: Probability that any window is flagged as drift if nothing drifts.
       parquet: Whether to write the table as Parquet, too.
       report: Whether to write a page that shows the results.
+      fdr: Share of ID images that the images called OOD may have, judged all together;
+        the table then has q-values. None judges each image by itself alone.
     """
 
     folder: str
@@ -62,17 +67,21 @@ class ScoreConfig:
     alpha: float = 0.01
     parquet: bool = False
     report: bool = False
+    fdr: float | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """What decides the results beside images, detector and size of batches."""
         names = ("window", "alpha", "parquet", "report")
-        return {name: getattr(self, name) for name in names}
+        options = {name: getattr(self, name) for name in names}
+        return options if self.fdr is None else options | {"fdr": self.fdr}
 
     def __post_init__(self) -> None:
         """Refuses values that only the end of the job would notice."""
         arguments.check_count("window", self.window)
         arguments.check_fraction("alpha", self.alpha)
+        if self.fdr is not None:
+            arguments.check_fraction("fdr", self.fdr)
 
 
 def run(
@@ -101,6 +110,8 @@ def run(
     """
     calibration = requirements.check_calibrated(detector)
     calibration.thresholds()
+    if config.fdr is not None:  # refuses one that can never be met
+        false_discoveries.fewest(1, calibration.least_p_value(), config.fdr)
     target = pathlib.Path(config.folder).resolve()
     cut = shards.cut(len(inputs.names), SHARD_BATCHES * config.batch_size)
     sizes = [stop - start for start, stop in cut]
@@ -113,8 +124,8 @@ def run(
         "TPR": calibration.tpr,
         "batch_size": config.batch_size,
     }
-    told = {**plan, **config.options}
-    done = finished_scores.read(target, told)
+    asked_for = {**plan, **config.options}
+    done = finished_scores.read(target, asked_for)
     if done is not None:
         _LOGGER.info("this job is done already; %s holds its results", target)
         if pathlib.Path(job.folder, shards.PLAN).exists():  # it was killed just then
@@ -133,7 +144,7 @@ def run(
             if 0 in job.missing():  # there is nothing to resume
                 shutil.rmtree(job.folder, ignore_errors=True)
             raise
-        summary = {"job": told, "configuration": dict(configuration or {})}
+        summary = {"job": asked_for, "configuration": dict(configuration or {})}
         results = _finish(target, job, detector, inputs, config, summary)
         shutil.rmtree(job.folder, ignore_errors=True)
     return results
@@ -144,7 +155,7 @@ def _score(
     inputs: Inputs,
     config: ScoreConfig,
     job: shards.Shards,
-    calibration: Calibration,
+    calibration: AnyCalibration,
 ) -> None:
     """Writes all shards from the first that is missing, in one stream of images."""
     missing = job.missing()
@@ -196,13 +207,17 @@ def _finish(
     job.check()
     try:
         with atomic_files.atomic_folder(target) as partial:
-            columns = table.schema(calibration.scores)
-            table.write_csv(partial / finished_scores.TABLE, columns, job.tables())
+            judged = {} if config.fdr is None else q_values.of_job(job, calibration)
+            columns = table.schema(calibration.scores, judged)
+            rows = q_values.added(job.tables(), judged)
+            table.write_csv(partial / finished_scores.TABLE, columns, rows)
             if config.parquet:
                 with parquet.ParquetWriter(partial / PARQUET, columns) as writer:
-                    for shard in job.tables():
+                    for shard in q_values.added(job.tables(), judged):
                         writer.write_table(shard)
             results = _results(job, config, calibration)
+            if config.fdr is not None:
+                results.discovered.update(q_values.discovered(judged, config.fdr))
             if results.scores:
                 pictures = {
                     "histograms": plots.histograms(calibration, results.scores, titles),
@@ -219,9 +234,10 @@ def _finish(
                 "images": results.images,
                 "failed": len(results.failed),
                 "tpr": calibration.tpr,
-                "thresholds": calibration.thresholds(),
+                "thresholds": stored_calibration.thresholds(calibration),
                 "promises": {k: v._asdict() for k, v in calibration.promises().items()},
                 "called_ood": results.called_ood,
+                **({} if config.fdr is None else {"discovered": results.discovered}),
                 "drift": {
                     name: [window._asdict() for window in windows]
                     for name, windows in results.drift.items()
@@ -232,8 +248,8 @@ def _finish(
                 json.dumps(summary, indent=2) + "\n"
             )
             if config.report:
-                rows = pa.concat_tables(job.tables())
-                text = page_lib.build(partial, rows, inputs, summary, titles)
+                whole = pa.concat_tables(job.tables())
+                text = page_lib.build(partial, whole, inputs, summary, titles)
                 (partial / page.FILE).write_text(text, encoding="utf-8")
     except FileExistsError:
         raise
@@ -245,7 +261,7 @@ def _finish(
 
 
 def _results(
-    job: shards.Shards, config: ScoreConfig, calibration: Calibration
+    job: shards.Shards, config: ScoreConfig, calibration: AnyCalibration
 ) -> finished_scores.ScoreResults:
     """What the shards say, for all images together."""
     texts = pa.concat_tables(job.tables([table.PATH, table.ERROR]))
@@ -253,13 +269,15 @@ def _results(
     results = finished_scores.ScoreResults(
         len(texts), [(row[table.PATH], row[table.ERROR]) for row in failed], {}, {}, {}
     )
-    for name, threshold in calibration.thresholds().items():
-        scores = job.column(table.column(name, "score")).drop_null().to_numpy()
+    for name, inside in calibration.scores.items():
+        column = job.column(table.column(name, "score"))
+        scores = column.drop_null().to_numpy()
         if scores.size:
-            inside = calibration.scores[name]
+            thresholds = job.column(table.column(name, "threshold"))
+            own = thresholds.filter(column.is_valid()).to_numpy()
             results.scores[name] = scores
-            results.called_ood[name] = float((scores < threshold).mean())
+            results.called_ood[name] = float((scores < own).mean())
             results.drift[name] = drift.timeline(
-                scores, inside, threshold, config.window, config.alpha
+                scores, inside, own, config.window, config.alpha
             )
     return results

@@ -1,4 +1,4 @@
-"""`Scorer`: adds scores to batches of images, in whatever process it runs.
+"""`Scorer`: adds scores to batches of images, in any process.
 
 It holds a path, not a network, so that pickling it is cheap; each process reads the
 detector once, when the first batch comes. A batch is a dict of columns, which is what
@@ -81,7 +81,7 @@ class Scorer:
             score: float32, higher = more in-distribution.
             is_ood: bool, score < γ; like p_value only if the detector is calibrated.
             p_value: float64, conformal.
-            prediction: int32, the class that the network answers.
+            prediction: int32, the class that the network predicts.
             error: Text; what is wrong with an image that cannot be read, else ''. Such
               an image has score and p_value NaN, is_ood True and prediction -1.
           A bundle has score, is_ood and p_value once per detector: 'score_NAME'.

@@ -1,11 +1,11 @@
 """Jobs that score to files and survive any interruption: a folder of numbered shards.
 
 A job's table is cut into shards, ranges of its rows. Each is one Parquet file that is
-named by the shard's number and appears whole or not at all. So it does not matter who
-writes a shard, when, or how often a process dies: every row is in the table once, and
+named by the shard's number and appears whole or not at all. So it does not matter which
+process writes a shard, when, or how often one dies: every row is in the table once, and
 the same job, given again, writes what is missing.
 
-    plan.json   what is scored by what; another job in the folder is refused
+    plan.json   the images and the detector; another job in the folder is refused
     parts/      part-000000.parquet, ...
 
 `score_job` fills the shards in order on one machine, `cluster_job` in any order by any
@@ -29,7 +29,7 @@ from jood._utils import folder_lock
 
 FORMAT, VERSION = "jood.scores", 1
 PLAN, PARTS = "plan.json", "parts"
-_ADVICE = "Delete that folder to begin anew, or choose another --output."
+_ADVICE = "Delete that folder to start over, or choose another --output."
 
 
 def cut(rows: int, size: int) -> list[tuple[int, int]]:
@@ -53,7 +53,7 @@ class Shards:
         """Makes the folder this job's, or checks that it already is.
 
         Args:
-          job: What is scored by what, JSON values.
+          job: The images, the detector and the settings, JSON values.
 
         Raises:
           FileExistsError: The folder holds something else; the message says what

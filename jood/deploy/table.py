@@ -18,10 +18,12 @@ import pyarrow as pa
 from jood._utils import csv_text
 from jood._utils import unicode_text
 from jood.detector import SINGLE
-from jood.detector.calibration import Calibration
+from jood.detector.class_calibration import AnyCalibration
+from jood.detector.class_calibration import ClassCalibration
 from jood.detector.streaming import Scored
 
 PATH, CLASS, ERROR = "path", "class", "error"
+Q_VALUE = "q_value"  # of all images together, so added at the end
 _OF_SCORE = {
     "score": pa.float32(),
     "threshold": pa.float64(),
@@ -35,9 +37,13 @@ def column(name: str, what: str) -> str:
     return what if name == SINGLE else f"{what}_{name}"
 
 
-def schema(names: Iterable[str]) -> pa.Schema:
-    """Returns the columns of a table for detectors of these names."""
+def schema(names: Iterable[str], judged: Iterable[str] = ()) -> pa.Schema:
+    """Returns the columns of a table for detectors of these names.
+
+    Those of `judged` have q-values, too.
+    """
     own = [(column(n, what), kind) for n in names for what, kind in _OF_SCORE.items()]
+    own += [(column(name, Q_VALUE), pa.float64()) for name in judged]
     texts = [(name, pa.string()) for name in (PATH, CLASS, ERROR)]
     return pa.schema([*texts[:2], *own, texts[2]])
 
@@ -45,7 +51,7 @@ def schema(names: Iterable[str]) -> pa.Schema:
 def of_batch(
     scored: Scored,
     paths: Sequence[str],
-    calibration: Calibration,
+    calibration: AnyCalibration,
     class_names: Sequence[str] | None,
 ) -> pa.Table:
     """Returns the rows of a batch.
@@ -62,13 +68,16 @@ def of_batch(
         "" if error else str(label) if class_names is None else class_names[label]
         for label, error in zip(scored.prediction.tolist(), errors, strict=True)
     ]
-    p_values, thresholds = calibration.p_values(scored.scores), calibration.thresholds()
+    p_values = calibration.p_values(scored.scores, scored.prediction)
+    thresholds = calibration.thresholds_of(scored.prediction)
+    # An image that cannot be read has no class, whose threshold could be named.
+    unknown = unread if isinstance(calibration, ClassCalibration) else None
     own = []
     for name, threshold in thresholds.items():
         scores = scored.scores[name]
         own += [
             pa.array(scores, pa.float32(), mask=unread),
-            pa.array(np.full(len(paths), threshold)),
+            pa.array(threshold, mask=unknown),
             pa.array(scores < threshold, mask=unread),
             pa.array(p_values[name], mask=unread),
         ]
@@ -83,7 +92,7 @@ def of_batch(
     )
 
 
-def of_broken(broken: Mapping[str, str], calibration: Calibration) -> pa.Table:
+def of_broken(broken: Mapping[str, str], calibration: AnyCalibration) -> pa.Table:
     """Returns a row with the path and the error of each archive that is broken."""
     columns = schema(calibration.scores)
     texts = {

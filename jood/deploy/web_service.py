@@ -1,4 +1,4 @@
-"""A small web service in front of a detector: an image comes, its answer goes as JSON.
+"""A small web service in front of a detector: image in, JSON answer out.
 
     app = web_service.build(jood.Scorer("detectors/mine"))
     uvicorn.run(app)                        # launch/serve.py does
@@ -39,8 +39,8 @@ def build(scorer: Scorer, most_bytes: int = MOST_BYTES, threads: int = 2) -> "Fa
     """Returns the service, an ASGI application.
 
     Args:
-      scorer: What answers. It is warmed up when the service starts.
-      most_bytes: Length of an image's file from which it is refused.
+      scorer: The scorer that answers. It is warmed up when the service starts.
+      most_bytes: Largest length of an image's file; longer ones are refused.
       threads: Images that are decoded and scored at a time; others wait.
     """
     import fastapi
@@ -126,18 +126,18 @@ def answer_of(scorer: Scorer, content: bytes) -> dict[str, Any]:
         raise RefusedError(422, str(error)) from error
     assert answer.error is not None  # a scorer's answers have one
     reason = answer.error[0]
-    found = {
+    fields = {
         name: _first(values)
         for name, values in answer._asdict().items()
         if name != "error"
     }
-    scores = found["score"]
+    scores = fields["score"]
     every = scores.values() if isinstance(scores, dict) else [scores]
     if not reason and not all(map(math.isfinite, every)):
         reason = "its features or scores are NaN or infinite"
     if reason:
         raise RefusedError(422, f"the image cannot be scored: {reason}")
-    return found
+    return fields
 
 
 def _first(values: Any) -> Any:

@@ -10,37 +10,35 @@
 `fit` and `calibrate` return a new detector and leave the old one as it is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 import os
 from typing import Any, Self
 
-from flax import linen as nn
 import jax
 
 from jood import models
-from jood.core import component as component_lib
 from jood.core.activations import Activations
-from jood.core.backbones import Backbone
-from jood.core.backbones.linen import Taps
+from jood.core.backbones import PreprocessedNetwork
+from jood.core.backbones.protocol import Taps
 from jood.core.batch import Batch
 from jood.core.component import Component
 from jood.core.fitting import Restartable
 from jood.core.preprocessing import Preprocessing
+from jood.detector import calibrating
 from jood.detector import construction
 from jood.detector import exporting
 from jood.detector import image_shapes
 from jood.detector import learning
 from jood.detector import program
+from jood.detector import pure_function as pure
 from jood.detector import saving
 from jood.detector import serving
-from jood.detector import streaming
 from jood.detector.answers import Answer as Answer
-from jood.detector.calibration import Calibration
-from jood.detector.calibration import calibrated
-from jood.detector.calibration import images_needed
-from jood.detector.calibration import required
+from jood.detector.calibrating import Thresholds
+from jood.detector.calibrating import required
+from jood.detector.class_calibration import AnyCalibration
 from jood.detector.program import SINGLE as SINGLE
 from jood.detector.program import Output as Output
 
@@ -51,10 +49,11 @@ class Detector:
 
     Attributes:
       component: a `Component` that ends in a score, or its text (`jood.parse`).
-      model: any Linen module; `model.apply(variables, images)` gives logits.
-      variables: its parameters and statistics.
-      preprocessing: if given, images are uint8, brought to size and normalised by it;
-        else they are floating, as the network wants them.
+      model: a Linen module (`model.apply(variables, images)` gives logits), or one of
+        `flax.nnx`, a `jood.Backbone` (any JAX function) or `jood.torch_backbone(...)`.
+      variables: a Linen module's parameters and statistics; other kinds hold their own.
+      preprocessing: if given, images are uint8, and it resizes and normalises them;
+        else they are floating, as the network takes them.
       class_names: one per class, to print predictions.
       stages: module path by stage name; by default modules C2..C5.
       head: module path of the classifier's Dense layer; None for a backbone without
@@ -77,19 +76,23 @@ class Detector:
     """
 
     component: Component
-    model: nn.Module
-    variables: Mapping[str, Any]
+    model: Any
+    variables: Mapping[str, Any] = None  # type: ignore[assignment]  # never None later
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] | None = None
     stages: Mapping[str, str] | None = None
     head: str | None = "head"
     fitted: tuple[Any, ...] | None = None
-    calibration: Calibration | None = None
+    calibration: AnyCalibration | None = None
     image_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         parts = (self.component, self.backbone, self.variables, self.class_names)
-        object.__setattr__(self, "component", construction.checked(*parts))
+        component, variables = construction.checked(
+            *parts, calibration=self.calibration
+        )
+        object.__setattr__(self, "component", component)
+        object.__setattr__(self, "variables", variables)
 
     def __repr__(self) -> str:
         """What it is, without its arrays."""
@@ -105,15 +108,13 @@ class Detector:
         Args:
           batches: An iterable that can be iterated again (a list, a pipeline), of
             {'image', 'label', 'mask'}, (images, labels) or images [B, H, W, C].
-            Labels are needed by methods with class statistics only.
-          cache: Folder that keeps penultimate features for later fits of any detector
-            on the same data with the same network; an interrupted fit resumes there.
-            The batches must have a fingerprint (as `EvaluationBatches` of an
-            `ArraySource`, or `jood.Fingerprinted`).
+            Only methods with class statistics need labels.
+          cache: Folder that keeps penultimate features for later fits on the same
+            data and network; an interrupted fit resumes there. Such batches need a
+            fingerprint (`EvaluationBatches` of an `ArraySource`, `jood.Fingerprinted`).
 
         Raises:
-          ValueError: no batch, images or labels that do not fit, NaNs; batches
-            without a fingerprint, to be cached.
+          ValueError: no batch, images or labels that do not fit, NaNs, no fingerprint.
           OSError: the cache cannot be used.
         """
         source, shape = Restartable(batches, self.read_batch), self.image_shape
@@ -138,113 +139,120 @@ class Detector:
         """Scores images [B, H, W, C]: float32 [B], or {name: [B]} for a bundle.
 
         A preprocessing that resizes or crops takes images of any size, also a list of
-        uint8 [H, W, C]; see `jood.core.batch.as_batch`.
-
-        Raises:
-          NotFittedError: the component learns from data and `fit` was not called.
-          ValueError: images of wrong rank, dtype or channels, or with NaNs.
+        uint8 [H, W, C]; see `jood.core.batch.as_batch`. Raises NotFittedError before
+        `fit`, ValueError for images of wrong rank, dtype or channels, or with NaNs.
         """
-        return self.run(images).scores
+        return serving.unnamed(self.run_named(images), self.component).scores
 
     def run(self, images: Any) -> Output:
-        """Scores and classifies images in one pass; see `__call__` for errors."""
-        output = self.run_named(images)
-        return output._replace(scores=self._like_scores(output.scores))
+        """Scores, classifies and judges images in one pass; raises as `__call__`."""
+        output = serving.judged(self.run_named(images), self.calibration)
+        return serving.unnamed(output, self.component)
 
     def run_named(self, images: Any) -> Output:
-        """Like `run`, with scores by name also of a single score: {'score': [B]}."""
+        """Like `run`, with scores by name ('score' for one alone) and no decisions."""
         learning.check_fitted(self.component, self.fitted)
         return self._run(self.read_batch(images))
 
     def answer(self, images: Any) -> Answer:
         """Scores, classifies and judges images in one pass, as `__call__`: `Answer`."""
-        output = self.run_named(images)
-        return serving.answer(
-            output, self.component, self.calibration, self.class_names
-        )
+        known = self.component, self.calibration, self.class_names
+        return serving.answer(self.run_named(images), *known)
 
-    def warm_up(
-        self, sizes: Iterable[int] = (1,), image_shape: Sequence[int] | None = None
-    ) -> None:
-        """Compiles for batches of these sizes, so that the first one need not wait.
+    def function(self) -> tuple[Callable[[Any, jax.Array], Output], Any]:
+        """Returns the detector as a pure function, and its arrays.
 
-        The images' (H, W, C) is given where no preprocessing, fit or calibration says.
+        For your own `jit`, `vmap`, `shard_map` or serving code: `function(params,
+        images)` gives an `Output`, p-values as float32. Images are of the network's
+        size; one with NaNs gets the score NaN and is OOD, without an error.
+        (`jax.jit(lambda x: detector(x))` works too, with the arrays as constants.)
         """
         learning.check_fitted(self.component, self.fitted)
+        params = pure.parameters(*self._on_device, self.calibration)
+        return pure.build(self._programs, self.backbone, self.image_shape), params
+
+    def compile(
+        self,
+        image_shape: Sequence[int] | None = None,
+        batch_sizes: Iterable[int] = (1,),
+    ) -> Self:
+        """Returns itself, compiled for batches of images (H, W, C); logs seconds."""
+        learning.check_fitted(self.component, self.fitted)
         shape = image_shape or self.image_shape
-        images = serving.batches(sizes, self.preprocessing, shape)
-        program.warm_up(self._programs, *self._on_device, images)
+        images = serving.batches(batch_sizes, self.preprocessing, shape)
+        program.compile_for(self._programs, *self._on_device, images)
+        return self
 
     def _run(self, batch: Batch) -> Output:
         image_shapes.check(batch.image, self.preprocessing, self.image_shape)
         return program.run(self._programs, *self._on_device, batch.image)
 
-    def calibrate(self, batches: Iterable[Any], tpr: float = 0.95) -> Self:
+    def calibrate(
+        self,
+        batches: Iterable[Any],
+        tpr: float = 0.95,
+        thresholds: Thresholds = "one",
+    ) -> Self:
         """Returns a detector with a threshold γ that keeps `tpr` of ID images.
 
-        `jood.detector.calibration` says what exactly is promised of new images.
+        `jood.detector.calibration` and `class_calibration` say what is promised.
 
         Args:
           batches: held-out ID images, as for `fit`; neither those it was fitted on
             nor those that the network was trained on.
           tpr: fraction of ID images to keep, in (0, 1).
+          thresholds: 'one' for all images; or 'per_class', one for each class that
+            the network predicts, so that the promise holds in every class.
 
         Raises:
-          ValueError: no batch, tpr out of range, or too few images for it.
+          ValueError: no batch, tpr out of range, too few images for it (of a class),
+            or a network without classifier that should have thresholds per class.
         """
-        images_needed(tpr)  # refuses a bad tpr before images are scored
         learning.check_fitted(self.component, self.fitted)
-        shape = self.image_shape
-
-        def run(batch: Batch) -> Output:
-            nonlocal shape
-            shape = shape or batch.image.shape[1:]
-            return self._run(batch)
-
-        scores, _ = streaming.concatenated(run, Restartable(batches, self.read_batch))
-        if not scores:
-            raise component_lib.empty_data_set("calibrate")
-        calibration = calibrated(scores, tpr, self.component.spec)
+        source = Restartable(batches, self.read_batch)
+        calibration, shape = calibrating.of_batches(
+            *(self._run, source, tpr, self.component.spec),
+            thresholds=thresholds,
+            num_classes=self.backbone.num_classes(self.variables),
+            class_names=self.class_names,
+        )
+        shape = self.image_shape or shape
         return self._with(calibration=calibration, image_shape=shape)
 
     @property
     def threshold(self) -> Any:
-        """γ, or {name: γ} for a bundle: at most 1 - tpr of ID images score below it."""
-        return self._like_scores(required(self.calibration).thresholds())
+        """γ, or {name: γ} for a bundle; float64 [K] with thresholds per class."""
+        values = required(self.calibration).thresholds()
+        return values if self.component.slot == "bundle" else values[SINGLE]
 
     def is_ood(self, images: Any) -> Any:
         """Returns bool [B] (or {name: [B]}): score < γ. Raises NotFittedError."""
         required(self.calibration)  # before images are scored
-        return self.answer(images).is_ood
+        return self.run(images).is_ood
 
     def p_values(self, images: Any) -> Any:
         """Returns split-conformal p-values, float64 [B] (or {name: [B]}).
 
-        p = (1 + #{calibration scores <= S}) / (1 + n): of exchangeable ID images at
-        most a share α has p <= α. Raises NotFittedError.
+        Of exchangeable ID images at most a share α has p <= α. Raises NotFittedError.
         """
         required(self.calibration)
-        return self.answer(images).p_value
+        return self.run(images).p_value
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the detector into a new folder; see `jood.detector.saving.save`."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        saving.save(path, **fields)
+        saving.save(path, **{n: getattr(self, n) for n in self.__dataclass_fields__})
 
     def export(
         self, path: str | os.PathLike[str], image_shape: Sequence[int] | None = None
     ) -> None:
-        """Writes one file that scores images without jood: `exporting.export`.
-
-        The network's images are (H, W, C), by default as it was fitted or calibrated.
-        """
+        """Writes one file that scores (H, W, C) images alone: `exporting.export`."""
         learning.check_fitted(self.component, self.fitted)
         exporting.export(
             path,
             self._programs[True],
             (self.variables, self.fitted or ()),
             spec=self.component.spec,
-            preprocessing=self.preprocessing,
+            backbone=self.backbone,
             class_names=self.class_names,
             calibration=self.calibration,
             image_shape=image_shape or self.image_shape,
@@ -254,7 +262,7 @@ class Detector:
     def load(
         cls,
         path: str | os.PathLike[str],
-        model: nn.Module | None = None,
+        model: Any = None,
         component: Component | None = None,
     ) -> Self:
         """Reads a detector; see `jood.detector.saving.load`."""
@@ -271,23 +279,21 @@ class Detector:
         return other
 
     @functools.cached_property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> PreprocessedNetwork:
         """The network with its preprocessing, stages and head."""
         taps = Taps(stages=self.stages, head=self.head)
-        return Backbone(self.model, self.preprocessing, taps)
+        return PreprocessedNetwork(self.model, self.preprocessing, taps)
 
     @property
-    def _parts(self) -> tuple[Component, Backbone, Mapping[str, Any]]:
+    def _parts(self) -> tuple[Component, PreprocessedNetwork, Mapping[str, Any]]:
         return self.component, self.backbone, self.variables
 
     @functools.cached_property
     def _on_device(self) -> tuple[Any, Any]:
         """Variables and fitted values, sent to the device once, not with each batch."""
-        return jax.device_put((self.variables, self.fitted or ()))
+        with jax.ensure_compile_time_eval():  # also in a program that is being traced
+            return jax.device_put((self.variables, self.fitted or ()))
 
     @functools.cached_property
     def _programs(self) -> program.Programs:
         return program.build(self.backbone, self.component)
-
-    def _like_scores(self, values: dict[str, Any]) -> Any:
-        return values if self.component.slot == "bundle" else values[SINGLE]

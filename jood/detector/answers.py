@@ -1,4 +1,4 @@
-"""What a detector says of images in one pass: `Answer`.
+"""What a detector says about images in one pass: `Answer`.
 
 `Detector.export` copies this module into its file.
 """
@@ -10,15 +10,15 @@ import numpy as np
 
 
 class Answer(NamedTuple):
-    """What one pass over B images says of each.
+    """What one pass says about each of B images.
 
-    Of a bundle of detectors score, is_ood and p_value are dicts of arrays by name.
+    For a bundle of detectors score, is_ood and p_value are dicts of arrays by name.
 
     Attributes:
       score: float32 [B], higher = more in-distribution.
       is_ood: bool [B], score < γ; None without a calibration.
       p_value: float64 [B], conformal; None without a calibration.
-      prediction: int32 [B], the class that the network answers.
+      prediction: int32 [B], the class that the network predicts.
       class_name: text [B], the name of that class; None if classes have no names.
       error: text [B], why an image could not be read, else ''; None where such an
         image raises an error instead. Its score and p-value are NaN, is_ood is True,
@@ -42,8 +42,8 @@ def of_columns(
         if kind in columns:
             return columns[kind]
         prefix = f"{kind}_"
-        found = {n: v for n, v in columns.items() if n.startswith(prefix)}
-        return {n.removeprefix(prefix): v for n, v in found.items()} or None
+        own = {n: v for n, v in columns.items() if n.startswith(prefix)}
+        return {n.removeprefix(prefix): v for n, v in own.items()} or None
 
     numbers = columns["prediction"]
     named = None

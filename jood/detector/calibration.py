@@ -6,8 +6,8 @@ a split-conformal p-value, the share of calibration scores that are as low as it
     p = (1 + #{calibration scores <= S}) / (1 + n),
 
 and is called OOD if p <= α = 1 - tpr, which is the same as S < γ. If it is an ID image
-that could as well have been one of the n (exchangeable), this false alarm has a
-probability of at most α, whatever the scores are distributed as. No p is below
+that is exchangeable with the n, this false alarm has a probability of at most α,
+whatever the distribution of the scores. No p is below
 1 / (n + 1), so with n images no α below that can be promised, and none is claimed.
 
 The promise is an average over calibration sets. The one at hand gives some more or
@@ -25,8 +25,6 @@ from typing import NamedTuple
 import warnings
 
 import numpy as np
-
-from jood.core.component import NotFittedError
 
 CONFIDENCE = 0.95  # of `Promise.upper`
 _TOLERANCE = 1e-9  # makes 3 of (1 - 0.9) * 30 = 2.9999999999999996
@@ -53,44 +51,76 @@ class Calibration(NamedTuple):
     tpr: float
     scores: dict[str, np.ndarray]
 
+    def images(self) -> int:
+        """Returns the number of images that were scored.
+
+        Raises:
+          ValueError: detectors have different numbers of scores. A calibration is of
+            one set of images, or its p-values could not be compared or combined.
+        """
+        counts = {name: len(scores) for name, scores in self.scores.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} ({n:,})" for name, n in counts.items())
+            raise ValueError(
+                "the detectors of one calibration must have been calibrated on the "
+                f"same images, but they have different numbers of scores: {listed}. "
+                "Calibrate them together, as a bundle."
+            )
+        return next(iter(counts.values()))
+
+    def least_p_value(self) -> float:
+        """Returns 1 / (n + 1), below which no p-value is."""
+        return 1 / (self.images() + 1)
+
+    def keeping(self, tpr: float) -> "Calibration":
+        """Returns the calibration with another TPR."""
+        return self._replace(tpr=tpr)
+
     def thresholds(self) -> dict[str, float]:
         """Returns γ by name: score < γ is called OOD, and is so iff p <= 1 - tpr.
 
         γ is the m-th smallest calibration score, m = ⌊(1 - tpr)(n + 1)⌋.
 
         Raises:
-          ValueError: tpr is no fraction in (0, 1), there are too few images for it, or
-            a score is NaN.
+          ValueError: tpr is not a fraction in (0, 1), there are too few images for it,
+            a score is NaN, or the detectors were calibrated on different images.
         """
+        self.images()
         return {
             name: float(scores[_rank(scores, self.tpr) - 1])
             for name, scores in self.scores.items()
         }
 
-    def promises(self) -> dict[str, Promise]:
-        """Returns what the thresholds promise, by name; raises as `thresholds`."""
+    def promises(self, confidence: float = CONFIDENCE) -> dict[str, Promise]:
+        """Returns what the thresholds promise, by name; raises as `thresholds`.
+
+        `confidence` is that of `Promise.upper`.
+        """
         return {
-            name: _promise(_rank(scores, self.tpr), len(scores))
+            name: _promise(_rank(scores, self.tpr), len(scores), confidence)
             for name, scores in self.scores.items()
         }
 
-    def p_values(self, scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns split-conformal p-values by name, float64 [B]."""
+    def thresholds_of(self, prediction: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns γ for each image by name, float64 [B]; the same for all classes."""
+        return {
+            name: np.full(len(prediction), threshold)
+            for name, threshold in self.thresholds().items()
+        }
+
+    def p_values(
+        self, scores: Mapping[str, np.ndarray], prediction: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Returns split-conformal p-values by name, float64 [B].
+
+        `prediction`, which class the network predicts, makes no difference here; it
+        does in `ClassCalibration`.
+        """
         return {
             name: (1 + np.searchsorted(self.scores[name], values, side="right"))
             / (1 + len(self.scores[name]))
             for name, values in scores.items()
         }
-
-
-def required(calibration: Calibration | None) -> Calibration:
-    """Returns a detector's calibration; raises NotFittedError if it has none."""
-    if calibration is None:
-        raise NotFittedError(
-            "the detector has no threshold yet: call "
-            "detector = detector.calibrate(id_batches, tpr=0.95) first."
-        )
-    return calibration
 
 
 def calibrated(scores: Mapping[str, np.ndarray], tpr: float, spec: str) -> Calibration:
@@ -110,7 +140,7 @@ def calibrated(scores: Mapping[str, np.ndarray], tpr: float, spec: str) -> Calib
 def warn_if_constant(
     scores: Mapping[str, np.ndarray], images: str, method: str = ""
 ) -> None:
-    """Warns of scores that are the same for all images, by which none can be told.
+    """Warns of scores that are the same for all images, which separate none of them.
 
     Args:
       scores: floating [N] by detector name.
@@ -123,7 +153,8 @@ def warn_if_constant(
                 f"{method or name} gives each of {len(values):,} {images} the same "
                 f"score, {values[0]:g}: it cannot tell images apart. Its values may "
                 "cut everything off (a clip, a quantile, a threshold), it may "
-                "saturate in float32, or the network answers all images alike.",
+                "saturate in float32, or the network gives the same output for all "
+                "images.",
                 stacklevel=3,  # in `Detector.calibrate` or `evaluate`
             )
 
@@ -169,9 +200,9 @@ def _rank(scores: np.ndarray, tpr: float) -> int:
     return math.floor((1 - tpr) * (found + 1) + _TOLERANCE)
 
 
-def _promise(rank: int, count: int) -> Promise:
+def _promise(rank: int, count: int, confidence: float) -> Promise:
     """False alarms of continuous scores follow Beta(m, n + 1 - m); ties lower them."""
     from scipy import stats  # takes a while to import
 
-    upper = stats.beta.ppf(CONFIDENCE, rank, count + 1 - rank)
+    upper = stats.beta.ppf(confidence, rank, count + 1 - rank)
     return Promise(count, rank / (count + 1), float(upper))

@@ -54,7 +54,8 @@ def read(path: str | os.PathLike[str]) -> Contents:
 
     Raises:
       OSError: The file cannot be opened.
-      ValueError: It is no exported detector, one of another version, damaged or forged.
+      ValueError: It is not an exported detector, one of another version, damaged or
+        forged.
     """
     with open(path, "rb") as raw:
         try:
@@ -62,9 +63,9 @@ def read(path: str | os.PathLike[str]) -> Contents:
         except Exception as error:  # a damaged archive raises nearly everything
             reason = str(error).strip(" .") or type(error).__name__
             raise ValueError(
-                f"{os.fspath(path)} is no exported detector, or it is damaged or was "
-                f"changed: {reason}. Copy it again, or export the detector again "
-                "(launch/export.py, Detector.export)."
+                f"{os.fspath(path)} is not an exported detector, or it is damaged or "
+                f"was changed: {reason}. Copy it again, or export the detector again "
+                "(jood export, Detector.export)."
             ) from error
 
 
@@ -131,14 +132,14 @@ def _checked_names(about: dict[str, Any]) -> list[str]:
     if about["preprocessing"] is not None:
         _check_preprocessing(about["preprocessing"], shape)
     classes = about["summary"]["class_names"]
-    _require(classes is None or _texts(classes), "its class names are no texts")
+    _require(classes is None or _texts(classes), "its class names are not strings")
     for platform, options in about["compiler_options"].items():
         known = options in ({}, KNOWN_OPTIONS.get(platform, {}))
         _require(known, f"it asks for the compiler options {options!r:.200}")
     suffixes = [output["suffix"] for output in about["outputs"]]
     _require(_texts(suffixes) and len(set(suffixes)) == len(suffixes), "scores clash")
     names = [*about["weights"], *(o["calibration"] for o in _calibrated(about))]
-    _require(_texts(names), "an array's name is no text")
+    _require(_texts(names), "an array's name is not a string")
     return names
 
 
@@ -148,7 +149,7 @@ def _check_preprocessing(how: dict[str, Any], shape: Sequence[int]) -> None:
     sides = resize if pair else [resize]  # or the shorter side alone
     _require(
         how.keys() - {"zoom"} == _PREPROCESSING
-        and how.get("zoom", 1) == 1  # an older jood's files say so
+        and how.get("zoom", 1) == 1  # an older version's files say so
         and len(how["mean"]) == len(how["std"]) == shape[2]
         and (resize is None or _sizes(sides))
         and (crop is None or [crop, crop] == shape[:2])
@@ -173,7 +174,7 @@ def _texts(values: Any) -> bool:
 def _array(name: str, content: bytes) -> np.ndarray:
     """An array whose header claims as many bytes as follow it."""
     stream = io.BytesIO(content)
-    _require(np.lib.format.read_magic(stream) == (1, 0), f"{name} is no .npy file")
+    _require(np.lib.format.read_magic(stream) == (1, 0), f"{name} is not a .npy file")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     length = math.prod(shape) * dtype.itemsize
     _require(
@@ -190,10 +191,10 @@ def _check_program(
 ) -> None:
     """Checks that a program takes the weights and images and gives the scores."""
     *weights, images = program.in_avals
-    given = [arrays[name] for name in about["weights"]]
+    stored = [arrays[name] for name in about["weights"]]
     shape, dtype = images_of(about)
     _require(
-        [(w.shape, w.dtype) for w in weights] == [(a.shape, a.dtype) for a in given]
+        [(w.shape, w.dtype) for w in weights] == [(a.shape, a.dtype) for a in stored]
         and (images.shape[1:], images.dtype) == (shape, dtype)
         and len(program.out_avals) == len(about["outputs"]) + 1,
         "its program is not for its weights, images and scores",
@@ -204,11 +205,31 @@ def _check_program(
 
 def _check_calibration(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     for output in _calibrated(about):
-        known, threshold = arrays[output["calibration"]], output["threshold"]
+        known, thresholds = arrays[output["calibration"]], output["threshold"]
+        parts = [known]
+        if isinstance(thresholds, list):  # one per class
+            counts = output["images"]
+            whole = known.ndim == 1 and isinstance(counts, list)
+            _require(
+                whole
+                and len(counts) == len(thresholds) > 0
+                and all(type(n) is int and n > 0 for n in counts)
+                and sum(counts) == len(known),
+                f"{output['calibration']} has other images than it says",
+            )
+            parts = np.split(known, np.cumsum(counts)[:-1])
+        else:
+            thresholds = [thresholds]
         _require(
-            known.ndim == 1
-            and bool((known[1:] >= known[:-1]).all() and np.isfinite(known).all())
-            and type(threshold) is float
-            and threshold in known,
-            f"{output['calibration']} is no sorted list of scores with the threshold",
+            all(map(_is_sorted_with, parts, thresholds)),
+            f"{output['calibration']} is not a sorted list of scores and its threshold",
         )
+
+
+def _is_sorted_with(known: np.ndarray, threshold: Any) -> bool:
+    return (
+        known.ndim == 1
+        and bool((known[1:] >= known[:-1]).all() and np.isfinite(known).all())
+        and type(threshold) is float
+        and threshold in known
+    )

@@ -35,7 +35,7 @@ class Exported(NamedTuple):
     Attributes:
       about: What the file says: a summary, the images' shape, the preprocessing.
       score: Images [B, H, W, C] of that shape -> columns [B]: 'prediction', 'score',
-        and with a calibration 'is_ood' and 'p_value'; of a bundle 'score_NAME', ...
+        and with a calibration 'is_ood' and 'p_value'; for a bundle 'score_NAME', ...
     """
 
     about: dict[str, Any]
@@ -65,7 +65,8 @@ def load(
 
     Raises:
       OSError: The file cannot be opened.
-      ValueError: It is no exported detector, one of another version, damaged or forged.
+      ValueError: It is not an exported detector, one of another version, damaged or
+        forged.
     """
     if cache is not None:
         compilation_cache.keep_programs(cache)
@@ -83,14 +84,31 @@ def load(
         for values, output in zip(scores, about["outputs"], strict=True):
             columns["score" + output["suffix"]] = values
             if output["threshold"] is not None:
-                columns["is_ood" + output["suffix"]] = ~(values >= output["threshold"])
                 known = arrays[output["calibration"]]
-                rank = 1 + np.searchsorted(known, values, side="right")
-                p_value = np.where(np.isnan(values), np.nan, rank / (1 + len(known)))
+                is_ood, p_value = _judged(output, known, values, prediction)
+                columns["is_ood" + output["suffix"]] = is_ood
                 columns["p_value" + output["suffix"]] = p_value
         return columns
 
     return Exported(about, score)
+
+
+def _judged(
+    output: dict[str, Any], known: np.ndarray, values: np.ndarray, classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compares scores with the calibration scores, all of them or those of a class."""
+    if not isinstance(output["threshold"], list):
+        thresholds, parts = np.full(len(values), output["threshold"]), [known]
+        classes = np.zeros_like(classes)
+    else:
+        thresholds = np.array(output["threshold"])[classes]
+        parts = np.split(known, np.cumsum(output["images"])[:-1])
+    p_value = np.full(len(values), np.nan)
+    for k in np.unique(classes):
+        rows = np.flatnonzero((classes == k) & ~np.isnan(values))
+        rank = 1 + np.searchsorted(parts[k], values[rows], side="right")
+        p_value[rows] = rank / (1 + len(parts[k]))
+    return ~(values >= thresholds), p_value
 
 
 def _checked(images: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
@@ -161,10 +179,10 @@ def main(path: str, *images: str) -> None:
             print(f"{image} error={error}")
             failed = True
             continue
-        found = {name: values[0] for name, values in columns.items()}
+        values_of = {name: values[0] for name, values in columns.items()}
         if names:
-            found["prediction"] = names[found["prediction"]]
-        print(image, *(f"{name}={value}" for name, value in found.items()))
+            values_of["prediction"] = names[values_of["prediction"]]
+        print(image, *(f"{name}={value}" for name, value in values_of.items()))
     if failed:
         sys.exit(2)
 

@@ -28,7 +28,6 @@ import zipfile
 
 import jax
 from jax import export as jax_export
-import jax.numpy as jnp
 import numpy as np
 
 from jood import version
@@ -36,12 +35,14 @@ from jood._utils import atomic_files
 from jood._utils import batch_sizes
 from jood._utils import compilation_cache
 from jood._utils import compiling
-from jood.core import finiteness
+from jood.core.backbones import PreprocessedNetwork
 from jood.core.preprocessing import Preprocessing
 from jood.detector import answers
 from jood.detector import export_archive
 from jood.detector import export_loader
-from jood.detector.calibration import Calibration
+from jood.detector import program as program_lib
+from jood.detector import stored_calibration
+from jood.detector.class_calibration import AnyCalibration
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _MAIN = "import sys\n\nimport load\n\nload.main(*sys.argv)\n"
@@ -50,8 +51,8 @@ _LOADERS_PARTS = (answers, batch_sizes, compilation_cache, export_archive)
 _IMPORT_OF_JOOD = re.compile(r"^from jood[\w.]* import (\w+)$", re.MULTILINE)
 _TOLERANCE = 1e-5  # relative; compiled for another shape, sums may be rounded otherwise
 
-# (variables, fitted, images) -> ((scores, prediction), what is finite, what was
-# assumed), as `Detector` compiles it; the scores of a bundle are a dict.
+# (variables, fitted, images) -> (`Output`, whether all is well, and if not why), as
+# `Detector` compiles it; the scores of a bundle are a dict.
 Program = Callable[[Any, Any, jax.Array], Any]
 
 
@@ -61,9 +62,9 @@ def export(
     values: tuple[Any, Any],
     *,
     spec: str,
-    preprocessing: Preprocessing | None,
+    backbone: PreprocessedNetwork,
     class_names: tuple[str, ...] | None,
-    calibration: Calibration | None,
+    calibration: AnyCalibration | None,
     image_shape: Sequence[int] | None,
 ) -> None:
     """Writes a detector as one file, and reads it again to check its scores.
@@ -73,7 +74,7 @@ def export(
       program: scores a batch of images.
       values: the network's variables and the fitted values.
       spec: the component's text.
-      preprocessing: if given, images are uint8; else float32.
+      backbone: the network; with a preprocessing, images are uint8, else float32.
       class_names: one per class, if known.
       calibration: thresholds, and scores for p-values.
       image_shape: (H, W, C) of an image as the network takes it; a preprocessing
@@ -87,6 +88,13 @@ def export(
     """
     path = pathlib.Path(path)
     atomic_files.check_new(path)
+    preprocessing = backbone.preprocessing
+    if why := backbone.kind.bound:
+        raise ValueError(
+            f"{spec} cannot be exported with a network of kind {backbone.kind.name}, "
+            f"which {why}. Convert the network (launch/convert.py), or save the "
+            "detector and load it beside the network."
+        )
     images = _two_images(preprocessing, image_shape)
     leaves, structure = jax.tree.flatten(values)
     arrays = [np.asarray(leaf) for leaf in jax.device_get(jax.device_put(leaves))]
@@ -104,7 +112,7 @@ def export(
             "class_names": class_names,
             "images": f"{images.dtype} [B, {', '.join(map(str, images.shape[1:]))}]",
             "tpr": calibration and calibration.tpr,
-            "thresholds": calibration and calibration.thresholds(),
+            "thresholds": calibration and stored_calibration.thresholds(calibration),
             "platforms": PLATFORMS,
             "written_by": {"jood": version.VERSION, "jax": jax.__version__},
         },
@@ -154,20 +162,15 @@ def _of_stored(
 ) -> Callable[..., Any]:
     """The program as the file holds it: (stored arrays, images) -> scores, classes.
 
-    What `Detector` refuses with an error, because a pixel, a feature, a weight of the
-    head, a logit or a score is NaN or infinite, gets the score NaN, which no threshold
-    takes for ID.
+    What `Detector` refuses with an error gets the score NaN.
     """
 
     def run(weights: Sequence[jax.Array], images: jax.Array) -> Any:
         arrays = [_restored(w, t) for w, t in zip(weights, dtypes, strict=True)]
         variables, fitted = jax.tree.unflatten(structure, arrays)
-        (scores, prediction), report, _ = program(variables, fitted, images)
-        finite = finiteness.of_rows(report)
-        if jnp.issubdtype(images.dtype, jnp.floating):
-            finite &= jnp.isfinite(images).all((1, 2, 3))
-        scores = [jnp.where(finite, s, jnp.nan) for s in jax.tree.leaves(scores)]
-        return scores, prediction
+        output, _, (report, _) = program(variables, fitted, images)
+        scores = program_lib.unless_refused(output.scores, report, images)
+        return jax.tree.leaves(scores), output.prediction
 
     return run
 
@@ -209,10 +212,11 @@ def _exported(
 
 
 def _outputs(
-    scores: Any, calibration: Calibration | None
+    scores: Any, calibration: AnyCalibration | None
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """What the loader has to know of each score, and the arrays that this names."""
     outputs, arrays = [], {}
+    known = {} if calibration is None else stored_calibration.arrays(calibration)
     for i, name in enumerate(sorted(scores) if isinstance(scores, dict) else [None]):
         output: dict[str, Any] = {
             "suffix": f"_{name}" if name else "",
@@ -220,9 +224,10 @@ def _outputs(
         }
         if calibration is not None:
             key = name or next(iter(calibration.scores))
-            output["threshold"] = calibration.thresholds()[key]
+            output["threshold"] = stored_calibration.thresholds(calibration)[key]
             output["calibration"] = f"calibration/{i}.npy"
-            arrays[f"calibration/{i}.npy"] = calibration.scores[key]
+            output["images"] = stored_calibration.counts(calibration)
+            arrays[f"calibration/{i}.npy"] = known[f"calibration/{key}"]
         outputs.append(output)
     return outputs, arrays
 
@@ -250,8 +255,8 @@ def _check(path: pathlib.Path, images: np.ndarray, expected: Any) -> None:
     """Raises RuntimeError unless the file gives the images the expected scores."""
     _, score = export_loader.load(os.fspath(path))
     columns = score(images)
-    found = [v for name, v in columns.items() if name.startswith("score")]
-    for ours, theirs in zip(found, jax.tree.leaves(expected), strict=True):
+    scores = [v for name, v in columns.items() if name.startswith("score")]
+    for ours, theirs in zip(scores, jax.tree.leaves(expected), strict=True):
         if not np.allclose(ours, theirs, rtol=_TOLERANCE, atol=0, equal_nan=True):
             raise RuntimeError(
                 f"the exported program gives noise the scores {ours}, the detector "

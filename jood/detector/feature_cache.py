@@ -1,4 +1,4 @@
-"""A data set's penultimate features on disk, so that the network runs once an image.
+"""A data set's penultimate features on disk, so that the network runs once per image.
 
     ROOT/<key of the data set>/key.json         what the key was made of
     ROOT/<...>/batches.json                     how many batches, once that is known
@@ -25,7 +25,8 @@ import jax
 import numpy as np
 
 from jood._utils import atomic_files
-from jood.core.backbones import Backbone
+from jood.core.backbones import PreprocessedNetwork
+from jood.core.backbones import edited_runs
 from jood.core.backbones.edited_runs import EditPath
 from jood.core.features import Features
 from jood.core.features import Run
@@ -171,7 +172,7 @@ class FeatureCache:
 
 def open_store(
     folder: str | os.PathLike[str],
-    backbone: Backbone,
+    backbone: PreprocessedNetwork,
     variables: Mapping[str, Any],
     edits: Sequence[EditPath],
     source: Restartable,
@@ -203,7 +204,7 @@ def open_store(
         feature_cache_key.names(path): feature_cache_key.of_run(
             path, variables, first.image, backbone.observe
         )
-        for path in feature_cache_key.runs(edits)
+        for path in edited_runs.prefixes(edits)
     }
     return FeatureCache(folder, data_key, run_keys)
 
@@ -214,7 +215,7 @@ def temporary(edits: Sequence[EditPath]) -> Iterator[FeatureCache]:
 
     It takes 4 D bytes per image and run (the plain one, and one per stage edit).
     """
-    names = map(feature_cache_key.names, feature_cache_key.runs(edits))
+    names = map(feature_cache_key.names, edited_runs.prefixes(edits))
     with tempfile.TemporaryDirectory(prefix="jood_fit_") as folder:
         yield FeatureCache(folder, {}, {run: {"edits": run} for run in names})
 

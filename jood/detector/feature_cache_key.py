@@ -14,15 +14,15 @@ import json
 import re
 from typing import Any
 
-from flax import linen as nn
 import jax
 from jax.extend import core as jex_core
 
 from jood import version
 from jood._utils import fingerprinting
 from jood.core.activations import Activations
+from jood.core.backbones import kinds
 from jood.core.backbones.edited_runs import EditPath
-from jood.core.backbones.linen import Taps
+from jood.core.backbones.protocol import Taps
 from jood.core.batch import Batch
 from jood.core.features import Run
 from jood.core.preprocessing import Preprocessing
@@ -33,24 +33,13 @@ FORMAT = 3  # of the cache; raise it when the layout or the meaning changes
 Observe = Callable[[Any, jax.Array, Sequence[EditPath]], Activations]
 
 
-def runs(edits: Sequence[EditPath]) -> tuple[EditPath, ...]:
-    """Returns the runs whose features can be kept: the plain one and edited ones.
-
-    A path of two edits is two runs, one with the first and one with both.
-    """
-    found: dict[EditPath, None] = {(): None}
-    for path in edits:
-        found.update((path[:n], None) for n in range(1, len(path) + 1))
-    return tuple(found)
-
-
 def names(path: EditPath) -> Run:
     """Returns the specs of an edit path."""
     return tuple(edit.spec for edit in path)
 
 
 def of_data(
-    model: nn.Module,
+    model: Any,
     variables: Mapping[str, Any],
     preprocessing: Preprocessing | None,
     taps: Taps,
@@ -71,12 +60,13 @@ def of_data(
     """
     leaves = jax.tree_util.tree_leaves_with_path(dict(variables))
     arrays = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    arrays |= kinds.of(model).weights(model, variables)  # those that stay in PyTorch
     kind = type(model)
     return {
         "format": FORMAT,
         "jood": version.VERSION,
         "model": f"{kind.__module__}.{kind.__qualname__}",
-        "model_fields": _without_addresses(repr(model)),
+        "model_fields": _without_addresses(kinds.of(model).text(model)),
         "program": program(observe, variables, first.image, ()),
         "variables": fingerprinting.array_digest(**arrays),
         "preprocessing": repr(preprocessing),
@@ -90,7 +80,7 @@ def of_data(
 def of_run(
     path: EditPath, variables: Any, images: jax.Array, observe: Observe
 ) -> dict[str, Any]:
-    """Returns what tells one run over a data set from the others, as JSON values."""
+    """Returns what distinguishes a run over a data set from others, as JSON values."""
     return {
         "edits": names(path),
         "program": program(observe, variables, images, path) if path else "plain",

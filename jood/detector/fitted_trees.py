@@ -9,7 +9,7 @@ def encode(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     """Moves the arrays of a fitted value to `arrays`; returns its structure.
 
     Raises:
-      ValueError: it is no tree of tuples, lists, dicts and arrays.
+      ValueError: it is not a tree of tuples, lists, dicts and arrays.
     """
     if value is None:
         return None

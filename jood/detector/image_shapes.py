@@ -1,7 +1,7 @@
-"""The size of images that a detector was made for, and of those that come.
+"""The size of the images that a detector was made for, and of new ones.
 
-A network without a fixed size takes images of any, but the scores of other sizes have
-another distribution, of which what was fitted and calibrated says nothing.
+A network without a fixed size takes images of any size, but other sizes give scores of
+another distribution, for which the fitted and calibrated values do not hold.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def check(
         return
     raise ValueError(
         f"images of {size} pixels (height, width) for a detector that was fitted or "
-        f"calibrated on {tuple(image_shape[:2])}: scores of another size do not "
-        "compare with what it learned. Bring them to that size (jood.Preprocessing "
+        f"calibrated on {tuple(image_shape[:2])}: scores of another size cannot "
+        "be compared with what it learned. Bring them to that size (jood.Preprocessing "
         "with resize or crop does it), or fit and calibrate on images such as these."
     )

@@ -9,7 +9,7 @@ import jax
 
 from jood.core import features
 from jood.core.activations import Activations
-from jood.core.backbones import Backbone
+from jood.core.backbones import PreprocessedNetwork
 from jood.core.backbones import channel_errors
 from jood.core.batch import Batch
 from jood.core.component import Component
@@ -32,7 +32,7 @@ def check_fitted(component: Component, fitted: tuple[Any, ...] | None) -> None:
 
 def fitted_values(
     component: Component,
-    backbone: Backbone,
+    backbone: PreprocessedNetwork,
     variables: Mapping[str, Any],
     source: Restartable,
     cache: Folder,
@@ -61,7 +61,7 @@ def fitted_values(
 
 def feature_records(
     component: Component,
-    backbone: Backbone,
+    backbone: PreprocessedNetwork,
     variables: Mapping[str, Any],
     source: Restartable,
     cache: Folder,
@@ -81,7 +81,7 @@ def feature_records(
 
 
 def _observer(
-    component: Component, backbone: Backbone
+    component: Component, backbone: PreprocessedNetwork
 ) -> Callable[[Any, Batch], tuple[Activations, jax.Array]]:
     def observe(variables: Any, batch: Batch) -> tuple[Activations, jax.Array]:
         acts = backbone.asked_by(component, variables, batch.image, batch.label)

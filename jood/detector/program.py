@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 import functools
+import logging
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -13,10 +15,11 @@ from jood._utils import compiling
 from jood.core import assumptions
 from jood.core import finiteness
 from jood.core import slot_rules
-from jood.core.backbones import Backbone
+from jood.core.backbones import PreprocessedNetwork
 from jood.core.backbones import channel_errors
 from jood.core.component import Component
 
+_LOGGER = logging.getLogger(__name__)
 SINGLE = "score"  # the name of the score of a detector that has only one
 
 # By whether what was fitted holds large arrays; see `jood._utils.compiling`.
@@ -28,15 +31,19 @@ class Output(NamedTuple):
 
     Attributes:
       scores: float32 [B], or a dict of them for a bundle.
-      prediction: int32 [B], the class that the unmodified network answers.
+      prediction: int32 [B], the class that the unmodified network predicts.
+      is_ood: bool [B], score < γ (or a dict); None without a calibration.
+      p_value: floating [B], conformal (or a dict); None without a calibration.
     """
 
     scores: Any
     prediction: Any
+    is_ood: Any = None
+    p_value: Any = None
 
 
-def build(backbone: Backbone, component: Component) -> Programs:
-    """Returns (variables, fitted, images) -> output, what is finite, what is assumed.
+def build(backbone: PreprocessedNetwork, component: Component) -> Programs:
+    """Returns (variables, fitted, images) -> output, if all is well, and why not.
 
     Args:
       backbone: the network with its preprocessing.
@@ -45,12 +52,13 @@ def build(backbone: Backbone, component: Component) -> Programs:
     Returns:
       The program compiled for a network's forward pass, and as usual. It looks at the
       features, the maps that are read, the logits and all scores; see
-      `finiteness.of_run`.
+      `finiteness.of_run`. What is finite and which assumptions are violated is fetched
+      only where bool [] says that something is wrong: each array costs time.
     """
 
     def score(
         variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
-    ) -> tuple[Output, finiteness.Report, dict[str, jax.Array]]:
+    ) -> tuple[Output, jax.Array, tuple[finiteness.Report, dict[str, jax.Array]]]:
         acts = backbone.asked_by(component, variables, images)
         stages = slot_rules.maps_read(component, acts.stages)
         finite = finiteness.of_run(acts, stages)
@@ -58,7 +66,10 @@ def build(backbone: Backbone, component: Component) -> Programs:
             scores = component.apply(fitted, acts)
         each = [jnp.isfinite(one) for one in jax.tree.leaves(scores)]
         finite["scores"] = functools.reduce(jnp.logical_and, each)
-        return Output(scores, acts.prediction), finite, violated
+        well = functools.reduce(jnp.logical_and, map(jnp.all, finite.values()))
+        for wrong in violated.values():
+            well &= ~jnp.any(wrong)
+        return Output(scores, acts.prediction), well, (finite, violated)
 
     return {False: compiling.jit(score), True: jax.jit(score)}
 
@@ -66,26 +77,61 @@ def build(backbone: Backbone, component: Component) -> Programs:
 def run(programs: Programs, variables: Any, fitted: Any, images: jax.Array) -> Output:
     """Scores images on the device; returns scores on the host, always by name.
 
-    Images on the host are padded to one of a few sizes of batch, so that not every
-    size is compiled for; those on the device have the size that was chosen for them.
+    Traced images give traced scores: NaN where an image would be refused here.
+
+    Images on the host are padded to one of a few batch sizes, so that few programs are
+    compiled; those on the device keep their size.
 
     Raises:
       ValueError: the head, or something of an image, is NaN or infinite.
     """
+    if isinstance(images, jax.core.Tracer):
+        output = traced(programs, variables, fitted, images)
+        return output._replace(scores=by_name(output.scores))
     with channel_errors():
         score = programs[compiling.holds_large(fitted)]
         results = score(variables, fitted, batch_sizes.padded(images))
-        output, finite, violated = jax.device_get(results)
+        output, well, reasons = results
+        output, well = compiling.on_host((output, well))
         rows = len(images)  # the rest is padding
-        finiteness.check({k: v[:rows] if v.ndim else v for k, v in finite.items()})
-    assumptions.warn(violated)
+        if not well:
+            finite, violated = compiling.on_host(reasons)
+            finiteness.check({k: v[:rows] if v.ndim else v for k, v in finite.items()})
+            assumptions.warn(violated)
     output = jax.tree.map(lambda values: values[:rows], output)
-    if not isinstance(output.scores, dict):
-        output = output._replace(scores={SINGLE: output.scores})
-    return output
+    return output._replace(scores=by_name(output.scores))
 
 
-def warm_up(
+def by_name(scores: Any) -> dict[str, Any]:
+    """Returns scores by detector name, {'score': [B]} for a single one."""
+    return scores if isinstance(scores, dict) else {SINGLE: scores}
+
+
+def traced(
+    programs: Programs, variables: Any, fitted: Any, images: jax.Array
+) -> Output:
+    """Scores images within another traced program; a pure function.
+
+    Violated assumptions are not reported, since a program cannot warn.
+    """
+    with channel_errors():
+        output, _, (report, _) = programs[True](variables, fitted, images)
+    return output._replace(scores=unless_refused(output.scores, report, images))
+
+
+def unless_refused(scores: Any, report: finiteness.Report, images: jax.Array) -> Any:
+    """Returns scores, NaN where `run` refuses an image with an error.
+
+    That is where a pixel, a feature, a weight of the head, a logit or a score is NaN or
+    infinite; no threshold takes NaN for ID.
+    """
+    finite = finiteness.of_rows(report)
+    if jnp.issubdtype(images.dtype, jnp.floating):
+        finite &= jnp.isfinite(images).all((1, 2, 3))
+    return jax.tree.map(lambda score: jnp.where(finite, score, jnp.nan), scores)
+
+
+def compile_for(
     programs: Programs,
     variables: Any,
     fitted: Any,
@@ -94,6 +140,9 @@ def warm_up(
     """Compiles for batches of given shapes, as `run` pads them, and runs them once."""
     for one in images:
         zeros = batch_sizes.padded(np.zeros(one.shape, one.dtype))
+        start = time.perf_counter()
         with channel_errors():
             score = programs[compiling.holds_large(fitted)]
             jax.block_until_ready(score(variables, fitted, zeros))
+        seconds = time.perf_counter() - start
+        _LOGGER.info("compiled for images %s in %.1f s", zeros.shape, seconds)

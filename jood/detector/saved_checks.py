@@ -1,8 +1,8 @@
 """What a saved detector may say: types and ranges of its description and arrays.
 
 A checksum finds damage, but not a file that another program wrote and sealed anew. So
-whatever is read is checked as if a user had typed it, and all problems are told in one
-message.
+whatever is read is checked as if a user had typed it, and one message names all
+problems.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,13 @@ from flax import linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from jood.core.backbones import kinds
 from jood.core.component import Component
-from jood.detector.calibration import Calibration
+from jood.detector import stored_calibration
 
 _DEEPEST = 64  # tuples in tuples; compositions of compositions have a few
 _LARGEST_SIDE = 1 << 16  # pixels: XLA aborts the interpreter on far larger shapes
-# What jood's methods fit; folders of jood 0.1 did not say it of each array.
+# What jood's methods fit; folders of jood 0.1 do not give each array's type.
 _FITTED = ("bool", "int32", "float32")
 
 
@@ -43,19 +44,8 @@ def check_arrays(
     """
     problems = [*_of_arrays(content, arrays)]
     if not problems and content["calibration"] is not None:
-        problems = [*_of_calibration(content["calibration"], arrays)]
+        problems = [*stored_calibration.problems(content["calibration"], arrays)]
     _raise(problems, where)
-
-
-def calibration(
-    content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> Calibration | None:
-    """Returns the calibration that a description and its arrays hold, if any."""
-    given = content["calibration"]
-    if given is None:
-        return None
-    scores = {name: arrays[f"calibration/{name}"] for name in given["images"]}
-    return Calibration(given["tpr"], scores)
 
 
 def _raise(problems: Any, where: str) -> None:
@@ -63,7 +53,7 @@ def _raise(problems: Any, where: str) -> None:
     if listed:
         raise ValueError(
             f"{where} does not describe a detector: {'; '.join(listed)}. Save it again "
-            "with Detector.save or launch/fit.py."
+            "with Detector.save or jood fit."
         )
 
 
@@ -79,13 +69,22 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
 
+def _is_network(value: Any) -> bool:
+    known = isinstance(value, dict) and value.keys() == {"kind", "weights"}
+    return known and all(map(_is_text, value.values()))
+
+
 def _is_shape(value: Any) -> bool:
     sides = isinstance(value, list) and len(value) == 3
     return sides and all(type(n) is int and 0 < n <= _LARGEST_SIDE for n in value)
 
 
 def _are_counts(value: Any) -> bool:
-    return isinstance(value, dict) and all(type(n) is int for n in value.values())
+    """Whether a value gives each detector a count, or a list with one per class."""
+    if not isinstance(value, dict) or not value:
+        return False
+    lists = [n if isinstance(n, list) else [n] for n in value.values()]
+    return all(n and all(type(x) is int and x >= 0 for x in n) for n in lists)
 
 
 def _is_fraction(value: Any) -> bool:
@@ -108,11 +107,13 @@ def _is_structure(value: Any, depth: int = _DEEPEST) -> bool:
     return isinstance(inner, list) and all(_is_structure(v, depth - 1) for v in inner)
 
 
+_LATER = ("fitted_dtypes", "network")  # keys that older folders lack
 # Key: what it must be, in words and as a check; with a '?', it may be null.
 _KEYS = {
     "spec": ("a text", _is_text),
     "model?": ("an object", lambda v: isinstance(v, dict)),
     "model_class": ("a text", _is_text),
+    "network?": ("an object with the texts kind and weights", _is_network),
     "stages?": (
         "an object of texts",
         lambda v: isinstance(v, dict) and all(map(_is_text, v.values())),
@@ -130,7 +131,7 @@ _KEYS = {
 }
 _CALIBRATION_KEYS = {
     "tpr": ("a fraction in (0, 1)", _is_fraction),
-    "images": ("an object of integers", _are_counts),
+    "images": ("an object of counts, or of lists of them", _are_counts),
     "thresholds": ("an object", lambda v: isinstance(v, dict)),
 }
 _ARRAYS_KEYS = {
@@ -155,12 +156,13 @@ def _of_keys(
 ) -> Iterator[str]:
     for key, (words, is_right) in keys.items():
         name = key.removesuffix("?")
-        if name not in content and name != "fitted_dtypes":
+        if name not in content and name not in _LATER:
             yield f"{prefix}{name} is missing"
         elif content.get(name) is None and key.endswith("?"):
             continue
         elif not is_right(content[name]):
-            yield f"{prefix}{name} must be {words}, got {_short(content[name])}"
+            got = stored_calibration.short(content[name])
+            yield f"{prefix}{name} must be {words}, got {got}"
 
 
 def _of_arrays(
@@ -186,45 +188,13 @@ def _of_arrays(
                 yield f"the array calibration/{name} is missing"
 
 
-def _of_calibration(
-    given: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> Iterator[str]:
-    for name, count in given["images"].items():
-        scores = arrays[f"calibration/{name}"]
-        if scores.dtype != np.float32 or scores.shape != (count,):
-            yield (
-                f"calibration/{name} must be float32 ({count},), got {scores.dtype} "
-                f"{scores.shape}"
-            )
-        elif (np.diff(scores) < 0).any():
-            yield f"calibration/{name} must be sorted"
-        else:
-            one = Calibration(given["tpr"], {name: scores})
-            try:
-                threshold = one.thresholds()[name]
-            except ValueError as error:
-                yield str(error).removesuffix(".")
-            else:
-                if given["thresholds"].get(name) != threshold:
-                    yield (
-                        f"the threshold of {name} must be {threshold!r} by its scores "
-                        f"and tpr, got {_short(given['thresholds'].get(name))}"
-                    )
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except RecursionError:
-        text = "something nested too deeply"
-    return text if len(text) < 60 else f"{text[:56]}..."
-
-
 def check_given(model: Any, component: Any) -> None:
-    """Raises TypeError if what stands beside the folder is of another kind."""
-    if model is not None and not isinstance(model, nn.Module):
+    """Raises TypeError if what is given beside the folder is of another kind."""
+    known = isinstance(model, nn.Module) or kinds.of(model).foreign
+    if model is not None and not known:
         raise TypeError(
-            "model must be a Linen module, as the detector was made with, got "
+            "model must be a network (a Linen module, a flax.nnx module, ...), as the "
+            "detector was made with, got "
             f"{type(model).__name__ if not isinstance(model, type) else model!r}: "
             "Detector.load(path, model=Network(...))."
         )

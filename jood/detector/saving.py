@@ -1,8 +1,9 @@
 """A detector on disk: a folder of `detector.json` and `arrays.safetensors`.
 
 The JSON says everything in words (the component's text, the network, preprocessing,
-class names, thresholds, versions); the arrays are the network's variables, the
-fitted values and the calibration scores. Both carry a SHA-256, so that a truncated
+class names, thresholds, versions); the arrays are the network's variables (of a
+foreign network its fingerprint alone, see `foreign`), the fitted values and the
+calibration scores. Both carry a SHA-256, so that a truncated
 or edited file is refused, never half-read. A folder appears complete or not at all.
 """
 
@@ -14,7 +15,6 @@ import os
 import pathlib
 from typing import Any
 
-from flax import linen as nn
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
@@ -26,11 +26,14 @@ from jood import models
 from jood import version
 from jood._utils import atomic_files
 from jood._utils import checked_json
+from jood._utils import fingerprinting
 from jood.core.component import Component
 from jood.core.preprocessing import Preprocessing
 from jood.detector import fitted_trees
+from jood.detector import foreign
 from jood.detector import saved_checks
-from jood.detector.calibration import Calibration
+from jood.detector import stored_calibration
+from jood.detector.class_calibration import AnyCalibration
 from jood.methods import detector_text
 from jood.methods import factories
 from jood.models import check
@@ -43,14 +46,14 @@ def save(
     path: str | os.PathLike[str],
     *,
     component: Component,
-    model: nn.Module,
+    model: Any,
     variables: Mapping[str, Any],
     preprocessing: Preprocessing | None,
     class_names: tuple[str, ...] | None,
     stages: Mapping[str, str] | None,
     head: str | None,
     fitted: tuple[Any, ...] | None,
-    calibration: Calibration | None,
+    calibration: AnyCalibration | None,
     image_shape: tuple[int, ...] | None,
 ) -> None:
     """Writes the fields of a `Detector` into a new folder.
@@ -61,14 +64,13 @@ def save(
     """
     path = pathlib.Path(path)
     atomic_files.check_new(path)
-    flat = traverse_util.flatten_dict(dict(variables), sep="/")
+    flat = traverse_util.flatten_dict(foreign.kept(model, variables), sep="/")
     arrays = {f"variables/{k}": np.asarray(v) for k, v in flat.items()}
     structure = (
         None if fitted is None else fitted_trees.encode(fitted, "fitted", arrays)
     )
     if calibration is not None:
-        for name, scores in calibration.scores.items():
-            arrays[f"calibration/{name}"] = scores
+        arrays |= stored_calibration.arrays(calibration)
     bfloat16 = sorted(k for k, v in arrays.items() if v.dtype == jnp.bfloat16)
     for name in bfloat16:  # safetensors' NumPy reader knows no bfloat16
         arrays[name] = arrays[name].astype(np.float32)
@@ -80,19 +82,14 @@ def save(
         "plugins": factories.plugins(component.spec),
         "model": models.describe(model),
         "model_class": type(model).__name__,
+        "network": foreign.described(model, variables),
         "stages": stages and dict(stages),
         "head": head,
         "image_shape": image_shape,
         "preprocessing": preprocessing and dataclasses.asdict(preprocessing),
         "class_names": class_names,
         "fitted": structure,
-        "calibration": calibration
-        and {
-            "tpr": calibration.tpr,
-            "thresholds": calibration.thresholds(),
-            "images": {k: len(v) for k, v in calibration.scores.items()},
-            "promises": {k: v._asdict() for k, v in calibration.promises().items()},
-        },
+        "calibration": calibration and stored_calibration.described(calibration),
         "arrays": {
             "file": ARRAYS_NAME,
             "sha256": _sha256(blob),
@@ -110,16 +107,16 @@ def save(
 
 def load(
     path: str | os.PathLike[str],
-    model: nn.Module | None = None,
+    model: Any = None,
     component: Component | None = None,
 ) -> dict[str, Any]:
     """Reads the fields of a `Detector` that `save` wrote.
 
     Args:
       path: the folder.
-      model: the network, for one that is not of `jood.models`; else it is built
-        from the folder.
-      component: the method, for one that is neither jood's own nor registered; else
+      model: the network, if it is not from `jood.models`; else it is built
+        from the folder. An nnx module or a `jood.Backbone` comes with its weights.
+      component: the method, if it is neither jood's own nor registered; else
         it is parsed from the folder.
 
     Raises:
@@ -133,13 +130,13 @@ def load(
         raise ValueError(
             f"{path} is a file. If Detector.export wrote it, it runs by itself (python "
             f"{path.name} IMAGE) and in jood.Scorer; here goes the folder that "
-            "launch/fit.py or Detector.save wrote."
+            "jood fit or Detector.save wrote."
         )
     for name in (JSON_NAME, ARRAYS_NAME):
         if not (path / name).is_file():
             raise FileNotFoundError(
-                f"{path} is no saved detector: {name} is missing. It needs "
-                f"{JSON_NAME} and {ARRAYS_NAME}, which launch/fit.py and Detector.save "
+                f"{path} is not a saved detector: {name} is missing. It needs "
+                f"{JSON_NAME} and {ARRAYS_NAME}, which jood fit and Detector.save "
                 "write."
             )
     content = checked_json.read(
@@ -166,19 +163,19 @@ def load(
     except _MISREAD as error:
         raise ValueError(
             f"{path / JSON_NAME} does not describe a detector: {error!r}. Save it "
-            "again with Detector.save or launch/fit.py."
+            "again with Detector.save or jood fit."
         ) from error
 
 
 # What a description that another program wrote may lead to.
-_MISREAD = (KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+_MISREAD = (KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
 
 
 def _fields(
     content: dict[str, Any],
     arrays: dict[str, np.ndarray],
     path: pathlib.Path,
-    model: nn.Module | None,
+    model: Any,
     component: Component | None,
 ) -> dict[str, Any]:
     """The fields of a `Detector`, from what its two files hold."""
@@ -192,18 +189,24 @@ def _fields(
         raise ValueError(
             f"{path} holds {content['spec']}, not the given {component.spec}."
         )
-    model = model or _build(content, path)
-    variables = {
+    stored = {
         k.removeprefix("variables/"): v
         for k, v in arrays.items()
         if k.startswith("variables/")
     }
-    variables = traverse_util.unflatten_dict(variables, sep="/")
+    variables = traverse_util.unflatten_dict(stored, sep="/")
+    if network := content.get("network"):
+        name = content["model_class"]
+        variables = foreign.restored(network, variables, model, name, str(path))
+    else:
+        model = _build(content, path) if model is None else model
     preprocessing = content["preprocessing"]
     shape = content["image_shape"]
     if shape is None and preprocessing:
         shape = (64, 64, len(preprocessing["mean"]))
-    if shape is not None:  # else nothing says which images the network takes
+    if (
+        shape is not None and not network
+    ):  # else nothing says which images the network takes
         check.check_variables(model, variables, shape, str(path))
     component = component or detector_text.parse(content["spec"])
     fitted = content["fitted"] and fitted_trees.decode(content["fitted"], arrays)
@@ -222,13 +225,13 @@ def _fields(
         "stages": content["stages"],
         "head": content["head"],
         "fitted": fitted,
-        "calibration": saved_checks.calibration(content, arrays),
+        "calibration": stored_calibration.read(content["calibration"], arrays),
         "image_shape": content["image_shape"] and tuple(content["image_shape"]),
     }
 
 
 def _check_description(
-    model: nn.Module | None, stored: dict[str, Any] | None, path: pathlib.Path
+    model: Any, stored: dict[str, Any] | None, path: pathlib.Path
 ) -> None:
     """Raises ValueError if a model of ours is given that is not the stored one."""
     if model is None or stored is None:
@@ -254,15 +257,15 @@ def _parse(content: dict[str, Any], path: pathlib.Path) -> Component:
             for name in lacking
         ]
         raise ValueError(
-            f"{path} was made with {', '.join(names)}, which is no method here. Import "
-            "the module that registers it (jood.register) first; a job does with "
-            "--plugins=MODULE or --plugins=FILE.py. Or pass the method: "
+            f"{path} was made with {', '.join(names)}, which is not a method here. "
+            "Import the module that registers it (jood.register) first; a job does "
+            "with --plugins=MODULE or --plugins=FILE.py. Or pass the method: "
             f"Detector.load(path, component=...), whose text must be {spec}."
         )
     return detector_text.parse(spec)
 
 
-def _build(content: dict[str, Any], path: pathlib.Path) -> nn.Module:
+def _build(content: dict[str, Any], path: pathlib.Path) -> Any:
     if content["model"] is None:
         raise ValueError(
             f"{path} was made with a {content['model_class']}, a model that is not of "
@@ -285,5 +288,4 @@ def identity(path: str | os.PathLike[str]) -> str:
         file /= JSON_NAME
     if not file.is_file():
         raise FileNotFoundError(f"there is no detector {path}.")
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return fingerprinting.file_digest(file)

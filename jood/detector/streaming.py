@@ -23,30 +23,43 @@ class NamedScores(Protocol):
         """Scores float32 [B] by detector name, and predictions; see `Detector`."""
 
 
-def concatenated(
-    run: Callable[[Batch], Any], batches: Iterable[Batch]
-) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+class Whole(NamedTuple):
+    """What all batches give together.
+
+    Attributes:
+      scores: float32 [N] by detector name; {} if there is no batch.
+      correct: bool [N], whether each image is classified correctly; None without
+        labels.
+      prediction: int32 [N], the class that the network predicts.
+    """
+
+    scores: dict[str, np.ndarray]
+    correct: np.ndarray | None
+    prediction: np.ndarray
+
+
+def concatenated(run: Callable[[Batch], Any], batches: Iterable[Batch]) -> Whole:
     """Scores every batch.
 
     Args:
       run: a batch -> its scores by detector name, and predictions.
-      batches: images; rows with mask 0 are left out.
-
-    Returns:
-      Scores float32 [N] by detector name, {} if there is no batch; and whether each
-      image is classified correctly, bool [N], or None without labels.
+      batches: images; rows with mask 0 are skipped.
     """
     scores: dict[str, list[np.ndarray]] = {}
-    correct = []
+    correct, prediction = [], [np.zeros(0, np.int32)]
     for batch in batches:
         output = run(batch)
         keep = np.asarray(batch.mask) > 0
         for name, values in output.scores.items():
             scores.setdefault(name, []).append(values[keep])
+        prediction.append(output.prediction[keep])
         if batch.label is not None:
             correct.append((np.asarray(batch.label) == output.prediction)[keep])
-    whole = {name: np.concatenate(values) for name, values in scores.items()}
-    return whole, np.concatenate(correct) if correct else None
+    return Whole(
+        {name: np.concatenate(values) for name, values in scores.items()},
+        np.concatenate(correct) if correct else None,
+        np.concatenate(prediction),
+    )
 
 
 class Summary(NamedTuple):
@@ -57,11 +70,13 @@ class Summary(NamedTuple):
       accuracy: the fraction that the network classifies correctly; None without
         labels.
       skipped: which images could not be read, and why.
+      prediction: int32 [N], the class that the network predicts.
     """
 
     scores: dict[str, np.ndarray]
     accuracy: float | None
     skipped: list[str]
+    prediction: np.ndarray
 
 
 def collect(
@@ -79,9 +94,10 @@ def collect(
     from jood.data.device_batches import sharded
 
     batches = sharded(source, batch_size, what=what, workers=workers)
-    scores, correct = concatenated(lambda b: detector.run_named(b.image), batches)
-    accuracy = None if correct is None else float(correct.mean())
-    return Summary(scores, accuracy, list(batches.batches.skipped.values()))
+    whole = concatenated(lambda b: detector.run_named(b.image), batches)
+    accuracy = None if whole.correct is None else float(whole.correct.mean())
+    skipped = list(batches.batches.skipped.values())
+    return Summary(whole.scores, accuracy, skipped, whole.prediction)
 
 
 class Scored(NamedTuple):
@@ -91,7 +107,7 @@ class Scored(NamedTuple):
       first: index of the first of them in the source; the others follow.
       readable: bool [n], whether an image could be read; the rest is valid there only.
       scores: float32 [n] by detector name; 'score' for a single one.
-      prediction: int32 [n], the class that the network answers.
+      prediction: int32 [n], the class that the network predicts.
       labels: int32 [n], or None.
       skipped: by index in the source, why an image could not be read.
     """
@@ -118,7 +134,7 @@ def scored(
 
     Args:
       detector: fitted, if its component learns from data.
-      source: images; of one that skips unreadable ones, these are told.
+      source: images; if it skips unreadable ones, these are reported.
       batch_size: images per step, over all devices.
       start: index of the first image to score.
       workers: processes that read and decode images; 0 reads with threads.

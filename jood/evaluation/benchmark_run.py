@@ -162,24 +162,24 @@ def evaluate(
     fitted = detector.fit(every.get("id_train", ()), cache=cache)
     sets = {"id_test": benchmark.id_test, **benchmark.shifted, **benchmark.ood}
     tests = {name: batches(source, f"score {name}") for name, source in sets.items()}
-    found = {
+    results = {
         name: streaming.concatenated(lambda batch: fitted.run_named(batch.image), test)
         for name, test in tests.items()
     }
-    inside, correct = found.pop("id_test")
-    shifted = {name: found.pop(name) for name in benchmark.shifted}
-    known = [correct, *(one for _, one in shifted.values())]
-    warn_if_constant(inside, "ID test images")
+    inside = results.pop("id_test")
+    shifted = {name: results.pop(name) for name in benchmark.shifted}
+    known = [inside.correct, *(one.correct for one in shifted.values())]
+    warn_if_constant(inside.scores, "ID test images")
     every |= tests
     waited = sum(part.timed.waited for part in every.values())
     total = sum(part.timed.total for part in every.values())
     return fitted, Evaluation(
-        accuracy=math.nan if correct is None else float(correct.mean()),
-        id_scores=inside,
-        ood_scores={name: scores for name, (scores, _) in found.items()},
+        accuracy=_share([inside.correct]),
+        id_scores=inside.scores,
+        ood_scores={name: one.scores for name, one in results.items()},
         skipped={n: s for n, part in every.items() if (s := part.batches.skipped)},
         waiting=waited / total if total else 0.0,
-        shifted={name: scores for name, (scores, _) in shifted.items()},
+        shifted={name: one.scores for name, one in shifted.items()},
         spectrum=_share(known) if shifted else math.nan,
     )
 

@@ -1,8 +1,8 @@
 """How far a table's numbers would move with other test images: the bootstrap.
 
 ID and OOD images are drawn again with replacement, every detector sees the same draws,
-and a metric's interval holds 95 % of what it becomes. How much a network that is
-trained again would differ is another question, which several seeds answer.
+and a metric's interval holds 95 % of what it becomes. How much another
+training of the network would change them is another question: train several seeds.
 
 A draw is not sorted again: it gives each image a weight, how often it was drawn, and
 AUROC and FPR95 of weighted images are sums along the order that the scores have anyway.

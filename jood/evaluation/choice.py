@@ -1,9 +1,9 @@
-"""How the best candidate of a grid is chosen, and what should make one doubt it.
+"""How the best candidate of a grid is chosen, and reasons to doubt the choice.
 
 jood's rule: AUROC decides as far as it can: candidates within one standard error of the
-highest are tied, and the one whose scores of ID and made images lie furthest apart is
-taken. OpenOOD's takes the highest AUROC. A candidate that no longer looks at the images
-is never taken.
+highest are tied, and the one whose scores of ID and synthetic images lie furthest apart
+is taken. OpenOOD's takes the highest AUROC. A candidate that no longer looks at the
+images is never taken.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ SAME = 0.5  # share of ID images with one score, from which on a score is degene
 
 
 class Contrast(NamedTuple):
-    """How a candidate tells ID validation images from one kind of others.
+    """How well a candidate separates ID validation images from one kind of others.
 
     Attributes:
       auroc: fraction.
@@ -111,7 +111,7 @@ class Candidate:
 
 
 class Rule(NamedTuple):
-    """How a candidate is chosen: in words, and from a selection."""
+    """A rule that chooses a candidate: in words, and as a function of a selection."""
 
     told: str
     choose: Callable[["Selection"], Candidate]
@@ -147,7 +147,7 @@ class Selection:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What was chosen on."""
+        """The kinds of images that the choice is based on."""
         return tuple(self.candidates[0].against)
 
     @property
@@ -183,9 +183,11 @@ class Selection:
         if not wrong:
             return []
         whole = len(wrong) == len(self.candidates)
-        told = "so the choice means nothing" if whole else "and cannot be chosen"
+        effect = "so the choice means nothing" if whole else "and cannot be chosen"
         why = f"{wrong[0].spec}: {wrong[0].degenerate}"
-        return [f"{_of(wrong, self.candidates)} degenerate, {told}. The first is {why}"]
+        return [
+            f"{_of(wrong, self.candidates)} degenerate, {effect}. The first is {why}"
+        ]
 
     def _easy(self) -> list[str]:
         easy = [c for c in self.sound if c.auroc >= EASY]
@@ -218,18 +220,18 @@ class Selection:
         ]
 
     def _edges(self) -> list[str]:
-        found = []
+        doubts = []
         for name, tried in self.axes().items():
             if len(tried) < 3 or any(isinstance(v, str | bool) for v in tried):
                 continue
             value = self.best.values[name]
             for which, edge in (("smallest", min(tried)), ("largest", max(tried))):
                 if value == edge:
-                    found.append(
+                    doubts.append(
                         f"{name}={value!r} is the {which} value tried: a better one "
                         "may lie outside the grid."
                     )
-        return found
+        return doubts
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns a row per candidate, metrics in percent."""
@@ -252,7 +254,7 @@ class Selection:
         return "degenerate" if candidate.degenerate else ""
 
     def text(self, style: str = "simple") -> str:
-        """Returns the curve in a style of `tabulate`, what it saw, and doubts."""
+        """Returns the curve in a style of `tabulate`, the images used, and doubts."""
         table = tabulate.tabulate(self.rows(), "keys", style, ".5g")
         saw = [f"Saw {self.saw}. Takes {self.rule.told}."] if self.saw else []
         return "\n".join([table, *saw, *(f"Doubt: {d}" for d in self.doubts())])

@@ -41,8 +41,8 @@ class Comparison:
     Attributes:
       evaluation: every score, ID and by OOD set, and the ID accuracy.
       specs: each row's whole text.
-      synthetic: what the OOD sets were made of ID images by, by name; {} for the
-        user's own sets.
+      synthetic: how each OOD set was made from ID images, by name; {} for the user's
+        own sets.
     """
 
     evaluation: "Evaluation"
@@ -59,7 +59,7 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The row with the highest mean AUROC over the sets; of equals the first."""
+        """The row with the highest mean AUROC over the sets; the first if equal."""
         return max(self.specs, key=lambda name: self.values(name, "AUROC")[MEAN])
 
     @property
@@ -73,11 +73,11 @@ class Comparison:
             name: {s: 1 - fpr for s, fpr in self.values(name, "FPR95").items()}
             for name in self.specs
         }
-        found = {
+        barely = {
             name: {s: share for s, share in sets.items() if share < BARELY}
             for name, sets in caught.items()
         }
-        return {name: sets for name, sets in found.items() if sets}
+        return {name: sets for name, sets in barely.items() if sets}
 
     def text(self, style: str = "simple") -> str:
         """Returns the table with its marks explained (a `tabulate` style)."""
@@ -116,21 +116,21 @@ class Comparison:
     def _heading(self) -> list[str]:
         count = len(next(iter(self.evaluation.id_scores.values())))
         accuracy = self.evaluation.accuracy
-        told = "" if math.isnan(accuracy) else f", accuracy {100 * accuracy:.2f} %"
+        accurate = "" if math.isnan(accuracy) else f", accuracy {100 * accuracy:.2f} %"
         sets = {
             name: len(next(iter(scores.values())))
             for name, scores in self.evaluation.ood_scores.items()
         }
         lines = [
-            f"ID: {count:,} held-out images{told}. OOD: "
+            f"ID: {count:,} held-out images{accurate}. OOD: "
             + ", ".join(f"{name} {size:,}" for name, size in sets.items())
             + "."
         ]
         if self.synthetic:
-            made = "; ".join(f"{k}: {v}" for k, v in self.synthetic.items())
+            kinds = "; ".join(f"{k}: {v}" for k, v in self.synthetic.items())
             lines.append(
-                f"No OOD images were given, so these are stand-ins ({made}). They rank "
-                "detectors; what is really unknown may be harder to tell."
+                f"No OOD images were given, so these are stand-ins ({kinds}). They "
+                "rank detectors; real unknown images may be harder to detect."
             )
         shown = metrics.shown()
         better = " / ".join("lower" if m.lower_is_better else "higher" for m in shown)
@@ -146,13 +146,13 @@ class Comparison:
             return []
         parts = []
         for name, sets in self.barely.items():
-            told = [
+            shares = [
                 f"{100 * share:.0f} % "
                 + ("on average" if column == MEAN else f"of {column}")
                 for column, share in sets.items()
                 if column in self._told
             ]
-            parts.append(f"{name} (catches {', '.join(told)})")
+            parts.append(f"{name} (catches {', '.join(shares)})")
         better = f" Best on average: {self.best}."
         if MEAN in self.barely.get(self.best, {}):
             better = " No detector of these works on average: try others."
@@ -168,7 +168,7 @@ def compare(
     *,
     seed: int = 0,
 ) -> Comparison:
-    """Fits detectors on ID images and tells held-out ID images from OOD ones.
+    """Fits detectors on ID images and compares them on held-out ID and OOD images.
 
     The network runs once per image, however many detectors are asked.
 
@@ -178,8 +178,8 @@ def compare(
       detector: gives network, preprocessing and module paths, not its component.
       train: ID training batches, as for `Detector.fit`.
       held_out: ID batches that are not in `train`; with labels, the ID accuracy is
-        told.
-      ood: batches by name of the set. None makes stand-ins of the held-out images,
+        printed.
+      ood: batches by name of the set. None makes stand-ins from the held-out images,
         which must then be such that they can be iterated again.
       seed: seed of these stand-ins.
 
@@ -208,12 +208,12 @@ def compare(
     if ood is not None and not isinstance(ood, Mapping):
         raise TypeError(
             "ood must be batches by name, {'unknown': [images]}, got "
-            f"{type(ood).__name__}; None makes stand-ins of the held-out images."
+            f"{type(ood).__name__}; None makes stand-ins from the held-out images."
         )
     if ood is not None and (not ood or MEAN in ood):
         raise ValueError(
             f"ood must have at least one set, none of them named {MEAN!r}, got "
-            f"{list(ood)}; None makes stand-ins of the held-out images."
+            f"{list(ood)}; None makes stand-ins from the held-out images."
         )
     if ood is None and iter(held_out) is held_out:
         raise ValueError(
@@ -231,17 +231,18 @@ def compare(
     if ood is not None:
         sets = {n: Restartable(b, detector.read_batch) for n, b in ood.items()}
 
-    def scores(what: str, batches: Iterable[Any]) -> tuple[dict[str, np.ndarray], Any]:
+    def run(what: str, batches: Iterable[Any]) -> streaming.Whole:
         found = streaming.concatenated(lambda b: asked.run_named(b.image), batches)
-        if not found[0]:
+        if not found.scores:
             raise empty_data_set(f"compare detectors ({what})")
         return found
 
-    inside, correct = scores("held-out ID images", held_out)
+    inside = run("held-out ID images", held_out)
+    accuracy = math.nan if inside.correct is None else float(inside.correct.mean())
     evaluation = Evaluation(
-        accuracy=math.nan if correct is None else float(correct.mean()),
-        id_scores=inside,
-        ood_scores={name: scores(name, batches)[0] for name, batches in sets.items()},
+        accuracy=accuracy,
+        id_scores=inside.scores,
+        ood_scores={name: run(name, batches).scores for name, batches in sets.items()},
     )
     meanings = synthetic_outliers.MEANINGS
     return Comparison(

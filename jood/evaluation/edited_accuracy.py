@@ -1,6 +1,6 @@
-"""The ID accuracy of the answer that a network gives behind a stage edit.
+"""The ID accuracy of a network's prediction behind a stage edit.
 
-TA's run serves OOD detection alone; were it to answer the ID task, it would lose
+TA's run serves OOD detection alone; used for the ID task, it would lose
 accuracy (Feature Sim, Table 7, last row).
 """
 

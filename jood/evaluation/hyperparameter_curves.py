@@ -1,4 +1,4 @@
-"""Curves of the papers' values on test sets: what they do to AUROC and ID accuracy.
+"""Curves of AUROC and ID accuracy on test sets against the papers' values.
 
 What is swept is in `jood.evaluation.paper_sweeps`. A value that is chosen on these
 curves is chosen on the test sets: `jood.select` chooses on Gaussian noise instead.
@@ -34,7 +34,7 @@ class Curve:
     Attributes:
       sweep: what was swept.
       accuracy: fraction of ID test images classified correctly, by value; None where
-        the value does not touch the answer or the images carry no labels.
+        the value does not change the prediction or the images carry no labels.
       auroc: fractions {row: {OOD set: [one per value]}}.
       fpr95: likewise.
     """
@@ -153,5 +153,5 @@ def _percents(fractions: Sequence[float]) -> list[str]:
 
 
 def _right(acts: Any) -> jax.Array:
-    """Whether the rewritten logits answer correctly, float32 [B]."""
+    """Whether the rewritten logits predict the label, float32 [B]."""
     return (acts.logits.argmax(-1) == acts.labels).astype(jnp.float32)

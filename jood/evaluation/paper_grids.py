@@ -1,9 +1,9 @@
 """The selections that `--select` makes: TA's k and stage, λ, HIMPLoS's mask and clip.
 
-Each grid is its paper's, and is chosen on Gaussian noise or on images made of ID images
-(`synthetic_outliers`). ID validation images are held out from the training set; no test
-set is read. `run_on_ood` is OpenOOD's protocol: on a benchmark's validation sets, of
-which one is OOD.
+Each grid is its paper's, and is chosen on Gaussian noise or on images made from ID
+images (`synthetic_outliers`). ID validation images are held out from the training set;
+no test set is read. `run_on_ood` is OpenOOD's protocol: on a benchmark's validation
+sets, of which one is OOD.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +23,8 @@ from jood.evaluation import preflight
 from jood.evaluation import selection
 from jood.evaluation import synthetic_outliers
 from jood.evaluation.choice import Selection
+from jood.methods import detector_list
+from jood.methods.detector_list import Row
 
 # Feature Sim, Fig. 5 and Table 3: k around the 0.2 of the paper, each stage before
 # the last.
@@ -59,6 +61,15 @@ def names(kinds: Sequence[str]) -> tuple[str, ...]:
     return (*made, *(OOD_NAMES if OOD in kinds else ()))
 
 
+def rows(curves: Mapping[str, Selection]) -> dict[str, Row]:
+    """Returns the rows that the best candidates of curves become, by their names."""
+    chosen = {name: curve.best.spec for name, curve in curves.items()}
+    return {
+        name: row._replace(sources=dict.fromkeys(row.sources, SOURCE))
+        for name, row in detector_list.read_each(chosen).items()
+    }
+
+
 def run_on(
     kinds: Sequence[str],
     network: Detector,
@@ -93,7 +104,7 @@ def run(
     """Makes every selection on a split of the ID training set; curves by `NAMES`.
 
     `network` is any detector with the network and its preprocessing; `outliers` are
-    kinds of made images, and `seed` is that of what is random in them.
+    kinds of synthetic images, and `seed` is that of what is random in them.
     """
     kept, held = split(benchmark, seed)
 

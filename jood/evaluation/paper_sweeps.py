@@ -28,8 +28,8 @@ class Sweep(NamedTuple):
       title: the heading.
       methods: texts by row name, in which `value` stands for what is swept; a text
         without it is a level to compare with, and scored once.
-      rewrite: a text without a score, whose logits answer the ID task; '' if the
-        value does not touch them.
+      rewrite: a text without a score, whose logits decide the ID task; '' if the value
+        does not change them.
       values: the grid, numbers or words.
       usual: the paper's value for the benchmark and network, or None.
     """
@@ -40,6 +40,11 @@ class Sweep(NamedTuple):
     rewrite: str
     values: Sequence[float | str]
     usual: float | str | None
+
+    @property
+    def symbol(self) -> str:
+        """The name as it is read: a weight is λ."""
+        return "λ" if self.name.startswith("lambda") else self.name.replace("_", " ")
 
 
 def value_text(value: float | str) -> str:
@@ -133,7 +138,7 @@ def with_values(sweep: Sweep, values: Sequence[float]) -> Sweep:
                 detector_text.parse(text, variables={"value": value})
             except ValueError as error:
                 raise ValueError(
-                    f"{sweep.name} = {value:g} is no value for {row}: {error}"
+                    f"{sweep.name} = {value:g} is not a valid value for {row}: {error}"
                 ) from error
     return sweep._replace(values=tuple(sorted(values)))
 

@@ -1,8 +1,9 @@
 """What detectors cost beside one forward pass: Feature Sim's Table 8.
 
 Each detector is one program from images to scores, as it runs when it is asked alone;
-the forward pass ends in the logits. Programs take turns, so that what slows one slows
-all. Times do not depend on pixels, so the images are noise.
+the forward pass, which takes a batch in chunks as theirs do, ends in the logits.
+Programs take turns, so that what slows one slows all. Times do not depend on pixels, so
+the images are noise.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ import numpy as np
 
 from jood._utils import compiling
 from jood._utils import turns
+from jood.core.backbones import observing
+from jood.core.backbones.protocol import Taps
 from jood.core.component import Component
 from jood.detector import Detector
 from jood.evaluation import preflight
@@ -34,7 +37,7 @@ def ratios(
       parts: Scores by name; what they learn is fitted on one batch of noise.
       network: The network.
       batch_size: Images of the batch.
-      runs: Of each program, of which the median counts.
+      runs: Timed runs of each program, whose median counts.
 
     Returns:
       Seconds of each score over those of the forward pass, by name; both include
@@ -63,10 +66,14 @@ def ratios(
 
 
 def _forward(network: TrainedNetwork, images: np.ndarray) -> Callable[[], Any]:
-    def logits(variables: Any, images: jax.Array) -> Any:
-        return network.model.apply(variables, network.preprocessing(images))
+    taps = Taps(head=preflight.head(network.model))
 
-    return _bound(logits, jax.device_put((network.variables, images)))
+    def outputs(variables: Any, images: jax.Array) -> Any:
+        images = network.preprocessing(images)
+        acts = observing.observe_in_chunks(network.model, variables, images, taps=taps)
+        return acts.penultimate, acts.logits
+
+    return _bound(outputs, jax.device_put((network.variables, images)))
 
 
 def _scoring(detector: Detector, images: np.ndarray) -> Callable[[], Any]:

@@ -1,4 +1,4 @@
-"""Whether detectors, a network and a benchmark fit together, before hours of work."""
+"""Checks, before hours of work, that detectors, network and benchmark fit together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -11,9 +11,9 @@ from jood.core import added_heads
 from jood.core import compose
 from jood.core import slot_rules
 from jood.core.activations import Activations
-from jood.core.backbones import Backbone
+from jood.core.backbones import PreprocessedNetwork
 from jood.core.backbones import blocks
-from jood.core.backbones.linen import Taps
+from jood.core.backbones.protocol import Taps
 from jood.core.component import Component
 from jood.core.ood_head import COLLECTION as OOD_HEAD
 from jood.data.sources import Source
@@ -50,7 +50,7 @@ def check_classes(
     if wanted and classes and classes != len(wanted):
         raise ValueError(
             f"the network has {classes} classes, but {benchmark.name} has "
-            f"{len(wanted)}; launch/train.py --new_head trains a new classifier on it."
+            f"{len(wanted)}; jood train --new_head trains a new classifier on it."
         )
     if class_names and set(class_names) == set(wanted) and tuple(class_names) != wanted:
         raise ValueError(
@@ -113,37 +113,62 @@ def possible(
     variables: Mapping[str, Any],
     training: Source | None = None,
 ) -> tuple[dict[str, Component], dict[str, str]]:
-    """Returns the detectors that a network can be asked, and why not the others.
+    """Returns the detectors that a network allows, and why not the others.
 
     Skips what reads a classifier, an OOD head or blocks that the network lacks, and
-    what learns from training images that are absent; by name.
+    what learns from training images, or from their labels, that are absent; by name.
     """
-    out = {}
+    out, labelled = {}, _labelled(training)
     for name, part in detectors.items():
         if head(model) is None and slot_rules.reads_classifier(part):
             out[name] = "the network has no classifier"
         elif OOD_HEAD in part.reads and OOD_HEAD not in variables:
             out[name] = "the network has no OOD head, which --objective=ssod trains"
         elif lacking := added_heads.lacking(part.reads, variables):
-            objective = lacking[0].partition(added_heads.MARK)[0]
-            out[name] = f"the network has no {lacking[0]}, {objective} trains it"
+            maker = added_heads.maker(lacking[0])
+            out[name] = f"the network has no {lacking[0]}, {maker}"
         elif blocks.READS in part.reads and not blocks.are_in(variables):
             out[name] = "the network has no residual blocks (modules named so)"
         elif part.passes and isinstance(training, Absent):
             out[name] = "it learns from ID training images, which are absent"
+        elif part.needs_labels and not labelled:
+            out[name] = "it learns per class, and the ID training images have no labels"
     return {name: part for name, part in detectors.items() if name not in out}, out
 
 
-def check_training(detectors: Mapping[str, Component], training: Source) -> None:
-    """Raises FileNotFoundError if detectors learn from training images that are absent.
+def reasons(out: Mapping[str, str]) -> list[str]:
+    """Returns a line for each reason for which `possible` left detectors out."""
+    return [
+        f"left out, since {reason}: "
+        + ", ".join(name for name, why in out.items() if why == reason)
+        for reason in sorted(set(out.values()))
+    ]
 
-    Its message names them, and says where the images were looked for.
+
+def _labelled(training: Source | None) -> bool:
+    """Whether images have labels, as far as is known."""
+    return training is None or not len(training) or "label" in training[0]
+
+
+def check_training(detectors: Mapping[str, Component], training: Source) -> None:
+    """Checks that training images have what detectors learn from.
+
+    Raises:
+      FileNotFoundError: They are absent; the message says where they were looked for.
+      ValueError: They have no labels, and detectors learn something per class.
     """
     learning = [name for name, part in detectors.items() if part.passes]
     if learning and isinstance(training, Absent):
         raise FileNotFoundError(
             f"{', '.join(learning)} learn from ID training images; without them leave "
             f"these rows out of --detectors. {training.why}"
+        )
+    per_class = [name for name, part in detectors.items() if part.needs_labels]
+    if per_class and not _labelled(training):
+        raise ValueError(
+            f"{', '.join(per_class)} learn something per class, but the ID training "
+            "images have no labels: put them into one folder per class, named as the "
+            "network's classes, or leave these methods out."
         )
 
 
@@ -173,7 +198,7 @@ def check(
         variables = jax.eval_shape(model.init, jax.random.key(0), images)
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)
     together = compose.bundle(**detectors)  # refuses what does not end in a score
-    backbone = Backbone(model, None, Taps(head=head(model)))
+    backbone = PreprocessedNetwork(model, None, Taps(head=head(model)))
     if backbone.taps.head is None:
         for component in detectors.values():
             slot_rules.check_without_head(component)

@@ -1,12 +1,12 @@
 """`select`: choose hyper-parameters without seeing an OOD set.
 
 The papers' validation strategy (HIMPLoS, Sec. V-F; Feature Sim, App. A.1; DICE): every
-candidate of a grid is fitted on ID training images and tells ID validation images from
-images that are made: of Gaussian noise, N(0, 1) per normalised pixel, or of ID images
-(`synthetic_outliers`). `choice` says which candidate is taken.
+candidate of a grid is fitted on ID training images and compares ID validation images
+with synthetic ones: Gaussian noise, N(0, 1) per normalised pixel, or images made from
+ID images (`synthetic_outliers`). `choice` says which candidate is taken.
 
 `select_against` is OpenOOD's protocol instead: the highest AUROC on validation images,
-of which some are OOD. What a selection saw is told with it.
+of which some are OOD. A selection names the images that it used.
 
     "feature_mask(q=q)|react(q=r)|prototype_smoothing()|energy()",
     {"q": (0.1, 0.3, 0.6), "r": (0.8, 0.9)}
@@ -51,7 +51,7 @@ def select(
     outliers: Sequence[str] = (synthetic_outliers.NOISE,),
     seed: int = 0,
 ) -> Selection:
-    """Tries every combination of a grid against images that are made, of no OOD set.
+    """Tries every combination of a grid against synthetic images, not an OOD set.
 
     Args:
       method: a detector's text in which names stand for what is chosen, such as
@@ -61,13 +61,14 @@ def select(
       train: ID training batches, as for `Detector.fit`; can be iterated again.
       validation: ID batches that are neither in `train` nor in a test set, which can
         be iterated again. As many images of each kind are made, of the same size.
-      outliers: kinds of made images, of `synthetic_outliers.KINDS`: 'noise', which the
-        papers take, 'blur', 'pixels', 'jigsaw', 'mixed'; metrics are means over them.
+      outliers: kinds of synthetic images, of `synthetic_outliers.KINDS`: 'noise', which
+        the papers take, 'blur', 'pixels', 'jigsaw', 'mixed'; metrics are means over
+        them.
       seed: seed of what is random in them.
 
     Returns:
-      The curve, its best candidate and what should make one doubt it: among candidates
-      within one standard error of the highest AUROC the one of the widest separation.
+      The curve, its best candidate and reasons to doubt it: among candidates within
+      one standard error of the highest AUROC, the one with the widest separation.
 
     Raises:
       ValueError: a name of the grid is not in the method, the grid is empty, a text
@@ -89,13 +90,13 @@ def select(
     synthetic_outliers.check(outliers)
     read = detector.read_batch
     train, validation = Restartable(train, read), Restartable(validation, read)
-    made = {
+    synthetic = {
         kind: Restartable(synthetic_outliers.Outliers(kind, validation, seed))
         for kind in outliers
     }
-    told = "; ".join(synthetic_outliers.MEANINGS[kind] for kind in outliers)
-    saw = f"held-out ID images and made ones ({told}), no OOD image"
-    tried = _tried(method, grid, detector, train, validation, made)
+    meanings = "; ".join(synthetic_outliers.MEANINGS[kind] for kind in outliers)
+    saw = f"held-out ID images and synthetic ones ({meanings}), no OOD image"
+    tried = _tried(method, grid, detector, train, validation, synthetic)
     return Selection(method, tried, saw)
 
 
@@ -110,7 +111,7 @@ def select_against(
     """Tries every combination of a grid against real OOD images, as OpenOOD does.
 
     It sees OOD images, which `select` does not: its numbers are those of a detector
-    that knew something of what comes.
+    that knew something about the images to come.
 
     Args:
       method: a detector's text with free names, as for `select`.
@@ -122,7 +123,7 @@ def select_against(
         means over the names.
 
     Returns:
-      The curve, and its candidate of the highest AUROC; of equals the first.
+      The curve, and its candidate with the highest AUROC; the first of equal ones.
 
     Raises:
       ValueError: as `select`, or there are no outliers.
@@ -149,7 +150,7 @@ def _tried(
     validation: Restartable,
     others: Mapping[str, Restartable],
 ) -> tuple[Candidate, ...]:
-    """Every candidate, with how it tells validation images from the others."""
+    """Every candidate, with how well it separates validation images from the others."""
     points = _points(method, grid)
     components = [detector_text.parse(method, variables=values) for values in points]
     if components[0].slot != "score":

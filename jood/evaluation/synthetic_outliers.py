@@ -1,9 +1,9 @@
 """Images that show no ID class, without any OOD set: what `jood.select` chooses on.
 
 The papers draw Gaussian noise (HIMPLoS, Sec. V-F; Feature Sim, App. A.1), which many
-networks tell from images without a mistake, so that it ranks nothing. The other kinds
-are made of ID images and keep some of what makes those images ID; `docs/selection.md`
-shows how well each ranks detectors.
+networks separate from images without a mistake, so that it ranks nothing. The other
+kinds are made from ID images and keep some of what makes those images ID;
+`docs/selection.md` shows how well each ranks detectors.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -67,7 +67,7 @@ def _mixed(_: np.random.Generator, images: np.ndarray) -> np.ndarray:
     return (images + np.roll(images, 1, axis=0)) / 2
 
 
-# What is made of ID images, by name; noise is made of nothing.
+# The kinds that are made from ID images, by name; noise is not.
 MADE: dict[str, Make] = {
     "blur": _blurred,
     "pixels": _shuffled,
@@ -107,7 +107,7 @@ class Outliers:
       like: batches of ID images, uint8 in 0..255 or floating in the network's units;
         can be iterated again. 'mixed' pairs neighbours of a batch, so images that are
         sorted by class should be shuffled.
-      seed: seed of all that is random; equal seeds make equal images.
+      seed: seed of everything that is random; equal seeds make equal images.
     """
 
     kind: str

@@ -8,6 +8,7 @@ their own.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
 import math
 from typing import Any, NamedTuple
 import warnings
@@ -19,6 +20,7 @@ import numpy as np
 from jood._utils import compiling
 from jood.core import assumptions
 from jood.core import component as component_lib
+from jood.core import fitting
 from jood.core.activations import Activations
 from jood.core.component import Component
 from jood.methods import detector_text
@@ -33,7 +35,7 @@ Read = Callable[[Any], jax.Array]  # what a component gives -> [B, ...]; under j
 
 
 class Scores(NamedTuple):
-    """What a candidate gives.
+    """The scores of a candidate.
 
     Attributes:
       sources: float32 [N], or [N, ...], per source, without padded rows.
@@ -68,7 +70,7 @@ def scores(
       What each candidate gives, in the order of `points`.
     """
     given = (look, variables, train, sources, read)
-    found: list[Scores] = [Scores([]) for _ in points]
+    results_of: list[Scores] = [Scores([]) for _ in points]
     at_once = _at_once(method, points[0], look, variables, train)
     for names, group in _groups(points, at_once):
         chosen = [points[i] for i in group]
@@ -79,10 +81,10 @@ def scores(
             jax.errors.TracerArrayConversionError,  # or NumPy,
             _DifferentShapesError,  # or what is learned has another size
         ):
-            results = [_together(method, [one], (), *given)[0] for one in chosen]
+            results = [_alone(method, one, *given) for one in chosen]
         for index, result in zip(group, results, strict=True):
-            found[index] = result
-    return found
+            results_of[index] = result
+    return results_of
 
 
 class _DifferentShapesError(Exception):
@@ -172,33 +174,83 @@ def _together(
         for i, component in enumerate(components):
             own = jax.tree.map(lambda leaf, i=i: leaf[i], states)
             statistic = component.passes[len(fitted[i])](fitted[i])
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", assumptions.AssumptionWarning)
-                fitted[i] += (statistic.finalize(own),)
-            for warning in caught:
-                if issubclass(warning.category, assumptions.AssumptionWarning):
-                    warned[i] += (str(warning.message),)
-                else:
-                    warnings.warn(warning.message, stacklevel=2)
+            value, texts = _warned(functools.partial(statistic.finalize, own))
+            fitted[i] += (value,)
+            warned[i] += texts
 
     def score(variables: Any, batch: Any, own: Any, fit: tuple[Any, ...]) -> Any:
         component, acts, mask = view(variables, batch, own)
         return read(component.apply(fit, acts)), mask
 
     every = jax.vmap(score, in_axes=(None, None, 0, 0), out_axes=(0, None))
-    program = (jax.jit if compiling.holds_large(fitted) else compiling.jit)(every)
+    program = _compiled(every, fitted)
     stacked = _stack(fitted)
     results = [Scores([], tuple(dict.fromkeys(texts))) for texts in warned]
     for source in sources:
-        parts = []
-        for batch in source:
-            values, mask = jax.device_get(program(variables, batch, numbers, stacked))
-            parts.append(values[:, mask > 0])
-        if not parts:
-            raise component_lib.empty_data_set("select")
-        for result, row in zip(results, np.concatenate(parts, axis=1), strict=True):
+        rows = _rows(source, lambda b: program(variables, b, numbers, stacked))
+        for result, row in zip(results, rows, strict=True):
             result.sources.append(row)
     return results
+
+
+def _alone(
+    method: str,
+    values: Values,
+    look: Look,
+    variables: Any,
+    train: Iterable[Any],
+    sources: Sequence[Iterable[Any]],
+    read: Read,
+) -> Scores:
+    """One candidate, whose passes may steer NumPy by what earlier ones learned."""
+    component = detector_text.parse(method, variables=values)
+
+    def observe(variables: Any, batch: Any) -> Any:
+        return look(component, variables, batch)
+
+    fitted, texts = _warned(
+        lambda: fitting.fit(component, train, observer=observe, variables=variables)
+    )
+
+    def score(variables: Any, batch: Any, fit: tuple[Any, ...]) -> Any:
+        acts, mask = observe(variables, batch)
+        return read(component.apply(fit, acts))[None], mask
+
+    program = _compiled(score, fitted)
+    result = Scores([], tuple(dict.fromkeys(texts)))
+    for source in sources:
+        (row,) = _rows(source, lambda b: program(variables, b, fitted))
+        result.sources.append(row)
+    return result
+
+
+def _compiled(score: Callable[..., Any], fitted: Any) -> Callable[..., Any]:
+    return (jax.jit if compiling.holds_large(fitted) else compiling.jit)(score)
+
+
+def _rows(source: Iterable[Any], run: Callable[[Any], Any]) -> np.ndarray:
+    """What candidates give for all images, without padding: [C, N, ...]."""
+    parts = []
+    for batch in source:
+        values, mask = jax.device_get(run(batch))  # [C, B, ...], [B]
+        parts.append(values[:, mask > 0])
+    if not parts:
+        raise component_lib.empty_data_set("select")
+    return np.concatenate(parts, axis=1)
+
+
+def _warned(run: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
+    """What a function returns, and what it warned that a method assumes; no print."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", assumptions.AssumptionWarning)
+        value = run()
+    texts: tuple[str, ...] = ()
+    for warning in caught:
+        if issubclass(warning.category, assumptions.AssumptionWarning):
+            texts += (str(warning.message),)
+        else:
+            warnings.warn(warning.message, stacklevel=2)
+    return value, texts
 
 
 def _stack(fitted: Sequence[tuple[Any, ...]]) -> Any:

@@ -3,8 +3,8 @@
     MSP, ash-s, FS+TA (median), himplos, mine=ta(k=0.1)|msp(), ASH-S 80=ash_s(q=0.8)|msp
 
 An entry is the row of a table, a preset or a method, in any letter case, or the text of
-a detector; each perhaps after a name of its own and '='. Names may hold whatever is no
-comma and no '=' outside brackets.
+a detector; a name of its own and '=' may come first. Names may hold anything except a
+comma or a '=' outside brackets.
 """
 
 import collections
@@ -142,7 +142,7 @@ def _known(name: str, names: Mapping[str, object]) -> str | None:
 
 
 def _is_a_name(text: str, rows: Mapping[str, str]) -> bool:
-    """Whether a text that is no known name was meant as one: ASH-X, FS+TA (sd)."""
+    """Whether a text that is not a known name was meant as one: ASH-X, FS+TA (sd)."""
     if not any(sign in text for sign in "(|"):
         return True
     start = text.partition("(")[0]

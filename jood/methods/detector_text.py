@@ -30,12 +30,12 @@ _COMBINATORS: dict[str, Callable[..., Component]] = {
     "combine": p_values.combine,
     "fuse": compose.fuse,
 }
-# Their arguments that are no detectors.
+# Arguments of these that are not detectors.
 _LITERALS = {"fuse": ("weights",), "combine": ("rule", "capacity")}
 
 
 class _Context(NamedTuple):
-    """What names in a text mean: whose presets' values, and free variables."""
+    """The meaning of names in a text: whose presets' values, and free variables."""
 
     benchmark: str
     backbone: str
@@ -110,9 +110,9 @@ def called(text: str) -> list[str]:
 
 
 def not_known(text: str) -> list[str]:
-    """Returns the names that a full text calls and that are no method's here.
+    """Returns the names that a full text calls and that no method here has.
 
-    A text that is none, of a component made by hand, is such a name itself.
+    A text that cannot be read, of a component made by hand, is such a name itself.
     """
     known = {*_COMBINATORS, *factories()}
     try:

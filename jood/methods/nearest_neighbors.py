@@ -47,7 +47,7 @@ def best(queries: jax.Array, bank: Any, k: int) -> tuple[jax.Array, jax.Array]:
 
     Returns:
       The products, float32 [B, k], largest first, and the rows' indices, int32 [B, k].
-      Of rows that tie for the last place, any may be returned.
+      Among rows that tie for the last place, any may be returned.
 
     Raises:
       ValueError: k > M, or the widths differ.

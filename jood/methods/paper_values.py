@@ -1,4 +1,4 @@
-"""What a paper sets for the methods that it compares with, in its own tables.
+"""The values that a paper gives the methods it compares with, in its own tables.
 
 A baseline usually runs with the values of its own paper. Where a paper that compares
 it says otherwise ("in all experiments"), that holds for its tables, which
@@ -16,7 +16,7 @@ from jood.methods.published_value import published
 
 
 class PaperValues(NamedTuple):
-    """What a paper fills into presets in place of the methods' own values.
+    """The values that a paper fills into presets in place of the methods' own.
 
     Attributes:
       everywhere: A `Value` by the placeholder's name; see `preset_values`.
@@ -50,7 +50,7 @@ PAPERS: dict[str, PaperValues] = {
 
 
 def of(paper: str, benchmark: str) -> dict[str, Value]:
-    """Returns what a paper sets on a benchmark; {} for '', the methods' own papers.
+    """Returns a paper's values on a benchmark; {} for '', the methods' own papers.
 
     Raises:
       ValueError: The paper is neither '' nor one of `PAPERS`.

@@ -1,4 +1,4 @@
-"""What the papers set, per benchmark and per network: fills the presets' templates.
+"""The papers' values, per benchmark and network, that fill the presets' templates.
 
 k        TA's threshold            mask   HIMPLoS's masking fraction
 clip     HIMPLoS's clip            react  ReAct's clip, or its quantile
@@ -23,7 +23,7 @@ from jood.methods.published_value import published
 
 
 class PresetValues(NamedTuple):
-    """What a benchmark fills into the presets.
+    """The values that a benchmark fills into the presets.
 
     Attributes:
       values: A `Value`, or its text alone, by the placeholder's name, as above; what
@@ -256,7 +256,7 @@ def register(benchmark: str, presets: PresetValues = FALLBACK) -> None:
 
 
 def resolve(benchmark: str, backbone: str = "", paper: str = "") -> dict[str, Value]:
-    """Returns what a benchmark and a network fill into the presets, with sources.
+    """Returns the values that a benchmark and a network give presets, with sources.
 
     Args:
       benchmark: One of `BENCHMARKS`.

@@ -1,4 +1,4 @@
-"""The papers that methods and training objectives are from, of `references.toml`."""
+"""The papers of methods and training objectives, from `references.toml`."""
 
 import functools
 import pathlib
@@ -22,7 +22,7 @@ def papers() -> dict[str, dict[str, Any]]:
 
 
 def of(name: str) -> list[str]:
-    """Returns the keys of what a method or an objective is from; [] for jood's own.
+    """Returns the keys of a method's or an objective's papers; [] for jood's own.
 
     Raises:
       ValueError: jood has none of that name; the near ones are listed.
@@ -35,7 +35,7 @@ def of(name: str) -> list[str]:
 
 
 def own() -> dict[str, str]:
-    """Returns what has no paper, and why, by name."""
+    """Returns the names without a paper, and why they have none."""
     return dict(_data()["own"])
 
 

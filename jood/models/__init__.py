@@ -11,12 +11,15 @@ from flax import linen as nn
 import numpy as np
 
 from jood._utils import unknown_name
+from jood.models import clip_image
 from jood.models import densenet
+from jood.models import efficientnet_lite
 from jood.models import mobilenet_v2
 from jood.models import mobilenet_v3
 from jood.models import regnet
 from jood.models import resnet
 from jood.models import resnet_cifar
+from jood.models import swin
 from jood.models import vit
 from jood.models import wide_resnet
 from jood.models.family import Family as Family
@@ -30,8 +33,11 @@ _FAMILIES = {
         densenet.FAMILY,
         mobilenet_v2.FAMILY,
         mobilenet_v3.FAMILY,
+        efficientnet_lite.FAMILY,
         regnet.FAMILY,
         vit.FAMILY,
+        swin.FAMILY,
+        clip_image.FAMILY,
     )
 }
 
@@ -60,8 +66,8 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
 
     Args:
       name: One of `names()`.
-      num_classes: K, the width of the logits; for a ResNet also 0, a backbone without
-        a head, which returns the pooled feature [B, D].
+      num_classes: K, the width of the logits; for a ResNet, ViT or Swin also 0, a
+        backbone without a head, which returns the penultimate feature [B, D].
       **options: Fields of the model's class, such as `width` or `dtype`.
 
     Returns:

@@ -1,6 +1,7 @@
-"""Do these variables belong to this model? All differences in one message."""
+"""Checks that variables belong to a model; one message has all differences."""
 
 from collections.abc import Mapping, Sequence
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -23,7 +24,7 @@ def check_variables(
     """Compares the names and shapes of variables with what a model expects.
 
     Collections beside those of a model ('params', 'batch_stats' and what its `init`
-    makes) belong to the objective that trained it and may hold anything; of those that
+    makes) belong to the objective that trained it and may hold anything; for those that
     scores read, the shapes are checked too.
 
     Args:
@@ -57,8 +58,25 @@ def expected_shapes(
 
     Nothing is computed; `image_shape` is (H, W, C) to initialise the model with.
     """
-    images = jnp.zeros([1, *image_shape])
-    return _shapes(jax.eval_shape(model.init, jax.random.key(0), images))
+    return shapes_for(model, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
+
+
+def shapes_for(model: nn.Module, inputs: Any) -> dict[str, tuple[int, ...]]:
+    """Returns what `expected_shapes` does, for a model that takes these inputs."""
+    like = jax.ShapeDtypeStruct(inputs.shape, inputs.dtype)
+    try:
+        hash(model)
+    except TypeError:  # a field of it is an array, say
+        return _traced(model, like)
+    return dict(_known(model, like))
+
+
+def _traced(model: nn.Module, inputs: Any) -> dict[str, tuple[int, ...]]:
+    return _shapes(jax.eval_shape(model.init, jax.random.key(0), inputs))
+
+
+# A conversion asks several times, and a deep network takes seconds to trace.
+_known = functools.lru_cache(maxsize=64)(_traced)
 
 
 def shape_of_images(

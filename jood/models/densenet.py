@@ -85,9 +85,10 @@ class DenseNet(nn.Module):
     def __post_init__(self) -> None:
         layers.check_choice("stem", self.stem, ("imagenet", "cifar"))
         layers.check_dtype(self.dtype)
-        if not 2 <= len(self.block_sizes) <= 4 or min(self.block_sizes) < 1:
-            expected = "block_sizes must name 2 to 4 blocks of at least one layer"
+        if not 2 <= len(self.block_sizes) <= 4:
+            expected = "block_sizes must name 2 to 4 blocks"
             raise ValueError(f"{expected}, got {self.block_sizes}.")
+        layers.check_depths("block_sizes", *self.block_sizes)
         if self.growth < 1:
             raise ValueError(f"growth must be >= 1, got {self.growth}.")
         if not 0 < self.compression <= 1:

@@ -1,4 +1,4 @@
-"""Inverted residuals, of which MobileNets are made, and where their stages end.
+"""Inverted residuals, which MobileNets are made of, and where their stages end.
 
 A block widens the map with a 1x1 convolution, filters each channel for itself and
 narrows it again with a 1x1 convolution that has no activation (a linear bottleneck).
@@ -55,8 +55,8 @@ class Depthwise(nn.Module):
         weight = self.param("kernel", layers.conv_init, shape, self.kit.param_dtype)
         weight = weight.astype(jnp.float32)
         height, width = (math.ceil(side / self.stride) for side in x.shape[1:3])
-        pad = (self.kernel // 2, self.kernel // 2)
-        x = jnp.pad(x, ((0, 0), pad, pad, (0, 0)))
+        pads = layers.pads(self.kit, self.kernel, self.stride, x.shape[1:3])
+        x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
         taps = [
             # [B, H, W, C] x [1, 1, 1, C], summed in float32
             x[:, i :: self.stride, j :: self.stride][:, :height, :width]
@@ -161,7 +161,30 @@ def rounded(channels: float) -> int:
     return nearest if nearest >= 0.9 * channels else nearest + 8
 
 
-def check_width(width: float) -> None:
-    """Raises ValueError if a network cannot be that narrow."""
+def repeated(
+    table: Sequence[tuple[int, ...]], width: float, channels: int
+) -> list[Row]:
+    """Returns the blocks of a table in which lines stand for several blocks.
+
+    Args:
+      table: lines (factor of the expansion, channels, number of blocks, stride of the
+        first), and perhaps the side of the depthwise kernel.
+      width: multiplier of the channels.
+      channels: what the stem returns.
+    """
+    rows = []
+    for expansion, features, repeats, first_stride, *side in table:
+        features, kernel = rounded(features * width), side[0] if side else 3
+        for stride in (first_stride, *[1] * (repeats - 1)):
+            rows.append(Row(expansion * channels, features, stride, kernel))
+            channels = features
+    return rows
+
+
+def check_fields(dtype: str, width: float, dropout: float = 0.0) -> None:
+    """Raises ValueError if a network cannot have such fields."""
+    layers.check_dtype(dtype)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout!r}.")
     if not width >= 0.25:
         raise ValueError(f"width must be a multiplier >= 0.25, got {width!r}.")

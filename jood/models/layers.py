@@ -1,11 +1,11 @@
 """What the families share: PyTorch's padding, initialisation and BatchNorm in Linen.
 
-Flax's 'SAME' is not PyTorch's padding at stride 2, and its BatchNorm has another
-default epsilon and momentum; a 1x1 convolution is a matrix product, which XLA runs
-faster on CPUs when it is told so. Parameters have the names and shapes of `nn.Conv`,
-`nn.BatchNorm` and `nn.Dense`. A model's `dtype` is the type that its convolutions
-compute in: 'float32', or 'bfloat16' or 'float16' on accelerators; its parameters and
-statistics have `param_dtype`, its logits are float32.
+Flax's 'SAME', which is TensorFlow's, is not PyTorch's padding at stride 2, and its
+BatchNorm has another default epsilon and momentum; a 1x1 convolution is a matrix
+product, which XLA runs faster on CPUs when it is written as one. Parameters have the
+names and shapes of `nn.Conv`, `nn.BatchNorm` and `nn.Dense`. A model's `dtype` is the
+type that its convolutions compute in: 'float32', or 'bfloat16' or 'float16' on
+accelerators; its parameters and statistics have `param_dtype`, its logits are float32.
 """
 
 from collections.abc import Callable
@@ -33,6 +33,14 @@ def linear_bias_init(fan_in: int) -> Callable[..., jax.Array]:
     )
 
 
+# Where zeros stand around a map, for a filter that spans so many pixels, as Flax takes
+# it. At stride 2 TensorFlow has more of them after the map than before it.
+PADDINGS: dict[str, Callable[[int], Any]] = {
+    "pytorch": lambda span: [(span // 2, span // 2)] * 2,
+    "tensorflow": lambda span: "SAME",
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Kit:
     """What the layers of a network have in common."""
@@ -42,6 +50,7 @@ class Kit:
     train: bool = False  # whether BatchNorm uses, and follows, those of the batch
     epsilon: float = 1e-5  # that BatchNorm adds to the variance
     momentum: float = 0.9  # share of the old statistics; PyTorch counts 1 - momentum
+    padding: str = "pytorch"  # whose convolutions are padded: a key of `PADDINGS`
 
     @property
     def types(self) -> dict[str, Any]:
@@ -49,9 +58,20 @@ class Kit:
         return {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
 
-def kit(model: Any, train: bool, **batch_norm: float) -> Kit:
-    """Returns the kit that a model's fields name, with BatchNorm's numbers if given."""
-    return Kit(jnp.dtype(model.dtype), model.param_dtype, train, **batch_norm)
+def pads(
+    kit: Kit, kernel: int, stride: int, shape: tuple[int, ...]
+) -> list[tuple[int, int]]:
+    """Returns the zeros (before, after) along the axes H and W of a map."""
+    padding = PADDINGS[kit.padding](kernel)
+    if isinstance(padding, str):
+        window, steps = (kernel, kernel), (stride, stride)
+        padding = jax.lax.padtype_to_pads(shape, window, steps, padding)
+    return list(padding)
+
+
+def kit(model: Any, train: bool, **others: Any) -> Kit:
+    """Returns the kit that a model's fields name, with other fields if given."""
+    return Kit(jnp.dtype(model.dtype), model.param_dtype, train, **others)
 
 
 def stages(count: int) -> tuple[str, ...]:
@@ -101,12 +121,11 @@ def conv(
     """
     if kernel == 1 and groups == 1:
         return Pointwise(features, kit, stride, use_bias, name=name)
-    side = dilation * (kernel - 1) // 2
     return nn.Conv(
         features,
         (kernel, kernel),
         (stride, stride),
-        padding=((side, side), (side, side)),
+        padding=PADDINGS[kit.padding](dilation * (kernel - 1) + 1),
         kernel_dilation=(dilation, dilation),
         feature_group_count=groups,
         use_bias=use_bias,
@@ -161,7 +180,7 @@ class Blocks(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by a gate in [0, 1] that is read off the map's mean.
+    """Scales each channel by a gate in [0, 1] that is computed from the map's mean.
 
     A hidden layer is `squeezed` wide; `gate` maps numbers to [0, 1].
     """
@@ -207,6 +226,18 @@ def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises ValueError if a model's field is not one of its choices."""
     if value not in choices:
         raise ValueError(f"{field} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def check_depths(field: str, *depths: int) -> None:
+    """Raises ValueError unless each number of blocks is an integer from 1 to 1000.
+
+    Whoever builds a network traces each block: a description that was damaged must not
+    keep that going for ever.
+    """
+    if any(not isinstance(depth, int) or not 1 <= depth <= 1000 for depth in depths):
+        wanted = "an integer" if len(depths) == 1 else "integers"
+        shown = depths[0] if len(depths) == 1 else depths
+        raise ValueError(f"{field} must be {wanted} from 1 to 1000, got {shown}.")
 
 
 def check_dtype(value: str) -> None:

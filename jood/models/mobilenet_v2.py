@@ -42,20 +42,14 @@ class MobileNetV2(nn.Module):
     param_dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        layers.check_dtype(self.dtype)
-        inverted_residual.check_width(self.width)
+        inverted_residual.check_fields(self.dtype, self.width)
         super().__post_init__()
 
     @property
     def rows(self) -> tuple[inverted_residual.Row, ...]:
         """Sizes of the blocks; the last row is the last 1x1 convolution."""
-        rows, channels = [], inverted_residual.rounded(32 * self.width)  # of the stem
-        for expansion, features, repeats, first_stride in TABLE:
-            features = inverted_residual.rounded(features * self.width)
-            for stride in (first_stride, *[1] * (repeats - 1)):
-                row = inverted_residual.Row(expansion * channels, features, stride)
-                rows.append(row)
-                channels = features
+        stem = inverted_residual.rounded(32 * self.width)
+        rows = inverted_residual.repeated(TABLE, self.width, stem)
         last = inverted_residual.rounded(1280 * max(self.width, 1))
         return (*rows, inverted_residual.Row(last, 0))
 

@@ -59,10 +59,7 @@ class MobileNetV3(nn.Module):
     param_dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        layers.check_dtype(self.dtype)
-        inverted_residual.check_width(self.width)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout!r}.")
+        inverted_residual.check_fields(self.dtype, self.width, self.dropout)
         super().__post_init__()
 
     @property

@@ -73,6 +73,7 @@ class RegNet(nn.Module):
         if not 2 <= len(self.depths) == len(self.widths) <= 4:
             expected = "depths and widths must both name 2 to 4 stages"
             raise ValueError(f"{expected}, got {self.depths=}, {self.widths=}.")
+        layers.check_depths("depths", *self.depths)
         if self.group_width < 1:
             raise ValueError(f"group_width must be >= 1, got {self.group_width}.")
         if any(width % self.group_width for width in self.widths):

@@ -142,9 +142,15 @@ class ResNet(nn.Module):
         layers.check_choice("downsample", self.downsample, ("conv", "avgpool"))
         layers.check_dtype(self.dtype)
         arguments.check_within("epsilon", self.epsilon, 0, 1, "a number in [0, 1]")
+        arguments.check_count("width", self.width)
+        if self.width < (least := max(part for part, *_ in _STEMS[self.stem])):
+            raise ValueError(
+                f"width must be >= {least} with stem={self.stem!r}, got {self.width}."
+            )
         sizes, stages = self.stage_sizes, len(self.stage_sizes)
         if not 2 <= stages <= 4:
             raise ValueError(f"stage_sizes must name 2 to 4 stages, got {sizes}.")
+        layers.check_depths("stage_sizes", *sizes)
         if len(self.strides) not in (0, stages) or set(self.strides) - {1, 2}:
             raise ValueError(
                 f"strides must be 1 or 2 for each of the {stages} stages (or empty), "

@@ -36,8 +36,7 @@ class CifarResNet(nn.Module):
 
     def __post_init__(self) -> None:
         layers.check_dtype(self.dtype)
-        if self.blocks < 1:
-            raise ValueError(f"blocks must be >= 1, got {self.blocks}.")
+        layers.check_depths("blocks", self.blocks)
         super().__post_init__()
 
     @nn.compact

@@ -86,6 +86,7 @@ class WideResNet(nn.Module):
         layers.check_dtype(self.dtype)
         if self.depth < 10 or self.depth % 6 != 4:
             raise ValueError(f"depth must be 6n + 4 (10, 16, ...), got {self.depth}.")
+        layers.check_depths("depth", self.depth)
         if self.widen < 2:
             raise ValueError(f"widen must be >= 2, got {self.widen}.")
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""The four papers' tables, and what jood gives in their place.
+"""The four papers' tables, and jood's numbers for them.
 
     from jood import papers
     papers.table("himplos", "1").parts[1].rows[-1].numbers

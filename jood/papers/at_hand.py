@@ -1,4 +1,4 @@
-"""What of a paper's tables could run here, and what each still needs."""
+"""Which of a paper's tables could run here, and what each still needs."""
 
 from collections.abc import Sequence
 import os

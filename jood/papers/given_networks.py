@@ -31,10 +31,10 @@ def keys(table: PaperTable) -> list[str]:
     """Returns the names under which a table asks for networks.
 
     'cifar10/resnet18_cifar' makes the rows of that part; with '+lff' those of a network
-    that was trained so. The benchmark may be left out where that is unique.
+    that was trained so. The benchmark is optional where that is unique.
     """
-    found = [key(part, row.trained) for part in table.parts for row in part.rows]
-    return list(dict.fromkeys(found))
+    names = [key(part, row.trained) for part in table.parts for row in part.rows]
+    return list(dict.fromkeys(names))
 
 
 def key(part: TablePart, trained: str = "") -> str:
@@ -70,17 +70,17 @@ def labelled(texts: Sequence[str], which: str) -> dict[str, TrainedNetwork]:
       ValueError: There is none, or two have one label.
       FileNotFoundError: A folder holds no network.
     """
-    found: dict[str, TrainedNetwork] = {}
+    networks: dict[str, TrainedNetwork] = {}
     for text in texts:
         label, equals, folder = text.partition("=")
         if not equals or os.path.exists(text):
             label, folder = os.path.basename(os.path.normpath(text)), text
-        if label in found:
+        if label in networks:
             raise ValueError(f"two networks are called {label!r}; write LABEL=FOLDER.")
-        found[label] = checkpoint.open(folder, which)
-    if not found:
+        networks[label] = checkpoint.open(folder, which)
+    if not networks:
         raise ValueError("give --checkpoint, the folder of a network.")
-    return found
+    return networks
 
 
 def benchmark_of(networks: Mapping[str, TrainedNetwork], known: Sequence[str]) -> str:
@@ -92,9 +92,9 @@ def benchmark_of(networks: Mapping[str, TrainedNetwork], known: Sequence[str]) -
     for name in known:
         if all(_has_classes(network, name) for network in networks.values()):
             return name
-    told = ", ".join(networks)
+    labels = ", ".join(networks)
     raise ValueError(
-        f"{told} has the classes of none of {', '.join(known)}; name a --benchmark."
+        f"{labels} has the classes of none of {', '.join(known)}; name a --benchmark."
     )
 
 

@@ -32,7 +32,7 @@ class ReproducedPart:
     """A part of a table, run or not.
 
     Attributes:
-      title: what tells it from the table's other parts.
+      title: what distinguishes it from the table's other parts.
       cells: (column, metric) in the order of the table.
       rows: as the paper has them.
       remarks: sentences on what is not as in the paper.

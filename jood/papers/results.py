@@ -3,18 +3,22 @@
 from collections.abc import Mapping, Sequence
 import json
 import os
+import pathlib
 from typing import Any
 
 from jood._utils import atomic_files
 from jood._utils import provenance
 from jood.papers import comparison_text
 from jood.papers import timing_table
+from jood.papers import transcription
 from jood.papers.reproduced import ReproducedPart
 from jood.papers.reproduced import ReproducedRow
 from jood.papers.transcription import TIMING
 from jood.papers.transcription import PaperTable
 from jood.report.benchmark import page as benchmark_page
 from jood.report.html import page
+
+NAME = "results.json"
 
 
 def write(
@@ -26,25 +30,77 @@ def write(
     """Writes a new results folder; returns the table as text."""
     run = {"configuration": dict(configuration), "versions": provenance.versions()}
     with atomic_files.atomic_folder(folder) as partial:
-        for name, style in comparison_text.STYLES.items():
-            text = comparison_text.as_text(table, parts, style)
+        for name, text in files(table, parts).items():
             (partial / name).write_text(text, encoding="utf-8")
-        csv = comparison_text.as_csv(table, parts)
-        (partial / "table.csv").write_text(csv, encoding="utf-8")
         content = {**run, "parts": [_json(part) for part in parts]}
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        (partial / "results.json").write_text(text, encoding="utf-8")
+        (partial / NAME).write_text(text, encoding="utf-8")
         shown = _page(table, parts, run)
         (partial / page.FILE).write_text(shown, encoding="utf-8")
     return comparison_text.as_text(table, parts)
 
 
+def files(table: PaperTable, parts: Sequence[ReproducedPart]) -> dict[str, str]:
+    """Returns the table as text, Markdown, LaTeX and CSV, by the file's name."""
+    texts = {
+        name: comparison_text.as_text(table, parts, style)
+        for name, style in comparison_text.STYLES.items()
+    }
+    return {**texts, "table.csv": comparison_text.as_csv(table, parts)}
+
+
+def read(
+    folder: str | os.PathLike[str],
+) -> tuple[PaperTable, list[ReproducedPart]]:
+    """Returns the table and the parts of which `write` made a folder."""
+    text = (pathlib.Path(folder) / NAME).read_text(encoding="utf-8")
+    content = json.loads(text)
+    run = content["configuration"]
+    comparable = run["benchmark"] is None
+    parts = [_part(part, comparable) for part in content["parts"]]
+    return transcription.table(run["paper"], run["table"]), parts
+
+
+def _part(content: Mapping[str, Any], comparable: bool) -> ReproducedPart:
+    columns = [(column, metric) for column, metric in content["cells"]]
+    by_key = {_key(cell): cell for cell in columns}
+
+    def cells(numbers: Mapping[str, float]) -> dict[tuple[str, str], float]:
+        # The paper's columns that were not run here stand in no cell.
+        return {by_key.get(key, (key, "")): value for key, value in numbers.items()}
+
+    rows = [
+        ReproducedRow(
+            name=row["name"],
+            text=row["spec"],
+            sources=row["values_from"],
+            why=row["why_not"],
+            ours=cells(row["ours"]),
+            papers=cells(row["papers"]),
+        )
+        for row in content["rows"]
+    ]
+    return ReproducedPart(
+        title=content["title"],
+        cells=columns,
+        rows=rows,
+        remarks=content["remarks"],
+        dented=frozenset(content["part_of_the_images"]),
+        comparable=comparable,
+    )
+
+
+def _key(cell: tuple[str, str]) -> str:
+    return " ".join(dict.fromkeys(cell))
+
+
 def _json(part: ReproducedPart) -> dict[str, Any]:
     def numbers(values: Mapping[tuple[str, str], float]) -> dict[str, float]:
-        return {" ".join(dict.fromkeys(cell)): value for cell, value in values.items()}
+        return {_key(cell): value for cell, value in values.items()}
 
     return {
         "title": part.title,
+        "cells": [list(cell) for cell in part.cells],
         "remarks": list(part.remarks),
         "part_of_the_images": sorted(part.dented),
         "rows": [

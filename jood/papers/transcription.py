@@ -1,6 +1,7 @@
 """The papers' tables as data: rows, columns, networks, and the numbers they print.
 
-The numbers are in `tables/<paper>.toml`, a row a line, which says how one is written.
+The numbers are in `tables/<paper>.toml`, one row per line, in the form that
+`feature_sim.toml` explains.
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class TablePart:
     """Rows that one ID set and one kind of network made.
 
     Attributes:
-      title: what tells it from the table's other parts; '' if there is one.
+      title: what distinguishes it from the table's other parts; '' if there is one.
       benchmark: name of jood's benchmark.
       network: name of jood's model.
       columns: what the paper calls its columns; `AVERAGE` and `ACCURACY` are known.

@@ -19,7 +19,7 @@ _OF: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def of(text: str) -> Callable[[np.ndarray], np.ndarray] | None:
     """Returns what turns a detector's ranking into its confidence in [0, 1].
 
-    None for the text of one whose score is no probability, and for a fused one.
+    None for the text of one whose score is not a probability, and for a fused one.
     """
     last = text.split("|")[-1].strip()
     return _OF.get(last.removesuffix("()"))

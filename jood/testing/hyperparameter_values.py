@@ -37,7 +37,7 @@ def of(parameter: inspect.Parameter) -> tuple[Any, ...]:
 def without_effect(
     parameters: Sequence[inspect.Parameter], scores: Callable[[dict[str, Any]], Any]
 ) -> tuple[str, int]:
-    """Finds a parameter no value of which changes the scores.
+    """Finds a parameter of which no value changes the scores.
 
     Args:
       parameters: those of a factory.

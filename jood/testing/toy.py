@@ -9,24 +9,32 @@ from typing import Any
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jood.core.backbones.linen import observe
-from jood.core.component import Component
 from jood.core.ood_head import COLLECTION as OOD_HEAD
 
 CLASSES, WIDTH, SIZE = 4, 32, 4  # K, D, and the side of the toy's maps
 
 
+# Of each module its gain, and that of the first channel over that of the last.
+# C4 takes the tilt of C3 back: only the map of C3 is not a multiple of others.
+PASSES = {"C2": (0.8, 1.0), "C3": (1.25, 2.0), "C4": (0.9, 0.5), "C5": (1.2, 1.0)}
+BLOCK = (1.0, 3.0)  # nothing reads its map but `feature_norm_selected`
+
+
+def gained(x: jax.Array, gain: float, tilt: float) -> jax.Array:
+    """Returns the ReLU of a map times a gain per channel."""
+    gains = gain * np.geomspace(tilt, 1.0, x.shape[-1])
+    return jax.nn.relu(x) * gains.astype(x.dtype)[None, None, None]
+
+
 class _Pass(nn.Module):
     gain: float
-    tilt: float = 1.0  # of the first channel's gain to the last's
+    tilt: float = 1.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        gain = self.gain * np.geomspace(self.tilt, 1.0, x.shape[-1])
-        return nn.relu(x) * gain.astype(x.dtype)[None, None, None]
+        return gained(x, self.gain, self.tilt)
 
 
 class ToyNet(nn.Module):
@@ -35,13 +43,10 @@ class ToyNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         """Maps images [B, 4, 4, D] to logits [B, K]."""
-        # Nothing reads this block but `feature_norm_selected`; its map is no stage's.
-        _Pass(1.0, 3.0, name="block")(images)
-        x = _Pass(0.8, name="C2")(images)
-        # C4 takes the tilt of C3 back: only the map of C3 is not a multiple of others.
-        x = _Pass(1.25, 2.0, name="C3")(x)
-        x = _Pass(0.9, 0.5, name="C4")(x)
-        x = _Pass(1.2, name="C5")(x)
+        _Pass(*BLOCK, name="block")(images)
+        x = images
+        for name, gain in PASSES.items():
+            x = _Pass(*gain, name=name)(x)
         return nn.Dense(CLASSES, name="head")(x.mean(axis=(1, 2)))
 
 
@@ -70,6 +75,10 @@ def toy_variables() -> dict[str, Any]:
             "kernel": np.tile(kernel, 4),
             "bias": np.zeros(4 * CLASSES, "f"),
         },
+        "neglabel_head": {
+            "positive": _patterns().T,
+            "negative": _flat(128).T,
+        },
         "godin_head_stats": {"mean": np.ones(1, "f"), "var": np.ones(1, "f")},
     }
 
@@ -87,20 +96,14 @@ def toy_images(count: int, seed: int, ood: bool = False) -> tuple[Any, Any]:
     return images.astype(np.float32), labels
 
 
+def _flat(count: int) -> np.ndarray:
+    """Weak patterns that no class owns, as those of OOD images, [M, D]."""
+    rng = np.random.default_rng(7)
+    return rng.gamma(2.0, 1.0, (count, WIDTH)).astype(np.float32)
+
+
 def _patterns() -> np.ndarray:
     """One pattern per class, [K, D]: each class owns D / K channels."""
     owner = np.arange(WIDTH) % CLASSES
     graded = 1.0 + 0.1 * np.arange(WIDTH) / WIDTH  # no two entries tie
     return ((owner[None] == np.arange(CLASSES)[:, None]) * graded).astype(np.float32)
-
-
-def toy_activations(component: Component, images: Any, labels: Any = None) -> Any:
-    """Observes the toy network with the edits that a component asks for."""
-    return observe(
-        ToyNet(),
-        toy_variables(),
-        jnp.asarray(images),
-        edits=component.edits,
-        needs_network=component.needs_network,
-        labels=labels,
-    )

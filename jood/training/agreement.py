@@ -1,4 +1,4 @@
-"""Does what a run is given agree with what its configuration says?
+"""Checks that a run's data and model agree with its configuration.
 
 A configuration is kept beside the checkpoints and read by whoever opens them, so it
 must be true: the loop does what it says, or refuses, with all differences at once.
@@ -10,6 +10,7 @@ from typing import Any
 from flax import linen as nn
 
 from jood import models
+from jood.training import augmentation
 from jood.training.config import TrainConfig
 from jood.training.data import TrainingData
 from jood.weights.checkpoint import TrainedNetwork
@@ -24,7 +25,7 @@ def check(config: TrainConfig, data: TrainingData, model: nn.Module) -> None:
     problems = [*_of_data(config, data), *_of_model(config, data, model)]
     if problems:
         raise ValueError(
-            "the configuration does not say what the run is given: "
+            "the configuration does not agree with what the run is given: "
             f"{'; '.join(problems)}. Change one of the two."
         )
 
@@ -65,13 +66,13 @@ def _of_data(config: TrainConfig, data: TrainingData) -> Iterator[str]:
     }
     for name, value in given.items():
         if getattr(config, name) != value:
-            yield f"{name} is {getattr(config, name)!r}, of the data {value!r}"
+            yield f"{name} is {getattr(config, name)!r}, that of the data {value!r}"
     shape, wanted = data.train[0]["image"].shape, data.image_shape
-    wider = "crop" in config.augment and min(shape[:2]) >= data.image_size
+    wider = augmentation.crops(config.augment) and min(shape[:2]) >= data.image_size
     if shape != wanted and not (wider and shape[2:] == wanted[2:]):
         yield (
             f"images of {shape} (height, width, channels) are neither {wanted} nor "
-            "larger ones that augment='crop' would cut"
+            "larger ones that 'crop' or 'resized_crop' of augment would cut"
         )
 
 
@@ -82,7 +83,7 @@ def _of_model(config: TrainConfig, data: TrainingData, model: nn.Module) -> list
     if found != classes:
         problems.append(f"the model has {found} classes, the data {classes}")
     if getattr(model, "dtype", config.dtype) != config.dtype:
-        problems.append(f"dtype is {config.dtype!r}, of the model {model.dtype!r}")
+        problems.append(f"dtype is {config.dtype!r}, that of the model {model.dtype!r}")
     if config.model in models.names():
         wanted = type(models.create(config.model, max(classes, 1)))
         if type(model) is not wanted:

@@ -174,6 +174,11 @@ def build(names: Sequence[str], size: int, jitter: Jitter = _JITTER) -> Augment:
     return lambda key, images: jax.vmap(one)(jax.random.split(key, len(images)), images)
 
 
+def crops(names: Sequence[str]) -> bool:
+    """Whether images may come larger than the network takes them: a part is cut out."""
+    return not {"crop", "resized_crop"}.isdisjoint(names)
+
+
 def are_strengths(values: Sequence[float]) -> bool:
     """Whether these are the strengths of a `Jitter`, without its probability."""
     return len(values) == 4 and min(values) >= 0 and values[-1] <= 0.5

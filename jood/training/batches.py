@@ -1,4 +1,4 @@
-"""The batches of a run, on their way to the devices: ID images, and outliers beside.
+"""The batches of a run, on their way to the devices: ID images and outliers.
 
 Both streams are functions of (seed, step) alone, so that a run that stopped resumes
 with exactly those that it would have seen.
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jood._utils import sharding
 from jood.core import activations
@@ -65,10 +66,37 @@ def read(
     )
     if data.outliers is None:
         return prefetched(ours, put)
-    size = config.outlier_batch_size or config.batch_size
-    # Of another seed: sets of equal size are not to be paired in one order.
+    size = _outliers_of(config)
+    # Another seed, so that sets of equal size are not paired in the same order.
     others = pipeline.shuffled_batches(data.outliers, size, seed=config.seed + 1, **how)
     both = zip(ours, others, strict=True)
     return prefetched(
         (TrainingBatch(a.image, a.label, a.mask, b.image) for a, b in both), put
     )
+
+
+def shapes(config: TrainConfig, data: TrainingData, mesh: jax.sharding.Mesh) -> Any:
+    """Returns the shapes of such a batch, placed as `read` does, without reading one.
+
+    Raises:
+      ValueError: A batch cannot be spread over the devices.
+    """
+
+    def rows(size: int, dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:
+        where = sharding.split_rows(mesh, size)
+        return jax.ShapeDtypeStruct((size, *shape), dtype, sharding=where)
+
+    count = config.batch_size
+    ours = Batch(
+        rows(count, np.uint8, *data.train[0]["image"].shape),
+        rows(count, np.int32),
+        rows(count, np.float32),
+    )
+    if data.outliers is None:
+        return ours
+    shape = data.outliers[0]["image"].shape
+    return TrainingBatch(*ours, rows(_outliers_of(config), np.uint8, *shape))
+
+
+def _outliers_of(config: TrainConfig) -> int:
+    return config.outlier_batch_size or config.batch_size

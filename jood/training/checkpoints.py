@@ -3,8 +3,8 @@
 A checkpoint is a folder named by its step, with two parts: `state`, a `TrainState`, and
 `position`, the place in the data with the validation's metrics there. It is written in
 the background and appears complete or not at all, so a killed run resumes from the last
-whole one. A SHA-256 of both in the position tells those damaged afterwards, which are
-put aside.
+whole one. A SHA-256 of both in the position reveals later damage; damaged checkpoints
+are set aside.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,8 +93,8 @@ class Checkpoints:
         if step == self._manager.latest_step():
             return
         self._ratings[step] = run_checkpoint.rating(self._best, metrics)
-        told = {"next_batch": step, "best": self._best, "validation": dict(metrics)}
-        position = json.loads(json.dumps({**self._position, **told}))
+        about = {"next_batch": step, "best": self._best, "validation": dict(metrics)}
+        position = json.loads(json.dumps({**self._position, **about}))
         whole = sharding.on_host(state.as_saved())
         position[run_checkpoint.DIGEST] = run_checkpoint.digest(whole, position)
         parts = ocp.args.Composite(
@@ -142,7 +142,7 @@ class Checkpoints:
             numbers = ", ".join(map(str, steps))
             raise ValueError(
                 f"none of the checkpoints in {self._folder} is whole: {numbers}. "
-                "Restore one from a backup, or delete the folder to begin again."
+                "Restore one from a backup, or delete the folder to start over."
             )
         return state
 
@@ -186,7 +186,7 @@ class Checkpoints:
         if passing or any(code in str(error) for code in _PASSING):
             raise OSError(
                 f"cannot read the checkpoint {self._folder / str(step)} ({said}). It "
-                "is left as it is; mend that, and the same command goes on."
+                "is left as it is; mend that, and the same command resumes."
             ) from error
         _LOGGER.warning(
             "the checkpoint of step %d is truncated or damaged (%s)", step, said
@@ -201,7 +201,7 @@ class Checkpoints:
             while aside.exists():
                 aside = self._folder / f"{step}.damaged{next(numbers)}"
             (self._folder / str(step)).rename(aside)
-        processes.wait(f"step {step} is put aside")
+        processes.wait(f"step {step} is set aside")
         self._ratings.pop(step, None)
         self._manager = self._opened()
 
@@ -222,7 +222,7 @@ class Checkpoints:
                 f"cannot write a checkpoint to {self._folder} "
                 f"({run_checkpoint.summary(error)}). The last whole one is "
                 f"{self.latest() or 'missing'}. Free space or make the folder "
-                "writable; the same command goes on."
+                "writable; the same command resumes."
             ) from error
 
 

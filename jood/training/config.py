@@ -25,7 +25,11 @@ def _is_whole(value: Any) -> bool:
 _RANGES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("epochs batch_size accumulate", "above 0", lambda x: 0 < x < math.inf),
     ("learning_rate", "above 0", lambda x: 0 < x < math.inf),
-    ("warmup_epochs weight_decay seed hold_out", ">= 0", lambda x: 0 <= x < math.inf),
+    (
+        "warmup_epochs weight_decay clip_norm seed hold_out",
+        ">= 0",
+        lambda x: 0 <= x < math.inf,
+    ),
     ("outlier_batch_size", "a whole number >= 0", lambda x: _is_whole(x) and x >= 0),
     ("momentum", "in [0, 1)", lambda x: 0 <= x < 1),
     ("decay_factor", "in (0, 1)", lambda x: 0 < x < 1),
@@ -78,6 +82,8 @@ class TrainConfig:
       momentum: Momentum of SGD.
       weight_decay: Decay of weights with two axes or more, so not of biases and
         BatchNorm, which PyTorch's optimisers decay too; decoupled for AdamW.
+      clip_norm: L2 norm to which a longer gradient, of all parameters together, is
+        shortened before weight decay is added; 0 leaves it.
       dtype: Compute type, 'float32' or 'bfloat16'; parameters stay float32.
       seed: Decides the initial parameters, the order of the data and what is drawn.
         Fine-tuning with the first run's seed sees the data in the same order again.
@@ -108,6 +114,7 @@ class TrainConfig:
     decay_factor: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    clip_norm: float = 0.0
     dtype: str = "float32"
     seed: int = 0
 
@@ -142,17 +149,17 @@ class TrainConfig:
             given = f"{self.images!r} with benchmark {self.benchmark!r}"
             yield f"images are trained on instead of a benchmark's, got {given}"
         if self.validation and (self.hold_out or not self.images):
-            yield "validation goes with images, without hold_out"
+            yield "validation needs images, and hold_out = 0"
         if self.optimizer == "adamw" and self.momentum != TrainConfig.momentum:
-            yield f"momentum is of SGD, AdamW does not read it; got {self.momentum}"
+            yield f"momentum is SGD's, AdamW does not read it; got {self.momentum}"
         if self.schedule != "step" and self.decay_factor != TrainConfig.decay_factor:
             given = f"{self.decay_factor} with {self.schedule!r}"
-            yield f"decay_factor goes with schedule='step', got {given}"
+            yield f"decay_factor needs schedule='step', got {given}"
         decays, parts = self.decay_epochs, self.accumulate
         rising = all(a < b for a, b in itertools.pairwise([0, *decays, self.epochs]))
         if (self.schedule == "step") != bool(decays):
             given = f"{self.schedule!r} and {decays}"
-            yield f"decay_epochs go with schedule='step', which needs them; got {given}"
+            yield f"decay_epochs and schedule='step' need each other; got {given}"
         if decays and not rising:
             last = f"epochs = {self.epochs}, got {decays}"
             yield f"decay_epochs must rise from above 0 to below {last}"
@@ -160,7 +167,7 @@ class TrainConfig:
             given = f"got {self.warmup_epochs}: its warm-up is a number of steps"
             yield f"warmup_epochs must be 0 with schedule='bit', {given}"
         if self.new_head and not self.init_from:
-            yield "new_head goes with init_from"
+            yield "new_head needs init_from"
         if self.warmup_epochs > self.epochs:
             most = f"epochs = {self.epochs}, got {self.warmup_epochs}"
             yield f"warmup_epochs must be <= {most}"
@@ -176,7 +183,7 @@ class TrainConfig:
         if objective.outliers and not self.outliers:
             raise ValueError(
                 f"{objective.spec} trains with {objective.outliers}: name them with "
-                "outliers (--outliers=FOLDER, an .npz, or the name of a set)"
+                "outliers (--outliers=FOLDER, an .npz, the name of a set, or embedded)"
             )
         if self.outliers and not objective.outliers:
             raise ValueError(
@@ -184,5 +191,5 @@ class TrainConfig:
             )
         if self.outlier_batch_size and not self.outliers:
             raise ValueError(
-                f"outlier_batch_size goes with outliers, got {self.outlier_batch_size}"
+                f"outlier_batch_size needs outliers, got {self.outlier_batch_size}"
             )

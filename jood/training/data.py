@@ -18,6 +18,7 @@ from jood.data.sources import Source
 from jood.data.sources.image_folder import ImageFolder
 from jood.data.sources.subset import hold_out
 from jood.data.sources.subset import part
+from jood.training import augmentation
 from jood.training import outliers
 from jood.training.config import TrainConfig
 
@@ -88,6 +89,19 @@ def open_data(
         the outliers are images of the benchmark's OOD sets.
     """
     data = _open_id(config, data_dir, preprocessing, class_names, skip_corrupt)
+    return with_outliers(data, config, data_dir, skip_corrupt)
+
+
+def with_outliers(
+    data: TrainingData,
+    config: TrainConfig,
+    data_dir: str | os.PathLike[str] | None = None,
+    skip_corrupt: bool = False,
+) -> TrainingData:
+    """Returns data with the outliers of a configuration, if it names any.
+
+    Arguments and errors are those of `open_data`.
+    """
     if not config.outliers:
         return data
     source = outliers.open_outliers(
@@ -135,7 +149,7 @@ def _open_id(
         return _kept(source, size, skip_corrupt), names
 
     whole, names = opened(fitted)
-    cropped = "crop" in config.augment
+    cropped = augmentation.crops(config.augment)
     wider = _before_crop(fitted, spec.image_size) if cropped else fitted
     train, validation = _parts(whole, config.hold_out)
     if wider != fitted:
@@ -159,7 +173,8 @@ def _of_folders(
             f"image_size={size}, but the network's preprocessing makes images of "
             f"{fitted.fixed_size} pixels (height, width). Leave --image_size out."
         )
-    wider = _before_crop(fitted, size) if "crop" in config.augment else fitted
+    cropped = augmentation.crops(config.augment)
+    wider = _before_crop(fitted, size) if cropped else fitted
 
     def opened(fit: Preprocessing) -> tuple[ImageFolder, ImageFolder | None]:
         folders = config.images, config.validation or None

@@ -12,8 +12,8 @@ from flax import struct
 import jax
 
 from jood.core.activations import Activations
-from jood.core.backbones.linen import Taps
 from jood.core.backbones.linen import forward
+from jood.core.backbones.protocol import Taps
 from jood.methods.scores.feature_map import flat
 
 NETWORK_COLLECTIONS = ("params", "batch_stats")  # others belong to an objective

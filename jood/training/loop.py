@@ -1,4 +1,4 @@
-"""The training loop: a compiled step over a mesh, and what surrounds it.
+"""The training loop: a compiled step over a mesh, with logs, validation, checkpoints.
 
 state = checkpoints.restore(...)        the newest whole one, or a new one
 for batch in batches[state.step:]:
@@ -40,6 +40,7 @@ from jood.training.config import TrainConfig
 from jood.training.data import TrainingData
 from jood.training.periodic import LoopOptions
 from jood.training.periodic import Plan
+from jood.training.step_metrics import Metrics
 from jood.training.step_metrics import Window
 from jood.weights import checkpoint
 
@@ -89,6 +90,9 @@ def train(
     mesh = sharding.data_mesh()
     variables = _initial_variables(config, data, model, variables)
     state, step = _begin(config, data, model, variables, plan, mesh)
+    # What an objective refuses is reported before anything is written. The loop's first
+    # step finds this trace again.
+    step.trace(state, batches.shapes(config, data, mesh))
     settings = {
         **config.as_json(),
         "preprocessing": dataclasses.asdict(data.preprocessing),
@@ -117,7 +121,6 @@ def train(
         bar = stack.enter_context(_progress_bar(config, plan, start))
         rate = optimizer_lib.learning_rate_schedule(config, per_epoch)
         window = Window(rate, config.batch_size, start)
-        advice = objectives.parse(config.objective).advice
         guard = switching_off.Guard(folder, start, per_epoch)
         stream = batches.read(config, data, plan, start, mesh)
         for index, batch in enumerate(stream, start=start + 1):
@@ -135,8 +138,8 @@ def train(
                 guard.check(index, values, checkpoints.last_good)
                 if index % per_epoch == 0 or asked:
                     _tell(f"epoch {index / per_epoch:g}/{config.epochs}", values)
-                if index == per_epoch and (text := advice(values)):
-                    _LOGGER.warning(text)
+            if index == per_epoch:  # whether or not a row of the log is due
+                _advise(config, metrics)
             if not (due.save or asked):  # a validation is always saved, too
                 continue
             if not state.is_finite():  # the loss was that before the update
@@ -153,7 +156,7 @@ def train(
                 checkpoints.wait()
                 raise preemption.StoppedError(
                     f"stopped by SIGTERM after step {index} of {plan.total}, saved in "
-                    f"{checkpoints.latest()}; the same command goes on there."
+                    f"{checkpoints.latest()}; the same command resumes there."
                 )
     return sharding.gathered(state.variables, mesh)
 
@@ -164,7 +167,7 @@ def _initial_variables(
     model: nn.Module,
     variables: Mapping[str, Any] | None,
 ) -> Mapping[str, Any] | None:
-    """What the configuration says to begin with; None for random weights."""
+    """The variables that the configuration begins with; None for random weights."""
     if config.init_from and variables is None:
         network = checkpoint.open(config.init_from)
         agreement.check_preprocessing(config, data, network)
@@ -189,7 +192,7 @@ def _begin(
     variables: Mapping[str, Any] | None,
     plan: Plan,
     mesh: jax.sharding.Mesh,
-) -> tuple[state_lib.TrainState, step_lib.Step]:
+) -> tuple[state_lib.TrainState, jax.stages.Wrapped]:
     """The state before the first step, on the mesh, and the compiled step."""
     objective = objectives.parse(config.objective)
     start_network.check(objective, variables is not None and not config.new_head)
@@ -216,9 +219,17 @@ def _begin(
 
 
 def _asked(stop: threading.Event, together: bool) -> bool:
-    """Whether to stop now; several processes settle it together."""
+    """Whether to stop now; several processes decide together."""
     settled = together or jax.process_count() == 1
     return settled and processes.any_agree(stop.is_set())
+
+
+def _advise(config: TrainConfig, metrics: Metrics) -> None:
+    """Logs what an objective says of the first epoch's last step."""
+    means = {name: float(part.mean) for name, part in jax.device_get(metrics).items()}
+    text = objectives.parse(config.objective).advice(means, config.epochs)
+    if text and processes.is_first():
+        _LOGGER.warning(text)
 
 
 def _progress_bar(config: TrainConfig, plan: Plan, start: int) -> Any:

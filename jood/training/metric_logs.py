@@ -1,4 +1,4 @@
-"""What a run tells while it trains: CSV files, TensorBoard events, and the log.
+"""What a run logs while it trains: CSV files, TensorBoard events, and the log.
 
 `train.csv` has a row every few steps, `validation.csv` one per validation; a resumed
 run continues both without a row twice.
@@ -9,6 +9,7 @@ import contextlib
 import csv
 import os
 import pathlib
+import time
 from typing import Any
 
 from jood._utils import atomic_files
@@ -21,8 +22,8 @@ class Log(contextlib.ExitStack):
 
     Args:
       folder: The run's folder.
-      start: The step that the run resumes from; what was logged later is forgotten.
-      writes: Whether to write at all; of several processes the first one does.
+      start: The step that the run resumes from; later rows are dropped.
+      writes: Whether to write at all; with several processes, only the first one does.
     """
 
     def __init__(self, folder: str | os.PathLike[str], start: int, writes: bool = True):
@@ -31,10 +32,7 @@ class Log(contextlib.ExitStack):
         self._files: dict[str, Any] = {}
         self._events: Any = None
         if writes:
-            from tensorboardX import SummaryWriter  # takes a second to import
-
-            # Readers drop what an earlier process logged after this step.
-            self._events = SummaryWriter(str(folder), purge_step=start + 1)
+            self._events = _Events(folder, start + 1)
             self.callback(self._events.close)
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
@@ -47,13 +45,11 @@ class Log(contextlib.ExitStack):
             file, writer = self._files[kind]
             writer.writerow({"step": step, **values})
             file.flush()
-            for name, value in values.items():
-                self._events.add_scalar(f"{kind}/{name}", value, step)
-            self._events.flush()  # else a killed process takes two minutes with it
+            self._events.write(step, {f"{kind}/{k}": v for k, v in values.items()})
         except OSError as error:
             raise OSError(
                 f"cannot write the log in {self._folder}: {error.strerror or error}. "
-                "Free space or make it writable; the same command goes on."
+                "Free space or make it writable; the same command resumes."
             ) from error
 
     def _opened(self, kind: str, columns: list[str]) -> tuple[Any, Any]:
@@ -69,6 +65,35 @@ class Log(contextlib.ExitStack):
             writer.writerows(kept)
         file = self.enter_context(path.open("a", newline=""))
         return file, csv.DictWriter(file, columns, extrasaction="ignore")
+
+
+class _Events:
+    """TensorBoard's file of events, written when `write` returns.
+
+    tensorboardX's SummaryWriter leaves that to a thread, and its `flush` does not wait
+    for it: a process that is killed would take the last row with it.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], first: int):
+        from tensorboardX import event_file_writer  # takes a second to import
+        from tensorboardX import summary
+        from tensorboardX.proto import event_pb2
+
+        self._event, self._scalar = event_pb2.Event, summary.scalar
+        self._file = event_file_writer.EventsWriter(os.path.join(folder, "events"))
+        # Readers drop what an earlier process logged from this step on.
+        log = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write(first, session_log=log)
+        self.close = self._file.close
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Appends scalars by tag."""
+        for tag, value in scalars.items():
+            self._write(step, summary=self._scalar(tag, value))
+        self._file.flush()
+
+    def _write(self, step: int, **content: Any) -> None:
+        self._file.write_event(self._event(step=step, wall_time=time.time(), **content))
 
 
 def read(path: str | os.PathLike[str], last: int | None = None) -> list[dict[str, Any]]:

@@ -35,7 +35,21 @@ def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> optax.S
 def make_optimizer(
     config: TrainConfig, steps_per_epoch: int
 ) -> optax.GradientTransformation:
-    """Returns the optimiser of a run; weight decay is on kernels only."""
+    """Returns the optimiser of a run; weight decay is on kernels only.
+
+    With `clip_norm` C > 0 the gradient g of all parameters together becomes
+    g · min(1, C / ‖g‖₂) first.
+    """
+    plain = _unclipped(config, steps_per_epoch)
+    if not config.clip_norm:
+        return plain
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), plain)
+
+
+def _unclipped(
+    config: TrainConfig, steps_per_epoch: int
+) -> optax.GradientTransformation:
+    """The optimiser itself."""
 
     def kernels(params: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

@@ -15,6 +15,7 @@ from jood.data import inputs
 from jood.data import own_folders
 from jood.data import sources
 from jood.data.benchmarks import on_disk
+from jood.data.benchmarks import painted_outliers
 from jood.data.benchmarks.set_spec import SetSpec
 from jood.data.sources import Source
 
@@ -31,8 +32,10 @@ def open_outliers(
     """Opens images to train with as outliers.
 
     Args:
-      where: A folder, an .npz archive or what else `jood.data.inputs.find` reads; or
-        the name of an OOD set of some benchmark, below the data root.
+      where: A folder, an .npz archive or anything else that `jood.data.inputs.find`
+        reads; the name of an OOD set of some benchmark, below the data root; or
+        'embedded', the photograph and textures of
+        `jood.data.benchmarks.painted_outliers`.
       benchmark: Name of the benchmark that is trained on, whose OOD sets are refused.
       preprocessing: The network's.
       image_size: Side of the network's images, in pixels.
@@ -47,6 +50,8 @@ def open_outliers(
     if benchmark != own_folders.NAME:
         sets = benchmarks.describe(benchmark).sets
         specs = {name: spec for name, spec in sets.items() if name not in _ID}
+    if where == painted_outliers.NAME:
+        return _embedded(fitted, image_size)
     if not _is_path(where):
         return _named(where, benchmark, specs, fitted, data_dir)
     path = pathlib.Path(where).expanduser()
@@ -68,6 +73,15 @@ def _is_path(where: str) -> bool:
     return pattern or pathlib.Path(where).expanduser().exists()
 
 
+def _embedded(fitted: Preprocessing, image_size: int) -> Source:
+    if (channels := len(fitted.mean)) != 3:
+        raise ValueError(
+            f"the embedded outliers have 3 channels, the network's images {channels}. "
+            "Choose others."
+        )
+    return sources.materialise(painted_outliers.outliers(image_size))
+
+
 def _named(
     name: str,
     benchmark: str,
@@ -86,7 +100,8 @@ def _named(
     if name in specs:
         raise _refused(name, benchmark, name)
     if name not in known:
-        raise unknown_name.unknown("set of outliers, and no path", name, known)
+        known_names = [painted_outliers.NAME, *known]
+        raise unknown_name.unknown("set of outliers, and no path", name, known_names)
     root = on_disk.data_root(data_dir)
     found = on_disk.find(known[name], root)
     if found is None:
@@ -108,12 +123,12 @@ def _places(
         root = on_disk.data_root(data_dir)
     except FileNotFoundError:
         return {}
-    found = {name: on_disk.find(spec, root) for name, spec in specs.items()}
-    return {name: one.path.resolve() for name, one in found.items() if one is not None}
+    placed = {name: on_disk.find(spec, root) for name, spec in specs.items()}
+    return {name: one.path.resolve() for name, one in placed.items() if one is not None}
 
 
 def _refused(where: str, benchmark: str, name: str) -> ValueError:
     return ValueError(
         f"the outliers {where} are the OOD set {name!r} that {benchmark} is tested on: "
-        "a network that was trained with them would know the answer. Choose others."
+        "a network trained with them would have seen its test images. Choose others."
     )

@@ -57,10 +57,10 @@ def claim(
             f"{folder} holds checkpoints but no {path.name}, so it is unknown which "
             "run they belong to. Restore the file, or choose another --workdir."
         )
-    # A field that an older jood did not have has its default value.
+    # A field that an older version of jood did not have has its default value.
     found = {**TrainConfig().as_json(), **run_checkpoint.read_config(folder)}
     config = json.loads(json.dumps(config))
-    # Of an architecture that it did not record, the checkpoints tell the shapes.
+    # The checkpoints give the shapes of an architecture that it did not record.
     found.setdefault("architecture", config.get("architecture"))
     config = {**dict.fromkeys(sorted(found)), **config}
     if differ := changes(found, config, "there"):
@@ -71,7 +71,7 @@ def claim(
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> str:
-    """Returns in one line the values of `now` that were others `where`; '' if none."""
+    """Returns in one line the values of `now` that differ from `before`; '' if none."""
     return "; ".join(
         f"{name}: {where} {before.get(name)!r}, now {value!r}"
         for name, value in now.items()
@@ -80,7 +80,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> st
 
 
 def note_start(folder: pathlib.Path, step: int) -> None:
-    """Appends to `starts.jsonl` what a part of a run computes with, and since when."""
+    """Appends to `starts.jsonl` a start: step, versions, devices."""
     start = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "step": step,

@@ -24,7 +24,7 @@ def contrastive(
 
     Args:
       peak: Rate at which the cosine begins.
-      epochs: Of the whole run.
+      epochs: Epochs of the whole run.
       steps_per_epoch: Steps of an epoch.
       warm_epochs: Epochs of warm-up; 0 has none.
       warm_from: Rate at which the warm-up begins.

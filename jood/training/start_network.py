@@ -1,4 +1,4 @@
-"""The network that a run began with, for objectives that ask it: `Objective.reference`.
+"""The network that a run began with, for objectives with a `reference`.
 
 It never changes, so that it is written once, as `start` in the run's folder, and not
 into every checkpoint. A resumed run reads it there: what it was copied from may have
@@ -20,7 +20,7 @@ FOLDER = "start"
 
 
 def check(objective: Objective, trained: bool) -> None:
-    """Raises ValueError if an objective asks a network that has learned nothing.
+    """Raises ValueError if an objective needs a trained network and there is none.
 
     Args:
       objective: The run's.
@@ -57,7 +57,7 @@ def kept(folder: str | os.PathLike[str], state: TrainState) -> TrainState:
                 raise OSError(
                     f"cannot write the network that the run begins with to {path} "
                     f"({run_checkpoint.summary(error)}). Free space or make the folder "
-                    "writable; the same command goes on."
+                    "writable; the same command resumes."
                 ) from error
             return state
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state.start)

@@ -1,4 +1,4 @@
-"""What a training step changes, and how a run begins."""
+"""The state that a training step changes, and how a run begins."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jood._utils import compiling
 from jood.training.forward import NETWORK_COLLECTIONS
 from jood.training.forward import look
 from jood.training.objectives.objective import Objective
@@ -24,8 +25,8 @@ class TrainState(struct.PyTreeNode):
       model_state: The other collections: 'batch_stats', and an objective's own state.
       opt_state: The optimiser's state.
       rng: Data of the key that, with the step, decides what is drawn, uint32 [2].
-      start: The variables before the first step, for an objective that asks that
-        network, else {}. Steps pass them on; `start_network` keeps them on disk.
+      start: The variables before the first step, for an objective with a `reference`,
+        else {}. Steps pass them on; `start_network` keeps them on disk.
     """
 
     step: jax.Array
@@ -70,12 +71,13 @@ def with_new_head(
 ) -> dict[str, Any]:
     """Returns a trained network's variables with a new, random classifier of `model`.
 
-    What an objective added is dropped: the old classifier's classes taught it.
+    What an objective added is dropped: it was trained on the old classes.
     """
     images = jnp.zeros([1, *image_shape])
-    begun = jax.jit(model.init)(jax.random.key(seed), images)["params"]["head"]
+    begun = compiling.run_once(model.init, jax.random.key(seed), images)
+    head = begun["params"]["head"]
     kept = {k: variables[k] for k in NETWORK_COLLECTIONS if k in variables}
-    return {**kept, "params": {**variables["params"], "head": begun}}
+    return {**kept, "params": {**variables["params"], "head": head}}
 
 
 def create_state(
@@ -93,7 +95,7 @@ def create_state(
     images = jnp.zeros([1, *image_shape])
     key = jax.random.key(seed)
     if variables is None:
-        variables = jax.jit(model.init)(key, images)
+        variables = compiling.run_once(model.init, key, images)
     variables = jax.tree.map(jnp.asarray, dict(variables))
     width, classes = jax.eval_shape(
         lambda v, x: look(model, v, x, jnp.zeros(1, jnp.int32), train=False)[0].acts,
@@ -122,3 +124,17 @@ def create_state(
         return state
     # Copies: a step reuses the memory of what it changes.
     return state.replace(start=jax.tree.map(jnp.copy, state.variables))
+
+
+def shapes(
+    model: nn.Module,
+    objective: Objective,
+    image_shape: tuple[int, ...],  # (H, W, C)
+) -> dict[str, Any]:
+    """Returns the variables that a run begins with, as shapes: nothing is computed."""
+
+    def begun() -> dict[str, Any]:
+        state = create_state(model, objective, optax.identity(), image_shape, 0)
+        return state.variables
+
+    return jax.eval_shape(begun)

@@ -1,4 +1,4 @@
-"""The metrics of the steps since the last row of the log, and what they amount to."""
+"""The metrics of the steps since the last row of the log, and their means."""
 
 from collections.abc import Callable
 import math
@@ -13,7 +13,7 @@ Metrics = dict[str, Part]
 
 
 class Window:
-    """Collects what steps return, on the device, until somebody asks for values.
+    """Collects what steps return, on the device, until the values are asked for.
 
     Args:
       rate: Number of steps done before -> learning rate of the next.

@@ -2,7 +2,7 @@
 
 A loss term that shrinks features, or a learning rate that is too high, can drive ReLUs
 below 0 for good: the features become 0 and the accuracy falls to chance. Few zeros
-alone are no harm; LFF's networks have many. Here both are watched.
+alone do no harm; LFF's networks have many. Here both are watched.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ _EPOCHS = 2  # in a row, since a high learning rate shakes any network at first
 
 
 class Health(NamedTuple):
-    """How a network is: accuracy on training batches, share of features that are 0."""
+    """A network's state: accuracy on training batches, share of features that are 0."""
 
     when: str
     accuracy: float
@@ -37,7 +37,7 @@ class Guard:
     """Compares the end of each epoch with the best that the run has been.
 
     Args:
-      folder: The run's folder; of a resumed run, the epochs in its log count.
+      folder: The run's folder; for a resumed run, the epochs in its log count.
       start: Number of steps done.
       per_epoch: Steps of an epoch.
     """
@@ -52,7 +52,7 @@ class Guard:
                 self._see(self._health(int(row["step"]), row))
 
     def begin(self, metrics: Metrics) -> None:
-        """Takes the first step: how the network was that fine-tuning begins with."""
+        """Takes the metrics of the first step: the network before fine-tuning."""
         first = jax.device_get(metrics)
         means = (first[name].mean for name in ("accuracy", "zero_features"))
         now = Health("in the first step", *map(float, means))

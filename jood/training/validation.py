@@ -17,8 +17,8 @@ import numpy as np
 from jood import metrics
 from jood._utils import sharding
 from jood.core import compose
-from jood.core.backbones import Backbone
-from jood.core.backbones.linen import Taps
+from jood.core.backbones import PreprocessedNetwork
+from jood.core.backbones.protocol import Taps
 from jood.core.batch import Batch
 from jood.core.component import Component
 from jood.core.preprocessing import Preprocessing
@@ -94,7 +94,7 @@ class Validation:
         """(variables, batch, key) -> scores of ID and of noise, rightness, mask."""
         scores = {name: score.ranking or score for name, score in self._scores.items()}
         bundle = compose.bundle(**scores)
-        backbone = Backbone(self.model, None, Taps())
+        backbone = PreprocessedNetwork(self.model, None, Taps())
 
         def look(variables: Any, batch: Batch, key: jax.Array) -> tuple[Any, ...]:
             images = self.preprocessing(batch.image)

@@ -5,7 +5,7 @@
 
 `load` reads a file of PyTorch's tensors (or a folder of jood's own); `from_torch_names`
 and `to_torch_names` map tensors that are in memory. Each code base (torchvision, timm,
-OpenOOD, ...) has its own names, told by a `Layout`; the one that fits is found.
+OpenOOD, ...) has its own names, given by a `Layout`; jood finds the one that fits.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,10 @@ import numpy as np
 from jood import models
 from jood._utils import unknown_name
 from jood.core import ood_head
+from jood.weights import clip_image
+from jood.weights import clip_text
 from jood.weights import densenet
+from jood.weights import efficientnet_lite
 from jood.weights import layout as layout_lib
 from jood.weights import matching
 from jood.weights import mobilenet_v2
@@ -30,6 +33,7 @@ from jood.weights import regnet
 from jood.weights import resnet
 from jood.weights import resnet_cifar
 from jood.weights import state_dicts
+from jood.weights import swin
 from jood.weights import vit
 from jood.weights import wide_resnet
 from jood.weights.layout import Layout as Layout
@@ -44,8 +48,12 @@ _LAYOUTS: dict[type[nn.Module], Mapping[str, Layout]] = {
         densenet,
         mobilenet_v2,
         mobilenet_v3,
+        efficientnet_lite,
         regnet,
         vit,
+        swin,
+        clip_image,
+        clip_text,
     )
 }
 
@@ -124,7 +132,7 @@ def from_torch_names(
       'ood_head' if there are tensors 'ood_head.weight' and 'ood_head.bias'.
 
     Raises:
-      ValueError: The tensors do not fit; the message says all that is wrong.
+      ValueError: The tensors do not fit; the message lists all problems.
     """
     tensors, head = ood_head.from_torch(state_dicts.tidy(tensors, where))
     shapes = matching.expected_shapes(model)
@@ -134,6 +142,7 @@ def from_torch_names(
     elif isinstance(layout, str):
         where += f" (layout {layout!r})"
     layout = _layout(model, layout)
+    tensors = layout.joined(model, tensors)
     channels = matching.image_channels(tensors, model, shapes, layout)
     if channels != 3:
         shapes = matching.expected_shapes(model, channels)
@@ -161,11 +170,12 @@ def to_torch_names(
     variables = {name: variables[name] for name in variables if name in own}
     flat = traverse_util.flatten_dict(variables, sep="/")
     names = layout_lib.torch_names(layout, model, flat)
-    tensors = {
-        theirs: np.array(layout_lib.to_torch(ours, flat[ours]), np.float32, order="C")
+    moved = {
+        theirs: layout_lib.to_torch(ours, flat[ours], layout.convention)
         for ours, theirs in names.items()
     }
-    return {**tensors, **head}
+    tensors = layout.split(model, moved)
+    return {n: np.array(t, np.float32, order="C") for n, t in tensors.items()} | head
 
 
 def load(

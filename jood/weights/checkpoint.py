@@ -1,10 +1,10 @@
-"""A trained network in a folder, with all that must travel with its weights.
+"""A trained network in a folder, with everything that must travel with its weights.
 
 A folder that `save` wrote holds `network.json` beside the arrays, written by Orbax.
 `open` reads it, and the folder of a training run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 import os
 import pathlib
@@ -76,8 +76,17 @@ class TrainedNetwork:
             )
 
 
-def save(folder: str | os.PathLike[str], trained: TrainedNetwork) -> None:
+def save(
+    folder: str | os.PathLike[str],
+    trained: TrainedNetwork,
+    beside: Callable[[pathlib.Path], None] | None = None,
+) -> None:
     """Writes a network into a new folder, which appears complete or not at all.
+
+    Args:
+      folder: The new folder.
+      trained: The network.
+      beside: Writes more into the folder that it is given, such as a text tower.
 
     Raises:
       FileExistsError: The folder exists already; nothing is overwritten.
@@ -108,6 +117,8 @@ def save(folder: str | os.PathLike[str], trained: TrainedNetwork) -> None:
             "written_by": {"jood": version.VERSION, "jax": jax.__version__},
         }
         checked_json.write(partial / JSON_NAME, FORMAT, VERSION, content)
+        if beside is not None:
+            beside(partial)
 
 
 def open(folder: str | os.PathLike[str], which: str = "last") -> TrainedNetwork:
@@ -130,7 +141,7 @@ def open(folder: str | os.PathLike[str], which: str = "last") -> TrainedNetwork:
     if _is_orbax(path):
         raise ValueError(
             f"{path} holds arrays alone; which network they are of must be said once: "
-            f"python launch/convert.py --weights={path} --model=... --output=..."
+            f"jood convert --weights={path} --model=... --output=..."
         )
     raise _no_network(path)
 
@@ -162,7 +173,7 @@ def read_arrays(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Returns 'params' and 'batch_stats' of a bare Orbax checkpoint, as float32.
 
     Raises:
-      FileNotFoundError: The folder is no Orbax checkpoint.
+      FileNotFoundError: The folder is not an Orbax checkpoint.
       ValueError: It holds no 'params', or is damaged.
     """
     path = pathlib.Path(folder).resolve()
@@ -235,7 +246,7 @@ def _is_orbax(path: pathlib.Path) -> bool:
 def _no_network(path: pathlib.Path) -> FileNotFoundError:
     return FileNotFoundError(
         f"there is no checkpoint folder {path}: expected {JSON_NAME} (of "
-        f"launch/convert.py), {run_checkpoint.CONFIG} (--workdir of launch/train.py) "
+        f"jood convert), {run_checkpoint.CONFIG} (--workdir of jood train) "
         "or an Orbax checkpoint in it."
     )
 

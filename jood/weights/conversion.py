@@ -1,22 +1,38 @@
-"""From a file of weights to a network that is ready to be used, and back."""
+"""Turns a file of weights into a network that is ready to be used, and back."""
 
-import hashlib
+from collections.abc import Callable, Mapping
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from flax import linen as nn
+import numpy as np
 from safetensors import numpy as safetensors_numpy
 
 from jood import models
 from jood import version
 from jood import weights
 from jood._utils import atomic_files
+from jood._utils import fingerprinting
 from jood.core.preprocessing import Preprocessing
 from jood.models import check
 from jood.weights import checkpoint
 from jood.weights import matching
 from jood.weights import reading
+
+
+class MadeHead(NamedTuple):
+    """A head that a file does not hold and that is made of its other tensors.
+
+    Attributes:
+      tensors: The head, by the names that the model's layouts give it.
+      collections: Other collections that travel with the network, by name.
+      source: What it was made of, as JSON values.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    collections: Mapping[str, Any]
+    source: Mapping[str, Any]
 
 
 def convert(
@@ -29,8 +45,9 @@ def convert(
     num_classes: int | None = None,
     layout: str | None = None,
     entry: str | None = None,
+    make_head: Callable[[Mapping[str, np.ndarray]], MadeHead] | None = None,
 ) -> checkpoint.TrainedNetwork:
-    """Reads weights and joins them with what must travel with them.
+    """Reads weights and adds what must travel with them.
 
     Args:
       path: A file of PyTorch's tensors, or an Orbax checkpoint.
@@ -42,6 +59,8 @@ def convert(
       num_classes: By default what the file's classifier has; 0 for a backbone alone.
       layout: Code base whose names the tensors have; by default the one that fits.
       entry: The same as for `reading.read`.
+      make_head: Makes the head of a file's tensors, for a network that has none there:
+        CLIP's, `clip_head.maker`. None takes the file's own.
 
     Raises:
       FileNotFoundError: There is no such file or folder.
@@ -69,17 +88,25 @@ def convert(
 
     source: dict[str, Any] = {"file": path.name, "jood": version.VERSION}
     if path.is_dir():
+        if make_head is not None:
+            raise ValueError(
+                f"{path} is a folder of arrays, not the published file of a CLIP, such "
+                "as model.safetensors, of which a head is made. For other prompts of a "
+                "folder that jood convert wrote: jood evaluate --prompts=FILE."
+            )
         arrays = checkpoint.read_arrays(path)
         model = create(len(arrays["params"].get("head", {}).get("bias", ())))
         variables = weights.load(path, model, layout)
     else:
         tensors = reading.read(path, entry)
+        made = MadeHead({}, {}, {}) if make_head is None else make_head(tensors)
+        tensors |= made.tensors
         layout = layout or weights.find_layout(tensors, probe)
         model = create(weights.num_classes(tensors, probe, layout))
         variables = weights.from_torch_names(tensors, model, layout, where=str(path))
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        source |= {"layout": layout, "sha256": digest}
+        variables |= made.collections
+        digest = fingerprinting.file_digest(path)
+        source |= {"layout": layout, "sha256": digest, **made.source}
     size = matching.image_size(model)
     *_, channels = check.shape_of_images(model, variables, size)
     if channels != len(preprocessing.mean):

@@ -3,7 +3,7 @@
 A block that two of our stages share has one name there, so each is listed in both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jood.models import inverted_residual
@@ -25,9 +25,19 @@ def _torchvision(model: mobilenet_v2.MobileNetV2) -> layout.Pairs:
 
 
 def _timm(model: mobilenet_v2.MobileNetV2) -> layout.Pairs:
+    return timm_pairs(model, [repeats for _, _, repeats, _ in mobilenet_v2.TABLE])
+
+
+def timm_pairs(model: Any, repeats: Sequence[int]) -> layout.Pairs:
+    """Yields timm's names for a network of inverted residuals.
+
+    Args:
+      model: It has `rows`.
+      repeats: The number of blocks in each of timm's groups.
+    """
     yield from ends(model, "conv_stem", "bn1", "conv_head", "bn2")
     yield "head", "classifier"
-    groups = enumerate(repeats for _, _, repeats, _ in mobilenet_v2.TABLE)
+    groups = enumerate(repeats)
     theirs = [f"blocks.{group}.{i}" for group, n in groups for i in range(n)]
     for ours, number in blocks(model):
         # The first block has no expansion.

@@ -1,7 +1,8 @@
 """Tensors by their PyTorch names, from the kinds of files that weights come in.
 
-`.safetensors` and `.npz` need no PyTorch and run no code; PyTorch's own files are
-pickles, which are read with `weights_only=True`, so they cannot run any either.
+None of them can run code. `.safetensors`, `.npz` and PyTorch's own files of plain
+tensors need no PyTorch; it is asked, with `weights_only=True`, for files that hold
+other objects beside them.
 """
 
 import os
@@ -14,7 +15,9 @@ import numpy as np
 import safetensors
 
 from jood.weights import state_dicts
+from jood.weights import torch_files
 from jood.weights import torch_support
+from jood.weights.plain_pickles import NotPlainError
 
 _TORCH_SUFFIXES = (".pth", ".pt", ".th", ".pth.tar", ".pt.tar", ".tar", ".bin", ".ckpt")
 SUFFIXES = (".safetensors", ".npz", *_TORCH_SUFFIXES)
@@ -78,7 +81,10 @@ def read(
     elif name.endswith(".npz"):
         content = _read_npz(path)
     else:
-        content = torch_support.load(path)
+        try:
+            content = torch_files.load(path)
+        except NotPlainError:
+            content = torch_support.load(path)
     return state_dicts.tidy(state_dicts.unwrap(content, str(path), entry), str(path))
 
 

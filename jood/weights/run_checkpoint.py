@@ -1,4 +1,4 @@
-"""The network in the folder of a training run, for others than its training to read."""
+"""Reads the network in the folder of a training run."""
 
 from collections.abc import Mapping
 import json
@@ -35,7 +35,7 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no checkpoint folder {folder}: {CONFIG} is missing. Train "
-            "first: python launch/train.py --workdir=..."
+            "first: jood train --workdir=..."
         )
     try:
         return json.loads(path.read_text())
@@ -71,23 +71,23 @@ def digest(state: Any, position: Mapping[str, Any]) -> str:
     """
     flat = traverse_util.flatten_dict(serialization.to_state_dict(state), sep="/")
     arrays = {name: leaf for name, leaf in flat.items() if hasattr(leaf, "shape")}
-    told = {name: value for name, value in position.items() if name != DIGEST}
-    text = json.dumps(told, sort_keys=True)
+    undigested = {name: value for name, value in position.items() if name != DIGEST}
+    text = json.dumps(undigested, sort_keys=True)
     return fingerprinting.array_digest(**arrays, position=np.array(text.encode()))
 
 
 def check_whole(state: Any, position: Mapping[str, Any], step: int) -> None:
     """Checks that the checkpoint of a step is what was written there.
 
-    One without a digest, of an older jood, is told in the log.
+    The log names one without a digest, which an older version of jood wrote.
 
     Raises:
       ValueError: An array or the position was changed, or comes from another step.
     """
     if DIGEST not in position:
         _LOGGER.info(
-            "the checkpoint of step %d cannot be checked: an older jood wrote it "
-            "without a digest",
+            "the checkpoint of step %d cannot be checked: an older version of jood "
+            "wrote it without a digest",
             step,
         )
     elif digest(state, position) != position[DIGEST]:
@@ -142,7 +142,7 @@ def load_variables(
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise ValueError(
                 f"{where} is truncated or damaged ({summary(error)}). Run the command "
-                "that trained it again: it goes on from the checkpoint before."
+                "that trained it again: it resumes from the checkpoint before."
             ) from error
     others = state.keys() - {"step", "trained", "opt_state", "rng"}
     variables = {**state["trained"], **{name: state[name] for name in others}}
@@ -165,14 +165,14 @@ def _chosen(opened: ocp.CheckpointManager, path: pathlib.Path, which: str) -> in
     if not steps:
         raise FileNotFoundError(
             f"{path} holds no finished checkpoint. Train first: "
-            "python launch/train.py --workdir=..."
+            "jood train --workdir=..."
         )
     if which == "last":
         return max(steps)
     # The metric that the run goes by now: it may have had another before.
     metric = position(opened, max(steps))["best"]
     ratings = {n: rating(metric, position(opened, n)["validation"]) for n in steps}
-    # Of equal ones the later.
+    # The later of equal ones.
     rated = [(value, step) for step, value in ratings.items() if value is not None]
     if not rated:
         raise FileNotFoundError(

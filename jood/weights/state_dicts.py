@@ -1,4 +1,4 @@
-"""What training scripts wrap around a network's tensors, and how to get it off.
+"""Unwraps a network's tensors from what training scripts put around them.
 
 A checkpoint is a dict of the tensors by name, or holds such a dict beside the epoch
 and the optimiser; wrappers such as DataParallel and torch.compile prefix each name.
@@ -35,8 +35,14 @@ _ENTRIES = (
 _PREFIX = re.compile(r"^(module\.)+")
 _COMMON_PREFIXES = ("model.", "net.")
 _COMPILED = "_orig_mod."  # torch.compile's, also in the middle of a name
-# BatchNorm's, which only its momentum=None would need, and averaged networks'.
-_COUNTERS = ("num_batches_tracked", "n_averaged")
+_NOT_LEARNED = (
+    # BatchNorm's, which only its momentum=None would need, and averaged networks'.
+    "num_batches_tracked",
+    "n_averaged",
+    # Swin's, which follow from the size of its windows and of its images.
+    "relative_position_index",
+    "attn_mask",
+)
 
 
 def unwrap(content: Any, where: str, entry: str | None = None) -> dict[str, Any]:
@@ -79,12 +85,13 @@ def unwrap(content: Any, where: str, entry: str | None = None) -> dict[str, Any]
 def tidy(tensors: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
     """Returns arrays without wrappers' prefixes, those of floating point as float32.
 
-    Takes NumPy's and PyTorch's. BatchNorm's counters of batches are skipped.
+    Takes NumPy's and PyTorch's. What is not learned, such as BatchNorm's counters, is
+    skipped.
 
     Raises:
       ValueError: Two names become one, or the type of a tensor is none of NumPy's.
     """
-    kept = [name for name in tensors if name.rpartition(".")[2] not in _COUNTERS]
+    kept = [name for name in tensors if name.rpartition(".")[2] not in _NOT_LEARNED]
     names = {name: _PREFIX.sub("", name.replace(_COMPILED, "")) for name in kept}
     for prefix in _COMMON_PREFIXES:
         if names and all(bare.startswith(prefix) for bare in names.values()):
@@ -123,12 +130,12 @@ def _has_tensors(content: Mapping[Any, Any]) -> Iterator[bool]:
 
 
 def _array(value: Any, where: str) -> np.ndarray:
-    if hasattr(value, "detach"):  # a PyTorch tensor; bfloat16 is no type of NumPy's
+    if hasattr(value, "detach"):  # a PyTorch tensor; bfloat16 is not a type of NumPy's
         try:
             value = value.detach().cpu()
             value = (value.float() if value.is_floating_point() else value).numpy()
         except (TypeError, RuntimeError) as error:
-            raise ValueError(f"{where} is no plain tensor: {error}.") from None
+            raise ValueError(f"{where} is not a plain tensor: {error}.") from None
     array = np.asarray(value)
     if jnp.issubdtype(array.dtype, jnp.floating):  # NumPy's own does not know bfloat16
         return array.astype(np.float32, copy=False)

@@ -1,8 +1,8 @@
-"""PyTorch's files, if PyTorch is installed: `pip install "jood[torch]"`.
+"""PyTorch's files that hold more than plain tensors, if PyTorch is installed.
 
-On Linux that fetches the wheels with CUDA, some gigabytes, unless PyTorch is there
-already; `CPU` is how to get the one without. No maintained library reads these files
-without PyTorch and without the risk of running their code.
+`torch_files` reads the others without it. `pip install "jood[torch]"` fetches, on
+Linux, the wheels with CUDA, some gigabytes, unless PyTorch is there already; `CPU` is
+how to get the one without.
 """
 
 import pathlib
@@ -25,9 +25,9 @@ def load(path: pathlib.Path) -> Any:
         import torch
     except ImportError:
         raise ImportError(
-            f"{path} is a file of PyTorch, which is not installed: {CPU} (which leaves "
-            'out CUDA), or pip install "jood[torch]"; or save the tensors as '
-            ".safetensors where PyTorch is."
+            f"{path} is damaged, or a file of PyTorch with more than plain tensors, "
+            f"which only PyTorch reads: {CPU} (which leaves out CUDA), or pip install "
+            '"jood[torch]"; or save the tensors alone where PyTorch is.'
         ) from None
     try:
         with warnings.catch_warnings():  # of pickles' protocols and TorchScript

@@ -39,6 +39,13 @@ def test_options_that_the_compiler_does_not_know_are_left_out(fresh, monkeypatch
     assert compiling.jit(lambda x: 2 * x)(jnp.ones(2)).tolist() == [2, 2]
 
 
+def test_a_detector_that_is_first_called_in_a_program(fresh):
+    detector = jood.Detector("energy", testing.ToyNet(), testing.toy_variables())
+    images = testing.toy_images(2, seed=0)[0]
+    traced = jax.jit(lambda x: detector(x))(images)
+    np.testing.assert_allclose(traced, detector(images), rtol=1e-5)
+
+
 def test_other_backends_get_none(fresh, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert compiling.options() is None
@@ -59,3 +66,17 @@ def test_a_detector_with_a_large_bank_scores_as_with_a_small_one(monkeypatch):
     small = detector(images)
     monkeypatch.setattr(compiling, "_LARGE", 1)
     np.testing.assert_allclose(detector(images), small, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow  # fast tests optimise nothing
+def test_what_runs_once_gives_the_same_bits():
+    model = models.create("resnet_small", 3, width=8)
+    images = jnp.zeros((1, 32, 32, 3))
+    got = compiling.run_once(model.init, jax.random.key(1), images)
+    expected = jax.jit(model.init)(jax.random.key(1), images)
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+
+
+def test_what_runs_once_can_be_traced():
+    found = jax.eval_shape(lambda x: compiling.run_once(jnp.sin, x), jnp.ones(3))
+    assert found.shape == (3,)

@@ -3,6 +3,7 @@
 import warnings
 
 from flax import linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 import jood
 from jood import testing
 from jood.core import assumptions
+from jood.models import swin
+from jood.models import vit
 
 IMAGES, LABELS = testing.toy_images(16, seed=0)
 NEGATIVE = jood.Activations.of(-jnp.ones((2, 4)), jnp.ones((4, 2)))
@@ -39,6 +42,32 @@ def test_negative_features_are_told_with_the_paper_s_assumption(text):
     component = jood.parse(text)
     with pytest.warns(jood.AssumptionWarning, match=r"negative.*ReLU.*(ASH|SCALE)"):
         component.apply((), NEGATIVE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "model",
+    [
+        vit.ViT(3, image_size=8, patch=4, width=8, depth=4, heads=2, mlp_width=8),
+        swin.Swin((1, 1, 1, 1), (1, 1, 1, 1), 3, width=4, window=2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_on_a_transformer_shaping_methods_name_what_leads_there(model):
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8, 8, 3)), "float32")
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    shaping = ("ash_p()", "ash_b()", "ash_s()", "scale()", "ta(stage='C4')")
+    parts = ", ".join(f"s{i}={text}|energy()" for i, text in enumerate(shaping))
+    detector = jood.Detector(f"bundle({parts})", model, variables)
+    with pytest.warns(jood.AssumptionWarning) as caught:
+        detector(images)
+    told = {str(warning.message) for warning in caught}
+    assert {text.partition("(")[0] for text in told} == {
+        "ash_p", "ash_b", "ash_s", "scale", "ta",
+    }  # fmt: skip
+    for text in told:
+        assert "'normalise()|mahalanobis()' (MDS++)" in text
+        assert "'normalise()|relative_mahalanobis()' (RMDS++)" in text
 
 
 def test_vra_says_so_too():

@@ -1,6 +1,7 @@
 """`chain`, `fuse` and `bundle`: what they compute, and what they refuse."""
 
 import chex
+from helpers import compiled
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from jood import testing
 from jood.core import activations
 from jood.core import component
-from jood.core.backbones import linen
+from jood.core.backbones import observing
 from jood.core.compose import bundle
 from jood.core.compose import chain
 from jood.core.compose import fuse
@@ -36,7 +37,7 @@ def _acts(rows=8, seed=0):
 
 def _toy(edits=()):
     images, labels = testing.toy_images(6, seed=3, ood=True)
-    return linen.observe(
+    return observing.observe(
         testing.ToyNet(),
         testing.toy_variables(),
         jnp.asarray(images),
@@ -88,10 +89,10 @@ def test_chain_is_associative():
     a, b, c = react(q=0.7), temperature(T=2.0), energy()
     flat = chain(a, b, c)
     acts = _acts()
-    expected = flat.apply(fit(flat, [acts]), acts)
+    expected = compiled.apply(flat, fit(flat, [acts]), acts)
     for nested in (chain(chain(a, b), c), chain(a, chain(b, c))):
         assert nested.spec == flat.spec
-        actual = nested.apply(fit(nested, [acts]), acts)
+        actual = compiled.apply(nested, fit(nested, [acts]), acts)
         np.testing.assert_array_equal(actual, expected)
 
 
@@ -107,7 +108,7 @@ def test_fuse_is_the_weighted_sum():
     expected = 2.0 * (exponents / exponents.sum(1, keepdims=True)).max(1)
     expected += -0.5 * logits.max(1) + 0.1 * np.log(exponents.sum(1))
     fused = fuse(msp(), max_logit(), energy(), weights=(2.0, -0.5, 0.1))
-    actual = fused.apply((), acts)
+    actual = compiled.apply(fused, (), acts)
     chex.assert_shape(actual, (8,))
     chex.assert_type(actual, jnp.float32)
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
@@ -117,15 +118,17 @@ def test_scale_weights_are_ratios_of_standard_deviations():
     batches = [_acts(seed=s) for s in (1, 2, 3)]
     parts = (feature_sim(), chain(react(clip=1.0), energy()))
     trained = [
-        np.concatenate([np.asarray(p.apply((), a), np.float64) for a in batches])
+        np.concatenate(
+            [np.asarray(compiled.apply(p, (), a), np.float64) for a in batches]
+        )
         for p in parts
     ]
     fused = fuse(*parts, weights="scale")
     fitted = fit(fused, batches)
     acts = _acts(seed=4)
-    first, second = (np.asarray(p.apply((), acts)) for p in parts)
+    first, second = (np.asarray(compiled.apply(p, (), acts)) for p in parts)
     expected = first + trained[0].std() / trained[1].std() * second
-    np.testing.assert_allclose(fused.apply(fitted, acts), expected, rtol=1e-5)
+    np.testing.assert_allclose(compiled.apply(fused, fitted, acts), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, -1234.567])
@@ -139,7 +142,7 @@ def test_scale_weights_refuse_a_constant_score(value, rows):
 def test_bundle_gives_each_part_under_its_name():
     acts = _acts()
     both = bundle(cold=msp(), hot=chain(temperature(T=2.0), msp()))
-    actual = both.apply((), acts)
+    actual = compiled.apply(both, (), acts)
     assert list(actual) == ["cold", "hot"]
     probabilities = jax.nn.softmax(acts.logits)
     chex.assert_trees_all_close(actual["cold"], probabilities.max(-1))
@@ -160,9 +163,9 @@ def test_bundle_of_fuses_of_chains_equals_its_parts_fitted_separately():
     batches = [_acts(seed=1), _acts(seed=2)]
     acts = _acts(seed=3)
     together = bundle(**parts)
-    actual = together.apply(fit(together, batches), acts)
+    actual = compiled.apply(together, fit(together, batches), acts)
     for name, part in parts.items():
-        expected = part.apply(fit(part, batches), acts)
+        expected = compiled.apply(part, fit(part, batches), acts)
         np.testing.assert_allclose(actual[name], expected, rtol=1e-6, err_msg=name)
 
 
@@ -181,9 +184,9 @@ def test_edits_of_branches_follow_the_edit_before_them():
     a, b = chain(first, second, feature_sim()), chain(first, ta(k=0.1), feature_sim())
     assert both.edits == a.edits + b.edits
     assert [[e.spec for e in path] for path in a.edits] == [[first.spec, second.spec]]
-    actual = both.apply((), _toy(both.edits))
+    actual = compiled.apply(both, (), _toy(both.edits))
     for name, part in (("a", a), ("b", b)):
-        expected = part.apply((), _toy(part.edits))
+        expected = compiled.apply(part, (), _toy(part.edits))
         np.testing.assert_allclose(actual[name], expected, rtol=1e-5)
     assert not np.allclose(actual["a"], actual["b"], rtol=1e-3)
 

@@ -1,4 +1,4 @@
-"""`fit`: one sweep a pass, the network once an image; and records of features."""
+"""`fit`: one sweep a pass, the network once per image; and records of features."""
 
 import functools
 
@@ -12,7 +12,7 @@ from jood import stats
 from jood import testing
 from jood.core import component as component_lib
 from jood.core.activations import Activations
-from jood.core.backbones import linen
+from jood.core.backbones import observing
 from jood.core.fitting import fit
 from jood.detector import feature_cache
 from jood.methods import detector_text
@@ -75,7 +75,7 @@ class _Source:
         # Counts where the images are used, not where the program is traced, nor where
         # it reads shapes or the head only.
         images += jax.pure_callback(self._count, jax.ShapeDtypeStruct((), "f"))
-        acts = linen.observe(
+        acts = observing.observe(
             testing.ToyNet(), variables, images, edits=self.edits, labels=labels
         )
         return acts, jnp.ones(len(images))

@@ -1,5 +1,6 @@
 """Combined detectors: against SciPy, as texts, and the promise over many draws."""
 
+from helpers import compiled
 import jax
 import numpy as np
 import pytest
@@ -40,7 +41,9 @@ def p_values():
     for text in PARTS:
         part = jood.parse(text)
         values = fitted(part)
-        train, test = (np.asarray(part.apply(values, record(x))) for x in (TRAIN, TEST))
+        train, test = (
+            np.asarray(compiled.apply(part, values, record(x))) for x in (TRAIN, TEST)
+        )
         n = len(train)
         low, high = min(train), max(train)
         low = low * n if low < 0 else low / n
@@ -67,6 +70,7 @@ def test_it_is_scipys(rule):
     np.testing.assert_allclose(got, expected, rtol=2e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_splitting_the_training_data_changes_nothing(rule):
     component = combined(rule)
@@ -80,14 +84,14 @@ def test_the_text_gives_it_back(rule):
     component = combined(rule)
     assert jood.parse(component.spec).spec == component.spec
     chained = jood.parse(f"react(clip=1.0)|{component.spec}")
-    assert np.isfinite(chained.apply(fitted(chained), record(TEST))).all()
+    assert np.isfinite(compiled.apply(chained, fitted(chained), record(TEST))).all()
 
 
 def test_the_ranking_is_in_the_same_order_and_does_not_saturate():
     component = combined("fisher")
     values = fitted(component)
-    score = np.asarray(component.apply(values, record(TEST)))
-    ranks = np.asarray(component.ranking.apply(values, record(TEST)))
+    score = np.asarray(compiled.apply(component, values, record(TEST)))
+    ranks = np.asarray(compiled.apply(component.ranking, values, record(TEST)))
     assert len(np.unique(ranks)) == len(TEST)
     assert (np.diff(score[np.argsort(ranks)]) >= -1e-6).all()
 
@@ -110,6 +114,7 @@ def test_the_promise_holds_over_many_draws(rule):
     assert np.mean(alarms) >= alpha * 0.7  # and it is not idle
 
 
+@pytest.mark.slow
 def test_ood_images_get_lower_scores_than_by_one_part_alone():
     component = jood.parse("combine(msp(), feature_sim(), rule='brown')")
     images, labels = testing.toy_images(128, 0)

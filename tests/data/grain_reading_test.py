@@ -59,6 +59,7 @@ def test_workers_give_the_same_batches_names_and_errors(tmp_path):
     assert caught.value.name.endswith("a/006.png")
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_training_batches():
     def run(**options):
         return pipeline.training_batches(

@@ -212,7 +212,7 @@ def test_one_odd_entry_of_a_folder_does_not_stop_the_others(tmp_path, monkeypatc
 def test_one_odd_line_of_a_list_does_not_stop_the_others(tmp_path):
     root = as_folder(tmp_path)
     odd = odd_entries(root)
-    odd |= {"a\0b.png": "it is no path", "x" * 3000 + ".png": "File name too long"}
+    odd |= {"a\0b.png": "it is not a path", "x" * 3000 + ".png": "File name too long"}
     latin = os.fsdecode(b"caf\xe9.png")
     os.rename(root / "0001.png", root / latin)
     names = ["0000.png", latin, *(f"{i:04}.png" for i in (2, 3, 4)), *odd]
@@ -343,7 +343,7 @@ def test_what_cannot_be_scored_is_refused_with_what_can(name, message, tmp_path)
 
 def test_a_preprocessing_that_leaves_images_at_their_size_is_refused(tmp_path):
     plain = jood.Preprocessing((0.5,) * 3, (0.5,) * 3)
-    with pytest.raises(ValueError, match=r"neither a crop nor.*launch/fit.py"):
+    with pytest.raises(ValueError, match=r"neither a crop nor.*jood fit"):
         inputs_lib.open_inputs(str(as_folder(tmp_path)), plain)
 
 

@@ -109,7 +109,7 @@ def test_a_configuration_names_folders_or_a_benchmark():
         with pytest.raises(ValueError, match="instead of a benchmark's"):
             config_lib.TrainConfig(**bad)
     for bad in ({}, {"images": "x", "hold_out": 3}):
-        with pytest.raises(ValueError, match="validation goes with images"):
+        with pytest.raises(ValueError, match="validation needs images"):
             config_lib.TrainConfig(validation="y", **bad)
 
 
@@ -149,7 +149,7 @@ def test_a_folder_around_the_class_folders_is_noticed(photos, tmp_path):
 
 def test_another_case_of_a_class_name_is_noticed(photos):
     os.rename(photos / "val" / "dog", photos / "val" / "Dog")
-    with pytest.raises(ValueError, match="case count: rename Dog to dog"):
+    with pytest.raises(ValueError, match="case matters: rename Dog to dog"):
         open_data(photos)
     options = {"class_names": ("cat", "dog"), "num_classes": 2}
     splits = id_splits.of_folders(photos / "val", None, FIT, SIZE, **options)

@@ -237,7 +237,7 @@ def test_what_cannot_be_scored_is_said(photos, tmp_path):
     with pytest.raises(FileNotFoundError, match="no detector"):
         cluster_job.plan(photos, tmp_path / "out", scorer(photos, detector="none"), 5)
     (tmp_path / "text.txt").write_text("no Parquet")
-    with pytest.raises(ValueError, match="is no Parquet file"):
+    with pytest.raises(ValueError, match="is not a Parquet file"):
         cluster_job.plan(tmp_path / "text.txt", tmp_path / "out2", by, 5)
     parquet.write_table(
         pa.table({"path": pa.array([], "string")}), tmp_path / "e.parquet"

@@ -75,6 +75,7 @@ def test_an_accuracy_of_guessing_is_warned_of():
     assert "WARNING: guessing would reach" in made._replace(accuracy=0.3).text()
 
 
+@pytest.mark.filterwarnings("ignore:a gives each of 20 calibration images the same")
 def test_a_bundle_is_told_for_each_part_and_nothing_is_fitted_in_vain():
     made = fit_job.make(
         detector("bundle(a=msp(), b=energy())"),

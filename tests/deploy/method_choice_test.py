@@ -87,7 +87,7 @@ def test_without_ood_images_some_are_made_of_id_images():
     assert list(choice.contrasts["mahalanobis()"]) == list(method_choice.MADE_ON)
     # Gray images are what they were, however their pieces are moved.
     assert choice.contrasts["mahalanobis()"]["jigsaw"][0] == pytest.approx(0.5)
-    assert "against images made of them" in choice.text()
+    assert "against images made from them" in choice.text()
     assert "--ood=NAME=FOLDER" in choice.text()
 
 

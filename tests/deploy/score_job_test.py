@@ -572,7 +572,7 @@ def test_another_tpr_moves_the_threshold_as_far_as_the_calibration_allows():
 
 
 def test_a_detector_that_cannot_score_files_says_why(images, tmp_path):
-    with pytest.raises(ValueError, match=r"not calibrated.*launch/fit\.py"):
+    with pytest.raises(ValueError, match=r"not calibrated.*jood fit"):
         requirements.with_tpr(
             jood.Detector("msp()", brightness.MeanPixel(), {"params": {}}), 0.9
         )

@@ -290,7 +290,7 @@ def test_wrong_use_is_said(saved, tmp_path):
         jood.Scorer(path)({"image": NEW, "score": np.zeros(7)})
     with pytest.raises(ValueError, match="batch_size"):
         jood.Scorer(path, batch_size=0)
-    with pytest.raises(FileNotFoundError, match="no saved detector"):
+    with pytest.raises(FileNotFoundError, match="not a saved detector"):
         jood.Scorer(tmp_path / "nowhere")({"image": NEW})
     detector = pixels_to("msp()")
     detector.save(tmp_path / "d")

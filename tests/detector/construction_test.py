@@ -12,7 +12,7 @@ import pytest
 
 import jood
 from jood import testing
-from jood.core.backbones import linen
+from jood.core.backbones import observing
 from jood.core.batch import Batch
 from jood.data.sources import ArraySource
 
@@ -59,9 +59,13 @@ def detector(model=None, variables=VARIABLES, **fields):
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [
-        (_Nnx(), TypeError, r"_Nnx is a flax.nnx module.*Linen.*Activations.of\("),
+        (_Nnx(), ValueError, r"_Nnx has no module 'head' to be the head; it has: none"),
         (_Net, TypeError, r"got the class _Net. Pass an instance of it: _Net\("),
-        (len, TypeError, r"must be a Linen module.*got builtin_function_or_method"),
+        (
+            len,
+            TypeError,
+            r"a .*jood.torch_backbone, got builtin_function_or_method.*jood.fit",
+        ),
         (
             _NeedsTrain(),
             ValueError,
@@ -73,7 +77,7 @@ def test_a_model_that_cannot_be_run_is_refused_when_it_is_given(model, error, me
     with pytest.raises(error, match=message):
         detector(model)
     with pytest.raises(error, match=message):
-        linen.observe(model, VARIABLES, jnp.asarray(PIXELS))
+        observing.observe(model, VARIABLES, jnp.asarray(PIXELS))
 
 
 @pytest.mark.parametrize(

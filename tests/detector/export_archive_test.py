@@ -191,7 +191,7 @@ def npy(array=None, header=None):
         (npy(header=f"{{'descr':'<f4','fortran_order':False,'shape':({10**12},),}}"),
          "claims to be float32"),
         (npy(np.zeros(99, np.float32)), "not for its weights"),
-        (b"", "no .npy file|magic"),
+        (b"", "not a .npy file|magic"),
         (b"x" * 200, "magic"),
     ],
     ids=["pickle", "expression", "huge", "other shape", "empty", "garbage"],
@@ -203,7 +203,7 @@ def test_an_array_that_is_no_weight_is_refused(forged, content, reason):
 @pytest.mark.parametrize("scores", [[2.0, 1.0], [np.nan], [], [[1.0, 2.0]]])
 def test_calibration_scores_are_sorted_numbers(forged, scores):
     content = npy(np.array(scores, np.float32))
-    refused(forged({"calibration/0.npy": content}), "no sorted list of scores")
+    refused(forged({"calibration/0.npy": content}), "not a sorted list of scores")
 
 
 def test_memory_stays_near_the_size_of_the_file(forged, exported, tmp_path):

@@ -92,6 +92,7 @@ def test_the_files_answer_is_the_detectors(exported, size):
     assert found.error is None
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_is(exported):
     about, _ = export_loader.load(exported)
     summary, detector = about["summary"], pixel_detector()

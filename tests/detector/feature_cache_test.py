@@ -26,6 +26,7 @@ from jood._utils import fingerprinting
 from jood._utils import sharding
 from jood._utils.fingerprinting import Fingerprinted
 from jood.core import component as component_lib
+from jood.core.backbones import edited_runs
 from jood.core.features import Features
 from jood.core.features import Reader
 from jood.data.benchmarks.spec import Benchmark
@@ -60,7 +61,7 @@ class Stage(nn.Module):
 
 def runs(component):
     """How often the network ran; an edited run counts as one with the plain run."""
-    count, rest = divmod(len(RUNS), len(feature_cache_key.runs(component.edits)))
+    count, rest = divmod(len(RUNS), len(edited_runs.prefixes(component.edits)))
     assert not rest
     return count
 
@@ -203,9 +204,7 @@ def test_a_folder_with_another_key_is_refused(filled):
 def test_runs_are_the_prefixes_of_edit_paths():
     a, b = (jood.StageEdit(name, "C5", lambda x: x) for name in "ab")
     paths = [(a, b), (b,), (a,)]
-    assert [
-        feature_cache_key.names(path) for path in feature_cache_key.runs(paths)
-    ] == [
+    assert [feature_cache_key.names(path) for path in edited_runs.prefixes(paths)] == [
         (),
         ("a",),
         ("a", "b"),
@@ -539,6 +538,7 @@ def test_a_damaged_batch_is_computed_again(filled, damage):
         chex.assert_trees_all_equal(dict(new), dict(old))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:batch 0 of the features")
 def test_no_flipped_byte_changes_what_is_read(tmp_path):
     cache, batch = _cache(tmp_path), _features(width=4)

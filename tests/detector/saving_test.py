@@ -67,7 +67,7 @@ def test_a_custom_model_of_any_channels_and_head_survives(tmp_path, component, h
         jood.Detector.load(tmp_path / "detector")
     with pytest.raises(TypeError, match=r"component must .* the variables"):
         jood.Detector.load(tmp_path / "detector", model, variables)
-    with pytest.raises(TypeError, match=r"model must be a Linen module.*model=Net"):
+    with pytest.raises(TypeError, match=r"model must be a network .a Linen.*model=Net"):
         jood.Detector.load(tmp_path / "detector", type(model))
     loaded = jood.Detector.load(tmp_path / "detector", model=model)
     np.testing.assert_array_equal(loaded(INSIDE), detector(INSIDE))
@@ -135,7 +135,7 @@ def test_a_missing_folder_or_file_is_named(saved, name):
     (saved / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"{name} is missing"):
         jood.Detector.load(saved)
-    with pytest.raises(FileNotFoundError, match="no saved detector"):
+    with pytest.raises(FileNotFoundError, match="not a saved detector"):
         jood.Detector.load(saved / "nowhere")
 
 
@@ -240,7 +240,7 @@ def test_a_method_that_is_not_joods_is_given_to_load(tmp_path):
     own = component_lib.score("my_score()", lambda acts: acts.logits.min(-1))
     jood.Detector(own, testing.ToyNet(), testing.toy_variables()).save(tmp_path / "own")
     advice = (
-        r"made with my_score, which is no method here.*--plugins=.*component=\.\.\."
+        r"made with my_score, which is not a method here.*--plugins=.*component=\.\.\."
     )
     with pytest.raises(ValueError, match=advice):
         jood.Detector.load(tmp_path / "own", testing.ToyNet())
@@ -253,7 +253,7 @@ def test_a_method_that_is_not_joods_is_given_to_load(tmp_path):
 def test_a_component_whose_spec_is_no_text_is_given_to_load(tmp_path):
     own = component_lib.score("my score, 2nd try", lambda acts: acts.logits.min(-1))
     toy(own).save(tmp_path / "own")
-    with pytest.raises(ValueError, match="made with my score, 2nd try, which is no"):
+    with pytest.raises(ValueError, match="made with my score, 2nd try, which is not"):
         jood.Detector.load(tmp_path / "own", testing.ToyNet())
     loaded = jood.Detector.load(tmp_path / "own", testing.ToyNet(), own)
     np.testing.assert_array_equal(loaded(INSIDE), toy(own)(INSIDE))

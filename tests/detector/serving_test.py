@@ -1,5 +1,8 @@
 """One image in, one answer out: in one pass, and without waiting for a compiler."""
 
+import logging
+import re
+
 from helpers.toy_detectors import BUNDLE
 from helpers.toy_detectors import INSIDE
 from helpers.toy_detectors import OUTSIDE
@@ -97,27 +100,31 @@ def test_a_bad_image_is_named_by_its_place_in_the_batch_that_came():
         detector(images)
 
 
-def test_warmed_up_a_detector_compiles_nothing_more():
+def test_a_compiled_detector_compiles_nothing_more(caplog):
     detector, sizes = traced()
     detector = detector.calibrate([INSIDE])
     assert sizes == [64]
-    detector.warm_up((1, 3))
+    with caplog.at_level(logging.INFO, "jood"):
+        assert detector.compile(batch_sizes=(1, 3)) is detector
     assert sizes == [64, 1, 4]
+    assert (
+        len(re.findall(r"compiled for images \([14], .*\) in .* s", caplog.text)) == 2
+    )
     for count in (1, 3, 4):
         detector.answer(INSIDE[:count])
     assert sizes == [64, 1, 4]
 
 
-def test_what_to_warm_up_for_has_to_be_known():
+def test_what_to_compile_for_has_to_be_known():
     detector, sizes = traced()
-    with pytest.raises(ValueError, match=r"warm_up\(image_shape=\(H, W, C\)\)"):
-        detector.warm_up()
-    detector.warm_up(image_shape=INSIDE.shape[1:])
+    with pytest.raises(ValueError, match=r"compile\(image_shape=\(H, W, C\)\)"):
+        detector.compile()
+    detector.compile(INSIDE.shape[1:])
     assert sizes == [1]
-    with pytest.raises(ValueError, match="sizes must be an integer >= 1, got sizes=0"):
-        detector.warm_up([0], image_shape=INSIDE.shape[1:])
+    with pytest.raises(ValueError, match="batch_sizes must be an integer >= 1"):
+        detector.compile(INSIDE.shape[1:], [0])
     with pytest.raises(jood.NotFittedError, match=r"call detector = detector\.fit"):
-        toy().warm_up()
+        toy().compile()
 
 
 @pytest.mark.parametrize("side", [8, 24])

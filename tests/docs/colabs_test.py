@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pathlib
 
+from helpers import torch_oracle
 import nbformat
 import pytest
 
@@ -11,6 +12,7 @@ FOLDER = pathlib.Path(__file__).resolve().parents[2] / "colabs"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 # They train for minutes; launch/finetune.py and the figures have tests of their own.
 LONG = {"finetune", "feature_maps"}
+TORCH = {"your_network"}
 RUN = [
     pytest.param(
         name,
@@ -69,6 +71,8 @@ def test_a_notebook_is_made_from_its_text_and_was_run_to_the_end(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUN)
 def test_a_notebook_runs_and_shows_what_it_showed(name, tmp_path, monkeypatch):
+    if name in TORCH:
+        torch_oracle.torch_or_skip()
     for folder in ("here", "temporary"):
         (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path / "here")

@@ -37,6 +37,7 @@ def test_every_detector_of_the_tables_can_be_read(name):
     assert PAGES[name].count("```python") == len(blocks(PAGES[name]))
 
 
+@pytest.mark.slow
 def test_the_page_for_openood_runs_on_its_folders(tmp_path, monkeypatch, capsys):
     layouts.openood_cifar10(tmp_path / "data")
     model = models.create("resnet_small", 10)
@@ -62,6 +63,7 @@ def test_the_page_for_openood_runs_on_its_folders(tmp_path, monkeypatch, capsys)
         assert name in models.names()
 
 
+@pytest.mark.slow
 def test_the_page_for_pytorch_ood_runs(capsys):
     rng = np.random.default_rng(0)
     images = rng.normal(size=(24, 16, 16, 3)).astype(np.float32)

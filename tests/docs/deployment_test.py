@@ -33,7 +33,7 @@ def test_export_and_load_run_as_written(tmp_path, monkeypatch):
 def test_the_commands_flags_are_those_of_the_jobs():
     text = "".join(
         (ROOT / "launch" / f"{name}.py").read_text()
-        for name in ("export", "score_ray", "measure_scoring")
+        for name in ("export", "score", "score_ray", "serve", "measure_scoring")
     )
     defined = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text))
     defined |= set(re.findall(r"cli\.define_(\w+)\(", text))

@@ -48,9 +48,9 @@ def printed(folder):
     """What each command printed, in its order."""
     return [
         run_job(
-            job.removeprefix("launch/").removesuffix(".py"),
+            job,
             *(SMALLER.get(flag, flag) for flag in flags),
-            *SHORT.get(job.removeprefix("launch/").removesuffix(".py"), ()),
+            *SHORT.get(job, ()),
             cwd=folder,
         )
         for _, job, *flags in COMMANDS
@@ -62,7 +62,7 @@ def test_every_command_of_the_page_runs(folder, printed):
     jobs = [job for _, job, *_ in COMMANDS]
     expected = ["train", "convert", "train", "fit", "evaluate", "score"]
     expected += ["train", "fit", "score"]
-    assert jobs == [f"launch/{name}.py" for name in expected]
+    assert jobs == expected
     fitted = printed[3]
     assert "144 ID images, which are not calibrated on" in fitted
     assert re.search(r"method +digits +empty +mean", fitted)
@@ -116,7 +116,7 @@ def test_own_images_against_a_benchmark_and_wrong_flags(folder):
 
 def test_the_flags_of_the_page_are_those_of_the_jobs():
     for name in {job for _, job, *_ in COMMANDS}:
-        text = (ROOT / name).read_text()
+        text = (ROOT / "launch" / f"{name}.py").read_text()
         defined = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text))
         defined |= set(re.findall(r"cli\.define_(\w+)\(", text))
         for _, job, *flags in COMMANDS:

@@ -15,6 +15,9 @@ import jood
 from jood import models
 from jood import testing
 from jood.methods import factories
+from jood.methods import scores
+from jood.methods import transforms
+from jood.training import objectives
 
 README = (ROOT / "README.md").read_text()
 PAGE = (ROOT / "docs" / "python.md").read_text()
@@ -84,6 +87,13 @@ def test_the_front_page_scores_decides_and_compares(capsys):
     assert "knn(k=5)" in capsys.readouterr().out
 
 
+def test_the_front_page_counts_methods_and_objectives():
+    methods = len(scores.__all__) + len(transforms.__all__)
+    trained = len(objectives.__all__)
+    assert f"[{methods} methods](docs/methods.md)" in README
+    assert f"[{trained} training objectives](docs/training.md)" in README
+
+
 def test_the_front_page_is_short():
     assert len(README.splitlines()) <= 150
 
@@ -124,7 +134,7 @@ def test_selection_example_chooses():
         "validation_batches": [testing.toy_images(32, seed=1)],
     }
     exec(BLOCKS[4], names)
-    assert names["found"].best.values["k"] in (0.1, 0.2, 0.4)
+    assert names["selected"].best.values["k"] in (0.1, 0.2, 0.4)
 
 
 def test_a_method_of_ones_own_is_known_by_its_name(monkeypatch):

@@ -19,7 +19,7 @@ def test_every_kind_of_image_is_explained_and_measured():
 
 def test_its_command_is_one_of_the_jobs():
     job = (ROOT / "launch" / "measure_selection.py").read_text()
-    for flag in re.findall(r"measure_selection\.py (.*?)```", PAGE, re.DOTALL)[
+    for flag in re.findall(r"jood measure_selection (.*?)```", PAGE, re.DOTALL)[
         0
     ].split():
         name = re.match(r"--(\w+)", flag)

@@ -77,6 +77,7 @@ def test_scores_and_accuracy_are_those_of_the_plain_network(digits, result):
     assert fitted.fitted is not None
 
 
+@pytest.mark.slow
 def test_table_averages_and_marks_the_best(digits, result):
     _, found, *_ = result
     table = tables.build([found], ["MSP", "FS"], digits)

@@ -120,6 +120,7 @@ def test_the_separation_is_of_the_scores_and_not_of_their_ranks():
     assert far.error > 0  # of 500 images, one could be wrong
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_repeated_draws():
     draws = [
         choice.contrast(RNG.normal(1, 1, 100), RNG.normal(0, 1, 80)) for _ in range(400)

@@ -10,7 +10,7 @@ import pytest
 
 import jood
 from jood import metrics
-from jood.core.backbones.linen import observe
+from jood.core.backbones.observing import observe
 from jood.evaluation import benchmark_run
 from jood.evaluation import hyperparameter_curves
 from jood.evaluation import paper_sweeps

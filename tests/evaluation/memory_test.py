@@ -35,7 +35,9 @@ SHAPES = {
 FACTORIES = {
     name: factory
     for name, factory in detector_text.factories().items()
-    if not factory().needs_network and not added_heads.lacking(factory().reads, {})
+    if not factory().needs_network
+    and not added_heads.lacking(factory().reads, {})
+    and name != "gram_deviation"
 }
 
 

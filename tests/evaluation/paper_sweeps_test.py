@@ -36,7 +36,9 @@ def test_the_values_around_which_is_swept_say_where_they_come_from():
 def test_values_of_the_user_s_own_take_the_grid_s_place():
     k = paper_sweeps.sweeps("digits")["k"]
     assert paper_sweeps.with_values(k, [0.3, 0.0]).values == (0.0, 0.3)
-    with pytest.raises(ValueError, match=r"k = -1 is no value for FS\+TA: .*>= 0"):
+    with pytest.raises(
+        ValueError, match=r"k = -1 is not a valid value for FS\+TA: .*>= 0"
+    ):
         paper_sweeps.with_values(k, [0.1, -1.0])
     with pytest.raises(ValueError, match="each once"):
         paper_sweeps.with_values(k, [0.1, 0.1])

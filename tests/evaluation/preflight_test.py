@@ -3,11 +3,14 @@
 import types
 
 from helpers import tiny_network
+import numpy as np
 import pytest
 
 import jood
 from jood import models
+from jood import testing
 from jood.data import benchmarks
+from jood.data.sources import ArraySource
 from jood.data.sources.absent import Absent
 from jood.evaluation import preflight
 from jood.methods import detector_text
@@ -90,6 +93,22 @@ def test_training_images_are_missed_by_what_learns_from_them():
     with pytest.raises(FileNotFoundError, match=r"KNN learn from .* below data"):
         preflight.check_training(parts, absent)
     preflight.check_training({"FS+TA": parts["FS+TA"]}, absent)
+
+
+def test_labels_are_missed_by_what_learns_per_class():
+    texts = {"SHE": "she()", "KNN": "knn(k=1)", "TA": "ta(k=0.1)|mahalanobis()"}
+    parts = detector_text.parse_each({**texts, "MSP": "msp()"})
+    images, labels = testing.toy_images(4, seed=0)
+    images = np.uint8(128 + 20 * images)
+    network = (tiny_network.MODEL, VARIABLES)
+    unlabelled, labelled = ArraySource(images), ArraySource(images, np.array(labels))
+    kept, out = preflight.possible(parts, *network, unlabelled)
+    assert list(kept) == ["KNN", "MSP"]
+    assert "no labels" in out["TA"]
+    with pytest.raises(ValueError, match="SHE, TA learn something per class"):
+        preflight.check_training(parts, unlabelled)
+    preflight.check_training(kept, unlabelled)
+    preflight.check_training(parts, labelled)
 
 
 def test_a_score_of_the_ood_head_needs_variables_with_one(digits):

@@ -24,6 +24,7 @@ def detector():
     return Detector("msp()", MODEL, variables, preprocessing=shown)
 
 
+@pytest.mark.slow
 def test_the_highest_auroc_is_chosen_on_the_images_that_are_given(detector):
     inside, outside = [IMAGES[20:36]], {"dark": [IMAGES[:9] // 4]}
     found = selection.select_against(

@@ -64,6 +64,8 @@ def slowly(candidate, seed=0):
         ("react(clip=c)|energy(T=t)", {"c": (0.05, 1.0), "t": (1.0, 5.0)}),
         ("knn(k=k)", {"k": (1, 20)}),
         ("vim(dim=d)", {"d": (4, 16)}),
+        ("optfs(bins=b)|energy()", {"b": (10, 40)}),  # a pass steers the next one
+        ("combood(k=k)", {"k": (1, 20)}),
         ("line(q_a=0.1, q_w=q, clip=1.0)|energy()", {"q": (0.1, 0.9)}),
         ("ta(k=k)|feature_sim()", {"k": (0, 0.3, np.float32(2.5))}),  # mixed types
         ("vra(low=low)|energy()", {"low": (0.1, 0.3)}),  # compared while built
@@ -92,6 +94,7 @@ def test_of_equal_candidates_the_first_is_taken():
     assert found.best is found.candidates[0]
 
 
+@pytest.mark.slow
 def test_the_whole_curve_is_told_as_table_and_csv():
     grid = {"q": (0.1, 0.9), "r": (0.95, 0.99)}
     found = selection.select(SMOOTHED, grid, toy(), TRAIN, VALIDATION)
@@ -105,6 +108,7 @@ def test_the_whole_curve_is_told_as_table_and_csv():
     assert found.text().count("*") == 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_curve_and_another_does_not():
     grid = {"k": (0.1, 2.0)}
 

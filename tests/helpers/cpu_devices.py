@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-# By default a process ends itself when a device is 40 s late: busy is no failure.
+# By default a process ends itself when a device is 40 s late: busy is not a failure.
 _PATIENCE = "--xla_cpu_collective_call_terminate_timeout_seconds=300"
 # Most of the tests' time is compilation. The emitters of fusions build an MLIR context
 # for each program, a third of its compilation. Later versions of XLA have no flag for

@@ -1,8 +1,14 @@
-"""Reads what the published code of training objectives gave: a group is one setting."""
+"""Reads what the published code of training objectives gave: a group is one setting.
+
+Arrays are NumPy's, of the types that JAX computes with: what a test does to them before
+it calls jood compiles nothing.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jood.training.objectives import class_queues
 
 
 def groups(folder, name):
@@ -13,9 +19,44 @@ def groups(folder, name):
     for key, value in arrays.items():
         group, _, array = key.partition("/")
         target = shared if group == "in" else found.setdefault(group, {})
-        target[array] = jnp.asarray(value) if value.ndim else value.item()
+        kind = jax.dtypes.canonicalize_dtype(value.dtype)
+        target[array] = value.astype(kind) if value.ndim else value.item()
     for group, own in found.items():
         yield group, {**shared, **own}
+
+
+def on_device(given):
+    """A group with JAX's arrays, for programs that close over what they index."""
+    plain = (int, float)
+    return {k: v if isinstance(v, plain) else jnp.asarray(v) for k, v in given.items()}
+
+
+def full_queues(rows):
+    """Queues that hold rows [K, n, D], the oldest first."""
+    whole = class_queues.empty(*rows.shape)
+    count = np.full(len(rows), rows.shape[1], np.int32)
+    return {**whole, "rows": jnp.asarray(rows), "count": jnp.asarray(count)}
+
+
+def layers(name, given):
+    """Two linear layers of a file, as jood has them."""
+    parts = {"hidden": 1, "output": 2}
+    return {
+        part: {"kernel": given[f"{name}_W{i}"].T, "bias": given[f"{name}_b{i}"]}
+        for part, i in parts.items()
+    }
+
+
+def identity_layers(width, of=None):
+    """Two layers W₂ relu(W₁ x) = x of the first `width` of `of` columns."""
+    one = np.eye(width if of is None else of, width, dtype="f")
+    both = np.concatenate([one, -one], axis=1)
+    hidden = {"kernel": both, "bias": np.zeros(2 * width, "f")}
+    output = np.concatenate([one[:width], -one[:width]])
+    return {
+        "hidden": hidden,
+        "output": {"kernel": output, "bias": np.zeros(width, "f")},
+    }
 
 
 def close(found, expected, what, rtol=1e-5):

@@ -122,7 +122,7 @@ def test_a_service_says_at_once_what_is_wrong_with_its_detector(tmp_path, detect
     pytest.importorskip("uvicorn", reason="needs the extra jood[serve]")
     (tmp_path / "text").write_text("no zip")
     printed = run_job("serve", f"--detector={tmp_path / detector}", code=1)
-    assert re.search("no saved detector|no exported detector", printed)
+    assert re.search("not a saved detector|not an exported detector", printed)
     assert str(tmp_path / detector) in printed
 
 

@@ -79,12 +79,13 @@ def test_two_commands_lead_from_a_network_to_scores(work, tmp_path):
     printed = (work / "printed.txt").read_text()
     assert "84 to fit, 69 to calibrate" in printed
     assert "at most 4.29% on average" in printed  # 3 of 70
-    assert "launch/score.py --detector=" in printed
+    assert "jood score --detector=" in printed
     content = json.loads((work / "detector" / "detector.json").read_text())
     assert content["calibration"]["images"] == {"score": 69}
     assert content["class_names"] == ["ant", "bee", "cat"]
 
-    printed = launch("score", *score(work, work / "train", tmp_path / "out"))
+    arguments = score(work, work / "train", tmp_path / "out", "--fdr=0.5")
+    printed = launch("score", *arguments)
     found = rows(tmp_path / "out")
     assert len(found) == 84
     detector = jood.Detector.load(work / "detector")
@@ -94,12 +95,31 @@ def test_two_commands_lead_from_a_network_to_scores(work, tmp_path):
     assert float(found[1]["score"]) == pytest.approx(float(expected.scores[0]), 1e-4)
     assert found[1]["class"] == detector.class_names[int(expected.prediction[0])]
     assert "84 scored, 0 failed" in printed
-    again = launch("score", *score(work, work / "train", tmp_path / "out"))
+    assert "are called OOD at a false discovery rate of 50.00%" in printed
+    assert "Fewer than 3 cannot be found among 84" in printed  # 84 / (70 * 0.5)
+    again = launch("score", *arguments)
+    assert "at a false discovery rate of 50.00%" in again
     assert "this job is done already" in again
     assert "84 scored, 0 failed" in again
     assert "exists already" in launch(
         "score", *score(work, work / "held", tmp_path / "out"), code=1
     )
+
+
+def test_thresholds_per_class_need_images_of_each_class(work, tmp_path):
+    printed = launch(
+        "fit",
+        f"--checkpoint={work / 'network'}",
+        f"--images={work / 'train'}",
+        f"--calibration={work / 'held'}",
+        f"--output={tmp_path / 'detector'}",
+        "--method=max_logit()",
+        "--thresholds=per_class",
+        "--tpr=0.99",
+        code=1,
+    )
+    assert "needs at least 297 images to calibrate on, 99 for each of 3" in printed
+    assert not (tmp_path / "detector").exists()
 
 
 def test_bad_files_are_listed_and_the_exit_code_says_so(work, tmp_path):
@@ -187,7 +207,7 @@ def test_a_detector_that_finds_no_space_is_kept_elsewhere(work, tmp_path):
     [
         ("fit", ["--images={}/train", "--tpr=0.9999"], "needs at least 9999 images"),
         ("fit", [], "either --images=FOLDER or --benchmark"),
-        ("score", ["--detector={}/network"], "is no saved detector"),
+        ("score", ["--detector={}/network"], "is not a saved detector"),
     ],
 )
 def test_wrong_use_fails_at_once_and_writes_nothing(

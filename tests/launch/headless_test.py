@@ -9,6 +9,7 @@ import pytest
 import jood
 from jood.core import activations
 from jood.core.backbones import linen
+from jood.core.backbones import observing
 
 
 class Stage(nn.Module):
@@ -33,7 +34,7 @@ TAPS = linen.Taps(head=None)
 
 
 def test_the_feature_is_the_mean_of_the_last_map_and_there_is_no_class():
-    acts = linen.observe(MODEL, VARIABLES, jnp.asarray(IMAGES), taps=TAPS)
+    acts = observing.observe(MODEL, VARIABLES, jnp.asarray(IMAGES), taps=TAPS)
     assert acts.logits.shape == (5, 0)
     assert acts.kernel.shape == (6, 0)
     np.testing.assert_array_equal(acts.prediction, np.zeros(5))
@@ -46,7 +47,7 @@ def test_scores_of_maps_and_of_the_pooled_map_work_fit_and_save(tmp_path):
     text = "bundle(fs=ta(k=0.1)|feature_sim(), knn=knn(k=2))"
     detector = jood.Detector(text, MODEL, VARIABLES, head=None).fit([IMAGES])
     scores = detector(IMAGES)
-    acts = linen.observe(MODEL, VARIABLES, jnp.asarray(IMAGES), taps=TAPS)
+    acts = observing.observe(MODEL, VARIABLES, jnp.asarray(IMAGES), taps=TAPS)
     unit = acts.penultimate / jnp.linalg.norm(acts.penultimate, axis=1, keepdims=True)
     second = np.sort(np.linalg.norm(unit[:, None] - unit[None], axis=-1), axis=1)[:, 1]
     np.testing.assert_allclose(scores["knn"], -second, atol=1e-5)
@@ -68,12 +69,12 @@ def test_a_model_without_stages_needs_a_head():
     model = nn.Sequential([nn.Conv(4, (3, 3)), nn.relu])
     variables = model.init(jax.random.key(0), IMAGES)
     with pytest.raises(ValueError, match="needs stages to be read from"):
-        linen.observe(model, variables, jnp.asarray(IMAGES), taps=TAPS)
+        observing.observe(model, variables, jnp.asarray(IMAGES), taps=TAPS)
 
 
 def test_a_missing_head_is_named_with_the_way_out():
     with pytest.raises(ValueError, match="or head=None for a backbone without one"):
-        linen.observe(MODEL, VARIABLES, jnp.asarray(IMAGES))
+        observing.observe(MODEL, VARIABLES, jnp.asarray(IMAGES))
 
 
 def test_a_record_without_classes_can_be_built_from_features():

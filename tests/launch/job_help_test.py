@@ -1,5 +1,7 @@
 """`--help` and `--dry_run` of every job."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -14,8 +16,8 @@ from jood.weights import checkpoint
 
 # The jobs with the most flags; each takes seconds to start.
 JOBS = (
-    "convert", "evaluate", "export", "finetune", "fit", "score", "score_ray", "serve",
-    "train",
+    "convert", "demo", "evaluate", "export", "finetune", "fit", "score", "score_ray",
+    "serve", "train",
 )  # fmt: skip
 pytestmark = pytest.mark.slow
 
@@ -28,7 +30,7 @@ def run(job, *arguments):
 def test_help_fits_a_screen_and_shows_an_example(job):
     shown = run(job, "--help")
     lines = shown.splitlines()
-    assert f"python launch/{job}.py" in shown
+    assert f"jood {job} " in shown
     assert len(lines) <= 60
     assert max(map(len, lines)) <= 110
     flags = [line.split()[0] for line in lines if line.startswith("  --")]
@@ -36,21 +38,36 @@ def test_help_fits_a_screen_and_shows_an_example(job):
     assert all(line.split(maxsplit=1)[-1].strip() != "..." for line in lines if line)
 
 
+def test_help_ends_quietly_where_nobody_reads_on():
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does when it has its lines
+    line = [sys.executable, str(ROOT / "launch" / "score.py"), "--help"]
+    done = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
+
+
 @pytest.mark.parametrize(
     ("job", "says"),
     [
-        ("train", "train resnet_small with cross_entropy() on 1,010 images"),
-        ("quickstart", "compare 26 detectors: MSP, MSP+TA"),
-        ("quickstart", "HIMPLoS: feature_mask(q=0.2)|react(q=0.8)|prototype_smoot"),
-        ("quickstart", "react(q=0.8): jood: chosen on Gaussian noise, as HIMPLoS"),
-        ("finetune", "fine-tune resnet_small_8x8, pre-trained for it, with lff("),
+        ("train", ["train resnet_small with cross_entropy() on 1,010 images"]),
+        (
+            "quickstart",
+            [
+                "compare 26 detectors: MSP, MSP+TA",
+                "HIMPLoS: feature_mask(q=0.2)|react(q=0.8)|prototype_smoot",
+                "react(q=0.8): jood: chosen on Gaussian noise, as HIMPLoS",
+            ],
+        ),
+        ("finetune", ["fine-tune resnet_small_8x8, pre-trained for it, with lff("]),
     ],
 )
 def test_a_dry_run_tells_and_writes_nothing(tmp_path, job, says):
     target = tmp_path / "run"
     shown = run(job, "--benchmark=digits_tiny", f"--workdir={target}", "--dry_run")
     assert "dry run, nothing is written" in shown
-    assert says in shown
+    for one in says:
+        assert one in shown
     assert not target.exists()
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 
+from helpers import forked_jobs
 from helpers.jobs import run_job as launch
 import numpy as np
 from PIL import Image
@@ -167,7 +168,7 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
     results = tmp_path / "results"
     printed = launch("evaluate", *arguments, f"--output={results}")
     # A network has the heads that its objective gave it: none here.
-    heads = re.compile(r"\b(ood_factor|joint_posterior|godin|mos|csi\w*)\(")
+    heads = re.compile(r"\b(ood_factor|joint_posterior|godin|mos|csi\w*|neglabel)\(")
     texts = presets.everything("digits_tiny", "resnet_small")
     everything = {name for name, text in texts.items() if not heads.search(text)}
     left_out = re.findall(r"^left out, since .*: (.*)$", printed, re.MULTILINE)
@@ -193,32 +194,50 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
     assert told == {paper_grids.SOURCE}
     assert chosen["spec"] in (results / "table.csv").read_text()
     assert "on noise and jigsaw" in printed
-    assert "select q, clip, fit: " in printed  # stderr is no terminal: lines
+    assert "select q, clip, fit: " in printed  # stderr is not a terminal: lines
     assert any((tmp_path / "cache").iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("job", "arguments", "message"),
+    ("job", "wrong"),
     [
-        ("train", ["--workdir=x", "--model=resnet19"], "resnet18"),
-        ("train", [], "workdir"),
-        ("quickstart", ["--detectors=mps"], "near: msp"),
-        ("quickstart", ["--detectors=react(p=90)|energy()"], "Its signature: react(q"),
-        ("quickstart", ["--epochs=0"], "epochs"),
-        ("quickstart", ["--detectors=react()"], "needs components that end in a score"),
+        (
+            "train",
+            [
+                (["--workdir=x", "--model=resnet19"], "resnet18"),
+                ([], "workdir"),
+            ],
+        ),
         (
             "quickstart",
-            ["--detectors=feature_sim(stage='C2')", "--workdir=/tmp/never"],
-            "there are: C3, C4, C5",
+            [
+                (["--detectors=mps"], "near: msp"),
+                (
+                    ["--detectors=react(p=90)|energy()"],
+                    "Its signature: react(q",
+                ),
+                (["--epochs=0"], "epochs"),
+                (["--detectors=react()"], "needs components that end in a score"),
+                (
+                    ["--detectors=feature_sim(stage='C2')", "--workdir=/tmp/never"],
+                    "there are: C3, C4, C5",
+                ),
+            ],
         ),
         (
             "evaluate",
-            ["--checkpoint=/nonexistent", "--output=/tmp/never"],
-            "no checkpoint folder",
+            [
+                (
+                    ["--checkpoint=/nonexistent", "--output=/tmp/never"],
+                    "no checkpoint folder",
+                ),
+            ],
         ),
     ],
 )
-def test_wrong_flags_fail_at_once_with_the_valid_ones(job, arguments, message):
-    printed = launch(job, *arguments, ok=False)
-    assert message in printed
+def test_wrong_flags_fail_at_once_with_the_valid_ones(job, wrong):
+    found = forked_jobs.run(job, *(flags for flags, _ in wrong))
+    for (flags, message), (code, printed) in zip(wrong, found, strict=True):
+        assert code, flags
+        assert message in printed, (flags, printed)

@@ -1,5 +1,9 @@
 """launch/measure_*.py: each runs to its table, at sizes that say nothing of speed."""
 
+import importlib.util
+import json
+import shlex
+
 from helpers.jobs import run_job
 import numpy as np
 from PIL import Image
@@ -18,17 +22,31 @@ def folder(tmp_path_factory):
     return path
 
 
-def measure(what, *arguments, ok=True):
+def run(what, *arguments, ok=True):
     return run_job(f"measure_{what}", *arguments, ok=ok, JOOD_DATA_DIR=None)
 
 
-def rows(printed):
-    """The lines of a table by their first word."""
-    return {line.split()[0]: line.split() for line in printed.splitlines() if line}
+@pytest.fixture
+def measure(tmp_path):
+    """Runs a job; returns what it says that it measured, and the rows of its table."""
+
+    def measured(what, *arguments):
+        output = tmp_path / f"{what}.json"
+        printed = run(what, *arguments, f"--output={output}")
+        content = json.loads(output.read_text())
+        assert content["command"] == shlex.join(["jood", f"measure_{what}", *arguments])
+        assert printed.count(content["what"]) == 1
+        return content["what"], content["rows"]
+
+    return measured
 
 
-def test_what_all_detectors_cost_beside_the_network():
-    printed = measure(
+def by(column, rows):
+    return {row[column]: row for row in rows}
+
+
+def test_what_all_detectors_cost_beside_the_network(measure):
+    what, rows = measure(
         "cost",
         "--model=resnet_small",
         "--image_size=32",
@@ -37,15 +55,17 @@ def test_what_all_detectors_cost_beside_the_network():
         "--bank=1001",
         "--runs=1",
     )
-    found = rows(printed)
-    for name in ("MSP", "KNN", "ViM", "HIMPLoS"):
-        assert float(found[name][-1]) > 0
-    assert "batch 2, 4 classes" in printed
-    assert "with all scores: " in printed
+    found = by("what", rows)
+    assert found["network"]["x network"] == 1
+    for name in ("all detectors", "MSP", "KNN", "ViM", "HIMPLoS"):
+        assert found[name]["x network"] > 0
+    assert found["network, one run"]["memory x one run"] == 1
+    assert found["all detectors"]["memory x one run"] > 0
+    assert "batch 2, 4 classes" in what
 
 
-def test_forward_passes():
-    printed = measure(
+def test_forward_passes(measure):
+    what, rows = measure(
         "forward",
         "--models=resnet18",
         "--image_size=32",
@@ -53,12 +73,12 @@ def test_forward_passes():
         "--runs=1",
         "--nocompile",
     )
-    assert "batch 2, 32 px" in printed
-    assert "jood, jax.jit" in printed
+    assert "batch 2, 32 px" in what
+    assert {"jood", "jood, jax.jit"} <= by("program", rows).keys()
 
 
-def test_the_input_pipeline(folder):
-    printed = measure(
+def test_the_input_pipeline(folder, measure):
+    what, rows = measure(
         "input",
         f"--folder={folder}",
         "--images=4",
@@ -66,27 +86,42 @@ def test_the_input_pipeline(folder):
         "--workers=1",
         "--runs=1",
     )
-    assert "4 images of 3 files" in printed
-    assert "jood, threads" in printed
-    assert "jood, 1 workers" in printed
+    assert "4 images of 3 files" in what
+    assert {"jood, threads", "jood, 1 workers"} <= by("pipeline", rows).keys()
+    assert all(row["whole"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize("what", ["input", "scoring"])
 def test_without_images_a_folder_is_asked_for(what):
-    assert "name a folder of images with --folder" in measure(what, ok=False)
+    assert "name a folder of images with --folder" in run(what, ok=False)
 
 
-def test_nearest_neighbours_are_those_of_sorting():
-    printed = measure(
+def test_nearest_neighbours_are_those_of_sorting(measure):
+    what, rows = measure(
         "knn", "--rows=100", "--width=8", "--queries=10", "--k=3", "--runs=1"
     )
-    assert "10 queries, bank 100 x 8" in printed
-    (line,) = (line for line in printed.splitlines() if "differ from sorting" in line)
-    assert float(line.split()[-1]) < 1e-5
+    assert "10 queries, bank of 100 x 8" in what
+    found = by("search", rows)
+    assert found["product"]["x product"] == 1
+    assert found["jood"]["largest error"] < 1e-5
 
 
-def test_scoring_files(folder):
-    printed = measure(
+def test_twelve_detectors_of_pytorch_ood(measure):
+    if not importlib.util.find_spec("pytorch_ood"):
+        assert "pip install pytorch-ood" in run("peers", ok=False)
+        return
+    what, rows = measure(
+        "peers", "--image_size=32", "--batch_size=2", "--bank=1000", "--runs=1"
+    )
+    assert "12 detectors on ResNet-50, 32 px, batch 2" in what
+    found = by("program", rows)
+    assert found["torch, network"]["x its network"] == 1
+    assert found["jood"]["x jood"] == 1
+    assert found["pytorch-ood"]["x its network"] > 1
+
+
+def test_scoring_files(folder, measure):
+    what, rows = measure(
         "scoring",
         f"--folder={folder}",
         "--model=resnet_small",
@@ -94,36 +129,62 @@ def test_scoring_files(folder):
         "--batch_size=2",
         "--runs=1",
     )
-    assert "4 images of 3 files, resnet_small, fs_ta_energy" in printed
-    assert "decode and score" in printed
-    assert "a million images at 0.04" in printed
+    assert "4 images of 3 files, resnet_small, fs_ta_energy" in what
+    for row in rows:
+        hours = row["core-ms per image"] / 3.6
+        assert row["core hours a million"] == pytest.approx(hours, rel=1e-3)
+        assert row["price a million"] == pytest.approx(0.04 * hours, rel=1e-3)
+    assert list(by("what", rows)) == ["decode", "score", "decode and score"]
 
 
-def test_one_image_at_a_time():
+def test_one_image_at_a_time(measure):
     pytest.importorskip("uvicorn", reason="needs the extra jood[serve]")
-    printed = measure(
+    what, rows = measure(
         "serving", "--model=resnet_small", "--image_size=32", "--requests=2"
     )
-    assert "one image at a time, resnet_small, 32 px" in printed
-    assert "  network          p50" in printed
-    found = rows(printed)
-    for name in ("Detector.answer", "Scorer.answer", "POST"):
-        assert "times the network's" in " ".join(found[name])
+    assert "one image at a time, resnet_small, 32 px" in what
+    found = by("what", rows)
+    assert found["network"]["core time x network"] == 1
+    for name in ("Detector.answer", "Scorer.answer", "POST /answer"):
+        assert 0 < found[name]["p50 ms"] <= found[name]["p95 ms"]
 
 
-def test_training_steps_and_what_two_devices_send_each_other():
-    printed = measure(
+def test_one_image_beside_the_bare_network(measure):
+    what, rows = measure(
+        "latency",
+        "--model=resnet_small",
+        "--image_size=32",
+        "--classes=2",
+        "--detector=Energy",
+        "--runs=1",
+    )
+    assert "one image at a time, resnet_small, 32 px" in what
+    found = by("what", rows)
+    assert found["network"]["x network"] == 1
+    for name in ("detector(image)", "detector.answer", "exported file"):
+        assert found[name]["ms"] > 0
+    assert found["detector(image)"]["compile s"] > 0
+
+
+def test_training_steps_and_what_two_devices_send_each_other(measure):
+    what, rows = measure(
         "training",
         "--model=resnet_small",
         "--image_size=32",
         "--batch_size=4",
         "--rounds=1",
         "--devices=2",
-        "--objectives=cross_entropy,ssod",
+        "--classes=4",
+        '--objectives=cross_entropy,ssod,"vos(queue=3, draws=8)",tagfog',
         "--clock=cpu",
     )
-    assert "2 x cpu, cpu time" in printed
-    found = rows(printed)
-    assert float(found["cross_entropy"][3]) == 1.0  # the ratio to itself
+    assert "2 device(s), cpu time" in what
+    plain, of_sixteen = (r for r in rows if r["objective"] == "cross_entropy")
+    assert (plain["images"], plain["/ plain"], plain["/ as many"]) == (4, 1, 1)
+    assert (of_sixteen["images"], of_sixteen["/ as many"]) == (16, 1)
+    found = by("objective", rows)
+    assert found["ssod"]["images"] == 4  # that the network is run on
+    assert found["tagfog"]["images"] == 16  # two views of them and of as many fakes
+    assert "vos(queue=3, draws=8), sampling" in found
     megabytes = 4e-6 * 175_323  # of the gradients, float32
-    assert float(found["ssod"][-1]) == pytest.approx(megabytes, rel=0.05)
+    assert found["ssod"]["all-reduce MB"] == pytest.approx(megabytes, rel=0.05)

@@ -11,6 +11,7 @@ NOWHERE = "--checkpoint=/nowhere"  # what the jobs would complain of next
     ("job", "flags"),
     [
         ("convert", ["--weights=/nowhere", "--model=resnet_small"]),
+        ("demo", ["/nowhere"]),
         ("evaluate", [NOWHERE]),
         ("finetune_curves", ["--workdir=/nowhere"]),
         ("fit", [NOWHERE, "--images=/nowhere"]),

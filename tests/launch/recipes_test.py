@@ -1,11 +1,12 @@
 """Recipes: every one is read, headed by its paper, and fits its network."""
 
-import json
 import re
-import subprocess
-import sys
 
+from helpers import recipes
 from helpers.jobs import ROOT
+from helpers.recipes import OF_METHODS
+from helpers.recipes import PATHS
+from helpers.recipes import head
 import jax
 import pytest
 
@@ -18,55 +19,17 @@ from jood.training import objectives
 from jood.training import optimizer
 from jood.training import state
 
-RECIPES = sorted((ROOT / "launch" / "recipes").glob("*.cfg"))
-
-# Reads flag files as launch/train.py does; prints the configurations as JSON.
-READER = """
-import importlib.util, json, sys
-from absl import flags
-spec = importlib.util.spec_from_file_location("train", sys.argv[1])
-train = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(train)
-
-class Network:
-    # Stands for what --init_from names: of the recipe's own model.
-    image_size = None
-
-    @property
-    def name(self):
-        return flags.FLAGS.model
-
-for path in sys.argv[2:]:
-    flags.FLAGS.unparse_flags()
-    rest = flags.FLAGS(["train.py", f"--flagfile={path}", "--workdir=x"])
-    assert rest == ["train.py"], rest
-    begun = Network() if "--init_from" in open(path).read() else None
-    if begun:
-        flags.FLAGS.init_from = "runs/before"
-    print(json.dumps(train._config(begun).as_json()))
-"""
-
-
-def head(path):
-    """The comment that a recipe opens with."""
-    lines = path.read_text().splitlines()
-    return "\n".join(line[2:] for line in lines if line.startswith("#"))
+# Those that have a method of the compared tables are in method_recipes_test.py.
+OTHERS = [path for path in PATHS if path not in OF_METHODS]
 
 
 @pytest.fixture(scope="module")
 def configs():
-    done = subprocess.run(
-        [sys.executable, "-c", READER, ROOT / "launch" / "train.py", *RECIPES],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    return dict(zip((path.stem for path in RECIPES), found, strict=True))
+    return recipes.configs()
 
 
 def test_there_is_a_recipe_for_every_run_that_the_papers_report():
-    names = {path.stem for path in RECIPES}
+    names = {path.stem for path in OTHERS}
     cifar = [
         f"{b}_{n}" for b in ("cifar10", "cifar100") for n in ("resnet34", "wrn_28_10")
     ]
@@ -93,15 +56,22 @@ def test_there_is_a_recipe_for_every_run_that_the_papers_report():
     }
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+# Recipes that begin with a trained network.
+BEGINS = (
+    "lff", "ssod_imagenet", "feature_sim_waterbirds", "godin_imagenet_", "mos", "fort",
+    "cider_imagenet100",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_recipe_is_headed_by_its_table_numbers_and_command(path):
     text = head(path)
     assert "Paper: " in text
     assert re.search(r"Tables? [0-9IVX]+", text)
-    assert re.search(r"\d\d\.\d\d / \d\d\.\d\d", text)
-    command = f"python launch/train.py --flagfile=launch/recipes/{path.name}"
+    assert re.search(r"\d\.\d\d / \d\d\.\d\d", text)
+    command = f"jood train --flagfile=recipe:{path.stem}"
     assert command in text
-    begins = path.stem.startswith(("lff", "ssod_imagenet", "feature_sim_waterbirds"))
+    begins = path.stem.startswith(BEGINS)
     assert ("--init_from=" in text) == begins
     # The network that it begins with is made by a command that exists.
     for name in re.findall(r"--init_from=runs/(\w+)", text):
@@ -183,8 +153,10 @@ FAMILIES = {  # LFF, Sec. V-A; SSOD, App. A.4; HIMPLoS, Sec. V-A; Feature Sim, A
 }
 
 
+@pytest.mark.slow
 def test_the_recipes_have_the_papers_values(configs):
-    for name, config in configs.items():
+    for name in (path.stem for path in OTHERS):
+        config = configs[name]
         for field, value in expected(name).items():
             assert config[field] == value, (name, field)
         if not name.startswith(("ssod", "lff")):
@@ -192,7 +164,7 @@ def test_the_recipes_have_the_papers_values(configs):
 
 
 def test_the_commands_score_the_papers_ood_sets(configs):
-    for path in RECIPES:
+    for path in OTHERS:
         name = path.stem
         if not name.startswith(("ssod", "lff", "pretrain")):
             continue
@@ -206,8 +178,8 @@ def test_the_commands_score_the_papers_ood_sets(configs):
 
 
 def test_the_detectors_of_the_commands_are_readable(configs):
-    for path in RECIPES:
-        (text,) = re.findall(r'--detectors="([^"]+)"', head(path))
+    for path in PATHS:
+        text = recipes.flag(path, "detectors")
         for detector in detector_list.split(text).values():
             detector_list.read(detector, configs[path.stem]["benchmark"])
 
@@ -216,7 +188,7 @@ def test_the_detectors_of_the_commands_are_readable(configs):
 def test_the_networks_can_be_trained_with_their_objectives(configs):
     pairs = {
         (c["model"], c["objective"].split("(")[0], c["image_size"], c["optimizer"])
-        for c in configs.values()
+        for c in (configs[path.stem] for path in OTHERS)
     }
     assert len({model for model, *_ in pairs}) >= 10
     for model, objective, size, name in sorted(pairs):

@@ -1,6 +1,7 @@
 """HIMPLoS (feature mask, prototype smoothing), DICE and LINE against the reference."""
 
 import chex
+from helpers import compiled
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,12 +34,12 @@ close = chex.assert_trees_all_close
 
 def scores(text, train=TRAIN, test=TEST):
     component = jood.parse(text)
-    return np.asarray(component.apply(jood.fit(component, [train]), test))
+    return np.asarray(compiled.apply(component, jood.fit(component, [train]), test))
 
 
 @pytest.mark.parametrize("q", [0.0, 0.1, 0.3, 0.6, 0.9])
 def test_feature_mask_keeps_what_weighs_most_for_the_class(q):
-    acts = transforms.feature_mask(q).apply((), TEST)
+    acts = compiled.apply(transforms.feature_mask(q), (), TEST)
     expected = reference.feature_mask(TEST.penultimate, KERNEL, TEST.prediction, q)
     close(acts.penultimate, expected.astype(np.float32))
     kept = D - int(np.round(q * D))
@@ -49,7 +50,7 @@ def test_feature_mask_keeps_what_weighs_most_for_the_class(q):
 
 def test_feature_mask_breaks_ties_by_the_lower_index():
     acts = jood.Activations.of(jnp.ones((1, 4)), jnp.ones((4, 2)), [1.0, 0.0])
-    masked = transforms.feature_mask(q=0.5).apply((), acts)
+    masked = compiled.apply(transforms.feature_mask(q=0.5), (), acts)
     np.testing.assert_array_equal(masked.penultimate, [[1.0, 1.0, 0.0, 0.0]])
 
 
@@ -71,7 +72,7 @@ def test_himplos_is_the_paper_s_equation_11(q, clip):
 def test_smoothing_scales_the_logits_bias_included():
     component = transforms.prototype_smoothing()
     fitted = jood.fit(component, [TRAIN])
-    out = component.apply(fitted, TEST)
+    out = compiled.apply(component, fitted, TEST)
     cosines = [
         reference.cosine(h, MEANS[c])
         for h, c in zip(TEST.penultimate, TEST.prediction, strict=True)
@@ -84,8 +85,12 @@ def test_smoothing_reads_the_unmodified_feature_and_prediction():
     component = transforms.prototype_smoothing()
     fitted = jood.fit(component, [TRAIN])
     changed = TEST.with_penultimate(TEST.penultimate[:, ::-1])
-    factor = component.apply(fitted, TEST).logits / TEST.logits
-    close(component.apply(fitted, changed).logits, factor * changed.logits, rtol=1e-5)
+    factor = compiled.apply(component, fitted, TEST).logits / TEST.logits
+    close(
+        compiled.apply(component, fitted, changed).logits,
+        factor * changed.logits,
+        rtol=1e-5,
+    )
 
 
 def test_smoothing_leaves_a_class_without_examples_as_it_is():
@@ -96,7 +101,7 @@ def test_smoothing_leaves_a_class_without_examples_as_it_is():
     match = r"prototype_smoothing needs at least 1 .*1 of 4 classes.*\(class 3\)"
     with pytest.warns(UserWarning, match=match):
         fitted = jood.fit(component, [some])
-    out = component.apply(fitted, TEST)
+    out = compiled.apply(component, fitted, TEST)
     unknown = np.asarray(TEST.prediction) == K - 1
     assert 0 < unknown.sum() < len(unknown)
     np.testing.assert_array_equal(out.logits[unknown], TEST.logits[unknown])
@@ -147,7 +152,7 @@ def test_dice_keeps_the_reference_s_weights(q):
     expected = reference.dice_mask(TRAIN.penultimate, KERNEL, q)
     np.testing.assert_array_equal(fitted[0], expected)
     assert expected.mean() == pytest.approx(1 - q, abs=0.02)
-    out = component.apply(fitted, TEST)
+    out = compiled.apply(component, fitted, TEST)
     close(out.kernel, np.where(expected, KERNEL, 0.0))
     logits = np.asarray(TEST.penultimate) @ np.where(expected, KERNEL, 0.0) + BIAS
     close(out.logits, logits.astype(np.float32), rtol=1e-5, atol=1e-5)
@@ -165,7 +170,7 @@ def test_dice_with_a_clip_takes_contributions_of_unclipped_features():
     fitted = jood.fit(component, [TRAIN])
     expected = reference.dice_mask(TRAIN.penultimate, KERNEL, 0.5)
     np.testing.assert_array_equal(fitted[0], expected)
-    out = component.apply(fitted, TEST)
+    out = compiled.apply(component, fitted, TEST)
     clipped = np.minimum(TEST.penultimate, 1.0)
     logits = clipped @ np.where(expected, KERNEL, 0.0) + BIAS
     close(out.logits, logits.astype(np.float32), rtol=1e-5, atol=1e-5)
@@ -176,7 +181,7 @@ def test_dice_with_a_clip_takes_contributions_of_unclipped_features():
 )
 def test_line_is_the_reference(q_a, q_w, clip):
     component = transforms.line(q_a, q_w, clip)
-    out = component.apply(jood.fit(component, [TRAIN]), TEST)
+    out = compiled.apply(component, jood.fit(component, [TRAIN]), TEST)
     args = (KERNEL, BIAS, MEANS, q_a, q_w, clip)
     expected = reference.line(TEST.penultimate, *args)
     np.testing.assert_allclose(out.logits, expected, rtol=2e-5, atol=2e-5)
@@ -189,7 +194,7 @@ def test_line_masks_nothing_for_a_class_without_examples():
     )
     with pytest.warns(UserWarning, match=r"line needs.*class 3.*not masked"):
         fitted = jood.fit(component, [some])
-    out = component.apply(fitted, TEST)
+    out = compiled.apply(component, fitted, TEST)
     clipped = np.minimum(TEST.penultimate, 0.8)
     plain = clipped @ KERNEL + BIAS
     unknown = plain.argmax(-1) == K - 1

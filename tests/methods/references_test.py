@@ -7,7 +7,7 @@ from helpers.jobs import ROOT
 import pytest
 
 import jood
-from jood import __main__ as command
+from jood import citation
 from jood.methods import factories
 from jood.methods import presets
 from jood.methods import references
@@ -56,14 +56,14 @@ def test_the_docstring_names_the_same_author(name):
 
 
 def test_a_preset_cites_its_parts_once_and_jood():
-    shown = command.cited(["himplos", "HIMPLoS", "react"])
+    shown = citation.cited(["himplos", "HIMPLoS", "react"])
     keys = re.findall(r"@\w+\{(\w+),", shown)
     assert keys == ["sun2023himplos", "sun2021react", "liu2020energy", "jood"]
 
 
 @pytest.mark.parametrize("name", [*presets.PRESETS, *presets.templates()])
 def test_every_preset_and_row_can_be_cited(name):
-    assert command.cited([name.upper()]).count("@") >= 2
+    assert citation.cited([name.upper()]).count("@") >= 2
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_every_preset_and_row_can_be_cited(name):
     ],
 )
 def test_objectives_texts_and_jood_are_cited(name, expected):
-    assert expected in command.cited([name])
+    assert expected in citation.cited([name])
 
 
 def test_a_registered_method_is_said_to_have_none(monkeypatch):
@@ -84,18 +84,18 @@ def test_a_registered_method_is_said_to_have_none(monkeypatch):
         return jood.component.score("least()", lambda acts: acts.logits.min(-1))
 
     monkeypatch.setattr(factories, "_REGISTERED", {"least": least})
-    assert f"% least: registered by {__name__}" in command.cited(["least"])
+    assert f"% least: registered by {__name__}" in citation.cited(["least"])
 
 
 def test_the_command_prints_lists_and_names_the_near_ones(capsys):
-    command.main(["cite", "knn"])
+    citation.main(["knn"])
     assert "Deep Nearest Neighbors" in capsys.readouterr().out
-    command.main(["cite"])
+    citation.main([])
     shown = capsys.readouterr().out
     assert all(name in shown for name in [*NAMES, "himplos", "FS+TA (median)"])
     for name, near in {"himplo": "himplos", "lf": "lff", "ASH-X": "ASH-S"}.items():
         with pytest.raises(SystemExit, match=f"error: unknown .*near: .*{near}"):
-            command.main(["cite", name])
+            citation.main([name])
 
 
 def test_the_citation_file_has_what_its_format_asks_for():

@@ -5,6 +5,7 @@ import functools
 import chex
 from flax import linen as nn
 from helpers import torch_oracle
+from helpers.tiny_network import scaled_variables
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,22 +24,6 @@ from jood.training.forward import look
 _V2 = mobilenet_v2.MobileNetV2(5, width=0.25)
 _V3 = mobilenet_v3.MobileNetV3(5, width=0.25)
 _SMALL = pytest.mark.parametrize("model", [_V2, _V3], ids=["v2", "v3"])
-
-
-@functools.cache
-def _variables(model):
-    """Random values of which no two are alike; the variances are positive."""
-    rng = np.random.default_rng(0)
-
-    def fill(path, leaf):
-        if path[-1].key in ("var", "scale"):
-            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
-        fan_in = np.prod(leaf.shape[:-1]) / 2 if path[-1].key == "kernel" else 25
-        return rng.normal(0, fan_in**-0.5, leaf.shape).astype(np.float32)
-
-    images = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
-    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 @pytest.mark.slow
@@ -72,14 +57,14 @@ def test_all_that_follows_a_stage_reads_nothing_but_its_map(model):
     ]
     edits += [(activations.StageEdit("zero(C5)", "C5", jnp.zeros_like),)]
     acts = jax.jit(lambda v, x: jood.observe(model, v, x, edits=edits))(
-        _variables(model), torch_oracle.images(32)
+        scaled_variables(model), torch_oracle.images(32)
     )
     assert np.abs(acts.logits[0] - acts.logits[1]).max() > 1e-2
     for stage in activations.STAGES:
         # The images swap all that is behind the stage, so they swap their logits.
         swapped = acts.edited[f"swap({stage})"].logits
         np.testing.assert_allclose(swapped, acts.logits[::-1], atol=1e-5)
-    params = _variables(model)["params"]
+    params = scaled_variables(model)["params"]
     left = params["head"]["bias"]
     if "hidden" in params:
         hidden = params["hidden"]["bias"]
@@ -139,7 +124,7 @@ def test_logits_are_those_of_pytorch_and_weights_go_both_ways(
 @pytest.mark.slow
 @_SMALL
 def test_weights_go_both_ways_without_pytorch(model):
-    variables = _variables(model)
+    variables = scaled_variables(model)
     for layout in weights.layouts(model):
         tensors = weights.to_torch_names(model, variables, layout)
         found = weights.from_torch_names(tensors, model)
@@ -226,7 +211,7 @@ def test_batch_norm_is_torchvisions(model, epsilon, momentum):
         return call(*args, **kwargs)
 
     with nn.intercept_methods(look):
-        jax.eval_shape(model.apply, _variables(model), torch_oracle.images(32))
+        jax.eval_shape(model.apply, scaled_variables(model), torch_oracle.images(32))
     assert found == {(epsilon, momentum)}
 
 

@@ -53,12 +53,31 @@ COUNTS = {
     "densenet100_cifar": (10, 769_162),
     "mobilenet_v2": (1000, 3_504_872),
     "mobilenet_v3_large": (1000, 5_483_032),
+    "efficientnet_lite0": (1000, 4_652_008),
     # The first two are torchvision's, the third timm's, whose widths differ.
     "regnet_y_400mf": (1000, 4_344_144),
     "regnet_y_800mf": (1000, 6_432_512),
     "regnety_008": (1000, 6_263_168),
     "regnet_y_16gf": (1000, 83_590_140),  # torchvision's
     "vit_b16": (1000, 86_567_656),
+    "vit_l16": (1000, 304_326_632),
+    "swin_t": (1000, 28_288_354),  # torchvision's
+    # OpenAI's image towers have 87,849,216, 86,192,640 and 303,966,208; the head is
+    # ours. The small one: patches 6,144, positions and class token 576, four blocks of
+    # 8,544, two LayerNorms 128, the projection 768, the head 250.
+    **dict.fromkeys(("clip_vit_b32", "clip_vit_b32_gelu"), (1000, 88_362_216)),
+    **dict.fromkeys(("clip_vit_b16", "clip_vit_b16_gelu"), (1000, 86_705_640)),
+    **dict.fromkeys(("clip_vit_l14", "clip_vit_l14_gelu"), (1000, 304_735_208)),
+    **dict.fromkeys(("clip_small", "clip_small_gelu"), (10, 42_042)),
+}
+
+
+# More than a second of tracing each; their files have tests with smaller ones.
+DEEP = {
+    *("densenet121", "densenet100_cifar", "mobilenet_v2", "mobilenet_v3_large"),
+    *("efficientnet_lite0", "regnet_y_400mf", "regnet_y_800mf", "regnety_008"),
+    *("regnet_y_16gf", "resnet101", "vit_l16", "swin_t", "clip_vit_l14"),
+    "clip_vit_l14_gelu",
 }
 
 
@@ -71,7 +90,10 @@ def test_every_model_has_a_golden_count():
     assert set(models.names()) == set(COUNTS)
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in DEEP else []) for n in COUNTS],
+)
 def test_number_of_parameters(name):
     classes, expected = COUNTS[name]
     model = models.create(name, classes)
@@ -161,6 +183,7 @@ def test_convolutions_start_normal_with_kaimings_fan_out(stage, layer, fan_out):
     assert np.abs(kernel).max() > 2.5 * std  # not truncated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["kernel", "bias"])
 def test_the_head_starts_uniform_within_one_over_root_fan_in(name):
     values = np.asarray(initialised()["head"][name])
@@ -233,8 +256,21 @@ def test_a_cifar_shortcut_takes_every_second_pixel_between_zero_channels():
 
 
 def test_a_cifar_resnet_needs_blocks():
-    with pytest.raises(ValueError, match="blocks must be >= 1, got 0"):
+    with pytest.raises(ValueError, match=r"blocks must be an .* from 1 to 1000, got 0"):
         models.create("resnet20", 10, blocks=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"width": 0}, "width must be an integer >= 1, got width=0"),
+        ({"stem": "deep", "width": 1}, "width must be >= 2 with stem='deep'"),
+        ({"stage_sizes": (2, 10**30)}, r"stage_sizes must be integers from 1 to 1000"),
+    ],
+)
+def test_a_resnet_that_cannot_be_built_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        models.create("resnet_small", 10, **fields)
 
 
 def test_only_our_own_classes_have_a_description():

@@ -123,7 +123,8 @@ def test_forward_pass_is_pytorchs(block, size, options):
         shapes(model, size)[0],
     )
     as_float32 = jax.tree.map(np.float32, variables)
-    acts = jood.observe(model, as_float32, jnp.asarray(images))
+    observe = jax.jit(functools.partial(jood.observe, model))
+    acts = observe(as_float32, jnp.asarray(images))
     last_map, logits = slow_resnet(model, variables, images.astype(np.float64))
     np.testing.assert_allclose(acts.stages["C5"], last_map, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(acts.logits, logits, rtol=1e-4, atol=1e-4)

@@ -228,6 +228,25 @@ def test_bfloat16_computes_in_bfloat16_but_keeps_float32_parameters_and_logits()
     assert logits.dtype == jnp.float32
 
 
+@pytest.mark.parametrize(
+    ("name", "count"), [("vit_b16", 86_859_496), ("vit_l16", 304_715_752)]
+)
+def test_at_384_pixels_only_the_position_embeddings_are_more(name, count):
+    """ViT's ImageNet networks are fine-tuned at 384; the counts are timm's."""
+    model = models.create(name, 1000, image_size=384)
+    images = jax.ShapeDtypeStruct((1, 384, 384, 3), jnp.float32)
+    leaves = jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0), images))
+    assert sum(math.prod(leaf.shape) for leaf in leaves) == count
+
+
+def test_without_a_head_it_returns_the_feature():
+    model, variables = _SMALL.clone(num_classes=0), random_variables()
+    params = {k: v for k, v in variables["params"].items() if k != "head"}
+    images = torch_oracle.images(24)
+    feature = model.apply({"params": params}, images)
+    np.testing.assert_allclose(feature, observe(images).penultimate, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(1, 32, 32, 3), (1, 24, 32, 3)])
 def test_images_of_another_size_are_refused(shape):
     message = f"images of 24 x 24 pixels .*got {shape[1]} x {shape[2]}. Resize them"

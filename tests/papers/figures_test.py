@@ -92,7 +92,7 @@ def test_maps_behind_edits_are_drawn_of_them(files, tmp_path):
     }
     axes = [axis for part in pictures["heatmaps"].subfigs for axis in part.axes]
     labels = [axis.get_ylabel() for axis in axes if axis.get_ylabel()]
-    assert labels == ["image", "plain", "with TA", "with ASH"]
+    assert labels == ["image", "plain", "with TA\nk = 0.2", "with ASH"]
 
 
 def test_the_class_is_the_one_that_most_ood_images_are_taken_for():

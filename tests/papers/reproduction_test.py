@@ -13,7 +13,7 @@ import pytest
 import jood
 from jood import metrics
 from jood import papers
-from jood.core.backbones.linen import observe
+from jood.core.backbones.observing import observe
 from jood.data.benchmarks import bounded
 from jood.data.sources import ArraySource
 from jood.evaluation import benchmark_run
@@ -157,6 +157,7 @@ def test_a_bounded_benchmark_says_what_it_lost():
     assert set(few.incomplete) == {"id_test", *few.ood}
 
 
+@pytest.mark.slow
 def test_what_is_not_the_papers_is_said(parts):
     (part,) = parts[1]
     assert part.dented == {"Textures", "Places365", "Average"}
@@ -174,7 +175,8 @@ def test_what_is_not_the_papers_is_said(parts):
 
 def test_a_folder_has_the_table_in_every_form(parts, tmp_path):
     (part,) = parts[1]
-    printed = results.write(tmp_path / "out", TABLE, [part], {"table": "1"})
+    run = {"paper": TABLE.paper, "table": TABLE.number, "benchmark": None}
+    printed = results.write(tmp_path / "out", TABLE, [part], run)
     assert printed == (tmp_path / "out" / "table.txt").read_text()
     assert "NOT WHOLE: 28 of the paper's 40 numbers have none here." in printed
     assert "-: CSI: not trained here." in printed
@@ -192,6 +194,9 @@ def test_a_folder_has_the_table_in_every_form(parts, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert 'class="number far"' in page or 'class="number near"' in page
     assert r"\begin{tabular}" in (tmp_path / "out" / "table.tex").read_text()
+    _, again = results.read(tmp_path / "out")
+    for name, text in results.files(TABLE, again).items():
+        assert text == (tmp_path / "out" / name).read_text()
 
 
 def test_on_another_benchmark_nothing_is_compared(parts):

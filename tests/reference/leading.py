@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from reference.scores import gen
 from reference.scores import softmax
 
 
@@ -198,20 +199,37 @@ def relation(train, kernel, bias, test, power, least):
     return np.array(scores)
 
 
-def actsub(train, kernel, bias, test, k, q, lam, count):
-    """Energy of the scaled decisive part times -log(1 - mean cosine) of the rest."""
+def actsub_parts(train, kernel, test, k, count):
+    """Each test row's decisive part, and -log(1 - mean cosine) of its rest."""
     vectors = np.linalg.svd(np.asarray(kernel, np.float64))[0][:, :k]
     inside = vectors @ vectors.T
     rest = [h - inside @ h for h in _rows(train)]
-    scores = []
+    found = []
     for h in _rows(test):
-        part, other = inside @ h, h - inside @ h
-        kept = sorted(part, reverse=True)[: len(h) - int(np.round(q * len(h)))]
-        shaped = part * math.exp(sum(part) / sum(kept))
-        energy = np.log(np.exp(shaped @ kernel + bias).sum())
+        other = h - inside @ h
         cosines = [other @ r / math.sqrt((other @ other) * (r @ r)) for r in rest]
         mean = max(sum(sorted(cosines, reverse=True)[:count]) / count, 0)
-        scores.append(energy * (-math.log(1 - mean)) ** lam)
+        found.append((inside @ h, -math.log(1 - mean)))
+    return found
+
+
+def actsub_gen(train, kernel, bias, test, k, gamma, M, lam, count):
+    """-GEN of the decisive part's logits over the kinship of the rest."""
+    scores = []
+    for part, kinship in actsub_parts(train, kernel, test, k, count):
+        logits = part @ np.asarray(kernel, np.float64) + bias
+        scores.append(gen([logits], gamma, M)[0] / kinship**lam)
+    return np.array(scores)
+
+
+def actsub(train, kernel, bias, test, k, q, lam, count):
+    """Energy of the scaled decisive part times -log(1 - mean cosine) of the rest."""
+    scores = []
+    for part, kinship in actsub_parts(train, kernel, test, k, count):
+        kept = sorted(part, reverse=True)[: len(part) - int(np.round(q * len(part)))]
+        shaped = part * math.exp(sum(part) / sum(kept))
+        energy = np.log(np.exp(shaped @ kernel + bias).sum())
+        scores.append(energy * kinship**lam)
     return np.array(scores)
 
 
@@ -236,6 +254,48 @@ def nac(train, kernel, bias, test, edges, O, alpha):  # noqa: E741
         found = [counts.get((bin_of(s), d), 0) for d, s in enumerate(states(h))]
         scores.append(sum(min(n / O, 1) for n in found) / len(found))
     return np.array(scores)
+
+
+def row_sums(feature_map, P):
+    """sign(r) |r|^(1/p), r the row sums of F^p (F^p)^T, per power and channel."""
+    f = np.asarray(feature_map, np.float64).reshape(-1, np.shape(feature_map)[-1])
+    found = []
+    for p in range(1, P + 1):
+        t = (f**p).T  # [C, HW]
+        rows = (t @ t.T).sum(1)
+        found.append([math.copysign(abs(r) ** (1 / p), r) for r in rows])
+    return np.array(found)
+
+
+def gram_deviation(train, classes, held, test, answers, confidences, P):
+    """Maps by stage [N, H, W, C]; classes, held-out marks, answers and max p."""
+
+    def ranges(stage, k):
+        own = [x for x, y, h in zip(train[stage], classes, held, strict=True) if not h]
+        named = [y for y, h in zip(classes, held, strict=True) if not h]
+        rows = [row_sums(x, P) for x, y in zip(own, named, strict=True) if y == k]
+        rows = rows or [row_sums(x, P) for x in own]
+        return np.min(rows, axis=0), np.max(rows, axis=0)
+
+    def deviation(x, low, high):
+        r = row_sums(x, P)
+        below = np.maximum(low - r, 0) / np.abs(low + 1e-6)
+        return (below + np.maximum(r - high, 0) / np.abs(high + 1e-6)).sum()
+
+    totals = np.zeros(len(answers))
+    for stage in train:
+        usual = np.mean(
+            [
+                deviation(x, *ranges(stage, y))
+                for x, y, h in zip(train[stage], classes, held, strict=True)
+                if h
+            ]
+        )
+        totals += [
+            deviation(x, *ranges(stage, k)) / usual
+            for x, k in zip(test[stage], answers, strict=True)
+        ]
+    return -totals / np.asarray(confidences, np.float64)
 
 
 def grad_uncertainty(features, kernel, bias, with_bias):

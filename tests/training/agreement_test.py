@@ -39,6 +39,7 @@ DONE = {
     "decay_factor": (0.5, STEP),
     "momentum": (0.5, {}),
     "weight_decay": (0.1, {}),
+    "clip_norm": (1e-3, {}),
     "seed": (1, {}),
 }
 REFUSED = {
@@ -130,9 +131,9 @@ def test_larger_images_are_for_a_crop_and_nothing_else():
     ))  # fmt: skip
     with pytest.raises(ValueError, match=r"neither .32, 32, 3. nor larger"):
         agreement.check(BASE, larger, tiny_run.MODEL)
-    agreement.check(
-        dataclasses.replace(BASE, augment=("crop",)), larger, tiny_run.MODEL
-    )
+    for crop in ("crop", "resized_crop"):
+        config = dataclasses.replace(BASE, augment=("flip", crop))
+        agreement.check(config, larger, tiny_run.MODEL)
 
 
 def test_a_network_is_trained_on_with_its_own_normalisation(tmp_path):

@@ -199,6 +199,7 @@ def test_a_resized_crop_shows_a_part_at_the_networks_size():
     assert (found == found[:, :, :1]).all()  # constant along a row
 
 
+@pytest.mark.slow
 def test_a_fifth_of_the_images_lose_their_colours():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (200, 2, 2, 3)).astype(np.uint8)

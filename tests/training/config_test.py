@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +20,7 @@ from jood.training import optimizer as optimizer_lib
         ("schedule", "linear", "one of cosine, step, constant"),
         ("optimizer", "adam", "one of nesterov, sgd, adamw"),
         ("dtype", "int8", "one of float32, bfloat16"),
-        ("decay_epochs", (3.0,), "go with schedule='step'"),
+        ("decay_epochs", (3.0,), "schedule='step' need each other"),
         ("decay_epochs", (-1.0,), "must rise from above 0 to below epochs = 16"),
         ("decay_epochs", (2.0, 2.0), "must rise from above 0"),
         ("decay_epochs", (3.0, 16.0), "must rise from above 0"),
@@ -31,6 +32,7 @@ from jood.training import optimizer as optimizer_lib
         ("learning_rate", float("nan"), "above 0"),
         ("learning_rate", float("inf"), "above 0"),
         ("momentum", 1.0, r"\[0, 1\)"),
+        ("clip_norm", -1.0, ">= 0"),
         ("accumulate", 3, "batch_size must be divisible"),
         ("accumulate", 0, "above 0"),
         ("hold_out", 1, "0 or at least 2"),
@@ -138,3 +140,13 @@ def test_sgd_has_pytorchs_momentum_and_nesterov_its_form():
         trail = update(dataclasses.replace(config, optimizer=name), gradient=2.0)
         found = [float(params["bias"][0]) for params in trail]
         np.testing.assert_allclose(found, by_hand(name == "nesterov"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", config_lib.OPTIMIZERS)
+def test_a_long_gradient_is_shortened_and_a_short_one_is_not(name):
+    fields = {"optimizer": name, "weight_decay": 0.5, "warmup_epochs": 0}
+    plain = config_lib.TrainConfig(schedule="constant", **fields)
+    clipped = dataclasses.replace(plain, clip_norm=2.0)
+    # Of 8 numbers g all alike the norm is √8 g: 2 is that of g = 1/√2.
+    chex.assert_trees_all_close(update(clipped, 3.0), update(plain, 0.5**0.5))
+    chex.assert_trees_all_close(update(clipped, 0.5), update(plain, 0.5))

@@ -110,7 +110,7 @@ def test_a_cluster_says_who_the_processes_are_and_sigterm_to_one_stops_all(tmp_p
         )
 
     reached = 0
-    for _ in range(2):  # the second time it goes on from there
+    for _ in range(2):  # the second time it resumes there
         port, job = str(free_port()), str(free_port())
         jobs = [task(index, port, job) for index in range(2)]
         while last_step(tmp_path / "run") <= reached:

@@ -22,7 +22,8 @@ FLAGS = (
     "--benchmark=digits_tiny",
     "--epochs=5",
     "--hold_out=10",
-    "--objective=ssod(gamma=0.6, balance='dr')",
+    # Its queues are state, full after 2 steps; outliers are drawn from the fourth on.
+    "--objective=vos(start=0.5, queue=20, draws=100)",
     "--augment=crop,flip,jitter",
     "--checkpoint_every=2",
     "--log_every=1",
@@ -86,6 +87,9 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(whole, tmp
     assert "continuing at step" in run(folder)
     assert [int(row["step"]) for row in rows(folder)] == list(range(1, STEPS + 1))
     assert without_time(folder) == without_time(whole)
+    begun = [float(row["virtual_outliers"]) > 0 for row in rows(folder)]
+    assert begun.index(True) < EPOCH
+    assert all(begun[EPOCH:])
     events = event_accumulator.EventAccumulator(str(folder)).Reload()
     logged = [event.step for event in events.Scalars("train/loss")]
     assert logged == list(range(1, STEPS + 1))
@@ -102,7 +106,7 @@ def test_sigterm_saves_where_it_is_and_exits_cleanly(whole, tmp_path):
     job.terminate()
     printed, _ = job.communicate(timeout=100)
     assert job.returncode == 0, printed
-    assert "the same command goes on there" in printed
+    assert "the same command resumes there" in printed
     step = int(rows(folder)[-1]["step"])
     assert checkpoints(folder)[-1] == step
     assert step < STEPS

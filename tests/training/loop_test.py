@@ -1,4 +1,4 @@
-"""The loop: it learns, logs, stops and goes on; clear failures."""
+"""The loop: it learns, logs, stops and resumes; clear failures."""
 
 import csv
 import dataclasses
@@ -106,7 +106,7 @@ def test_sigterm_in_mid_epoch_saves_the_step_and_leaves_the_handler(tmp_path):
 
     killer = threading.Thread(target=when_it_runs)
     killer.start()
-    with pytest.raises(preemption.StoppedError, match="goes on there"):
+    with pytest.raises(preemption.StoppedError, match="resumes there"):
         train(tmp_path, config, keeping=periodic.LoopOptions(log_every=1))
     killer.join()
     assert signal.getsignal(signal.SIGTERM) is before
@@ -234,6 +234,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_log_has_a_row_a_step(logged):
     folder, _ = logged
     found = rows(folder / "train.csv")
@@ -317,13 +318,14 @@ def test_without_labels_nothing_is_begun():
 
 
 @pytest.mark.slow
-def test_a_crop_is_cut_from_the_resized_image(data_dir):
+@pytest.mark.parametrize("crop", ["crop", "resized_crop"])
+def test_a_crop_is_cut_from_the_resized_image(data_dir, crop):
     """CIFAR's images as if they were large: resized to 40, cropped to 32."""
     from jood.core.preprocessing import Preprocessing
 
     closer = Preprocessing((0.5,) * 3, (0.25,) * 3, resize=40, crop=32)
     config = dataclasses.replace(
-        tiny_run.CONFIG, benchmark="cifar100", augment=("crop",), hold_out=10
+        tiny_run.CONFIG, benchmark="cifar100", augment=(crop,), hold_out=10
     )
     data = data_lib.open_data(config, data_dir=data_dir, preprocessing=closer)
     assert data.train[0]["image"].shape == (40, 40, 3)

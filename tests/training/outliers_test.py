@@ -10,6 +10,7 @@ import pytest
 
 from jood.data import benchmarks
 from jood.data import pipeline
+from jood.data.benchmarks import painted_outliers
 from jood.data.sources import ArraySource
 from jood.training import loop
 from jood.training import outliers
@@ -51,6 +52,25 @@ def test_an_ood_set_of_the_benchmark_is_refused(tmp_path):
         Image.fromarray(pixels).save(folder / f"{i}.png")
     with pytest.raises(ValueError, match=f"are the OOD set '{name}' that cifar10"):
         opened(folder, "cifar10", data_dir=tmp_path)
+
+
+def test_the_embedded_outliers_are_of_any_size_and_the_same_each_time():
+    source = opened("embedded")
+    assert len(source) == painted_outliers.SIZE
+    np.testing.assert_array_equal(
+        source[3]["image"], painted_outliers.outliers()[3]["image"]
+    )
+    assert painted_outliers.outliers(48)[0]["image"].shape == (48, 48, 3)
+    one_channel = dataclasses.replace(PREPROCESSING, mean=(0.5,), std=(0.2,))
+    with pytest.raises(ValueError, match="have 3 channels, the network's images 1"):
+        outliers.open_outliers("embedded", "digits_tiny", one_channel, 32)
+
+
+def test_no_embedded_outlier_is_an_image_of_a_test_set():
+    pixels = {image.tobytes() for image in opened("embedded").images}
+    assert len(pixels) > 0.9 * painted_outliers.SIZE  # crops of dark cloth are alike
+    for name, source in benchmarks.get("digits_tiny").ood.items():
+        assert pixels.isdisjoint(image.tobytes() for image in source.images), name
 
 
 def test_what_is_not_there_is_named(tmp_path):

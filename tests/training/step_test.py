@@ -224,6 +224,7 @@ def test_bfloat16_computes_with_float32_parameters():
     assert {seen.locations().dtype, seen.acts.logits.dtype} == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_every_part_of_a_network_is_trained_also_the_ood_head():
     state, _ = augmented()
     moved = jax.tree.map(lambda a, b: (a != b).any(), begun().trained, state.trained)

@@ -66,6 +66,7 @@ def make(objective, **options):
     return state, jax.jit(step)
 
 
+@pytest.mark.slow
 def test_views_outliers_widths_and_the_epoch_reach_the_loss():
     state, step = make(asking(), steps_per_epoch=4)
     state, metrics = step(state.replace(step=jnp.int32(6)), batch())
@@ -77,6 +78,7 @@ def test_views_outliers_widths_and_the_epoch_reach_the_loss():
     assert metrics["zero_features"].count == B * 8
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_take_their_outliers_with_them():
     state, step = make(asking_for_half(), accumulate=2)
     _, metrics = step(state, batch())
@@ -99,7 +101,7 @@ def asking_for_half():
     ("fields", "message"),
     [
         ({"outliers": "x"}, r"cross_entropy\(\) trains without outliers, got 'x'"),
-        ({"outlier_batch_size": 4}, "outlier_batch_size goes with outliers"),
+        ({"outlier_batch_size": 4}, "outlier_batch_size needs outliers"),
         ({"outlier_batch_size": -1}, "outlier_batch_size must be a whole number >= 0"),
     ],
 )

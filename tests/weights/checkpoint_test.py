@@ -138,9 +138,7 @@ def test_load_reads_every_kind_of_folder(saved, run, bare):
 
 
 def test_a_bare_checkpoint_says_how_to_make_a_network_of_it(bare):
-    with pytest.raises(
-        ValueError, match=r"arrays alone.*launch/convert\.py --weights="
-    ):
+    with pytest.raises(ValueError, match=r"arrays alone.*jood convert --weights="):
         checkpoint.open(bare[0])
 
 

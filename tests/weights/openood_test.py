@@ -1,7 +1,8 @@
 """OpenOOD's checkpoints: every name and shape, as the code of its networks makes them.
 
 The tables below follow openood/networks/resnet18_32x32.py, resnet18_224x224.py,
-resnet50.py, vit_b_16.py and regnet_y_16gf.py; the last three are torchvision's classes.
+resnet50.py, vit_b_16.py, swin_t.py and regnet_y_16gf.py; the last four are
+torchvision's classes.
 """
 
 import numpy as np
@@ -108,15 +109,40 @@ def regnet_y_16gf(classes):
     return found | linear("fc", classes, 3024)
 
 
+def swin_t(classes):
+    def norm(name, width):
+        return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+    found = conv("features.0.0", 96, 3, 4) | {"features.0.0.bias": (96,)}
+    found |= norm("features.0.2", 96)
+    stages = zip((2, 2, 6, 2), (96, 192, 384, 768), (3, 6, 12, 24), strict=True)
+    for stage, (depth, width, heads) in enumerate(stages):
+        if stage > 0:
+            at = f"features.{2 * stage}"
+            found |= norm(f"{at}.norm", 2 * width)
+            found |= {f"{at}.reduction.weight": (width, 2 * width)}
+        for block in range(depth):
+            at = f"features.{2 * stage + 1}.{block}"
+            found |= norm(f"{at}.norm1", width) | norm(f"{at}.norm2", width)
+            found |= {f"{at}.attn.relative_position_bias_table": (169, heads)}
+            found |= linear(f"{at}.attn.qkv", 3 * width, width)
+            found |= linear(f"{at}.attn.proj", width, width)
+            found |= linear(f"{at}.mlp.0", 4 * width, width)
+            found |= linear(f"{at}.mlp.3", width, 4 * width)
+    return found | norm("norm", 768) | linear("head", classes, 768)
+
+
 NETWORKS = {
     "resnet18_cifar": (10, "openood", resnet18(10, 3, "shortcut")),
     "resnet18": (200, "openood", resnet18(200, 7, "downsample")),
     "resnet50": (1000, "torchvision", resnet50(1000)),
     "vit_b16": (1000, "torchvision", vit_b_16(1000)),
+    "swin_t": (1000, "torchvision", swin_t(1000)),
     "regnet_y_16gf": (1000, "torchvision", regnet_y_16gf(1000)),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_names_and_shapes_are_those_of_openoods_code(name):
     classes, layout, theirs = NETWORKS[name]
@@ -157,6 +183,18 @@ def test_a_checkpoint_of_the_small_resnet_18_becomes_a_network(tmp_path):
     np.testing.assert_array_equal(kernel, theirs.transpose(2, 3, 1, 0))
 
 
-def test_swin_is_not_built_yet_and_the_models_are_listed():
-    with pytest.raises(ValueError, match="vit_b16"):
-        models.create("swin_t", 1000)
+def test_swins_buffers_are_no_weights():
+    """torchvision's class saves which row of the table each pair of patches reads."""
+    tensors = {
+        name: np.broadcast_to(np.float32(0), shape)
+        for name, shape in NETWORKS["swin_t"][2].items()
+    }
+    index = {
+        name.replace("bias_table", "index"): np.zeros(49**2, np.int64)
+        for name in tensors
+        if name.endswith("relative_position_bias_table")
+    }
+    assert len(index) == 12
+    variables = weights.from_torch_names(tensors | index, models.create("swin_t", 1000))
+    table = variables["params"]["C4_block6"]["position_bias"]
+    assert table.shape == (169, 12)

@@ -204,7 +204,7 @@ def test_a_torchscript_program_says_what_to_do(tmp_path):
 
 def test_sparse_tensors_are_named(tmp_path):
     torch = torch_or_skip()
-    with pytest.raises(ValueError, match=r"fc\.weight in it is no plain tensor"):
+    with pytest.raises(ValueError, match=r"fc\.weight in it is not a plain tensor"):
         state_dicts.tidy({"fc.weight": torch.eye(3).to_sparse()}, "it")
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: which are kept, and what is refused or put aside."""
+"""Checkpoints of a run: which are kept, and what is refused or set aside."""
 
 import dataclasses
 import gc
@@ -178,7 +178,7 @@ def test_a_checkpoint_of_another_architecture_lists_the_differences(trained, tmp
     with pytest.raises(ValueError, match="of another architecture, optimiser") as error:
         train(copy, config, wider, keeping=keeping)
     assert "model (" in str(error.value)
-    assert steps(copy) == steps(folder)  # nothing is put aside
+    assert steps(copy) == steps(folder)  # nothing is set aside
     with pytest.raises(ValueError, match="another architecture") as error:
         run_checkpoint.load_variables(folder, wider, (32, 32, 3))
     assert "params/head/kernel (model (32, 8), file (16, 8))" in str(error.value) or (
@@ -186,6 +186,7 @@ def test_a_checkpoint_of_another_architecture_lists_the_differences(trained, tmp
     )
 
 
+@pytest.mark.slow
 def test_a_data_set_that_shrank_between_runs_is_refused(trained, tmp_path):
     folder, config, keeping, _ = trained
     copy = shutil.copytree(folder, tmp_path / "copy")
@@ -333,7 +334,7 @@ def test_a_damaged_checkpoint_is_no_network(trained, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     largest = max(files(copy / "8" / "state"), key=lambda path: path.stat().st_size)
     largest.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"8 is truncated or damaged.*goes on from"):
+    with pytest.raises(ValueError, match=r"8 is truncated or damaged.*resumes from"):
         run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
 
 
@@ -405,7 +406,7 @@ def test_a_changed_validation_is_noticed_and_none_is_asked_of_an_older_jood(
     with caplog.at_level(logging.INFO, "jood"):
         old = run_checkpoint.load_variables(copy, tiny_run.MODEL, (32, 32, 3))
     jax.tree.map(np.testing.assert_array_equal, old, whole)
-    assert "step 8 cannot be checked: an older jood" in caplog.text
+    assert "step 8 cannot be checked: an older version of jood" in caplog.text
 
 
 def test_missing_runs_are_named(tmp_path):

@@ -60,8 +60,9 @@ def test_every_layout_of_every_model_names_each_variable_once(name):
             continue
         names = layout_lib.torch_names(layout, model, shapes)
         assert len(set(names.values())) == len(shapes)
-        (bias,) = [n for n in shapes if n.startswith("params/head/b")]
-        given = {names[bias].replace(".bias", ".weight"): np.zeros((7, 2))}
+        (kernel,) = [n for n in shapes if n.startswith("params/head/k")]
+        shape = layout_lib.torch_shape(kernel, shapes[kernel], layout.convention)
+        given = {names[kernel]: np.zeros(shape)}
         assert matching.head_size(given, model, layout) == 7
 
 
@@ -156,7 +157,7 @@ def test_another_number_of_classes_says_so(number):
 
 def test_a_file_without_classifier_says_so():
     given = tensors(fc__weight=None, fc__bias=None)
-    assert "a ResNet of num_classes=0 has none either" in message(given)
+    assert "a ResNet, ViT or Swin of num_classes=0 has none either" in message(given)
     assert weights.num_classes(given, MODEL, "torchvision") == 0
 
 

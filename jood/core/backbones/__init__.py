@@ -6,16 +6,17 @@ import dataclasses
 from typing import Any
 
 from flax import errors as flax_errors
-from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 from jood.core import finiteness
 from jood.core.activations import Activations
+from jood.core.backbones import kinds
 from jood.core.backbones.edited_runs import EditPath
-from jood.core.backbones.linen import Taps
-from jood.core.backbones.linen import descend
-from jood.core.backbones.linen import observe
+from jood.core.backbones.observing import observe
+from jood.core.backbones.observing import observe_in_chunks
+from jood.core.backbones.protocol import Kind
+from jood.core.backbones.protocol import Taps
 from jood.core.batch import Batch
 from jood.core.batch import as_batch
 from jood.core.component import Component
@@ -23,42 +24,48 @@ from jood.core.preprocessing import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Backbone:
+class PreprocessedNetwork:
     """How images become activations.
 
     Attributes:
-      model: any Linen module; `model.apply(variables, images)` gives logits.
+      model: a network of any kind that `kinds` knows.
       preprocessing: Normalises uint8 images; None if they come normalised.
       taps: where the network's stages and head are.
     """
 
-    model: nn.Module
+    model: Any
     preprocessing: Preprocessing | None
     taps: Taps
 
+    @property
+    def kind(self) -> Kind:
+        """What the model is: Linen, flax.nnx, a function."""
+        return kinds.of(self.model)
+
     def num_classes(self, variables: Mapping[str, Any]) -> int | None:
         """Returns K, the width of the head; None where there is no such head."""
-        if self.taps.head is None:
-            return None
-        node = descend(variables["params"], self.taps.head.split("/"))
-        return int(node["kernel"].shape[-1]) if "kernel" in node else None
+        head = self.kind.head(variables, self.taps)
+        return None if head is None else int(head[0].shape[-1])
 
     def check_head(self, variables: Mapping[str, Any]) -> None:
         """Raises ValueError if the head holds NaN or infinite values."""
-        if self.taps.head is not None:
-            node = descend(variables["params"], self.taps.head.split("/"))
-            if "kernel" in node:
-                finiteness.check_head(node["kernel"], node.get("bias"))
+        head = self.kind.head(variables, self.taps)
+        if head is not None:
+            finiteness.check_head(*head)
 
     def checked(self, batch: Any, num_classes: int | None) -> Batch:
         """Reads a batch with `as_batch`; uint8 images need a preprocessing."""
         batch = as_batch(batch, num_classes, self.preprocessing)
-        if self.preprocessing is None and batch.image.dtype == jnp.uint8:
+        self.check_normalised(batch.image)
+        return batch
+
+    def check_normalised(self, images: Any) -> None:
+        """Raises ValueError for uint8 images that nothing normalises."""
+        if self.preprocessing is None and images.dtype == jnp.uint8:
             raise ValueError(
                 "images are uint8 but this detector has no preprocessing. Give it one "
                 "(jood.Preprocessing(mean, std)) or pass floating, normalised images."
             )
-        return batch
 
     def observe(
         self,
@@ -69,8 +76,7 @@ class Backbone:
         needs_network: bool = False,
     ) -> Activations:
         """Preprocesses images [B, H, W, C] and runs the network; see `jood.observe`."""
-        if self.preprocessing is not None:
-            images = self.preprocessing(images)
+        images = self._normalised(images)
         return self.observe_normalised(variables, images, edits, labels, needs_network)
 
     def asked_by(
@@ -80,10 +86,21 @@ class Backbone:
         images: jax.Array,
         labels: Any = None,
     ) -> Activations:
-        """Observes images with all that a component asks for."""
-        return self.observe(
-            variables, images, component.edits, labels, component.needs_network
+        """Observes images with all that a component asks for, in a compiled program.
+
+        On CPUs the network takes the batch in chunks, unless a component runs it again,
+        since XLA merges runs of the same images.
+        """
+        edits = component.edits
+        if component.needs_network:
+            return self.observe(variables, images, edits, labels, needs_network=True)
+        images = self._normalised(images)
+        return observe_in_chunks(
+            self.model, variables, images, edits=edits, labels=labels, taps=self.taps
         )
+
+    def _normalised(self, images: jax.Array) -> jax.Array:
+        return images if self.preprocessing is None else self.preprocessing(images)
 
     def observe_normalised(
         self,
@@ -110,7 +127,10 @@ class Backbone:
 
 @contextlib.contextmanager
 def channel_errors() -> Iterator[None]:
-    """Turns Flax's error about a kernel's shape into one about the images."""
+    """Turns Flax's error about a kernel's shape into one about the images.
+
+    An error of a network that JAX calls back for (PyTorch) becomes what it was, too.
+    """
     try:
         yield
     except flax_errors.ScopeParamShapeError as error:
@@ -118,3 +138,8 @@ def channel_errors() -> Iterator[None]:
             "the images do not fit the network; do they have the size and the number "
             f"of channels that it was trained on? ({error})"
         ) from None
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        _, of_callback, message = str(error).rpartition("\nValueError: ")
+        if not of_callback:
+            raise
+        raise ValueError(message.strip()) from error

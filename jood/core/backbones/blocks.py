@@ -39,16 +39,16 @@ def maps(run: Callable[[], Any]) -> dict[str, jax.Array]:
       Maps [B, H, W, C] (or tokens [B, L, C]) by module path, 'C5/block2', in the order
       of the calls; {} if no module is named like a block.
     """
-    given: dict[str, jax.Array] = {}
+    outputs: dict[str, jax.Array] = {}
 
     def intercept(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         output = call(*args, **kwargs)
         path = context.module.path
         maps = isinstance(output, jax.Array) and output.ndim in (3, 4)
         if maps and context.method_name == "__call__" and is_block(path):
-            given["/".join(path)] = output
+            outputs["/".join(path)] = output
         return output
 
     with nn.intercept_methods(intercept):
         run()
-    return given
+    return outputs

@@ -1,4 +1,4 @@
-"""Edited runs: the records of stage edits, hung into the record of the plain run.
+"""Edited runs: the records of stage edits, added to the record of the plain run.
 
 Independent of what runs the network: every kind of backbone passes its own `run`.
 """
@@ -12,20 +12,32 @@ from jood.core.activations import StageEdit
 EditPath = tuple[StageEdit, ...]
 
 
+def prefixes(edits: Sequence[EditPath]) -> tuple[EditPath, ...]:
+    """Returns the runs that edit paths take: the plain one and the edited ones.
+
+    A path of two edits is two runs, one with the first and one with both.
+    """
+    runs: dict[EditPath, None] = {(): None}
+    for path in edits:
+        runs.update((path[:n], None) for n in range(1, len(path) + 1))
+    return tuple(runs)
+
+
 def with_edits(
     record: Activations,
     prefix: EditPath,
     paths: Sequence[EditPath],
-    run: Callable[[EditPath], Activations],
+    run: Callable[[EditPath, Activations], Activations],
     network: Callable[[EditPath], Network] | None,
 ) -> Activations:
-    """Hangs the records of all edit paths below `prefix` into `record`.
+    """Adds the records of all edit paths below `prefix` to `record`.
 
     Args:
       record: The record of the run with the edits of `prefix`.
       prefix: The edits that were made.
       paths: The edits to make after them.
-      run: All edits of a run -> its record.
+      run: All edits of a run, and the record of the run without the last of them, ->
+        its record.
       network: All edits of a run -> the network with them, for components that run it
         on other images; None if there are none.
     """
@@ -38,8 +50,8 @@ def with_edits(
     edited = {}
     for edit, rest in below.items():
         path = (*prefix, edit)
-        # What the ID task answers, and the features behind it, stay the plain pass's.
-        changed = run(path).replace(
+        # The prediction, and the features behind it, stay the plain pass's.
+        changed = run(path, record).replace(
             labels=record.labels,
             prediction=record.prediction,
             original=record.original,

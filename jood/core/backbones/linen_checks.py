@@ -6,10 +6,11 @@ Flax's own errors name scopes and collections; here they become what was given t
 
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
-import inspect
 from typing import Any
 
 from flax import errors as flax_errors
+
+from jood.core.backbones import parts
 
 _EVALUATION = "the defaults of evaluation mode, such as train=False, deterministic=True"
 
@@ -22,14 +23,14 @@ def check(model: Any, variables: Any) -> None:
       variables: What should be its variables, by collection.
 
     Raises:
-      TypeError: The model is no Linen module but a class, an nnx module or another
+      TypeError: The model is not a Linen module but a class, an nnx module or another
         thing.
       ValueError: The variables have no collection 'params', or the model cannot be
         called with images alone.
     """
-    _check_model(model)
+    check_model(model)
     _check_variables(variables)
-    needed = _required_arguments(model)
+    needed = parts.required_arguments(model)
     if needed:
         raise ValueError(
             f"{type(model).__name__} must be called with images alone, "
@@ -76,6 +77,9 @@ def owners_terms(model: Any, variables: Mapping[str, Any]) -> Iterator[None]:
         flax_errors.ScopeCollectionNotFound,
         flax_errors.ScopeParamNotFoundError,
     ) as error:
+        head = getattr(model, "lacks_head", "")
+        if head and '"/head"' in str(error):
+            raise ValueError(f"the classifier is missing: {head}.") from None
         raise ValueError(
             f"the variables lack what {name} reads. They hold "
             f"{', '.join(map(repr, variables))}; pass all collections that "
@@ -84,32 +88,32 @@ def owners_terms(model: Any, variables: Mapping[str, Any]) -> Iterator[None]:
         ) from None
 
 
-def _check_model(model: Any) -> None:
+def check_model(model: Any) -> None:
+    """Raises TypeError unless a model is a Linen module; see `check`."""
     if isinstance(model, type):
         raise TypeError(
-            f"the model must be a Linen module, got the class {model.__name__}. Pass "
-            f"an instance of it: {model.__name__}(...)."
+            f"the model must be a module, got the class {model.__name__}. Pass an "
+            f"instance of it: {model.__name__}(...)."
         )
-    origins = [kind.__module__.split(".") for kind in type(model).__mro__]
-    features = (
-        "compute the features yourself: jood.fit(component, [jood.Activations.of("
-        "penultimate, kernel, bias, stages={'C5': map})])"
-    )
-    if any(origin[:2] == ["flax", "nnx"] for origin in origins):
+    if any(kind.__module__.startswith("torch.nn") for kind in type(model).__mro__):
         raise TypeError(
-            f"{type(model).__name__} is a flax.nnx module, but a Detector runs Linen "
-            f"modules (flax.linen.Module). Write it as a Linen module, or {features}."
+            f"the {type(model).__name__} is a PyTorch module: say where its stages and "
+            "its head are, jood.torch_backbone(module, stages={'C4': 'layer3'}, "
+            "head='fc'), and pass that."
         )
     if not hasattr(model, "apply"):
         raise TypeError(
-            "the model must be a Linen module (flax.linen.Module), got "
-            f"{type(model).__name__}. Of another network {features}."
+            "the model must be a Linen module, a flax.nnx module, a jood.Backbone or a "
+            f"jood.torch_backbone, got {type(model).__name__}. Of another network "
+            "write a JAX function, jood.Backbone(features, head=(kernel, bias)), or "
+            "compute the features yourself: jood.fit(component, [jood.Activations.of("
+            "penultimate, kernel, bias, stages={'C5': map})])."
         )
 
 
 def _check_variables(variables: Any) -> None:
     if not isinstance(variables, Mapping):
-        hint = " Of a TrainState pass {'params': state.params}."
+        hint = " For a TrainState pass {'params': state.params}."
         raise TypeError(
             "variables must be a dict of collections, {'params': ...}, got "
             f"{type(variables).__name__}.{hint * hasattr(variables, 'params')}"
@@ -126,14 +130,3 @@ def _check_variables(variables: Any) -> None:
 
 def _listed(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(map(str, names[:most])) + ", ..." * (len(names) > most) or "none"
-
-
-def _required_arguments(model: Any) -> list[str]:
-    """Names of what `__call__` needs beside the images."""
-    try:
-        signature = inspect.signature(type(model).__call__)
-    except (TypeError, ValueError, AttributeError):
-        return []
-    others = list(signature.parameters.values())[2:]  # after self and the images
-    passing = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in others if p.default is p.empty and p.kind not in passing]

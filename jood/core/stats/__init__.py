@@ -2,7 +2,7 @@
 
 Each function returns a `Statistic` of a value read from the activations. States are
 small pytrees of arrays that neither grow with the number of examples nor depend on
-their order; padded rows count nothing. `finalize` gives the state in float64 on the
+their order; padded rows do not count. `finalize` gives the state in float64 on the
 host; components replace it (`stats.moments(...)._replace(finalize=...)`).
 """
 
@@ -64,8 +64,8 @@ def second_moments(measure: Measure) -> Statistic:
 
     The state is {'count': int32 [], 'mean': [D], 'scatter': [D, D], 'rest': [D, D]},
     where scatter + rest is Σ (x - mean)(x - mean)ᵀ and rest what float32 rounds off:
-    the small eigenvalues of a million examples would drown in it. Finalized, there is
-    no rest.
+    the small eigenvalues of a million examples would be lost in it. A finalized
+    state has no rest.
 
     Args:
       measure: activations -> float [B, D].

@@ -119,7 +119,7 @@ def _within_scatter(
             warnings.warn(
                 f"{name}: the training features do not vary within the classes, so "
                 "every image is at the distance 0 and gets the same score. Does the "
-                "network answer all images alike? Are its weights loaded?",
+                "network give the same output for all images? Are its weights loaded?",
                 stacklevel=2,
             )
         full = width + len(mean)  # one example per class goes into its mean

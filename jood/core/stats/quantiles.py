@@ -73,7 +73,7 @@ def quantile(counts: np.ndarray, q: float) -> float:
       q: a fraction in [0, 1].
 
     Raises:
-      ValueError: q is no fraction in [0, 1], counts are not those of a sketch, or
+      ValueError: q is not a fraction in [0, 1], counts are not those of a sketch, or
         nothing was counted.
     """
     arguments.check_within("q", q, 0.0, 1.0, "a fraction in [0, 1], not a percentage")

@@ -1,8 +1,8 @@
-"""Benchmarks: an ID set to train and test on, and named OOD sets to tell from it.
+"""Benchmarks: an ID set to train and test on, and named OOD sets.
 
-`get(name)` returns a `Benchmark`, `names()` lists them, `describe(name)` says what one
-consists of. The embedded ones need nothing; the papers' read their sets below a data
-root, `data_dir` or JOOD_DATA_DIR, which `launch/prepare.py --check` inspects.
+`get(name)` returns a `Benchmark`, `names()` lists them, `describe(name)` gives the
+description of one. The embedded ones need nothing; the papers' read their sets below a
+data root, `data_dir` or JOOD_DATA_DIR, which `launch/prepare.py --check` inspects.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is there of a benchmark's sets: counts and checksums.
+"""Which sets of a benchmark are on disk: counts and checksums.
 
 Counting lists files and reads descriptions; no image is decoded. Checksums are
 compared where the content of a file is known (`SetSpec.known`).
@@ -24,10 +24,10 @@ WRONG = "WRONG"
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What is there of one set."""
+    """The state of one set on disk."""
 
     name: str  # 'id_train', 'id_test' or the OOD set's
-    # 'ID', 'OOD', 'OOD, near'; with 'extra' where nobody misses it; 'shifted ID',
+    # 'ID', 'OOD', 'OOD, near'; with 'extra' where it is not needed; 'shifted ID',
     # 'validation ID' and 'validation OOD'.
     role: str
     spec: SetSpec
@@ -39,17 +39,17 @@ class Finding:
 
     @property
     def is_wrong(self) -> bool:
-        """Returns whether what is there cannot be used."""
+        """Returns whether the set is on disk but cannot be used."""
         return self.state == BROKEN or self.checksum.startswith(WRONG)
 
 
 def inspect(spec: BenchmarkSpec, root: pathlib.Path) -> list[Finding]:
-    """Returns what is there of every set of a benchmark that reads files."""
+    """Returns the state of every set of a benchmark that reads files."""
     return [inspect_set(spec, name, root) for name in spec.sets]
 
 
 def inspect_set(spec: BenchmarkSpec, name: str, root: pathlib.Path) -> Finding:
-    """Returns what is there of one set, `name` as in `spec.sets`."""
+    """Returns the state of one set, `name` as in `spec.sets`."""
     one, role, path = spec.sets[name], _role(spec, name), ""
     try:
         found = on_disk.find(one, root)
@@ -67,7 +67,7 @@ def inspect_set(spec: BenchmarkSpec, name: str, root: pathlib.Path) -> Finding:
 
 
 def runs(findings: Sequence[Finding]) -> bool:
-    """Returns whether the benchmark runs: its ID sets, an OOD set, nothing wrong."""
+    """Returns whether the benchmark runs: ID sets and an OOD set, and nothing wrong."""
     return (
         not any(one.is_wrong for one in findings)
         and all(one.state != ABSENT for one in findings if one.role == "ID")
@@ -76,7 +76,7 @@ def runs(findings: Sequence[Finding]) -> bool:
 
 
 def text(findings: Sequence[Finding], root: pathlib.Path) -> str:
-    """Returns the findings for people: a table, then each set's place and source."""
+    """Returns the findings as text: a table, then each set's place and source."""
     rows = [
         [
             one.name,
@@ -140,6 +140,6 @@ def _checksum(one: SetSpec, found: on_disk.Found) -> tuple[str, str]:
         else:
             return f"{WRONG}: {name}", (
                 f"{path} has SHA-256 {digest}, expected {' or '.join(notes)}. Delete "
-                "it and get it again."
+                "it and fetch it again."
             )
     return ", ".join(results) or "none recorded", ""

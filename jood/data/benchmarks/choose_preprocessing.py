@@ -78,7 +78,7 @@ def _rescaled(preprocessing: Preprocessing, scale: float, size: int) -> Preproce
 
 
 def check_ood(spec: BenchmarkSpec, ood: Sequence[str]) -> None:
-    """Raises ValueError for a name that is no OOD or shifted set of the benchmark."""
+    """Raises ValueError if a name is not an OOD or shifted set of the benchmark."""
     known = [one.name for one in (*spec.ood, *spec.extra, *spec.shifted)]
     if not ood:
         raise ValueError(f"ood must name at least one of {known}, or be None.")

@@ -1,6 +1,6 @@
-"""Gets sets: with TensorFlow Datasets, or from an archive whose digest is known.
+"""Fetches sets: with TensorFlow Datasets, or from an archive whose digest is known.
 
-Everything else is got by hand; `SetSpec.how` says how.
+Everything else must be fetched by hand; `SetSpec.how` says how.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The embedded benchmarks: what they consist of, and what paints them."""
+"""The embedded benchmarks: their sets, and the functions that paint them."""
 
 import dataclasses
 import functools

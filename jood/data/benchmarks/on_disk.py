@@ -19,7 +19,7 @@ def data_root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Returns the folder of data: `data_dir`, else the variable JOOD_DATA_DIR.
 
     Raises:
-      FileNotFoundError: Neither is given, or it is no folder.
+      FileNotFoundError: Neither is given, or it is not a folder.
     """
     text = os.environ.get(ENVIRONMENT) if data_dir is None else data_dir
     if not text:
@@ -29,12 +29,12 @@ def data_root(data_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
         )
     root = pathlib.Path(text).expanduser()
     if not root.is_dir():
-        raise FileNotFoundError(f"the data folder {root} is no folder.")
+        raise FileNotFoundError(f"the data folder {root} is not a folder.")
     return root
 
 
 def origin(data_dir: str | os.PathLike[str] | None = None) -> dict[str, str]:
-    """Returns which folder `data_root` takes and who named it, for a run's record."""
+    """Returns the folder that `data_root` takes and who named it, for the record."""
     given = os.environ.get(ENVIRONMENT) if data_dir is None else data_dir
     if not given:
         return {}
@@ -94,7 +94,7 @@ def open_set(
 
 
 def where(spec: SetSpec, root: pathlib.Path) -> str:
-    """Returns where a set is looked for and where to get it, for people."""
+    """Returns as text where a set is looked for and where to get it."""
     source = "; ".join(filter(None, (spec.url, spec.how)))
     return f"looked for {' or '.join(paths(spec, root))}; from {source}"
 
@@ -111,5 +111,5 @@ def _first_words(path: pathlib.Path) -> tuple[str, ...]:
     lines = filter(str.strip, path.read_text().splitlines())
     words = tuple(sorted(line.split()[0] for line in lines))
     if len(set(words)) < len(words) or not words:
-        raise ValueError(f"{path} must list each class once, one a line.")
+        raise ValueError(f"{path} must list each class once, one per line.")
     return words

@@ -2,7 +2,7 @@
 
 One that reads files runs on the OOD sets that are present and says which are absent;
 without its ID test set, or without any OOD set, it does not run. ID training images are
-missed only by what learns from them (`sources.absent`).
+needed only by detectors that learn from them (`sources.absent`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from jood.data.sources.resized import Fitted
 
 _ID = ("id_train", "id_test")
 _LOG = logging.getLogger(__name__)
-# WordNet ids and what they are called, as Kaggle's copy of ImageNet has it.
+# WordNet ids and their words, as Kaggle's copy of ImageNet has them.
 SYNSETS = ("imagenet/LOC_synset_mapping.txt", "LOC_synset_mapping.txt")
 
 
@@ -100,7 +100,7 @@ def open_benchmark(
     skip_corrupt: bool = False,
     **options: Any,
 ) -> Benchmark:
-    """Opens what is present of a benchmark, as `benchmarks.get`; `ood` may be empty."""
+    """Opens the sets of a benchmark that are present; `ood` may be empty."""
     if options:
         raise ValueError(f"{spec.name} takes no options {sorted(options)}.")
     root = on_disk.data_root(data_dir)
@@ -136,8 +136,8 @@ def open_benchmark(
     if absent:
         _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
     if absent_shifted:
-        told = ", ".join(absent_shifted)
-        _LOG.warning("%s: covariate-shifted sets that are ABSENT: %s", spec.name, told)
+        gone = ", ".join(absent_shifted)
+        _LOG.warning("%s: covariate-shifted sets that are ABSENT: %s", spec.name, gone)
     return Benchmark(
         name=spec.name,
         id_train=opened.pop("id_train"),
@@ -201,15 +201,15 @@ def open_validation_sets(
     if spec.validation is None:
         raise ValueError(
             f"{spec.name} has no validation sets to choose hyper-parameters on; "
-            "choose on made images (--select_on=blur,jigsaw,mixed)."
+            "choose on synthetic images (--select_on=blur,jigsaw,mixed)."
         )
     root = on_disk.data_root(data_dir)
     names = ("id_validation", "ood_validation")
-    found = {name: on_disk.find(spec.sets[name], root) for name in names}
-    if lacking := [name for name in names if found[name] is None]:
+    placed = {name: on_disk.find(spec.sets[name], root) for name in names}
+    if lacking := [name for name in names if placed[name] is None]:
         raise _not_there(spec, "lacks what it validates on", lacking, root)
     preprocessing = choose_preprocessing.for_files(spec, preprocessing, image_size)
-    places = {name: place for name, place in found.items() if place is not None}
+    places = {name: place for name, place in placed.items() if place is not None}
     opened, *_ = _open_sets(spec, places, preprocessing, root, skip_corrupt)
     return opened["id_validation"], opened["ood_validation"]
 
@@ -254,7 +254,7 @@ def _not_there(
     lines = [
         f"{spec.name} {what} below {root}:",
         *(f"  {name}: {on_disk.where(spec.sets[name], root)}" for name in names),
-        f"python launch/prepare.py --benchmark={spec.name} --check lists everything.",
+        f"jood prepare --benchmark={spec.name} --check lists everything.",
     ]
     return FileNotFoundError("\n".join(lines))
 

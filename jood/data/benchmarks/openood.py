@@ -149,12 +149,12 @@ def _imagenet(
 
     def ood(split: str, folder: str, root: str, size: int, like: SetSpec) -> SetSpec:
         own = "textures" if folder == "texture" else folder
-        told = "validation" if split == "val" else "test"
+        which = "validation" if split == "val" else "test"
         return openood_sets.listed(
             [f"{place}/{split}_{own}" for place in folders],
             folder,
             root,
-            f"{like.title.partition(',')[0]}, OpenOOD's {told} list",
+            f"{like.title.partition(',')[0]}, OpenOOD's {which} list",
             size,
             like,
             name=own if split == "test" else f"{own}_val",

@@ -71,14 +71,14 @@ def id_sets(
     licence: str,
 ) -> dict[str, SetSpec]:
     """Returns the ID sets by split, 'train', 'val' and 'test', of these `sizes`."""
-    told = {"train": "train", "val": "validation", "test": "test"}
+    words = {"train": "train", "val": "validation", "test": "test"}
     url = f"{URL}/tree/main/configs/datasets/{name}"
     return {
         split: listed(
             f"{name}/{split}_{name}",
             folder,
             root,
-            f"{title} {told[split]}, OpenOOD's list",
+            f"{title} {words[split]}, OpenOOD's list",
             size,
             name=f"{name}_{split}",
             url=url,

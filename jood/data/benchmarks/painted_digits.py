@@ -112,6 +112,9 @@ def digits(
     def unlabelled(number: int, paint: _Paint) -> PaintedSource:
         return PaintedSource(paint, ood_size, (seed, number, image_size))
 
+    def crops_of(image: np.ndarray) -> _Paint:
+        return lambda rng, _: random_crop(rng, image, image_size)
+
     near_source = composites(2, near, right, test_copies)
     if (most := len(near_source)) < ood_size:
         raise ValueError(
@@ -123,8 +126,10 @@ def digits(
 
     ood = {
         "near": dataclasses.replace(near_source, size=ood_size, labels=None),
-        "background": unlabelled(3, lambda rng, _: _crop(rng, right, image_size)),
-        "other_photo": unlabelled(4, lambda rng, _: _crop(rng, other, image_size)),
+        "background": unlabelled(3, lambda rng, _: random_crop(rng, right, image_size)),
+        "other_photo": unlabelled(
+            4, lambda rng, _: random_crop(rng, other, image_size)
+        ),
         "gaussian": unlabelled(5, lambda rng, _: _gaussian(rng, image_size)),
         "uniform": unlabelled(6, lambda rng, _: rng.integers(0, 256, shape, "u1")),
     }
@@ -162,7 +167,7 @@ def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return train, test
 
 
-def _crop(rng: np.random.Generator, photo: np.ndarray, size: int) -> np.ndarray:
+def random_crop(rng: np.random.Generator, photo: np.ndarray, size: int) -> np.ndarray:
     """A random square of the photograph at its own resolution, perhaps mirrored.
 
     A canvas that is larger than the photograph takes the largest square, enlarged.
@@ -181,7 +186,7 @@ def _composite(
     rng: np.random.Generator, glyph: np.ndarray, photo: np.ndarray, size: int
 ) -> np.ndarray:
     """A digit painted over a crop: alpha blending with one colour."""
-    canvas = _crop(rng, photo, size).astype(np.float32)
+    canvas = random_crop(rng, photo, size).astype(np.float32)
     side = int(rng.integers(size // 2, size * 7 // 8 + 1))
     top, left = (int(v) for v in rng.integers(0, size - side + 1, 2))
     place = canvas[top : top + side, left : left + side]
@@ -196,7 +201,7 @@ def _resized(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _contrasting_colour(rng: np.random.Generator, place: np.ndarray) -> np.ndarray:
-    """A random colour that a person can tell from the background's mean."""
+    """A random colour that a person can distinguish from the background's mean."""
     background = place.mean(axis=(0, 1))
     while True:
         colour = rng.uniform(0, 255, 3)

@@ -1,4 +1,4 @@
-"""What is known of a set of images: its size, where it lies, where it comes from.
+"""A set of images: its size, its place on disk, its origin.
 
 A `SetSpec` is one split of one data set as a benchmark uses it. Paths are
 those of the papers' repositories (ODIN, DICE, KNN-OOD, NPOS, MOS, OpenOOD), so a folder

@@ -1,4 +1,4 @@
-"""The types of every benchmark: what it is, and what of it is here.
+"""The types of benchmarks: the description of one, and one that is opened.
 
 OOD sets may be in named groups, such as near and far, whose averages a table has beside
 the average over all. Covariate-shifted ID sets show the ID classes in another way: the
@@ -16,7 +16,7 @@ from jood.methods.preset_values import PresetValues
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Benchmark:
-    """An ID task and the OOD sets that are told from it."""
+    """An ID task and its OOD sets."""
 
     name: str  # for `benchmarks.get`
     id_train: Source  # labelled, to train networks and fit detectors on
@@ -26,7 +26,7 @@ class Benchmark:
     class_names: tuple[str, ...]  # () where the ID images carry no class labels
     preprocessing: Preprocessing  # the network's
     image_size: int  # side of the square images, in pixels
-    protocol: str  # how the numbers are made, in words, for the head of a table
+    protocol: str  # in words, how the numbers are computed, for the head of a table
     paper: tuple[str, ...] = ()  # names of the sets that it averages; () for all
     # By name of an OOD set that is not here: where it was looked for, where to get it.
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -65,8 +65,8 @@ class BenchmarkSpec:
     extra: Sequence[SetSpec] = ()  # further sets, scored where they are present
     labelled: bool = True  # whether the ID images carry class labels
     num_classes: int = 0  # K; 0 without labels
-    # Where class names are the folders', the SHA-256 of their sorted names, one a line
-    # without a last newline; '' where no list is published.
+    # Where class names are the folders', the SHA-256 of their sorted names, one per
+    # line without a last newline; '' where no list is published.
     classes_sha256: str = ""
     # A function of this description and the options of `benchmarks.get`, such as
     # `opening.made_by` returns; None reads the sets below the data root.

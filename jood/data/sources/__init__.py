@@ -88,7 +88,7 @@ def npz(
     try:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
-                raise ValueError("it is no whole archive of named arrays")
+                raise ValueError("it is not a whole archive of named arrays")
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
             keys = [key for key in (images, labels) if key]
@@ -100,8 +100,8 @@ def npz(
                 raise ValueError(
                     f"it would expand to {size:,} bytes, but the memory has {memory:,}"
                 )
-            found = [archive[key] for key in keys]
-        return ArraySource(*found)
+            arrays = [archive[key] for key in keys]
+        return ArraySource(*arrays)
     except MemoryError as error:
         raise ValueError(
             f"cannot read images from {path}: its arrays claim more than the memory of "

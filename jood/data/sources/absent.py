@@ -1,4 +1,4 @@
-"""A set that is not here, for what may never be read."""
+"""Stands for a set that is absent, which may never be read."""
 
 import dataclasses
 from typing import Any, NoReturn
@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 @dataclasses.dataclass(frozen=True)
 class Absent:
-    """Stands where a source would; reading from it says what is missing and where."""
+    """Stands in for a source; reading from it says what is missing and where."""
 
     why: str
 

@@ -44,7 +44,7 @@ class NamedArrays(ArraySource):
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """What Python 2's strings are written with; other codecs may do anything."""
+    """Decodes Python 2's strings; other codecs may do anything."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"the codec {encoding!r}")
     return text.encode("latin1")
@@ -57,7 +57,7 @@ def _array(kind: type, shape: tuple[int, ...], dtype: bytes) -> np.ndarray:
     return np.ndarray(shape, dtype.decode())
 
 
-# All that a pickle may call.
+# Everything that a pickle may call.
 _KNOWN = {
     ("numpy.core.multiarray", "_reconstruct"): _array,
     ("numpy._core.multiarray", "_reconstruct"): _array,
@@ -85,11 +85,11 @@ def _load(path: pathlib.Path) -> dict[bytes, Any]:
         raise
     except Exception as error:  # a damaged pickle raises nearly everything
         raise ValueError(
-            f"{path} is no file of CIFAR's: it is damaged, or holds {error}, where "
+            f"{path} is not a file of CIFAR's: it is damaged, or holds {error}, where "
             "arrays, lists, dicts, numbers and strings are read and nothing else."
         ) from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is no file of CIFAR's: it holds no dict.")
+        raise ValueError(f"{path} is not a file of CIFAR's: it holds no dict.")
     return content
 
 

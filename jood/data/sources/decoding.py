@@ -37,7 +37,7 @@ _TURNS = {  # by EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 _VERSION = 1  # raise it when a file gives other pixels than before
-# The cheap ones first. Not all that Pillow knows: for EPS it would run Ghostscript.
+# The cheap ones first. Not all of Pillow's: for EPS it would run Ghostscript.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 _BYTES = 12  # of a file for each pixel: colours of 16 bits take 6
 _PILLOW = r"PIL\."  # the modules whose warnings are silenced
@@ -54,7 +54,7 @@ class ImageError(ValueError):
     def __str__(self) -> str:
         return (
             f"cannot read the image {self.name}: {self.reason}. Replace or delete it, "
-            "or leave such images out and count them: --corrupt=skip of the jobs, "
+            "or skip and count such images: --corrupt=skip of the jobs, "
             "jood.data.sources.Skipping(source) in Python."
         )
 
@@ -76,7 +76,7 @@ def decode(
 
     Raises:
       ImageError: (a ValueError) The path is that of a folder, pipe or device; the
-        content is no image, truncated or corrupt, too large to be trusted (Pillow's
+        content is not an image, truncated or corrupt, too large to be trusted (Pillow's
         guard against decompression bombs), or of a kind without agreed brightness (32
         bits a pixel).
       ValueError: The preprocessing is for neither one channel nor three.
@@ -124,7 +124,7 @@ def _content(path: str | os.PathLike[str], name: str) -> bytes:
     try:
         status = os.stat(path)
     except ValueError as error:  # a NUL in it, which no file system takes
-        raise ImageError(name, f"it is no path: {error}") from None
+        raise ImageError(name, f"it is not a path: {error}") from None
     if not stat.S_ISREG(status.st_mode):
         raise ImageError(name, f"it is {kind_of(path, status.st_mode)}, not a file")
     check_size(status.st_size, name)
@@ -133,7 +133,7 @@ def _content(path: str | os.PathLike[str], name: str) -> bytes:
 
 
 def kind_of(path: str | os.PathLike[str], mode: int) -> str:
-    """Returns in words what a path that is no file leads to; `mode` is its stat's."""
+    """Returns what a path that is not a file leads to; `mode` is its stat's."""
     if stat.S_ISDIR(mode):
         listable = os.access(path, os.R_OK | os.X_OK)
         return "a folder" if listable else "a folder that may not be read"

@@ -31,7 +31,7 @@ def images(root: pathlib.Path, folder: str = "") -> list[str]:
 
 
 def candidates(root: pathlib.Path) -> list[str]:
-    """Like `images`, but with whatever might be one, for those who bear bad images.
+    """Like `images`, but with everything that might be one, for callers that skip.
 
     These are links to nothing and, by their own names, folders that cannot be read.
     """
@@ -62,13 +62,13 @@ def _below(root: pathlib.Path, prefix: str, above: frozenset[str]) -> Iterator[_
         return
     try:
         with os.scandir(root / prefix) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         if not above:
             raise
         yield _Entry(prefix.removesuffix("/"), error)
         return
-    for entry in found:
+    for entry in visible:
         path = f"{prefix}{entry.name}"
         if _leads_to(entry.is_dir):
             yield from _below(root, f"{path}/", above | {real})
@@ -100,7 +100,7 @@ def listed(
 
 
 def entries(file_list: pathlib.Path) -> tuple[list[str], np.ndarray | None]:
-    """Reads a list of images: 'path' a line, as in MOS, or 'path label', as in OpenOOD.
+    """Reads a list of images: lines 'path', as in MOS, or 'path label', as in OpenOOD.
 
     Returns:
       The paths as they stand there, and labels int32 [N]; None if the lines have no

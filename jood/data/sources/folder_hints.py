@@ -42,13 +42,13 @@ def hint(
     Args:
       root: The folder that was given.
       paths: Its images.
-      folders: Those of its folders that no class is called.
-      classes: What the classes are called.
+      folders: Those of its folders that are not named as a class.
+      classes: The names of the classes.
     """
     folders, classes = list(folders), list(classes)
     if names := parts(root, paths):
-        found = ", ".join(str(pathlib.Path(root) / name) for name in names)
-        return f" These are the parts of a data set: give one of {found}."
+        choices = ", ".join(str(pathlib.Path(root) / name) for name in names)
+        return f" These are the parts of a data set: give one of {choices}."
     nested = {path.split("/")[1] for path in paths if path.count("/") > 1}
     if len(folders) == 1 and nested & set(classes):
         below = pathlib.Path(root) / folders[0]
@@ -61,7 +61,7 @@ def hint(
     ]
     if cases:
         return (
-            " Upper and lower case count: rename "
+            " Letter case matters: rename "
             f"{', '.join(cases[:5])}{' and so on' if len(cases) > 5 else ''}."
         )
     return ""

@@ -33,7 +33,7 @@ class ImageFolder:
     _: dataclasses.KW_ONLY
     file_list: str | os.PathLike[str] | None = None  # see `file_lists.entries`
     preprocessing: Preprocessing | None = None  # resizes and crops the images
-    # Whether examples have the label of their folder or list; None: if they have.
+    # Whether examples have the label of their folder or list; None: if there is one.
     labelled: bool | None = None
     # Those below the root to read, in the order of their labels; None for all, sorted.
     folders: Sequence[str] | None = None
@@ -129,8 +129,8 @@ def _class_folders(root: pathlib.Path, paths: Sequence[str]) -> list[str]:
     """The sorted names of the class folders; raises ValueError if one is empty."""
     present = {path.split("/")[0] for path in paths}
     with os.scandir(root) as entries:
-        found = {e.name for e in entries if e.is_dir() and e.name[0] != "."}
-    if empty := sorted(found - present):  # later classes' labels would move
+        present_names = {e.name for e in entries if e.is_dir() and e.name[0] != "."}
+    if empty := sorted(present_names - present):  # later classes' labels would move
         raise ValueError(
             f"class folders without images in {root}: {file_lists.some(empty)}. Delete "
             "them, or pass class_names."

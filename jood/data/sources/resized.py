@@ -23,7 +23,7 @@ class Fitted:
         return {**example, "image": self.preprocessing.fit_image(example["image"])}
 
     def fingerprint(self) -> str:
-        """Returns that of the source, and how its images are fitted."""
+        """Returns the source's fingerprint, and how its images are resized."""
         return f"{sources.fingerprint(self.source)}, {self.preprocessing.fitting}"
 
 

@@ -24,13 +24,13 @@ class Subset:
         return self.source[int(self.indices[index])]
 
     def fingerprint(self) -> str:
-        """Returns that of the source, and which examples these are."""
+        """Returns the source's fingerprint, and which examples these are."""
         digest = fingerprinting.array_digest(indices=self.indices)
         return f"subset {digest} of {sources.fingerprint(self.source)}"
 
 
 def part(source: sources.Source, indices: np.ndarray) -> sources.Source:
-    """Returns some examples; of arrays as arrays, which are read a batch at a time."""
+    """Returns some examples; arrays stay arrays, which are read batch by batch."""
     if not isinstance(source, sources.ArraySource):
         return Subset(source, indices)
     labels = None if source.labels is None else source.labels[indices]

@@ -40,7 +40,7 @@ class TarShards:
     preprocessing: Preprocessing | None = None  # resizes and crops the images
     # 'shard/member' of every image.
     names: list[str] = dataclasses.field(init=False, repr=False)
-    # Reasons, by path, why a shard ends early, is no tar file or cannot be read; the
+    # Reasons, by path, why a shard ends early, is not a tar file or cannot be read; the
     # images before that place are there.
     broken: dict[str, str] = dataclasses.field(init=False, repr=False)
     _members: list[_Member] = dataclasses.field(init=False, repr=False)
@@ -51,9 +51,9 @@ class TarShards:
         Raises:
           ValueError: There is no image in any shard.
         """
-        found = {shard: _members(shard) for shard in self.shards}
-        members = [member for shard in self.shards for member in found[shard][0]]
-        broken = {shard: problem for shard, (_, problem) in found.items() if problem}
+        contents = {shard: _members(shard) for shard in self.shards}
+        members = [member for shard in self.shards for member in contents[shard][0]]
+        broken = {shard: problem for shard, (_, problem) in contents.items() if problem}
         if not members:
             problem = next(iter(broken.values()), "")
             raise ValueError(
@@ -88,7 +88,7 @@ class TarShards:
 
 def _members(shard: str) -> tuple[list[_Member], str]:
     """The images of one tar file, and why it cannot be read further, or ''."""
-    found: list[_Member] = []
+    members: list[_Member] = []
     try:
         status = os.stat(shard)
         if not stat.S_ISREG(status.st_mode):
@@ -99,25 +99,25 @@ def _members(shard: str) -> tuple[list[_Member], str]:
                 if not member.isfile() or not _is_image(member.name):
                     continue
                 if start + length > status.st_size:
-                    return found, f"it is cut short in {member.name}"
-                found.append(_Member(shard, member.name, start, length))
+                    return members, f"it is cut short in {member.name}"
+                members.append(_Member(shard, member.name, start, length))
             end = archive.offset
         with open(shard, "rb") as file:  # `tarfile` takes any end for the end
             file.seek(end)
             if file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE):
-                return found, ""
+                return members, ""
         reason = "cut short or damaged"
     except OSError as error:
-        return found, error.strerror or str(error)
+        return members, error.strerror or str(error)
     except _BAD_HEADERS as error:
         with open(shard, "rb") as file:
             if file.read(6).startswith(_COMPRESSED):
-                return found, (
+                return members, (
                     "it is compressed, so its images cannot be read one by one; "
                     "decompress it (compression does not make images smaller)"
                 )
         reason = str(error).rstrip(".") or "damaged"
-    return found, f"after {len(found)} image(s): {reason}"
+    return members, f"after {len(members)} image(s): {reason}"
 
 
 def _is_image(name: str) -> bool:
@@ -126,10 +126,10 @@ def _is_image(name: str) -> bool:
 
 
 def _inputs(path: pathlib.Path, preprocessing: Preprocessing) -> NamedImages:
-    found = [str(path)] if path.is_file() else sorted(glob.glob(str(path)))
-    if not found:
+    paths = [str(path)] if path.is_file() else sorted(glob.glob(str(path)))
+    if not paths:
         raise FileNotFoundError(f"no tar file matches {path}.")
-    shards = TarShards(found, preprocessing)
+    shards = TarShards(paths, preprocessing)
     return shards, shards.names
 
 

@@ -45,8 +45,8 @@ class TfdsSource:
         folder = pathlib.Path(self.folder)
         if not (folder / "dataset_info.json").is_file():
             raise FileNotFoundError(
-                f"{folder} is no prepared TFDS data set: dataset_info.json is missing. "
-                "Name the folder of a version, such as tfds/cifar10/3.0.2."
+                f"{folder} is not a prepared TFDS data set: dataset_info.json is "
+                "missing. Name the folder of a version, such as tfds/cifar10/3.0.2."
             )
         info = self._builder.info
         form = getattr(info.file_format, "value", info.file_format)

@@ -7,6 +7,7 @@ command line find it through `__all__`.
 import inspect
 
 from jood.methods.scores.actsub import actsub as actsub
+from jood.methods.scores.actsub_gen import actsub_gen as actsub_gen
 from jood.methods.scores.cadref import cadref as cadref
 from jood.methods.scores.cadref import caref as caref
 from jood.methods.scores.combood import combood as combood
@@ -30,6 +31,7 @@ from jood.methods.scores.godin import godin as godin
 from jood.methods.scores.grad_uncertainty import grad_uncertainty as grad_uncertainty
 from jood.methods.scores.gradnorm import gradnorm as gradnorm
 from jood.methods.scores.gram import gram as gram
+from jood.methods.scores.gram_deviation import gram_deviation as gram_deviation
 from jood.methods.scores.iodin import iodin as iodin
 from jood.methods.scores.klm import klm as klm
 from jood.methods.scores.knn import knn as knn
@@ -43,9 +45,11 @@ from jood.methods.scores.mahalanobis_ensemble import (
 )
 from jood.methods.scores.max_cosine import max_cosine as max_cosine
 from jood.methods.scores.max_cosine import relative_cosine as relative_cosine
+from jood.methods.scores.mcm import mcm as mcm
 from jood.methods.scores.mos import mos as mos
 from jood.methods.scores.nac import nac as nac
 from jood.methods.scores.nci import nci as nci
+from jood.methods.scores.neglabel import neglabel as neglabel
 from jood.methods.scores.nnguide import nnguide as nnguide
 from jood.methods.scores.odin import odin as odin
 from jood.methods.scores.openmax import openmax as openmax

@@ -1,4 +1,4 @@
-"""ActSub: the classifier's head splits a feature into two parts, and both tell.
+"""ActSub: the classifier's head splits a feature into two parts, and both are scored.
 
 The decisive part of a feature lies in the directions with the largest singular values
 of the head's weights and makes the logits; shaped, it gives an energy. The
@@ -19,6 +19,7 @@ from jood.core import component
 from jood.core import stats
 from jood.core.activations import Activations
 from jood.core.component import Component
+from jood.core.component import Pass
 from jood.core.component import Statistic
 from jood.core.stats import reservoir
 from jood.methods import nearest_neighbors
@@ -73,8 +74,6 @@ def actsub(
       Zongur, Hesse, Roth, ActSub (Activation Subspaces for Out-of-Distribution
       Detection), ICCV 2025, the decisive and the insignificant component.
     """
-    if k is not None:
-        arguments.check_count("k", k)
     if shape not in get_args(Shape):
         choices = ", ".join(get_args(Shape))
         raise ValueError(f"shape must be one of {choices}, got {shape=}.")
@@ -97,17 +96,25 @@ def actsub(
         kinship = insignificance(basis, bank, acts, neighbours)
         return jax.nn.logsumexp(logits, axis=-1) * kinship**lam
 
+    passes = learned(k, neighbours, capacity, spec)
+    return component.build(spec, "score", apply, passes)
+
+
+def learned(
+    k: int | None, neighbours: int, capacity: int, name: str
+) -> tuple[Pass, ...]:
+    """Checks what decides the two parts, and returns the passes that fit them."""
+    if k is not None:
+        arguments.check_count("k", k)
     # Checks neighbours and capacity, too.
     nearest_neighbors.bank(lambda acts: acts.penultimate, neighbours, capacity)
-
-    passes = (
-        lambda _: _singular_vectors(k, spec),
+    return (
+        lambda _: _singular_vectors(k, name),
         lambda fitted: _split(fitted[0], k),
         lambda fitted: nearest_neighbors.bank(
             lambda acts: _rest(fitted[1], acts), neighbours, capacity
         ),
     )
-    return component.build(spec, "score", apply, passes)
 
 
 def decisive(basis: Any, h: jax.Array) -> jax.Array:

@@ -34,8 +34,8 @@ def combood(k: int = 50, capacity: int = reservoir.CAPACITY) -> Component:
     the extremes of what enters each ReLU, which no record here holds.
 
     Args:
-      k: which neighbour, counted from 1; of a part of the training features that part
-        of k, as in `knn`.
+      k: which neighbour, counted from 1; a bank that keeps a part of the training
+        features takes that part of k, as in `knn`.
       capacity: how many training features are kept, at least k, a uniform sample.
 
     Returns:

@@ -1,7 +1,7 @@
 """CSI: how like a training image it is, and how plainly upright, in four rotations.
 
-CSI (`jood.training.objectives.csi`) trains a projector, a head that tells rotations
-apart, and, with labels, one that tells pairs of class and rotation apart.
+CSI (`jood.training.objectives.csi`) trains a projector, a head that classifies
+rotations, and, with labels, one that classifies pairs of class and rotation.
 """
 
 from typing import Any
@@ -31,12 +31,15 @@ def rotated(images: jax.Array, shift: int) -> jax.Array:
       ValueError: they are not square.
     """
     if images.shape[1] != images.shape[2]:
-        raise ValueError(f"CSI turns square images, got {images.shape[1:3]} pixels.")
+        raise ValueError(
+            f"CSI turns square images, got {images.shape[1:3]} pixels (height, width). "
+            "Resize or crop them to a square."
+        )
     return jnp.rot90(images, shift, axes=(1, 2))
 
 
 def axes(z: np.ndarray, shift: np.ndarray) -> dict[str, np.ndarray]:
-    """What is learned of the training images: directions and weights.
+    """The values learned from the training images: directions and weights.
 
     Args:
       z: Their projected features in each rotation, float32 [M, 4, P].

@@ -85,7 +85,7 @@ def feature_sim(stage: str = "C5") -> Component:
       A score component, in units of the map, >= 0.
 
     Raises:
-      ValueError: stage is no stage name.
+      ValueError: stage is not a stage name.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, Eq. 2-4, Tables 1, 3.

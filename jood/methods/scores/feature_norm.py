@@ -2,7 +2,7 @@
 
 The norm of the last block is overconfident in some networks. `feature_norm_selected`
 therefore compares each training image with its own jigsaw puzzle, which has the
-textures but no object, and reads the stage or block whose norm tells them apart best.
+textures but no object, and reads the stage or block whose norm separates them best.
 """
 
 from collections.abc import Mapping
@@ -110,7 +110,7 @@ def feature_norm(stage: str = "C5") -> Component:
       A score component, in units of the map, >= 0.
 
     Raises:
-      ValueError: stage is no stage name.
+      ValueError: stage is not a stage name.
 
     References:
       Yu, Shin, Lee, Jun, Lee, FeatureNorm, CVPR 2023, definition of FeatureNorm.
@@ -125,7 +125,7 @@ def feature_norm_selected(among: Among = "stages") -> Component:
     """FeatureNorm of the map with the largest NormRatio on the training images.
 
     NormRatio(map) = mean over images x of norm(x) / norm(jigsaw(x)): as the authors'
-    code has it, a mean of ratios. Of equal ratios (to 1e-4) the last map wins.
+    code has it, a mean of ratios. Among equal ratios (to 1e-4) the last map wins.
 
     Args:
       among: 'stages', those of the record, or 'blocks', every residual block of the

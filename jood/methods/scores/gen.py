@@ -29,7 +29,7 @@ def gen(gamma: float = 0.1, M: int = 100) -> Component:
       A score component, in [-M, 0].
 
     Raises:
-      ValueError: gamma is not in (0, 1), or M is no whole number above 0.
+      ValueError: gamma is not in (0, 1), or M is not a whole number above 0.
 
     References:
       Liu, Lochman, Zach, GEN, CVPR 2023, the definition of G_γ and its truncation to

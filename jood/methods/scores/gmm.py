@@ -43,7 +43,7 @@ def fit_mixture(z: jax.Array, iterations: int = 20) -> tuple[jax.Array, ...]:
     centred = z - mean
     centred = centred - centred.mean(axis=1, keepdims=True)  # of float32 rounding
     scale = norms.l2(centred, axis=1, keepdims=True) / jnp.sqrt(number)
-    # A spread below float32 rounding of the mean is no spread.
+    # A spread below float32 rounding of the mean is not a spread.
     scale = jnp.where(scale > 1e-6 * jnp.abs(mean), scale, 0.0)
     x = jnp.where(scale > 0, centred / jnp.where(scale > 0, scale, 1.0), 0.0)
 
@@ -88,7 +88,7 @@ def gmm_score(feature_map: jax.Array, iterations: int = 20) -> jax.Array:
     """mean_C (μ_f - μ_g) · w_f / w_g; [B, H, W, C] or [B, L, C] -> float32 [B]."""
     z = flat(feature_map)
     w, mu1, mu2, *_ = fit_mixture(z, iterations)
-    # Less than one location is no background; without this the ratio has no bound.
+    # Less than one location is not a background; without this the ratio has no bound.
     background = jnp.maximum(1 - w, 1 / z.shape[1])
     return ((mu1 - mu2) * w / background).mean(-1)
 
@@ -106,7 +106,7 @@ def gmm(iterations: int = 20, stage: str = "C5") -> Component:
       background's weight w_g is at least one location, 1 / HW.
 
     Raises:
-      ValueError: iterations is no integer above 0, or stage is no stage name.
+      ValueError: iterations is not an integer above 0, or stage is not a stage name.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, Sec. 7, Eq. 7-8,

@@ -89,25 +89,25 @@ def godin(
     by the mean score of ID images in the paper; the default runs the network once.
 
     Args:
-      distance: That the network was trained with: 'inner', 'euclid' or 'cosine'.
+      distance: The distance in training: 'inner', 'euclid' or 'cosine'.
       of: Whether the numerator 'h' or the denominator 'g' is the score.
       eps: ε >= 0, in units of the normalised image times std.
       confidence: 'raw', the paper's, or OpenOOD's 'softmax': the step raises max_k h_k
-        and the score is max softmax(h); of g, one number, that would always be 1.
+        and the score is max softmax(h); for g, a single number, it would always be 1.
 
     Returns:
       A score component; it needs a network that G-ODIN trained.
 
     Raises:
-      ValueError: a name is unknown, eps is negative, or the softmax of g is asked.
+      ValueError: a name is unknown, eps is negative, or the softmax of g is asked for.
 
     References:
       Hsu, Shen, Jin, Kira, Generalized ODIN, CVPR 2020, Eq. 4-8; OpenOOD's code for
       'softmax'.
     """
     known = {"distance": DISTANCES, "of": ("h", "g"), "confidence": ("raw", "softmax")}
-    given = {"distance": distance, "of": of, "confidence": confidence}
-    for name, value in given.items():
+    choices = {"distance": distance, "of": of, "confidence": confidence}
+    for name, value in choices.items():
         if value not in known[name]:
             names = ", ".join(map(repr, known[name]))
             raise ValueError(f"{name} must be one of {names}, got {value!r}.")
@@ -139,7 +139,7 @@ def godin(
             return raw(acts)
         return jax.nn.softmax(numerators(acts), axis=-1).max(-1)
 
-    spec = component.call_spec("godin", **given, eps=eps)
+    spec = component.call_spec("godin", **choices, eps=eps)
     return component.stateless(
         spec,
         "score",

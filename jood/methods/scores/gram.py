@@ -63,7 +63,7 @@ def gram(statistic: GramStatistic = "mad", stage: str = "C5") -> Component:
       A score component, in [0, 1] for activated maps; 0 for a constant one.
 
     Raises:
-      ValueError: another statistic, or stage is no stage name.
+      ValueError: another statistic, or stage is not a stage name.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, App. B.10, Table 16.

@@ -1,4 +1,4 @@
-"""KL matching: is this softmax near the usual softmax of some predicted class?"""
+"""KL matching: the distance of a softmax to the usual softmax of the nearest class."""
 
 from typing import Any
 

@@ -80,4 +80,6 @@ def _build(
         lambda _: class_gaussians.class_means(feature, spec),
         lambda fitted: covariances(feature, fitted[0], spec),
     )
-    return component.build(spec, "score", apply, passes, reads=("feature",))
+    return component.build(
+        spec, "score", apply, passes, reads=("feature",), needs_labels=True
+    )

@@ -18,7 +18,6 @@ from jood._utils import arguments
 from jood.core import component
 from jood.core import input_perturbation
 from jood.core.activations import Activations
-from jood.core.activations import MissingStageError
 from jood.core.component import Component
 from jood.core.component import Statistic
 from jood.core.stats import class_gaussians
@@ -77,7 +76,13 @@ def mahalanobis_ensemble(eps: float = 0.0014) -> Component:
         lambda fitted: _logistic(fitted[1], eps),
     )
     return component.build(
-        name, "score", apply, passes, reads=("stage",), needs_network=True
+        name,
+        "score",
+        apply,
+        passes,
+        reads=("stage",),
+        needs_network=True,
+        needs_labels=True,
     )
 
 
@@ -113,12 +118,7 @@ def _per_stage(make: Callable[[str], Statistic]) -> Statistic:
     """One statistic per stage of the network, as a dict by stage."""
 
     def init(acts: Activations) -> dict[str, Any]:
-        if not acts.stages:
-            raise MissingStageError(
-                "mahalanobis_ensemble() reads every stage of the network, but these "
-                "activations hold features only. Pass stages=... to "
-                "jood.Activations.of, or use a jood.Detector."
-            )
+        acts.check_stages("mahalanobis_ensemble()")
         record = acts.replace(network=None)  # it needs no second look
         return {stage: make(stage).init(record) for stage in sorted(acts.stages)}
 
@@ -135,7 +135,7 @@ def _per_stage(make: Callable[[str], Statistic]) -> Statistic:
 
 
 def _logistic(stages: dict[str, Any], eps: Any) -> Statistic:
-    """Pass 2: weights that tell training images from noise by their confidences."""
+    """Pass 2: weights that separate training images from noise by their confidences."""
 
     def both(acts: Activations) -> jax.Array:
         records = (acts, _noise(acts))

@@ -72,4 +72,6 @@ def _of_cosines(name: str, score: Callable[[jax.Array], jax.Array]) -> Component
 
     spec = component.call_spec(name)
     means = prototype.prototypes(feature, spec, "They are left out.")
-    return component.build(spec, "score", apply, (lambda _: means,), reads=("feature",))
+    return component.build(
+        spec, "score", apply, (lambda _: means,), reads=("feature",), needs_labels=True
+    )

@@ -1,4 +1,4 @@
-"""MOS: how sure some group of classes is that the image is one of its own.
+"""MOS: how certain some group of classes is that the image is one of its own.
 
 A softmax runs within each group over its classes and one more, "others", whose logits a
 head beside the classifier gives (`jood.training.objectives.mos`).
@@ -19,11 +19,11 @@ HEAD, GROUPS = "mos_head", "mos_head_groups"
 def group_log_softmax(
     logits: jax.Array, others: jax.Array, group: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Log softmax within each group: of its classes and of its "others".
+    """Log softmax within each group, over its classes and its "others".
 
     Args:
-      logits: Of the classes, float32 [B, K].
-      others: Of each group's "others", float32 [B, G].
+      logits: Logits of the classes, float32 [B, K].
+      others: Logits of each group's "others", float32 [B, G].
       group: Group of each class, int32 [K], in [0, G).
 
     Returns:

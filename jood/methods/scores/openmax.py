@@ -74,7 +74,7 @@ def openmax(alpha: int = 3, tail: int = 20) -> Component:
         lambda _: _means(spec),
         lambda fitted: _tails(jnp.asarray(fitted[0]), tail, spec),
     )
-    return component.build(spec, "score", apply, passes)
+    return component.build(spec, "score", apply, passes, needs_labels=True)
 
 
 def _probabilities(

@@ -44,7 +44,7 @@ def pixel_msp(stage: str = "C5") -> Component:
       A score component, in [1/K, 1].
 
     Raises:
-      ValueError: stage is no stage name; on scoring, the map does not have the D
+      ValueError: stage is not a stage name; on scoring, the map does not have the D
         channels that the head takes.
 
     References:

@@ -47,5 +47,10 @@ def prototype_cosine() -> Component:
     spec = component.call_spec("prototype_cosine")
     statistic = prototype.prototypes(feature, spec, consequence)
     return component.build(
-        spec, "score", score, (lambda _: statistic,), reads=("feature",)
+        spec,
+        "score",
+        score,
+        (lambda _: statistic,),
+        reads=("feature",),
+        needs_labels=True,
     )

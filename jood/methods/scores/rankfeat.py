@@ -76,7 +76,7 @@ def rankfeat(stages: tuple[str, ...] = ("C4", "C5"), T: float = 1.0) -> Componen
       stage edits, such as Threshold Activation, may stand before it.
 
     Raises:
-      ValueError: stages is no tuple of distinct stage names, or T is not above 0.
+      ValueError: stages is not a tuple of distinct stage names, or T is not above 0.
 
     References:
       Song, Sebe, Wang, RankFeat, NeurIPS 2022, Sec. 2.

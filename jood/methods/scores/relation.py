@@ -17,7 +17,7 @@ from jood.core.stats import reservoir
 from jood.methods import nearest_neighbors
 
 CAPACITY = 10_000  # training images, each with D + K numbers
-_ROWS = 4096  # of the bank at a time: with 256 images 4 MB of relations
+_PRODUCTS = 1 << 24  # held at a time, in floats: 64 MB
 
 
 @component.row("Relation")
@@ -54,17 +54,23 @@ def relation(
     def apply(fitted: tuple[Any, ...], acts: Activations) -> jax.Array:
         width = acts.penultimate.shape[-1]
         query, bank = _feature_and_softmax(acts), jnp.asarray(fitted[0])
+        feature = (jnp.arange(query.shape[-1]) < width)[None]
+        # [2B, D + K], zero in one part: its columns of the bank need no copy of them.
+        halves = jnp.concatenate([query * feature, query * ~feature])
 
         def strength(rows: jax.Array) -> jax.Array:
             """Sums the relations to a block of the bank [R, D + K] -> [B]."""
-            cosine = _product(query[:, :width], rows[:, :width])
-            agreement = _product(query[:, width:], rows[:, width:])
+            products = jnp.matmul(halves, rows.T, precision="highest")  # [2B, R]
+            cosine, agreement = jnp.split(products, 2)
             r = jnp.maximum(cosine, 0.0) * agreement  # [B, R]
             counts = r > least
             return jnp.where(counts, jnp.where(counts, r, 1.0) ** power, 0.0).sum(-1)
 
-        starts = range(0, len(bank), _ROWS)
-        blocks = [strength(bank[start : start + _ROWS]) for start in starts]
+        count = query.shape[0]  # a symbol in an exported program
+        rows = _PRODUCTS // (2 * count) if isinstance(count, int) else len(bank)
+        size = max(rows, 1)
+        starts = range(0, len(bank), size)
+        blocks = [strength(bank[start : start + size]) for start in starts]
         return sum(blocks[1:], start=blocks[0])
 
     spec = component.call_spec("relation", power=power, least=least, capacity=capacity)
@@ -75,7 +81,3 @@ def relation(
 def _feature_and_softmax(acts: Activations) -> jax.Array:
     unit = nearest_neighbors.normalised(acts.penultimate)
     return jnp.concatenate([unit, jax.nn.softmax(acts.logits)], axis=-1)  # [B, D + K]
-
-
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a, b.T, precision="highest")

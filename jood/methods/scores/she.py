@@ -56,7 +56,12 @@ def she(metric: Metric = "inner_product") -> Component:
 
     statistic = means._replace(finalize=lambda s: patterns(spec, **means.finalize(s)))
     return component.build(
-        spec, "score", apply, (lambda _: statistic,), reads=("feature",)
+        spec,
+        "score",
+        apply,
+        (lambda _: statistic,),
+        reads=("feature",),
+        needs_labels=True,
     )
 
 

@@ -75,7 +75,14 @@ def ssd(clusters: Clusters = "one") -> Component:
             lambda _: class_gaussians.class_means(_unit, spec),
             lambda fitted: _classes(fitted[0]),
         )
-    return component.build(spec, "score", apply, passes, reads=("feature",))
+    return component.build(
+        spec,
+        "score",
+        apply,
+        passes,
+        reads=("feature",),
+        needs_labels=clusters == "classes",
+    )
 
 
 def _unit(acts: Activations) -> jax.Array:

@@ -18,14 +18,14 @@ def weighted_energy(weights: float | tuple[float, ...] = 1.0) -> Component:
 
     Args:
       weights: w, one per class, or one number for all; at least one above 0, others
-        count nothing. VOS learns them with its uncertainty loss; of a network that was
-        trained without it there are none to take.
+        count nothing. VOS learns them with its uncertainty loss; a network that was
+        trained without it has none.
 
     Returns:
       A score component, in units of the logits.
 
     Raises:
-      ValueError: a weight is no finite number, or none is above 0; while scoring, if
+      ValueError: a weight is not a finite number, or none is above 0; while scoring, if
         there are neither one nor K.
 
     References:

@@ -22,7 +22,8 @@ from jood.methods import top_k
 # What to use where a feature has negative entries, as a vision transformer's has.
 FOR_NEGATIVE_FEATURES = (
     "For such features distances of normalised ones lead: "
-    "'normalise()|mahalanobis()' (MDS++), 'normalise()|relative_mahalanobis()'."
+    "'normalise()|mahalanobis()' (MDS++), 'normalise()|relative_mahalanobis()' "
+    "(RMDS++)."
 )
 _Shape = Callable[[jax.Array, float], jax.Array]  # feature [B, D], q -> [B, D]
 
@@ -76,7 +77,7 @@ def ash_p(q: float = 0.6, stage: str | None = None) -> Component:
       fitted.
 
     Raises:
-      ValueError: q is not a fraction in (0, 1), or stage is no stage name.
+      ValueError: q is not a fraction in (0, 1), or stage is not a stage name.
 
     References:
       Djurisic, Bozanic, Ashok, Liu, ASH, ICLR 2023, Algorithm 1; on a map: Feature Map
@@ -109,8 +110,8 @@ def ash_s(q: float = 0.9, stage: str | None = None) -> Component:
     Result and errors are those of `ash_p`.
 
     Args:
-      q: fraction in (0, 1) of the entries that is removed; 0.9 on ImageNet. Of a
-        narrow feature this leaves very few, and the factor then says little of ID:
+      q: fraction in (0, 1) of the entries that is removed; 0.9 on ImageNet. In a
+        narrow feature this leaves very few, and the factor then says little about ID:
         on the embedded benchmark (D = 64, six entries left) noise scores above ID.
       stage: as in `ash_p`.
 

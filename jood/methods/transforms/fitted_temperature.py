@@ -55,7 +55,7 @@ def fitted_temperature() -> Component:
         ),
     )
     spec = component.call_spec("fitted_temperature")
-    return component.build(spec, "logit", apply, passes)
+    return component.build(spec, "logit", apply, passes, needs_labels=True)
 
 
 def _slopes(betas: np.ndarray, finalize: Any) -> Statistic:

@@ -1,4 +1,4 @@
-"""LINE: only neurons and weights that are important for the predicted class count.
+"""LINE: keeps the neurons and weights that are important for the predicted class.
 
 Slot logit, because its mask of the head differs from image to image; it rewrites
 from the feature on: `line()|energy()`, `line()|prototype_smoothing()|energy()`.
@@ -86,4 +86,6 @@ def line(q_a: float = 0.1, q_w: float = 0.1, clip: float = 0.8) -> Component:
 
     spec = component.call_spec("line", q_a=q_a, q_w=q_w, clip=clip)
     passes = (lambda _: stats.with_head(means, important),)
-    return component.build(spec, "logit", apply, passes, entry="feature")
+    return component.build(
+        spec, "logit", apply, passes, entry="feature", needs_labels=True
+    )

@@ -48,7 +48,7 @@ def prototype_smoothing() -> Component:
 
     spec = component.call_spec("prototype_smoothing")
     passes = (lambda _: prototypes(original, "prototype_smoothing", consequence),)
-    return component.build(spec, "logit", smooth, passes)
+    return component.build(spec, "logit", smooth, passes, needs_labels=True)
 
 
 def original(acts: Activations) -> jax.Array:
@@ -63,7 +63,7 @@ def prototypes(
 
     Args:
       feature: what is averaged by label, float32 [B, D].
-      method: who asks, for the warning of classes without training examples.
+      method: The method's name, for the warning of classes without training examples.
       consequence: what becomes of images that are predicted as one of these.
 
     Returns:

@@ -20,7 +20,7 @@ def ras() -> Component:
     """Ranked activation shift: the r-th smallest entry of h becomes c_r.
 
     c is the mean over the training images of their features sorted in ascending
-    order. Of entries that tie, the lower index counts as smaller (the authors' sort
+    order. Among entries that tie, the lower index counts as smaller (the authors' sort
     leaves that open, which matters for zeros).
 
     Returns:

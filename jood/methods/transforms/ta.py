@@ -14,6 +14,7 @@ from jood.core import component
 from jood.core.activations import Activations
 from jood.core.activations import StageEdit
 from jood.core.component import Component
+from jood.methods.transforms import ash
 
 
 def threshold_activation(feature_map: jax.Array, k: float | jax.Array) -> jax.Array:
@@ -38,7 +39,7 @@ def ta(k: float = 0.2, stage: str = "C4") -> Component:
       A component of slot 'stage': `jood.observe` must be called with its `edits`.
 
     Raises:
-      ValueError: k is negative or not finite, or stage is no stage name.
+      ValueError: k is negative or not finite, or stage is not a stage name.
 
     References:
       Feature Map Matters in Out-of-Distribution Detection, Eq. 5, Sec. 5.2,
@@ -56,7 +57,8 @@ def ta(k: float = 0.2, stage: str = "C4") -> Component:
                 f"ta(stage={stage!r})",
                 "the paper thresholds an activated map, as a ResNet stage returns it "
                 "(Feature Sim, Eq. 5). ReLU(f - k) removes all that is below zero. "
-                "Name a module after the activation as the stage.",
+                "Name a module after the activation as the stage. A transformer has "
+                f"none. {ash.FOR_NEGATIVE_FEATURES}",
             )
         return acts.edit(spec)
 

@@ -15,12 +15,14 @@ from jood.report.benchmark import intensity_plots
 _SETS = ("imagenet", "cifar10", "cifar100")
 _HEATMAPS = (
     "The last map, summed over channels, all on one colour scale; FS is its Feature "
-    "Sim. The images are those of --id_images and --ood_images, else some of the "
-    "benchmark's that were not picked by their score."
+    "Sim score. The images are those that were named, or else some of the benchmark's "
+    "that were not picked by their score."
 )
 _INTENSITIES = (
-    "All intensities of one image's last map, over its channels and locations, and the "
-    "two Gaussians fitted to them (Eq. 17); the images are chosen as for Figure 1."
+    "All intensities of one image's last map, over its channels and locations (grey), "
+    "and the two Gaussians fitted to them (Eq. 17). 'μ apart by' is the distance of "
+    "their means; a bar that is cut off has its share of the intensities in the title. "
+    "The images are chosen as for Figure 1."
 )
 
 
@@ -41,7 +43,9 @@ def _behind(
             for label, text in templates.items()
         }
         edits = {
-            label.replace("_", " "): detector_text.parse(text) if text else None
+            _label(label, templates[label], viewer.k): (
+                detector_text.parse(text) if text else None
+            )
             for label, text in filled.items()
         }
         looked = viewer.detector, viewer.last, edits
@@ -50,10 +54,15 @@ def _behind(
     return draw
 
 
+def _label(label: str, template: str, k: float) -> str:
+    """Returns what stands beside a row of maps: the edit, and its k if it has one."""
+    return label.replace("_", " ") + (f"\nk = {k:g}" if "{k}" in template else "")
+
+
 def _intensities(
     shown: Callable[[str], bool],
 ) -> Callable[[FigureInputs], Mapping[str, figure.Figure]]:
-    """Returns a drawing of single images' intensities: of the sets that are shown."""
+    """Returns a drawing of single images' intensities, for the sets that are shown."""
 
     def draw(inputs: FigureInputs) -> dict[str, figure.Figure]:
         images = {name: some for name, some in inputs.shown().items() if shown(name)}

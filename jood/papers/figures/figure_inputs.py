@@ -1,4 +1,4 @@
-"""What the figures of the papers are drawn of: networks, sets, images of the user's."""
+"""The inputs of the papers' figures: networks, sets, the user's own images."""
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
@@ -22,7 +22,7 @@ from jood.weights.checkpoint import TrainedNetwork
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FigureInputs:
-    """What a figure may ask for; sets are opened when they are.
+    """The inputs that a figure may ask for; sets are opened on first use.
 
     Attributes:
       networks: By label; most figures show the first.
@@ -92,13 +92,13 @@ class FigureInputs:
 
     def evaluate(self, texts: Mapping[str, str]) -> dict[str, Evaluation]:
         """Returns what detectors give on the benchmark, by label of the network."""
-        found = {}
+        evaluations = {}
         for label, network in self.networks.items():
             asked = benchmark_run.ask(texts, self.benchmark, network)
-            _, found[label] = benchmark_run.evaluate(
+            _, evaluations[label] = benchmark_run.evaluate(
                 asked, self.benchmark, batch_size=self.batch_size, workers=self.workers
             )
-        return found
+        return evaluations
 
 
 def _all(files: Files) -> list[dict[str, np.ndarray]]:

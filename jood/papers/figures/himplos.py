@@ -68,8 +68,8 @@ FIGURES = (
     PaperFigure(
         "2",
         "A class's weights against activations of ID and OOD images",
-        "Channels are sorted by the class's weight in the head (blue). Red is the mean "
-        "activation of ID images of the class, green that of OOD images that are "
+        "Channels are sorted by the class's weight in the head (black). Blue is the "
+        "mean activation of ID images of the class, orange that of OOD images that are "
         "predicted as it; r is its correlation with the weights.",
         (*_CIFAR, "imagenet"),
         _weights,
@@ -85,7 +85,9 @@ FIGURES = (
     PaperFigure(
         "5",
         "Cosine of the feature to the prototype of its class, ID and OOD",
-        "Distributions of s(h, v_c), and FPR95 of it as a score.",
+        "Distributions of s(h, v_c), the cosine of the feature h to the prototype v_c "
+        "of its predicted class. The dashed line keeps 95 % of the ID images; above a "
+        "panel stands the share of OOD images right of it, the FPR95 as a score.",
         ("imagenet", "cifar10", "cifar100"),
         shared.distributions("cosine to prototype", "prototype_cosine()"),
     ),

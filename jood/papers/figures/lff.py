@@ -12,7 +12,7 @@ from jood.report.finetuning import results
 _SETS = ("imagenet100", "cifar10", "cifar100")
 _NETWORKS = (
     " A row per network: --checkpoint=before=FOLDER,after=FOLDER. "
-    "python launch/finetune.py draws it of its own run, too."
+    "jood finetune draws it of its own run, too."
 )
 
 
@@ -53,7 +53,7 @@ FIGURES = (
     PaperFigure(
         "6",
         "AUROC against δ, μ and λ",
-        instead="each value is a training run: python launch/finetune_curves.py",
+        instead="each value is a training run: jood finetune_curves",
     ),
     PaperFigure(
         "7",

@@ -44,7 +44,7 @@ def write(
             for stem in pictures
         ]
         sections = [
-            page.Section(drawn.title, blocks),
+            page.Section("Figure", blocks),
             benchmark_page.how_it_was_run(run),
         ]
         shown = page.render(title, remarks, sections)

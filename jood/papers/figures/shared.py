@@ -68,15 +68,15 @@ def bars(paper: str, number: str, metric: str) -> Draw:
         cell = (transcription.AVERAGE, metric)
         pictures = {}
         for index, part in enumerate(parts, start=1):
-            found = {r.name: r.ours[cell] for r in part.rows if cell in r.ours}
+            ours = {r.name: r.ours[cell] for r in part.rows if cell in r.ours}
             theirs = {r.name: r.papers[cell] for r in part.rows if cell in r.papers}
-            if not found:
+            if not ours:
                 continue
             names = [row.name for row in part.rows if row.name in theirs]
             star = " of the sets at hand" if cell[0] in part.dented else ""
             pictures[f"bars_{number}_{index}"] = bars_lib.draw(
                 names,
-                {"ours": found, "paper": theirs},
+                {"ours": ours, "paper": theirs},
                 f"{metric} in %",
                 f"Table {number} {part.title}: average{star}".replace(" :", ":"),
             )

@@ -74,7 +74,7 @@ FIGURES = (
         "Locations that are classified as the object, and sampled patches",
         "Locations whose true class has a probability of over 40 % (a, b), a row per "
         "network: --checkpoint=before=FOLDER,after=FOLDER. The sampled patches (c, d) "
-        "are patches.png of python launch/finetune.py --objective=ssod.",
+        "are patches.png of jood finetune --objective=ssod.",
         _SETS,
         _locality,
     ),
@@ -99,7 +99,7 @@ FIGURES = (
     PaperFigure(
         "6",
         "Distributions of confidence, ID and OOD",
-        "The confidence of ID images (orange) and of each OOD set (blue): MSP, or the "
+        "The confidence of ID images (blue) and of each OOD set (orange): MSP, or the "
         "OOD factor where there is an OOD head; a row per network: "
         "--checkpoint=before=FOLDER,after=FOLDER.",
         _SETS,

@@ -1,4 +1,4 @@
-"""The averages of a table: over which OOD sets, and how a part of them is marked.
+"""The averages of a table: the OOD sets that they cover, and the marks of partial ones.
 
 A benchmark has the averages that its paper reports, over far sets and over all, or, if
 its OOD sets are grouped, one of each group and over all. Where it has covariate-shifted
@@ -29,7 +29,7 @@ def of_sets(
       benchmark: Says which sets should have been scored.
       dented: Sets that are not whole.
     """
-    # What should have been scored: also what was neither found nor chosen.
+    # What should have been scored, including sets neither found nor chosen.
     every = list(dict.fromkeys([*scored, *benchmark.absent, *benchmark.paper]))
     if benchmark.groups:
         groups = {_GROUP + key: list(own) for key, own in benchmark.groups.items()}

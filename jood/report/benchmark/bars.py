@@ -23,7 +23,8 @@ def draw(
       axis_title: What the height is.
       title: Above the bars.
     """
-    fig = figure.Figure(figsize=(1.6 + 0.75 * len(names), 3.2), layout="constrained")
+    size = (min(1.6 + 0.75 * len(names), figures.WIDTH), 3.2)
+    fig = figure.Figure(figsize=size, layout="constrained")
     axis = fig.subplots()
     axis.spines[["top", "right"]].set_visible(False)
     width = 0.8 / len(values)
@@ -38,5 +39,5 @@ def draw(
     axis.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=9)
     axis.set(ylabel=axis_title, ylim=(0, None))
     axis.set_title(title, fontsize=10)
-    axis.legend(frameon=False, fontsize=8)
+    figures.legend_below(fig, axis.get_legend_handles_labels()[0])
     return fig

@@ -1,4 +1,4 @@
-"""What a results folder shows: the numbers, the network behind them, what was run."""
+"""The content of a results folder: numbers, the network behind them, what was run."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -9,8 +9,8 @@ from jood.data.benchmarks.spec import Benchmark
 from jood.detector import Detector
 from jood.evaluation.benchmark_run import Evaluation
 from jood.evaluation.choice import Selection
-from jood.methods import preset_values
 from jood.methods import presets
+from jood.report.benchmark import heatmaps
 from jood.report.benchmark import mistakes
 from jood.report.benchmark import samples
 from jood.report.benchmark import tables
@@ -70,7 +70,8 @@ class BenchmarkResults:
     def shown(self) -> list[str]:
         """The rows that pictures of several show, in the order of the table.
 
-        They are all, or of many the user's own and those of the best mean AUROC.
+        They are all, or, if there are many, the user's own and those of the best mean
+        AUROC.
         """
         if len(self.detectors) <= PANELS:
             return list(self.detectors)
@@ -86,15 +87,15 @@ class BenchmarkResults:
         if len(self.shown) == len(self.detectors):
             return ""
         return (
-            f" Of {len(self.detectors)} rows these are the {len(self.shown)} of the "
-            "highest mean AUROC, with all that are not jood's own."
+            f" Shown are {len(self.shown)} of {len(self.detectors)} rows: those with "
+            "the highest mean AUROC, and all that are not in jood's own table."
         )
 
     @functools.cached_property
     def viewer(self) -> Viewer:
-        """What looks at the network."""
-        k = float(preset_values.values(self.benchmark.name)["k"])
-        return Viewer.of(self.detector, self.benchmark.image_size, k)
+        """What looks at the network, with a k of TA that suits its map."""
+        images, _ = heatmaps.first_of_classes(self.benchmark.id_test, heatmaps.ID_SHOWN)
+        return Viewer.of(self.detector, self.benchmark.image_size).suited(images)
 
     @functools.cached_property
     def samples(self) -> dict[str, Sample]:

@@ -1,6 +1,7 @@
 """HIMPLoS's Fig. 2: a class's weights in the head against activations of ID and OOD."""
 
 from collections.abc import Mapping
+import textwrap
 from typing import NamedTuple
 
 from matplotlib import figure
@@ -37,7 +38,7 @@ def most_predicted(
     outside: Mapping[str, tuple[np.ndarray, np.ndarray]],
     class_names: tuple[str, ...],
 ) -> list[ClassActivations]:
-    """Returns the class that most OOD images are taken for, by OOD set.
+    """Returns the class that most OOD images are predicted as, by OOD set.
 
     Args:
       kernel: float [D, K], the head's weights.
@@ -63,24 +64,27 @@ def most_predicted(
 def draw(panels: list[ClassActivations]) -> figure.Figure:
     """Draws a panel per OOD set; channels are sorted by the class's weight.
 
-    Red bars are the mean activation of ID images of the class, green ones that of OOD
-    images that are predicted as it, and the blue curve is the weight.
+    Blue bars are the mean activation of ID images of the class, orange ones that of
+    OOD images that are predicted as it, and the black curve is the weight.
     """
-    fig, axes = figures.grid(len(panels), 5.2, 3.2)
+    fig, axes = figures.grid(len(panels), 3.4)
     for axis, panel in zip(axes, panels, strict=True):
         order = np.argsort(-panel.weights, kind="stable")
         channels = np.arange(len(order) + 1)
         correlations = dict(zip(("ID", "OOD"), panel.correlations(), strict=True))
-        sides = {"ID": (panel.inside, 4), "OOD": (panel.outside, 2)}
+        sides = {
+            "ID": (panel.inside, figures.INSIDE),
+            "OOD": (panel.outside, figures.OUTSIDE),
+        }
         for what, (values, colour) in sides.items():
             label = f"{what} activation, r = {correlations[what]:.2f}"
-            style = {"color": figures.COLOURS[colour], "alpha": 0.55, "label": label}
+            style = {"color": colour, "alpha": 0.55, "label": label}
             axis.stairs(values[order], channels, fill=True, **style)
         axis.set(xlabel="channels, by weight", ylabel="mean activation")
-        axis.set_title(panel.title, fontsize=9)
+        axis.set_title("\n".join(textwrap.wrap(panel.title, 50)), fontsize=10)
         other = axis.twinx()
         other.spines["top"].set_visible(False)
-        other.plot(channels[:-1] + 0.5, panel.weights[order], color=figures.COLOURS[0])
-        other.set_ylabel("weight", color=figures.COLOURS[0])
-        axis.legend(frameon=False, fontsize=8, loc="upper right")
+        other.plot(channels[:-1] + 0.5, panel.weights[order], color="black")
+        other.set_ylabel("weight (black)")
+    figures.legends_under(axes)
     return fig

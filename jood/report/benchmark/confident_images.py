@@ -24,13 +24,14 @@ def draw(
     every = [(name, i) for name, batch in images.items() for i in range(len(batch))]
     across = min(_ACROSS, len(every))
     down = -(-len(every) // across)
-    size = (1.5 * across, 1.85 * down + 0.4)
+    side = figures.WIDTH / _ACROSS
+    size = (side * across, (side + 0.4) * down + 0.4)
     fig = figure.Figure(figsize=size, layout="constrained")
     axes = fig.subplots(down, across, squeeze=False).ravel()
     figures.bare(axes)
     for (name, i), axis in zip(every, axes, strict=False):
         axis.imshow(images[name][i], interpolation="nearest", **plots.PIXELS)
         title = f"{name.replace('_', ' ')}\n{confidences[name][i]:.3f}"
-        axis.set_title(title, fontsize=8, pad=3)
+        axis.set_title(title, fontsize=9, pad=3)
     fig.suptitle(f"confidence: {score}", fontsize=10)
     return fig

@@ -28,7 +28,7 @@ def draw(benchmark: Benchmark, viewer: Viewer) -> figure.Figure | None:
     for i, label in enumerate(viewer.labels):
         captions = {n: [f"FS {s:.2f}" for s in v.scores[i]] for n, v in views.items()}
         maps = {name: view.maps[i] for name, view in views.items()}
-        label = f"{label}, k = {viewer.k:g}" if i else label
+        label = f"{label}\nk = {viewer.k:g}" if i else label
         rows.append(plots.HeatmapRow(label, maps, captions, top))
     return plots.heatmaps(shown, rows)
 

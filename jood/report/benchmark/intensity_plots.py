@@ -45,7 +45,8 @@ def draw(images: Mapping[str, np.ndarray], viewer: Viewer) -> figure.Figure | No
     sets = {name: some[:SHOWN] for name, some in images.items()}
     values = of_images(np.concatenate([*sets.values()]), viewer)
     edges = np.linspace(values.min(), _top(values), _BINS + 1)
-    fig = figure.Figure(figsize=(11, 2.1 * len(sets)), layout="constrained")
+    size = (figures.WIDTH, 2.1 * len(sets))
+    fig = figure.Figure(figsize=size, layout="constrained")
     panels = fig.subplots(
         len(sets), 2 * SHOWN, squeeze=False, width_ratios=[1, 2.4] * SHOWN
     )
@@ -60,7 +61,7 @@ def draw(images: Mapping[str, np.ndarray], viewer: Viewer) -> figure.Figure | No
             _histogram(histogram, *next(each), edges)
     for histogram in panels[-1, 1::2]:
         histogram.set_xlabel(f"intensity in {viewer.last}")
-    panels[0, 1].legend(frameon=False, fontsize=8)
+    figures.legend_below(fig, panels[0, 1].get_legend_handles_labels()[0])
     return fig
 
 
@@ -129,7 +130,7 @@ def missed(values: np.ndarray, edges: np.ndarray, mixture: Sequence[float]) -> f
 
     Args:
       values: Floating [n]; those beyond the edges count in the outermost bins.
-      edges: Of the bins, [b + 1].
+      edges: Edges of the bins, [b + 1].
       mixture: Weight of the first Gaussian, means and standard deviations of both, in
         the order of `jood.methods.scores.gmm.fit_mixture`.
     """

@@ -1,8 +1,8 @@
-"""A table in the form of OpenOOD's leaderboard: near and far AUROC, a row a detector.
+"""A table in the form of OpenOOD's leaderboard: near and far AUROC, a row per detector.
 
 Its files are results/<benchmark>_ood.csv and, for the full spectrum, _fsood.csv, with
 these columns. A number is in percent, over several seeds mean ± standard deviation; '/'
-stands where there is none, as it does there. What the last column says of a row is
+stands where there is none, as it does there. The last column is
 jood's own: the detector's text, and which averages are over a part of the sets.
 """
 

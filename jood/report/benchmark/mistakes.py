@@ -29,7 +29,7 @@ class Mistake(NamedTuple):
       image: uint8 [H, W, 3].
       score: the detector's.
       wrong: whether the threshold that keeps 95 % of the ID images misjudges it.
-      prediction: the class that the network answers, '' without a classifier.
+      prediction: the class that the network predicts, '' without a classifier.
       label: the class that it is, '' where that is unknown, as of OOD images.
       maps: heatmaps float32 [h, w], in the order of `Viewer.labels`.
     """
@@ -47,7 +47,7 @@ class Mistake(NamedTuple):
 def extreme(scores: np.ndarray, count: int, *, highest: bool) -> np.ndarray:
     """Returns the places of the `count` highest or lowest scores [N], extremes first.
 
-    Of equal scores, the first in the set come first.
+    Among equal scores, the first in the set come first.
     """
     return np.argsort(-scores if highest else scores, kind="stable")[:count]
 
@@ -98,7 +98,7 @@ def find(
 
 
 def as_csv(found: Mapping[str, Sequence[Mistake]]) -> str:
-    """Returns a line per image: which it is, its score and what it is taken for."""
+    """Returns a line per image: its place, its score and its predicted class."""
     header = ["set", "place", "name", "score", "wrong_side", "prediction", "label"]
     rows = [
         [

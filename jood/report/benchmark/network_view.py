@@ -1,4 +1,4 @@
-"""A network's answer and last map for a few images, for the pictures of a report.
+"""A network's prediction and last map for a few images, for a report's pictures.
 
 What runs is the backbone of the detector that was evaluated, with its own stages and
 head. The last map is the last stage by name that is a map; Threshold Activation
@@ -19,10 +19,11 @@ from jood.methods.scores.feature_map import mean_absolute_deviation
 from jood.methods.transforms.ta import ta
 
 _AT_ONCE = 8  # images per step: one compilation serves any number
+SHARE = 0.9  # of a map's values that TA removes where a picture chooses k
 
 
 class NetworkView(NamedTuple):
-    """What a network makes of n images; maps in the order of `Viewer.labels`.
+    """Predictions and maps of n images; maps in the order of `Viewer.labels`.
 
     Attributes:
       prediction: int32 [n], the class; None without a classifier.
@@ -42,6 +43,7 @@ class Viewer:
     Attributes:
       detector: any detector with the network.
       k: TA's threshold.
+      told: how k was chosen, for captions; '' where it was given.
       last: name of the last map; None for a network without maps.
       edited: name of the stage that TA edits; None if no map is before `last`.
     """
@@ -50,6 +52,7 @@ class Viewer:
     k: float
     last: str | None
     edited: str | None
+    told: str = ""
 
     @classmethod
     def of(cls, detector: Detector, image_size: int, k: float = 0.2) -> Self:
@@ -59,8 +62,31 @@ class Viewer:
         edited = "C4" if "C4" in before else before[-1] if before else None
         return cls(detector, k, last, edited)
 
+    def suited(self, images: np.ndarray) -> "Viewer":
+        """Returns a viewer whose k is a quantile of the edited map, so that TA shows.
+
+        TA's k is in units of the map: a paper's for another network may remove nothing
+        of this one's, or everything.
+
+        Args:
+          images: uint8 [n, H, W, C] in distribution, whose maps are measured.
+        """
+        if self.edited is None:
+            return self
+        stage = self.edited
+
+        @jax.jit
+        def look(variables: Any, images: jax.Array) -> jax.Array:
+            return self.detector.backbone.observe(variables, images).stage(stage)
+
+        values = look(jax.device_put(self.detector.variables), images)
+        quantile = max(0.0, float(np.quantile(values, SHARE)))
+        k = float(f"{quantile:.2g}")  # as the caption has it
+        told = f", the {SHARE:g}-quantile of {stage} on the first ID images"
+        return dataclasses.replace(self, k=k, told=told)
+
     def __call__(self, images: np.ndarray) -> NetworkView:
-        """Returns what the network makes of the images."""
+        """Returns the network's predictions and maps of the images."""
         missing = -len(images) % _AT_ONCE
         padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
         steps = np.split(padded, len(padded) // _AT_ONCE)
@@ -97,5 +123,5 @@ class Viewer:
         text = f"the last feature map, {self.last}, summed over channels"
         if self.edited is None:
             return text
-        edit = f"Threshold Activation on {self.edited} (k = {self.k:g})"
+        edit = f"Threshold Activation on {self.edited} (k = {self.k:g}{self.told})"
         return f"{text}: without and with {edit}"

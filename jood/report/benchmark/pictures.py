@@ -49,7 +49,8 @@ PICTURES: list[Picture] = [
         lambda results: (
             "Images that were not picked by their score, and "
             f"{results.viewer.caption}, all on one colour scale. FS is the Feature Sim "
-            "score: how much the map stands out from its mean."
+            "score: how much the map stands out from its mean. Rows of the table have "
+            "a k of their own, which their texts below tell."
         ),
         lambda results: heatmaps.draw(results.benchmark, results.viewer),
     ),
@@ -71,8 +72,10 @@ PICTURES: list[Picture] = [
         "locations (grey), with the mixture of a background and a foreground that is "
         "fitted to them; two images of each set, none picked by its score (Feature "
         "Sim, Fig. 3, 8 and 9). 'apart' is the distance of the means: Feature Sim "
-        "rests on it being larger in ID images. Where the mixture misses a quarter of "
-        "the intensities or more, the title says so: its means are then no guide.",
+        "rests on it being larger in ID images. The title also has the share of the "
+        "intensities in a bar that is cut off, which are mostly zeros. Where the "
+        "mixture misses a quarter of the intensities or more, the title says so: its "
+        "means are then no guide.",
         lambda results: intensity_plots.draw_benchmark(
             results.benchmark, results.viewer
         ),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib import figure
+from matplotlib import lines
 import numpy as np
 
 from jood import metrics
@@ -11,11 +12,11 @@ from jood.evaluation.benchmark_run import Evaluation
 from jood.report import figures
 
 _SIDE_BY_SIDE = 12  # images of a band of heatmaps
+_FEW = 8  # fewer images side by side than that do not fill a page's width
 # How images uint8 [H, W, 3 or 1] are drawn.
 PIXELS: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255}
 # The line of the threshold that keeps 95 % of the ID images.
 _THRESHOLD: dict[str, Any] = {"color": figures.GREY, "linestyle": "--", "linewidth": 1}
-_UNIT = np.linspace(0, 1, 51)  # bins of confidences
 
 
 def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
@@ -26,20 +27,21 @@ def histograms(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
     others.
     """
     sets = list(evaluation.ood_scores)
-    fig, axes = figures.grid(len(names), 4.2, 1.1 + 0.34 * (1 + len(sets)))
-    for index, (axis, name) in enumerate(zip(axes, names, strict=True)):
+    fig, axes = figures.grid(len(names), 1.1 + 0.34 * (1 + len(sets)))
+    for axis, name in zip(axes, names, strict=True):
         inside = evaluation.id_scores[name]
         rows = [inside, *(evaluation.ood_scores[ood][name] for ood in sets)]
         edges = _edges(*rows)
         for place, scores in enumerate(rows):
             base = len(sets) - place
             heights = base + 0.85 * _heights(scores, edges)
-            style = {"color": figures.COLOURS[1 if place else 0], "alpha": 0.8}
+            colour = figures.OUTSIDE if place else figures.INSIDE
+            style = {"color": colour, "alpha": 0.8}
             axis.stairs(heights, edges, baseline=base, fill=True, **style)
             axis.axhline(base, color="#DDDDDD", linewidth=0.6, zorder=0)
         axis.axvline(metrics.threshold_at_tpr(inside), **_THRESHOLD)
         axis.set(ylim=(-0.05, len(sets) + 1), title=name)
-        labels = ["ID test", *sets] if index % figures.COLUMNS == 0 else []
+        labels = ["ID test", *sets] if axis.get_subplotspec().is_first_col() else []
         axis.set_yticks([len(sets) - i + 0.4 for i in range(len(labels))], labels)
         axis.tick_params(axis="y", length=0)
         axis.set_xlabel("score (higher = more in-distribution)")
@@ -59,27 +61,35 @@ def distributions(
     shown = confidence or (lambda scores: scores)
     inside = shown(evaluation.id_scores[name])
     what_of = "score" if confidence is None else "confidence"
-    fig, axes = figures.grid(len(evaluation.ood_scores), 3.8, 2.6)
+    fig, axes = figures.grid(len(evaluation.ood_scores), 2.8)
     for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
         outside = shown(scores[name])
-        edges = _edges(inside, outside) if confidence is None else _UNIT
-        for values, index, what in ((inside, 0, "ID"), (outside, 1, "OOD")):
-            style = {"color": figures.COLOURS[index], "alpha": 0.55, "label": what}
+        edges = _edges(inside, outside)
+        if confidence is not None:
+            edges = np.linspace(0, 1, len(edges))
+        for values, colour, what in (
+            (inside, figures.INSIDE, "ID"),
+            (outside, figures.OUTSIDE, "OOD"),
+        ):
+            style = {"color": colour, "alpha": 0.55, "label": what}
             clipped = np.clip(values, edges[0], edges[-1])
             axis.hist(clipped, edges, density=True, **style)
-        axis.axvline(metrics.threshold_at_tpr(inside), **_THRESHOLD)
+        axis.axvline(
+            metrics.threshold_at_tpr(inside), **_THRESHOLD, label="keeps 95 % of ID"
+        )
         # Of the scores: confidences that saturate tie.
         accepted = 100 * metrics.fpr_at_tpr(evaluation.id_scores[name], scores[name])
         axis.set_title(f"{ood}: {accepted:.1f} % taken for ID", fontsize=10)
         axis.set(yticks=[], xlabel=f"{what_of} of {name}")
-    axes[0].legend(frameon=False, fontsize=8)
+    figures.legend_below(fig, axes[0].get_legend_handles_labels()[0])
     return fig
 
 
 def _edges(*scores: np.ndarray) -> np.ndarray:
-    """Fifty bins over nearly all of the scores."""
+    """Edges of bins over nearly all of the scores."""
     low, high = np.quantile(np.concatenate(scores), [0.002, 0.998])
-    return np.linspace(low, high if high > low else low + 1, 51)
+    bins = figures.bins(*map(len, scores))
+    return np.linspace(low, high if high > low else low + 1, bins + 1)
 
 
 def _heights(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -89,23 +99,25 @@ def _heights(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def roc_curves(evaluation: Evaluation, names: Sequence[str]) -> figure.Figure:
-    """Draws the ROC curves of some detectors, a panel per OOD set; ID is positive."""
+    """Draws the ROC curves of some detectors, a panel per OOD set; ID is positive.
+
+    The table beside it has their areas; one legend below all panels names the lines.
+    """
     from sklearn import metrics as sklearn_metrics  # takes a second to import
 
-    fig, axes = figures.grid(len(evaluation.ood_scores), 3.8, 3.8)
+    fig, axes = figures.grid(len(evaluation.ood_scores), figures.PANEL)
     for axis, (ood, scores) in zip(axes, evaluation.ood_scores.items(), strict=True):
         for name, line in figures.styled(names):
             inside, outside = evaluation.id_scores[name], scores[name]
             labels = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
             fpr, tpr, _ = sklearn_metrics.roc_curve(labels, np.r_[inside, outside])
-            value = 100 * metrics.auroc(inside, outside)
-            axis.plot(fpr, tpr, label=f"{name}  {value:.1f}", **line)
+            axis.plot(fpr, tpr, **line)
         axis.plot([0, 1], [0, 1], color="#CCCCCC", linewidth=1, zorder=0)
         axis.axhline(0.95, color=figures.GREY, linestyle="--", linewidth=0.8, zorder=0)
         axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal", title=f"ID vs {ood}")
         axis.set(xlabel="OOD accepted (FPR)", ylabel="ID accepted (TPR)")
-        legend = axis.legend(title="AUROC in %", loc="lower right", fontsize=8)
-        legend.get_frame().set(edgecolor="none", alpha=0.75)
+    named = [lines.Line2D([], [], **line, label=n) for n, line in figures.styled(names)]
+    figures.legend_below(fig, named)
     return fig
 
 
@@ -135,7 +147,8 @@ def heatmaps(
     bands = _bands({name: len(batch) for name, batch in images.items()})
     widest = max(sum(len(images[name]) for name in band) for band in bands)
     height = 1 + len(rows)
-    size = (1.3 * widest, (0.4 + 1.3 * height) * len(bands) + 0.1)
+    side = figures.WIDTH / max(widest, _FEW)
+    size = (side * widest, (0.4 + side * height + 0.15 * len(rows)) * len(bands))
     fig = figure.Figure(figsize=size, layout="constrained")
     parts = fig.subfigures(len(bands), 1, squeeze=False).ravel()
     for part, band in zip(parts, bands, strict=True):
@@ -159,10 +172,19 @@ def heatmaps(
 
 
 def _bands(sizes: Mapping[str, int]) -> list[list[str]]:
-    """Names of sets that stand side by side, so that a band has few images."""
+    """Names of sets that stand side by side: few bands, which are equally full."""
+    fewest = len(_filled(sizes, _SIDE_BY_SIDE))
+    widths = range(max(sizes.values()), _SIDE_BY_SIDE)
+    tried = (_filled(sizes, width) for width in widths)
+    equal = (bands for bands in tried if len(bands) == fewest)
+    return next(equal, _filled(sizes, _SIDE_BY_SIDE))
+
+
+def _filled(sizes: Mapping[str, int], width: int) -> list[list[str]]:
+    """Names of sets in bands of at most so many images, each as full as it can be."""
     bands: list[list[str]] = [[]]
     for name, size in sizes.items():
-        if bands[-1] and sum(sizes[n] for n in bands[-1]) + size > _SIDE_BY_SIDE:
+        if bands[-1] and sum(sizes[n] for n in bands[-1]) + size > width:
             bands.append([])
         bands[-1].append(name)
     return bands

@@ -1,4 +1,4 @@
-"""What `--select` tried, in a results folder: curves, tables and what to doubt."""
+"""The selections of `--select` in a results folder: curves, tables and doubts."""
 
 from collections.abc import Callable, Mapping
 import functools
@@ -29,7 +29,8 @@ def write(folder: pathlib.Path, curves: Mapping[str, Selection]) -> page.Section
         if curve.doubts():
             doubts = "\n\n".join(curve.doubts())
             blocks.append(page.Text(f"What to doubt in {name}:\n\n{doubts}"))
-        blocks.append(_grid(name, curve))
+        every = f"All {len(curve.candidates)} candidates of {name}"
+        blocks.append(page.Folded(every, [_grid(name, curve)]))
     kinds = next(iter(curves.values())).kinds if curves else ()
     return page.Section(f"Chosen on {' and '.join(kinds)}", blocks)
 
@@ -37,7 +38,7 @@ def write(folder: pathlib.Path, curves: Mapping[str, Selection]) -> page.Section
 def draw(curve: Selection) -> figure.Figure:
     """Draws AUROC and separation over the axis with most values, a line per other one.
 
-    Of several kinds of images each has its AUROC in a panel of its own.
+    With several kinds of images, each has its AUROC in a panel of its own.
     """
     axes = curve.axes()
     along = max(axes, key=lambda name: len(axes[name]))
@@ -47,7 +48,7 @@ def draw(curve: Selection) -> figure.Figure:
     }
     for kind in curve.kinds if len(curve.kinds) > 1 else ():
         shown[f"AUROC in %, {kind}"] = functools.partial(_auroc, kind)
-    fig, panels = figures.grid(len(shown), 4.2, 3.2)
+    fig, panels = figures.grid(len(shown), 3.2)
     places = {value: i for i, value in enumerate(axes[along])}
     numbers = not any(isinstance(value, str) for value in axes[along])
 
@@ -61,7 +62,8 @@ def draw(curve: Selection) -> figure.Figure:
         label = ", ".join(f"{name} {value}" for name, value in others.items())
         lines.setdefault(label, []).append(candidate)
     for panel, (title, read) in zip(panels, shown.items(), strict=True):
-        for (label, line), style in figures.styled(lines.items()):
+        for label, style in figures.styled_by_place(lines):
+            line = lines[label]
             values = [read(c) for c in line]
             panel.plot([x(c) for c in line], values, label=label, linewidth=1, **style)
         for marker, size, few in (
@@ -77,7 +79,7 @@ def draw(curve: Selection) -> figure.Figure:
             panel.set_xscale("log")
         panel.grid(axis="y", color="#E5E5E5", linewidth=0.6)
     if len(lines) > 1:
-        panels[0].legend(frameon=False, fontsize=7)
+        figures.legend_below(fig, panels[0].get_legend_handles_labels()[0])
     return fig
 
 
@@ -88,7 +90,7 @@ def _auroc(kind: str, candidate: Candidate) -> float:
 def _caption(curve: Selection) -> str:
     saw = f"It saw {curve.saw}. " if curve.saw else ""
     return (
-        f"how well each candidate tells ID images from others. {saw}"
+        f"how well each candidate separates ID images from others. {saw}"
         "Beside it, how far apart the scores lie: the difference of their means over "
         "their standard deviation. The star is the chosen candidate: "
         f"{curve.rule.told}. A cross is one that no longer looks at the images."

@@ -226,7 +226,7 @@ def leader(table: Table) -> str:
 
 
 def best_first(table: Table) -> list[str]:
-    """Returns the detectors by AUROC, averaged over all sets; of equals the first."""
+    """Returns the detectors by AUROC, averaged over all sets; ties keep their order."""
     overall = _overall(table)
     return sorted(table.detectors, key=lambda n: -table.mean(n, overall, "AUROC"))
 

@@ -1,6 +1,6 @@
 """Curves of an objective's values, from runs of launch/finetune.py: LFF's Fig. 6.
 
-Runs whose objectives differ in one value alone make a curve of that value, whatever the
+Runs whose objectives differ in one value alone give a curve of that value, whatever the
 others are. A value may be a word, as SSOD's balance schemes (its Table 5) are.
 """
 
@@ -47,14 +47,14 @@ def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is truncated or no results of finetune.py: {error!r}. Delete "
-                "its folder and run launch/finetune.py again."
+                "its folder and run jood finetune again."
             ) from None
         if text.split("(")[0] == objective:
             runs.append(Run(text, _values(text), summary))
     if len(runs) < 2:
         raise ValueError(
             f"{workdir} holds {len(runs)} finished run(s) of {objective}, expected two "
-            f"or more: launch/finetune.py --workdir=... --objective='{objective}(...)'."
+            f"or more: jood finetune --workdir=... --objective='{objective}(...)'."
         )
     for name in runs[0].summary["configuration"]:
         found = {json.dumps(r.summary["configuration"].get(name)) for r in runs}

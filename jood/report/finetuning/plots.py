@@ -22,8 +22,8 @@ from jood.training.objectives.true_class_probability import probability
 
 IMAGES_SHOWN = 8  # of patches
 CONFIDENT = 0.4  # as in SSOD's Fig. 2 (a) and (b)
-# Green, red and blue, as in SSOD's Fig. 2.
-_INSIDE, _OUTSIDE, _FOUND = "#2CA02C", "#D62728", "#1F77B4"
+# SSOD's Fig. 2 has green and red, which colour-blind readers confuse.
+_OBJECT, _BACKGROUND = figures.COLOURS[5], figures.COLOURS[4]
 Networks = Mapping[str, Detector]  # by label
 Confidence = Callable[[np.ndarray], np.ndarray]  # of scores
 
@@ -36,7 +36,7 @@ def norm_distributions(
     Evaluations are by label; `norm` names the detector whose score is ‖h‖₂.
     """
     sets = list(next(iter(evaluations.values())).ood_scores)
-    size = (2.6 * len(sets), 2.1 * len(evaluations) + 0.4)
+    size = (_width(len(sets)), 2.2 * len(evaluations) + 0.2)
     fig = figure.Figure(figsize=size, layout="constrained")
     axes = fig.subplots(len(evaluations), len(sets), squeeze=False, sharex="row")
     for (label, evaluation), row in zip(evaluations.items(), axes, strict=True):
@@ -45,21 +45,28 @@ def norm_distributions(
         edges = np.linspace(0, max(np.quantile(x, 0.995) for x in every), 61)
         for name, axis in zip(sets, row, strict=True):
             outside = evaluation.ood_scores[name][norm]
-            for values, index, what in ((inside, 4, "ID"), (outside, 2, "OOD")):
+            for values, colour, what in (
+                (inside, figures.INSIDE, "ID"),
+                (outside, figures.OUTSIDE, "OOD"),
+            ):
                 counts, _ = np.histogram(values, edges, density=True)
-                colour = figures.COLOURS[index]
                 axis.stairs(counts, edges, fill=True, color=colour, alpha=0.5)
                 axis.stairs(counts, edges, color=colour, linewidth=1.2, label=what)
             ratio = outside.mean() / inside.mean()
-            title = f"{name}: OOD / ID {ratio:.0%}".replace("_", " ")
+            title = f"{name}\nOOD / ID {ratio:.0%}".replace("_", " ")
             axis.set(yticks=[], ylim=(0, None))
             axis.set_title(title, fontsize=9)
             axis.spines[["top", "right", "left"]].set_visible(False)
         row[0].set_ylabel(label, fontsize=11)
     for axis in axes[-1]:
         axis.set_xlabel("‖h‖₂")
-    axes[0, 0].legend(frameon=False, fontsize=9)
+    figures.legend_below(fig, axes[0, 0].get_legend_handles_labels()[0])
     return fig
+
+
+def _width(panels: int) -> float:
+    """Inches of a figure with so many panels side by side: a page's width, or less."""
+    return min(2.6 * panels, figures.WIDTH)
 
 
 def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure:
@@ -96,7 +103,7 @@ def confidences(
       rows: By label, the detector to show and what turns its scores into confidences.
     """
     sets = list(next(iter(shown.values())).ood_scores)
-    size = (2.6 * len(sets), 2.1 * len(shown) + 0.4)
+    size = (_width(len(sets)), 2.1 * len(shown) + 0.2)
     fig = figure.Figure(figsize=size, layout="constrained")
     axes = fig.subplots(len(shown), len(sets), squeeze=False, sharex=True)
     edges = np.linspace(0, 1, 41)
@@ -105,8 +112,11 @@ def confidences(
         inside = confidence(evaluation.id_scores[name])
         for ood, axis in zip(sets, row, strict=True):
             outside = confidence(evaluation.ood_scores[ood][name])
-            for values, colour, what in ((inside, 1, "ID"), (outside, 0, "OOD")):
-                style = {"color": figures.COLOURS[colour], "alpha": 0.5, "label": what}
+            for values, colour, what in (
+                (inside, figures.INSIDE, "ID"),
+                (outside, figures.OUTSIDE, "OOD"),
+            ):
+                style = {"color": colour, "alpha": 0.5, "label": what}
                 axis.hist(values, edges, density=True, **style)
             axis.set(yticks=[], xlim=(0, 1))
             axis.set_title(ood.replace("_", " "), fontsize=9)
@@ -114,7 +124,7 @@ def confidences(
         row[0].set_ylabel(f"{label}\n{name}", fontsize=10)
     for axis in axes[-1]:
         axis.set_xlabel("confidence")
-    axes[0, 0].legend(frameon=False, fontsize=9)
+    figures.legend_below(fig, axes[0, 0].get_legend_handles_labels()[0])
     return fig
 
 
@@ -124,7 +134,7 @@ def locality(benchmark: Benchmark, networks: Networks) -> figure.Figure:
     def found(p: jax.Array) -> Patches:
         return Patches(inside=p > CONFIDENT, outside=jnp.zeros(p.shape, bool))
 
-    tints = {"inside": (_FOUND, f"true class over {CONFIDENT:.0%}")}
+    tints = {"inside": (_OBJECT, f"true class over {CONFIDENT:.0%}")}
     return _tinted(benchmark, networks, found, tints)
 
 
@@ -133,11 +143,11 @@ def patches(
 ) -> figure.Figure:
     """Draws SSOD's Fig. 2 (c) and (d): the patches that a network samples.
 
-    Green ones teach the OOD head what is ID, red ones what is background; the others
+    Blue ones teach the OOD head what is ID, red ones what is background; the others
     are ignored. Shown are the first ID test images of different classes. `sample` maps
     probabilities of the true class [B, HW] to patches.
     """
-    tints = {"inside": (_INSIDE, "ID"), "outside": (_OUTSIDE, "background")}
+    tints = {"inside": (_OBJECT, "ID"), "outside": (_BACKGROUND, "background")}
     return _tinted(benchmark, networks, sample, tints)
 
 
@@ -154,12 +164,13 @@ def _tinted(
 
     @jax.jit
     def sampled(variables: Any) -> tuple[dict[str, jax.Array], jax.Array]:
-        seen, side = _look(one, variables, images, labels)
+        seen, shape = _look(one, variables, images, labels)
         p = probability(seen)
         found = sample(p)._asdict()
-        return {kind: found[kind].reshape(side) for kind in tints}, p.reshape(side)
+        return {kind: found[kind].reshape(shape) for kind in tints}, p.reshape(shape)
 
-    size = (1.5 * len(images), 1.6 * len(networks) + 0.5)
+    side = figures.WIDTH / IMAGES_SHOWN
+    size = (side * len(images), (side + 0.15) * len(networks) + 0.1)
     fig = figure.Figure(figsize=size, layout="constrained")
     axes = fig.subplots(len(networks), len(images), squeeze=False)
     for row, (label, network) in zip(axes, networks.items(), strict=True):
@@ -169,7 +180,7 @@ def _tinted(
             axis.imshow(images[column], **drawn, **plots.PIXELS)
             for kind, (colour, _) in tints.items():
                 _tint(axis, masks[kind][column], colour)
-            axis.set_title(f"largest p {p[column].max():.2f}", fontsize=8, pad=3)
+            axis.set_title(f"largest p {p[column].max():.2f}", fontsize=9, pad=3)
         row[0].set_ylabel(label, fontsize=11)
     figures.bare(axes)
     handles = [shapes.Patch(color=c, alpha=0.5, label=n) for c, n in tints.values()]

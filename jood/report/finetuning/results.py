@@ -57,9 +57,9 @@ PICTURES: list[Picture] = [
     Picture(
         "confidences",
         "Confidence of ID and of OOD images",
-        "Distributions of confidence, of ID images (orange) and of each OOD set "
-        "(blue), before and after (SSOD's Fig. 6): that of the largest class, and that "
-        "of the OOD head where there is one.",
+        "Distributions of confidence, of ID images (blue) and of each OOD set "
+        "(orange), before and after (SSOD's Fig. 6): that of the largest class, and "
+        "that of the OOD head where there is one.",
         lambda results: _confidences(results),
     ),
     Picture(
@@ -72,7 +72,7 @@ PICTURES: list[Picture] = [
     Picture(
         "patches",
         "Patches that are sampled",
-        "Locations that the network takes for the object (green) and for background "
+        "Locations that the network takes for the object (blue) and for background "
         "(red), before and after (SSOD's Fig. 2 c, d).",
         _of_maps(lambda r: plots.patches(r.benchmark, r.networks, r.sample)),
     ),

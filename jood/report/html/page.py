@@ -214,8 +214,8 @@ def embedded(image: bytes, kind: str = "png") -> str:
 def render(title: str, lead: str, sections: Sequence[Section]) -> str:
     """Returns a page as one HTML file: the lead is lines below the title.
 
-    Sections without blocks are skipped. The text can be encoded, whatever files are
-    called that it names.
+    Sections without blocks are skipped. The text can be encoded, whatever the names of
+    the files in it.
     """
     template = _templates().get_template("page.html")
     filled = [section for section in sections if section.blocks]

@@ -1,4 +1,7 @@
-"""Small pictures for a page: images and heatmaps as addresses that hold them."""
+"""Pictures of a page's cards: images and heatmaps as addresses that hold them.
+
+A card shows them small; a click opens them at the size that they have here.
+"""
 
 import io
 
@@ -8,7 +11,8 @@ from PIL import Image
 
 from jood.report.html import page
 
-SIDE = 96  # CSS pixels of a thumbnail; photographs get twice as many
+SIDE = 384  # pixels; page.css shows them at 96 and, opened, at up to 416
+_SMALL = 96  # pixels of images that are enlarged to squares that one can see
 
 
 def of_image(image: np.ndarray) -> str:
@@ -17,11 +21,11 @@ def of_image(image: np.ndarray) -> str:
     Small images are enlarged with sharp pixels, large ones are reduced.
     """
     picture = Image.fromarray(image.squeeze())
-    if max(picture.size) < SIDE:
+    if max(picture.size) <= _SMALL:
         factor = SIDE // max(picture.size)
         size = (picture.width * factor, picture.height * factor)
         return _encoded(picture.resize(size, Image.Resampling.NEAREST), "png")
-    picture.thumbnail((2 * SIDE, 2 * SIDE))
+    picture.thumbnail((SIDE, SIDE))
     return _encoded(picture.convert("RGB"), "jpeg")
 
 
@@ -31,7 +35,7 @@ def of_map(heatmap: np.ndarray, top: float) -> str:
     smooth = picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     shares = np.clip(np.asarray(smooth) / max(top, 1e-12), 0, 1)
     colours = colormaps["inferno"](shares, bytes=True)[..., :3]
-    return _encoded(Image.fromarray(colours), "png")
+    return _encoded(Image.fromarray(colours), "jpeg")
 
 
 def _encoded(picture: Image.Image, kind: str) -> str:

@@ -76,13 +76,13 @@ def grid(curve: Curve) -> page.Grid:
         number = None if isinstance(value, str) else value
         rows.append([page.Cell(value_text(value), number), *cells])
     caption = "Averages over the OOD sets, in %."
-    return page.Grid([page.GridColumn(curve.sweep.name), *columns], rows, caption)
+    return page.Grid([page.GridColumn(curve.sweep.symbol), *columns], rows, caption)
 
 
 def _caption(curve: Curve) -> str:
     parts = [
-        f"AUROC against {curve.sweep.name}: each detector averaged over the OOD sets, "
-        f"and {next(iter(curve.auroc))} on each set."
+        f"AUROC against {curve.sweep.symbol}: each detector averaged over the OOD "
+        f"sets, and {next(iter(curve.auroc))} on each set."
     ]
     if curve.accuracy is not None:
         text = curve.sweep.rewrite

@@ -67,13 +67,13 @@ def farthest(
 ) -> jax.Array:
     """Places of the candidates that are kept, int32 [R · points].
 
-    'intended': of each picked row the candidates with the farthest k-th neighbour.
+    'intended': for each picked row, the candidates with the farthest k-th neighbour.
     'published': the authors' code reshapes the distances, which run over the m
     candidates of a row first, as if they ran over the R rows first, and then reads the
     places that it finds there in the right order. Hardly one of those is the farthest.
 
     Args:
-      distance: Of all candidates, float32 [R m].
+      distance: Distances of all candidates, float32 [R m].
       picks: R.
       points: How many of each row's m.
       selection: One of `SELECTIONS`.

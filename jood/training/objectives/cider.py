@@ -161,4 +161,5 @@ def cider(
         state=(COLLECTION,),
         update=update,
         images=views.two_views,
+        rows={"KNN": "knn()"},
     )

@@ -1,6 +1,6 @@
 """The newest features of each class: first in, first out, of static size.
 
-They are a collection of the state, {'rows': [K, n, D], 'count': [K], 'next': [K]}. Of a
+They are a collection of the state, {'rows': [K, n, D], 'count': [K], 'next': [K]}. In a
 full queue the oldest row is at `next`, where the following feature goes; so a step
 writes B rows and moves none.
 """
@@ -75,17 +75,19 @@ def in_order(queues: Queues) -> jax.Array:
     return jnp.take_along_axis(queues["rows"], where[..., None], axis=1)
 
 
-def advice(values: Mapping[str, float]) -> str:
-    """Warns where queues do not fill in the first epoch; '' where they do.
+def advice(values: Mapping[str, float], epochs: int) -> str:
+    """Warns of queues that will not be full in the first half of a run; else ''.
 
     Args:
-      values: Of the log, with 'queue_filled', the epoch's mean of `filled`.
+      values: Metrics of the first epoch's last step; 'queue_filled' is that of
+        `filled`.
+      epochs: Epochs of the whole run.
     """
-    mean = values["queue_filled"]
-    if mean >= 0.25:  # queues that are half full at its end
+    share = values["queue_filled"]
+    if share == 1 or share * epochs >= 2:
         return ""
     return (
-        f"the emptiest class's queue was {mean:.0%} full, on average over the first "
-        "epoch. Outliers begin only when the queues of all classes are full: choose a "
-        "shorter queue, and see whether a class lacks images."
+        f"the emptiest class's queue is {share:.0%} full after the first of {epochs} "
+        "epochs. Outliers begin only when the queues of all classes are full: choose a "
+        "shorter queue, train longer, and see whether a class lacks images."
     )

@@ -1,4 +1,4 @@
-"""CSI: views of an image are drawn together, its rotations are pushed away as others.
+"""CSI: views of an image are drawn together, its rotations count as other images.
 
 Rotated images stand for what is not ID. A head learns to tell the rotations apart;
 with labels, views of one class and rotation are drawn together, and further heads learn

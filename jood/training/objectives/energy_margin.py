@@ -1,5 +1,7 @@
 """Energy margin: the energies of ID images and of outliers are pushed apart."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -49,6 +51,8 @@ def energy_margin(
       Liu, Wang, Owens, Li, Energy-based OOD Detection, NeurIPS 2020, Eq. 7-8.
     """
     arguments.check_at_least("lam", lam, 0)
+    for name, value in {"m_in": m_in, "m_out": m_out}.items():
+        arguments.check_range(name, value, -math.inf, math.inf, "a finite number")
     m_in, m_out, lam = float(m_in), float(m_out), float(lam)
     if not m_in < m_out:
         raise ValueError(
@@ -70,5 +74,6 @@ def energy_margin(
         component.call_spec("energy_margin", m_in=m_in, m_out=m_out, lam=lam),
         loss,
         images=views.with_outliers,
+        rows={"Energy": "energy()"},
         outliers="images that are not ID, whose energy is to be high",
     )

@@ -1,6 +1,6 @@
 """Generalized ODIN: logits h_k(x) / g(x), of which h or g alone is the score.
 
-The quotient lets the network say "of a class" (h) and "familiar at all" (g) apart. What
+The quotient lets the network separate "of a class" (h) from "familiar at all" (g). What
 h and g are, and the score, stand in `jood.methods.scores.godin`.
 """
 
@@ -37,11 +37,11 @@ def batch_statistics(
 def running(
     before: dict[str, jax.Array], mean: jax.Array, variance: jax.Array, count: int
 ) -> dict[str, jax.Array]:
-    """The running statistics after a batch; of the variance the unbiased one.
+    """The running statistics after a batch; the variance is the unbiased one.
 
     Args:
       before: 'mean' and 'var', float32 [1] each.
-      mean: Of the batch.
+      mean: The batch's mean.
       variance: The batch's biased one.
       count: N of the batch.
     """
@@ -53,8 +53,8 @@ def running(
 def godin(distance: Distance = "cosine") -> Objective:
     """L = CE(h / g, y); its score is `godin(distance=...)` with the same distance.
 
-    h reads the weights of the network's classifier, whose own answer, argmax h W + b,
-    is that of h where its columns are equally long. The log's accuracy is that of h.
+    h reads the weights of the network's classifier, whose own prediction, argmax h W +
+    b, is that of h where its columns are equally long. The log's accuracy is that of h.
     Weight decay acts on all kernels; the published recipes spare that of h.
 
     Args:

@@ -1,7 +1,7 @@
 """LFF, local feature fine-tuning: background features of ID images become small.
 
-Where the network that fine-tuning begins with does not find the true class, an ID image
-shows background, of which OOD images consist. The loss shrinks its features' norms, so
+Where the network before fine-tuning does not find the true class, an ID image shows
+background, which is all that OOD images have. The loss shrinks its features' norms, so
 that the network responds weakly to them wherever they appear.
 """
 

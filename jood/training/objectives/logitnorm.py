@@ -1,8 +1,8 @@
 """LogitNorm: cross-entropy of logits of constant length.
 
 Cross-entropy keeps growing the length of the logits of images that are classified
-already, which makes the network sure of anything. Divided by their length, they can
-only turn.
+already, which makes the network certain of everything. Divided by their length, they
+can only turn.
 """
 
 import jax

@@ -5,6 +5,7 @@ Every image is of "others" in all groups but its own, so that an OOD image may b
 those of a head beside it.
 """
 
+import collections
 import json
 import pathlib
 from typing import Any
@@ -31,8 +32,8 @@ def group_loss(
     """Σ_g CE within group g, float32 [B]: the class in its own, "others" elsewhere.
 
     Args:
-      logits: Of the classes, float32 [B, K].
-      others: Of each group's "others", float32 [B, G].
+      logits: Logits of the classes, float32 [B, K].
+      others: Logits of each group's "others", float32 [B, G].
       group: Group of each class, int32 [K].
       labels: y, int32 [B].
     """
@@ -45,7 +46,7 @@ def group_loss(
 def answers(logits: jax.Array, others: jax.Array, group: jax.Array) -> jax.Array:
     """The class that is the most probable in its own group, int32 [B]; Args as above.
 
-    "Others" is no answer.
+    "Others" is never predicted.
     """
     return group_log_softmax(logits, others, group)[0].argmax(-1)
 
@@ -60,31 +61,54 @@ def read_groups(groups: int | str, classes: int) -> np.ndarray:
 
     Raises:
       OSError: The file cannot be read.
-      ValueError: It is not of that form, or a class has no group or two.
+      ValueError: There are more groups than classes; the file is not of that form, or a
+        class has no group or two.
     """
-    if not isinstance(groups, str):
-        return np.arange(classes, dtype=np.int32) * min(groups, classes) // classes
-    given = json.loads(pathlib.Path(groups).expanduser().read_text(encoding="utf-8"))
-    if isinstance(given, dict):
-        pairs = [(label, g) for g, own in enumerate(given.values()) for label in own]
-    elif isinstance(given, list):
-        pairs = list(enumerate(given))
-    else:
+    if isinstance(groups, str):
+        return _of_file(groups, classes)
+    if groups > classes:
         raise ValueError(
-            f"{groups} must hold a list of the classes' groups, or groups with lists "
-            f"of labels, got a {type(given).__name__}."
+            f"mos needs at most as many groups as classes, got groups={groups} for "
+            f"{classes} classes. Give fewer: mos(groups={max(classes // 2, 1)})."
         )
-    labels = sorted(label for label, _ in pairs)
-    if labels != list(range(classes)):
-        missing = sorted(set(range(classes)) - set(labels))
+    return np.arange(classes, dtype=np.int32) * groups // classes
+
+
+def _of_file(path: str, classes: int) -> np.ndarray:
+    """The groups of `read_groups` from a file."""
+    form = "a JSON list of the classes' group numbers, or {name of a group: [labels]}"
+    try:
+        given = json.loads(pathlib.Path(path).expanduser().read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{groups} must give each of the {classes} classes one group, got "
-            f"{len(labels)} labels; missing: {missing[:8]}."
+            f"{path} must hold {form}, but is not JSON: {error}."
+        ) from None
+    by_name = isinstance(given, dict) and all(
+        isinstance(x, list) for x in given.values()
+    )
+    pairs: list[tuple[Any, Any]]
+    if by_name:
+        pairs = [(label, g) for g, own in enumerate(given.values()) for label in own]
+    else:
+        pairs = list(enumerate(given)) if isinstance(given, list) else [(None, None)]
+    if odd := [x for pair in pairs for x in pair if type(x) is not int]:
+        raise ValueError(f"{path} must hold {form}, of whole numbers, got {odd[0]!r}.")
+    labels, own = collections.Counter(label for label, _ in pairs), set(range(classes))
+    problems = {
+        "without a group": own - labels.keys(),
+        "in two groups": {label for label, count in labels.items() if count > 1},
+        "of no class": labels.keys() - own,
+    }
+    if any(problems.values()):
+        listed = (f"{what}: {sorted(x)[:8]}" for what, x in problems.items() if x)
+        raise ValueError(
+            f"{path} must give each of the {classes} classes, 0 to {classes - 1}, one "
+            f"group; got labels {'; '.join(listed)}."
         )
     found = np.array([g for _, g in sorted(pairs)], np.int32)
     if sorted(set(found.tolist())) != list(range(found.max() + 1)):
         raise ValueError(
-            f"{groups} must number its groups from 0 without a gap, got "
+            f"{path} must number its groups from 0 without a gap, got "
             f"{sorted(set(found.tolist()))}."
         )
     return found
@@ -112,10 +136,10 @@ def mos(groups: int | str = 8, mixup: float = 0.1) -> Objective:
     mixup = float(mixup)
 
     def init(_: jax.Array, width: int, classes: int) -> dict[str, Any]:
-        group = jnp.asarray(read_groups(groups, classes))
+        group = read_groups(groups, classes)
         count = int(group.max()) + 1
         head = {"kernel": jnp.zeros([width, count]), "bias": jnp.zeros(count)}
-        return {HEAD: head, GROUPS: {"group": group}}
+        return {HEAD: head, GROUPS: {"group": jnp.asarray(group)}}
 
     def images(augmented: Augmented, batch: Any, key: jax.Array) -> tuple[Any, Any]:
         first, second, third = jax.random.split(key, 3)

@@ -69,7 +69,7 @@ def npos(
       compact: w_comp >= 0.
       disperse: w_disp >= 0.
       temperature: T > 0 of both.
-      momentum: Of the prototypes; 0.95 for CIFAR-10, 0.5 for CIFAR-100.
+      momentum: Momentum of the prototypes; 0.95 for CIFAR-10, 0.5 for CIFAR-100.
       width: P, of the projection and of the classifier's hidden layer.
       queue: n, features that are kept of each class.
       k: Neighbour by which a feature is at the boundary, at most n.
@@ -192,12 +192,13 @@ def npos(
         state=(PROTOTYPES, class_queues.COLLECTION),
         update=update,
         images=views.two_views,
+        rows={"KNN": "knn()"},
         advice=class_queues.advice,
     )
 
 
 def _check_order(counts: dict[str, int]) -> None:
-    """Raises ValueError if more is taken of something than there is."""
+    """Raises ValueError if more items are asked for than there are."""
     pairs = [("k", "queue"), ("select", "queue"), ("picks", "select")]
     for small, large in [*pairs, ("points", "draws")]:
         if counts[small] > counts[large]:

@@ -4,8 +4,8 @@
     seen, batch_stats = look(model, variables, images, labels)
     loss, parts = objective.loss(seen, key)
 
-An objective reads the record that detectors read (`jood.Activations`). All that the
-jobs need to know of one stands in the record below.
+An objective reads the record that detectors read (`jood.Activations`). The record below
+holds everything that jobs need to know about an objective.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 
 # (key, images uint8 [N, H, W, C]) -> images augmented and normalised, [N, H, W, C];
-# images that are left out are those of the ID batch.
+# without images, those of the ID batch.
 Augmented = Callable[..., jax.Array]
 
 
@@ -68,17 +68,19 @@ class Objective(NamedTuple):
         another view of it; `augmented(key, images)` other uint8 images. The first B
         rows are the labelled ID images, of which the accuracy is taken. By default
         one view.
-      outliers: What images that are not ID it is to be given, for the error of a run
-        without any; '' if it needs none. They are `batch.outliers`, uint8 [M, H, W, C].
+      outliers: Which images that are not ID it needs, for the error of a run without
+        any; '' if it needs none. They are `batch.outliers`, uint8 [M, H, W, C].
       reference: (pass over the same images in evaluation mode, of the network that the
-        run began with) -> what `loss` wants of it, a pytree that it finds in
+        run began with) -> what `loss` needs of it, a pytree that it finds in
         `seen.reference`; no gradient. None runs no such pass.
       sample: p_j(y) [B, HW] -> the locations that it takes for ID and for background,
         for pictures; by default those of SSOD with the paper's γ.
       validation: Scores to measure while training beside the usual ones, by name:
         texts, or components that fit nothing. By default the last rates checkpoints.
-      rows: Texts of detectors that only its networks can be asked, by name.
-      advice: (the log's values of the first epoch) -> a warning; '' for none.
+      rows: Texts of the scores that go with it, by name; some can be asked of its
+        networks alone.
+      advice: (the log's values of the first epoch's last step, epochs of the run) -> a
+        warning; '' for none.
       fine_tuning_rate: Its own usual learning rate for fine-tuning.
     """
 
@@ -93,7 +95,7 @@ class Objective(NamedTuple):
     sample: Callable[[jax.Array], Patches] = lambda p: sample_patches(p, 0.95)
     validation: Mapping[str, str | Component] = types.MappingProxyType({})
     rows: Mapping[str, str] = types.MappingProxyType({})
-    advice: Callable[[Mapping[str, float]], str] = lambda values: ""
+    advice: Callable[[Mapping[str, float], int], str] = lambda values, epochs: ""
     fine_tuning_rate: float | None = None
 
 

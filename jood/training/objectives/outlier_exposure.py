@@ -1,4 +1,4 @@
-"""Outlier Exposure: the network is taught to be unsure of images that are not ID."""
+"""Outlier Exposure: the network learns to be uncertain about images that are not ID."""
 
 import chex
 import jax

@@ -1,4 +1,4 @@
-"""SSOD's patch sampler: which locations of an ID image teach the OOD head what.
+"""SSOD's patch sampler: labels of an ID image's locations, for the OOD head.
 
 Masks of static shape throughout: nothing here depends on how many patches are found.
 """

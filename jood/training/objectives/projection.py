@@ -1,8 +1,8 @@
 """The projector of contrastive objectives, and the classifier beside it.
 
 z = W₂ relu(W₁ h + b₁) + b₂ is what the loss compares; detectors read h before it. The
-network's own classifier gets no gradient from a contrastive loss, so it is taught
-beside it, on features without gradient, and changes nothing of them.
+network's own classifier gets no gradient from a contrastive loss, so it is trained
+beside it, on features without gradient, which it does not change.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""SSOD, self-supervised sampling for OOD detection: an OOD head taught by patches.
+"""SSOD, self-supervised sampling for OOD detection: an OOD head learns from patches.
 
 Locations of ID images where the classifier finds the true class are ID, those where it
 finds next to nothing of it are background and stand for OOD (`patches`). A second head
@@ -125,7 +125,7 @@ def ssod(
         factor = float(factor)
         if balance != "lw":
             raise ValueError(
-                f"factor={factor:g} goes with balance='lw', got {balance!r}. Leave it "
+                f"factor={factor:g} needs balance='lw', got {balance!r}. Leave it "
                 "out, or choose balance='lw'."
             )
     balanced = _BALANCES[balance]

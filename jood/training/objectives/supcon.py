@@ -1,4 +1,4 @@
-"""SupCon: views of one class are drawn together, of all others apart.
+"""SupCon: views of one class are drawn together and pushed away from all others.
 
 SSD+ and KNN+ are its networks, scored with `ssd()` and `knn()`.
 """
@@ -104,4 +104,5 @@ def supcon(
 
     values = {"temperature": temperature, "width": width, "positives": positives}
     spec = component.call_spec("supcon", **values)
-    return Objective(spec, loss, init=init, images=views.two_views)
+    own = {"KNN+": "knn()", "SSD+": "ssd()"}
+    return Objective(spec, loss, init=init, images=views.two_views, rows=own)

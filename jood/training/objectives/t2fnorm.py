@@ -1,4 +1,4 @@
-"""T2FNorm: the network learns from features of constant length, and is asked with them.
+"""T2FNorm: the network learns from features of constant length.
 
 Normalised only in training, the feature of an image keeps its length at test time,
 which is small where the network recognises little (`jood.transforms.t2f_scale`).
@@ -50,4 +50,5 @@ def t2fnorm(tau: float = 0.1) -> Objective:
         logits = normalised_logits(acts.penultimate, acts.kernel, acts.bias, tau)
         return softmax_cross_entropy(logits, seen.labels), {}
 
-    return Objective(component.call_spec("t2fnorm", tau=tau), loss)
+    own = {"T2FNorm": f"t2f_scale(tau={tau})|msp()"}
+    return Objective(component.call_spec("t2fnorm", tau=tau), loss, rows=own)

@@ -6,6 +6,8 @@ fakes are one more class; features of ID images are drawn to the text of their c
 
 import pathlib
 from typing import Any
+import zipfile
+import zlib
 
 import chex
 import jax
@@ -91,16 +93,28 @@ def read_anchors(path: str, classes: int) -> np.ndarray:
             "tagfog needs anchors: give anchors='texts.npz', a file with one array "
             "[K, P] of the classes' text embeddings, as CLIP gives them."
         )
-    found = np.load(pathlib.Path(path).expanduser())
-    arrays = [found] if isinstance(found, np.ndarray) else [found[k] for k in found]
-    array = arrays[0] if len(arrays) == 1 else np.zeros(0)
-    if array.ndim != 2 or len(array) != classes:
-        shapes = [one.shape for one in arrays]
+    form = f"one array [K, P] with K = {classes}, a text embedding for each class"
+    try:
+        found = np.load(pathlib.Path(path).expanduser())
+        arrays = [found] if isinstance(found, np.ndarray) else [found[k] for k in found]
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
-            f"{path} must hold one array [K, P] with K = {classes}, a text embedding "
-            f"for each class, got {shapes}."
+            f"cannot read anchors from {path}: {str(error).rstrip('.')}. Expected a "
+            f".npz or .npy file of {form}."
+        ) from None
+    array = arrays[0] if len(arrays) == 1 else np.zeros(0)
+    numeric = np.issubdtype(array.dtype, np.number) and not np.iscomplexobj(array)
+    if array.ndim != 2 or len(array) != classes or not array.size or not numeric:
+        given = [f"{one.dtype} {one.shape}" for one in arrays] or "none"
+        raise ValueError(f"{path} must hold {form}, got {given}.")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is told below
+        array = array.astype(np.float32)
+    if len(odd := np.flatnonzero(~np.isfinite(array).all(-1))):
+        raise ValueError(
+            f"{path} must hold finite numbers, got NaN or infinity in the rows of the "
+            f"classes {odd[:8].tolist()}. Make these embeddings again."
         )
-    return array.astype(np.float32)
+    return array
 
 
 def tagfog(
@@ -198,4 +212,11 @@ def tagfog(
         grid=grid,
         width=width,
     )
-    return Objective(spec, loss, init=init, state=(ANCHORS,), images=images)
+    return Objective(
+        spec,
+        loss,
+        init=init,
+        state=(ANCHORS,),
+        images=images,
+        rows={"Energy": "energy()"},
+    )

@@ -1,4 +1,4 @@
-"""VOS: outliers drawn at the rim of Gaussians of the classes, told apart by energy.
+"""VOS: outliers drawn at the rim of Gaussians of the classes, separated by energy.
 
 A queue of features for each class gives their means and one covariance. The least
 likely of many draws are virtual outliers, which a logistic regression on a weighted
@@ -171,5 +171,6 @@ def vos(
         init=init,
         state=(class_queues.COLLECTION,),
         update=lambda seen: {class_queues.COLLECTION: pushed(seen)},
+        rows={"Energy": "energy()"},
         advice=class_queues.advice,
     )

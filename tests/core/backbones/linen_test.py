@@ -15,6 +15,7 @@ from jood import testing
 from jood.core import added_heads
 from jood.core import compose
 from jood.core.backbones import linen
+from jood.core.backbones import observing
 from jood.core.fitting import fit
 from jood.methods import detector_text
 from jood.methods.transforms import ta
@@ -86,7 +87,7 @@ def _observe(model, *parts, variables=None, **options):
 
     @jax.jit
     def run(variables, images):
-        return linen.observe(model, variables, images, edits=edits, **options)
+        return observing.observe(model, variables, images, edits=edits, **options)
 
     return run(variables or _variables(model), IMAGES)
 
@@ -255,7 +256,7 @@ def test_a_stage_that_is_called_twice_is_refused():
 @pytest.mark.parametrize("shape", [(8, 8, 3), (1, 4, 8, 8, 3)])
 def test_images_of_wrong_rank_are_refused(shape):
     with pytest.raises(ValueError, match=r"\[B, H, W, C\], got shape"):
-        linen.observe(RESNET, _variables(RESNET), jnp.zeros(shape))
+        observing.observe(RESNET, _variables(RESNET), jnp.zeros(shape))
 
 
 # What it costs: the layers before an edit run once.
@@ -264,7 +265,7 @@ def test_images_of_wrong_rank_are_refused(shape):
 def _compiled(model, variables, images, component=None, fitted=()):
     def score(fitted, variables, images):
         edits = component.edits if component else ()
-        acts = linen.observe(model, variables, images, edits=edits)
+        acts = observing.observe(model, variables, images, edits=edits)
         return component.apply(fitted, acts) if component else acts.logits
 
     return jax.jit(score).lower(fitted, variables, images).compile()
@@ -335,7 +336,7 @@ def test_all_methods_together_cost_one_pass_and_their_distinct_edits():
 
     def observer(variables, batch):
         images, labels = batch
-        acts = linen.observe(
+        acts = observing.observe(
             RESNET18, variables, images, edits=together.edits, labels=labels
         )
         return acts, jnp.ones(len(images))

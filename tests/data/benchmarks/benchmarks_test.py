@@ -284,7 +284,7 @@ def test_missing_sets_say_what_to_put_where(tmp_path, monkeypatch):
     monkeypatch.delenv(on_disk.ENVIRONMENT, raising=False)
     with pytest.raises(FileNotFoundError, match="JOOD_DATA_DIR"):
         benchmarks.get("imagenet")
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         benchmarks.get("imagenet", data_dir=tmp_path / "nowhere")
 
 

@@ -70,7 +70,7 @@ def test_composites_hold_their_digit(tiny):
     """A nearest-neighbour look at brightness cannot do it, but pixels do change."""
     glyphs, _, photo, _ = painted_digits._load()
     rng = np.random.default_rng(0), np.random.default_rng(0)
-    crop = painted_digits._crop(rng[0], photo, 32).astype(int)
+    crop = painted_digits.random_crop(rng[0], photo, 32).astype(int)
     painted = painted_digits._composite(rng[1], glyphs[0], photo, 32).astype(int)
     changed = np.abs(crop - painted).max(-1) > 60
     assert 0.02 < changed.mean() < 0.6

@@ -111,7 +111,7 @@ def test_a_damaged_file_is_named(tmp_path):
     folder, _ = cifar(tmp_path, 10)
     whole = (folder / "test_batch").read_bytes()
     (folder / "test_batch").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"test_batch is no file of CIFAR's"):
+    with pytest.raises(ValueError, match=r"test_batch is not a file of CIFAR's"):
         cifar_batches.read(folder, "test")
 
 

@@ -87,12 +87,12 @@ def test_bad_archives_are_named(tmp_path):
     refused("one label per image", images=IMAGES, labels=LABELS[:2])
     blob = path.read_bytes()
     path.write_bytes(blob[: len(blob) // 2])
-    refused("no whole archive")
+    refused("not a whole archive")
     path.write_bytes(blob.replace(blob[200:220], bytes(20)))
     refused("CRC")
     with path.open("wb") as file:
         np.save(file, IMAGES)
-    refused("no whole archive")
+    refused("not a whole archive")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
         sources.npz(tmp_path / "nowhere.npz")
 

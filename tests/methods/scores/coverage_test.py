@@ -1,12 +1,15 @@
 """NAC, GradUncertainty, WeiPer+KLD and OpenMax against the slow reference."""
 
 from helpers import compiled
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference import leading as reference
 import scipy.stats
 
 import jood
+from jood import testing
+from jood.core import stage_gradients
 from jood.methods.scores import weiper
 from jood.methods.scores.grad_uncertainty import grad_uncertainty
 from jood.methods.scores.nac import _edges as edges_of
@@ -43,6 +46,50 @@ def test_nac_matches_reference(M, O, alpha):  # noqa: E741
     got = scores(nac(M=M, O=O, alpha=alpha))
     expected = reference.nac(TRAIN, KERNEL, BIAS, TEST, edges_of(M), O, alpha)
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_nac_of_the_last_map_is_nac_of_the_feature():
+    """Whose head reads the mean over 4 x 4 locations: h = sum z / 16, g = sum ∂z."""
+    images, labels = testing.toy_images(64, 0)
+    new, _ = testing.toy_images(16, 1)
+    found = []
+    for alpha, stage in ((16.0, None), (1.0, "C5")):
+        component = nac(M=20, O=3, alpha=alpha, stage=stage)
+        train = testing.toy_activations(component, images, labels)
+        fitted = jood.fit(component, [train])
+        found.append(
+            compiled.apply(component, fitted, testing.toy_activations(component, new))
+        )
+    np.testing.assert_allclose(*found, atol=0.05)
+    assert np.std(found[0]) > 0
+
+
+def test_the_gradient_at_a_stage_is_that_of_small_shifts():
+    component = nac(stage="C4")
+    acts = testing.toy_activations(component, testing.toy_images(2, 1)[0])
+
+    def loss(record):
+        return jnp.square(record.logits).sum(-1)
+
+    gradient = np.asarray(stage_gradients.gradient(acts, "C4", loss))
+    place, step = (1, 2, 1, 3), 1e-2
+    shift = np.zeros(gradient.shape, "f")
+    shift[place] = step
+    sides = []
+    for sign in (1, -1):
+        move = jood.StageEdit("probe", "C4", lambda z, s=sign: z + s * shift)
+        record = acts.network.edited((move,), acts.network.images)
+        sides.append(np.asarray(loss(record))[1])
+    found = (sides[0] - sides[1]) / (2 * step)
+    np.testing.assert_allclose(gradient[place], found, rtol=2e-2)
+
+
+def test_nac_of_a_stage_needs_the_network():
+    with pytest.raises(ValueError, match="stage must be a stage's name"):
+        nac(stage="")
+    with pytest.raises(jood.MissingStageError, match="have none behind them"):
+        fit(nac(stage="C4"))
 
 
 def test_the_bins_of_nac_are_symmetric_and_narrow_at_the_ends():
@@ -92,11 +139,29 @@ def test_weiper_matches_reference():
     np.testing.assert_allclose(got, expected, rtol=1e-3)
 
 
+@pytest.mark.slow
+def test_weiper_with_shared_draws_matches_reference():
+    """Head i turns the features by Q_iᵀ, or, the same, all heads' draw by Q_i."""
+    values = {"r": 3, "delta": 0.7, "lam1": 2.0, "lam2": 0.5, "s1": 4, "s2": 7}
+    got = scores(weiper_kld(**values, seed=5, draws="shared"))
+    drawn = np.asarray(weiper.noise(5, 0, KERNEL.shape), np.float64)
+    drawn /= np.linalg.norm(drawn, axis=0)
+    heads = []
+    for i in range(3):
+        turn = np.asarray(weiper.turned(5, i, np.eye(12, dtype="f")), np.float64)
+        np.testing.assert_allclose(turn @ turn.T, np.eye(12), atol=1e-6)
+        heads.append(KERNEL + 0.7 * np.linalg.norm(KERNEL, axis=0) * (turn @ drawn))
+    assert np.abs(heads[0] - heads[1]).max() > 0.1
+    expected = reference.weiper_kld(TRAIN, heads, BIAS, TEST, 2.0, 0.5, 4, 7)
+    np.testing.assert_allclose(got, expected, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("values", "match"),
     [
         ({"r": 0}, "r must be an integer >= 1"),
         ({"s2": 0}, "s2 must be an integer >= 1"),
+        ({"draws": "none"}, "draws must be one of independent, shared"),
         ({"delta": -1.0}, "delta must be a finite number >= 0"),
         ({"lam1": float("nan")}, "lam1 must be a finite number >= 0"),
     ],

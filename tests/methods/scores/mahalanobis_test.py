@@ -160,5 +160,5 @@ def test_chained_after_react_and_fused():
     np.testing.assert_allclose(out, expected, rtol=2e-5, atol=1e-4)
     both = jood.fuse(component, jood.parse("energy()"), weights=(2.0, 1.0))
     fused = scores(both, train, labels, test)
-    energies = jood.parse("energy()").apply((), record(test))
+    energies = compiled.apply(jood.parse("energy()"), (), record(test))
     np.testing.assert_allclose(fused, 2 * out + energies, rtol=1e-5)

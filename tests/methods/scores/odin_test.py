@@ -6,6 +6,7 @@ import re
 
 import chex
 from flax import linen as nn
+from helpers import compiled
 from helpers import golden_cases
 from helpers import golden_inputs
 from helpers import golden_network
@@ -221,9 +222,9 @@ def test_without_a_step_it_is_temperature_scaling_in_one_pass():
     assert not component.needs_network
     acts = testing.toy_activations(component, testing.toy_images(6, 0)[0])
     expected = jax.nn.softmax(acts.logits / 5).max(-1)
-    np.testing.assert_allclose(component.apply((), acts), expected, rtol=1e-6)
-    one = odin(T=1.0, eps=0).apply((), acts)
-    np.testing.assert_allclose(one, msp().apply((), acts), rtol=1e-6)
+    np.testing.assert_allclose(compiled.apply(component, (), acts), expected, rtol=1e-6)
+    one = compiled.apply(odin(T=1.0, eps=0), (), acts)
+    np.testing.assert_allclose(one, compiled.apply(msp(), (), acts), rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -243,7 +244,7 @@ def test_the_step_raises_the_score():
     images = testing.toy_images(8, 0)[0]
     still, component = odin(T=10.0, eps=0.0), odin(T=10.0, eps=0.05)
     acts = testing.toy_activations(component, images)
-    assert (component.apply((), acts) > still.apply((), acts)).all()
+    assert (compiled.apply(component, (), acts) > compiled.apply(still, (), acts)).all()
 
 
 def test_temperature_and_step_may_be_traced():
@@ -270,7 +271,7 @@ def test_it_composes_with_what_stands_before(before):
     @jax.jit
     def both(images):
         """ODIN, and by hand: the gradient of the rewritten loss, the look at x'."""
-        got = component.apply((), testing.toy_activations(component, images))
+        got = compiled.apply(component, (), testing.toy_activations(component, images))
 
         def rewritten(x):
             return part.apply((), testing.toy_activations(part, x))

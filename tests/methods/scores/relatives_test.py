@@ -87,6 +87,27 @@ def test_actsub_matches_reference(k, lam):
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(("k", "M", "lam"), [(1, 50, 0.5), (3, 2, 1.0)])
+def test_actsub_gen_matches_reference(k, M, lam):
+    component = jood.scores.actsub_gen(k=k, gamma=0.2, M=M, lam=lam, neighbours=5)
+    expected = reference.actsub_gen(*CASE, k, 0.2, M, lam, 5)
+    np.testing.assert_allclose(scores(component), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"k": 0}, "k must be an integer >= 1"),
+        ({"gamma": 1.0}, r"gamma must be .*exponent in \(0, 1\)"),
+        ({"M": 0}, "M must be an integer >= 1"),
+        ({"lam": -1.0}, "lam must be a finite number >= 0"),
+    ],
+)
+def test_actsub_gen_refuses_bad_values(values, match):
+    with pytest.raises(ValueError, match=match):
+        jood.scores.actsub_gen(**values)
+
+
 def test_actsub_fits_the_subspace_of_equal_lengths():
     acts = jood.Activations.of(TRAIN, KERNEL, BIAS)
     _, basis, _ = jood.fit(actsub(neighbours=5), [acts])

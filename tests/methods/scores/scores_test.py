@@ -204,7 +204,7 @@ SCALE_FREE = {  # features and maps times s give scores times s to this power
 @pytest.mark.slow
 @pytest.mark.parametrize("power", [-80, 80])
 def test_scores_by_lengths_and_directions_hold_at_any_scale(power):
-    """2^80 squared is no float32; the lengths' powers of two are exact."""
+    """2^80 squared is not a float32; the lengths' powers of two are exact."""
     rng = np.random.default_rng(0)
     train, test = rng.gamma(1.0, size=(2, 24, 6)).astype("f")
     kernel = np.repeat(np.eye(3), 2, axis=0).astype("f")  # [6, 3]

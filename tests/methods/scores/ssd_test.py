@@ -1,5 +1,6 @@
 """SSD against its authors' code."""
 
+from helpers import compiled
 from helpers import golden_training as golden
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def test_the_scores_are_those_of_the_published_code(golden_training_dir):
         train = jood.Activations.of(given["train"], head, labels=labels)
         fitted = jood.fit(part, [train])
         for name in ("test", "ood"):
-            score = part.apply(fitted, jood.Activations.of(given[name], head))
+            score = compiled.apply(part, fitted, jood.Activations.of(given[name], head))
             golden.close(score, given[f"score_{name}"], f"{name} of {group}")
             golden.close(-score, given[f"dist_{name}"], f"{name} of {group}")
 

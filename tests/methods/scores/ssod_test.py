@@ -1,5 +1,6 @@
 """Scores of a network with an OOD head, and the head on its way with the network."""
 
+from helpers import compiled
 from helpers import tiny_network
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ def acts(scale=1.0):
 def test_ood_factor_is_the_sigmoid_of_the_heads_logit():
     expected = [1 / (1 + np.exp(-(h @ HEAD[0][:, 0] + 0.3))) for h in FEATURES]
     part = jood.scores.ood_factor()
-    np.testing.assert_allclose(part.apply((), acts()), expected, rtol=1e-5)
+    np.testing.assert_allclose(compiled.apply(part, (), acts()), expected, rtol=1e-5)
 
 
 def test_joint_posterior_is_the_largest_class_posterior_of_eq_7():
@@ -39,17 +40,20 @@ def test_joint_posterior_is_the_largest_class_posterior_of_eq_7():
         assert sum(posterior) < 1  # the rest is P(w_{M+1} | x), Sec. 2.1
         expected.append(max(posterior))
     part = jood.scores.joint_posterior()
-    np.testing.assert_allclose(part.apply((), acts()), expected, rtol=1e-5)
+    np.testing.assert_allclose(compiled.apply(part, (), acts()), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["ood_factor", "joint_posterior"])
 def test_rankings_are_in_the_scores_order_and_do_not_saturate(name):
     part = getattr(jood.scores, name)()
-    score, fine = part.apply((), acts()), part.ranking.apply((), acts())
+    score, fine = (
+        compiled.apply(part, (), acts()),
+        compiled.apply(part.ranking, (), acts()),
+    )
     np.testing.assert_array_equal(np.argsort(score), np.argsort(fine))
     huge = np.abs(FEATURES) * np.sign(HEAD[0][:, 0]) * np.array([[20.0], [25.0]] * 3)
     confident = jood.Activations.of(huge, KERNEL, BIAS, ood_head=HEAD)
-    assert len(np.unique(part.ranking.apply((), confident))) == 6
+    assert len(np.unique(compiled.apply(part.ranking, (), confident))) == 6
 
 
 def test_features_may_be_rewritten_before_the_head_reads_them():
@@ -58,8 +62,10 @@ def test_features_may_be_rewritten_before_the_head_reads_them():
     clipped = jood.Activations.of(
         np.minimum(FEATURES, 0.1), KERNEL, BIAS, ood_head=HEAD
     )
-    expected = jood.scores.ood_factor().apply((), clipped)
-    np.testing.assert_allclose(part.apply(fitted, acts()), expected, rtol=1e-6)
+    expected = compiled.apply(jood.scores.ood_factor(), (), clipped)
+    np.testing.assert_allclose(
+        compiled.apply(part, fitted, acts()), expected, rtol=1e-6
+    )
     with pytest.raises(ValueError, match="has no effect"):
         jood.parse("dice(q=0.5)|ood_factor()")  # it masks the classifier's weights
 

@@ -3,6 +3,7 @@
 import importlib
 
 import chex
+from helpers import compiled
 import numpy as np
 import pytest
 from reference import distance as reference
@@ -30,7 +31,7 @@ def scores(component, train, test, kernel, bias, size=33):
         for i in range(0, len(train), size)
     ]
     acts = jood.Activations.of(test, kernel, bias)
-    return np.asarray(component.apply(fit(component, parts), acts))
+    return np.asarray(compiled.apply(component, fit(component, parts), acts))
 
 
 @pytest.mark.slow
@@ -85,8 +86,10 @@ def test_vim_is_energy_minus_weighted_residual():
         jood.parse("energy()"), residual(dim=5), weights=(1.0, float(fitted[1]))
     )
     parts = [jood.Activations.of(train, kernel, bias)]
-    expected = fused.apply(fit(fused, parts), acts)
-    np.testing.assert_allclose(component.apply(fitted, acts), expected, rtol=1e-5)
+    expected = compiled.apply(fused, fit(fused, parts), acts)
+    np.testing.assert_allclose(
+        compiled.apply(component, fitted, acts), expected, rtol=1e-5
+    )
 
 
 def test_after_react_all_terms_see_the_clipped_feature():

@@ -1,5 +1,6 @@
 """BATS, SCALE and VRA against literals, the slow reference."""
 
+from helpers import compiled
 import jax
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ TRAIN, TEST = features(60, 0), features(6, 1)
 def transformed(component, train=TRAIN, test=TEST):
     parts = np.array_split(train, 3)
     fitted = jood.fit(component, [record(part) for part in parts])
-    out = component.apply(fitted, record(test))
+    out = compiled.apply(component, fitted, record(test))
     logits = reference.logits(out.penultimate, out.kernel, out.bias)
     np.testing.assert_allclose(out.logits, logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(out.prediction, record(test).prediction)
@@ -56,7 +57,7 @@ def test_bats_worked_out_by_hand():
 
 
 def test_bats_of_a_single_example_is_that_example():
-    got = bats().apply(jood.fit(bats(), [record(TRAIN[:1])]), record(TEST))
+    got = compiled.apply(bats(), jood.fit(bats(), [record(TRAIN[:1])]), record(TEST))
     np.testing.assert_allclose(got.penultimate, np.tile(TRAIN[:1], (len(TEST), 1)))
 
 
@@ -114,8 +115,8 @@ def test_vra_with_a_threshold_of_zero_is_react():
     train = record(np.float32([[0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5]]))
     test = record(np.float32([[0, 0.1, 1, 2, 3, 4, 4.5, 5, 6, 7, 8]]))
     both, one = vra(low=0.3, high=0.8), jood.parse("react(q=0.8)")
-    got = both.apply(jood.fit(both, [train]), test).penultimate
-    expected = one.apply(jood.fit(one, [train]), test).penultimate
+    got = compiled.apply(both, jood.fit(both, [train]), test).penultimate
+    expected = compiled.apply(one, jood.fit(one, [train]), test).penultimate
     np.testing.assert_array_equal(got, expected)
 
 

@@ -1,5 +1,6 @@
 """Fitted temperature, normalisation, RAS and LTS against the slow reference."""
 
+from helpers import compiled
 import numpy as np
 import pytest
 from reference import distance as reference_distance
@@ -35,7 +36,7 @@ def test_the_fitted_temperature_is_the_best_one():
     best = reference.nll(logits, LABELS, float(T))
     for factor in (0.97, 1.03):
         assert best < reference.nll(logits, LABELS, factor * float(T))
-    out = fitted_temperature().apply((bracket, T), record())
+    out = compiled.apply(fitted_temperature(), (bracket, T), record())
     np.testing.assert_allclose(out.logits, record().logits / T, rtol=1e-6)
 
 
@@ -47,7 +48,7 @@ def test_a_network_without_mistakes_has_no_best_temperature(caplog):
 
 @pytest.mark.parametrize(("p", "beta"), [(2, 1.0), (1, 1.0), (2, 0.5), (3.5, 0.3)])
 def test_normalise_matches_reference(p, beta):
-    out = normalise(p=p, beta=beta).apply((), record())
+    out = compiled.apply(normalise(p=p, beta=beta), (), record())
     expected = reference.normalise(TEST, p, beta)
     np.testing.assert_allclose(out.penultimate, expected, rtol=1e-5)
     np.testing.assert_allclose(
@@ -58,14 +59,16 @@ def test_normalise_matches_reference(p, beta):
 def test_normalise_leaves_zeros_and_huge_features_finite():
     features = np.stack([np.zeros(10), np.full(10, 1e30)]).astype("f")
     for p in (2, 3):
-        out = np.asarray(normalise(p=p).apply((), record(features)).penultimate)
+        out = np.asarray(
+            compiled.apply(normalise(p=p), (), record(features)).penultimate
+        )
         np.testing.assert_array_equal(out[0], 0)
         np.testing.assert_allclose(out[1], 10 ** (-1 / p), rtol=1e-5)
 
 
 def test_mahalanobis_after_it_is_mahalanobis_plus_plus():
     component = jood.parse("normalise()|mahalanobis()")
-    got = component.apply(fit(component), record())
+    got = compiled.apply(component, fit(component), record())
     unit = reference.normalise(TRAIN, 2, 1), reference.normalise(TEST, 2, 1)
     expected = reference_distance.mahalanobis(unit[0], LABELS, unit[1])
     np.testing.assert_allclose(got, expected, rtol=1e-3)
@@ -78,7 +81,7 @@ def test_normalise_refuses_bad_values(name, value):
 
 
 def test_ras_matches_reference():
-    out = ras().apply(fit(ras()), record())
+    out = compiled.apply(ras(), fit(ras()), record())
     np.testing.assert_allclose(out.penultimate, reference.ras(TRAIN, TEST), rtol=1e-5)
 
 
@@ -87,13 +90,13 @@ def test_ras_worked_out_by_hand():
     acts = jood.Activations.of(train, np.eye(3))
     fitted = jood.fit(ras(), [acts])
     test = jood.Activations.of(np.float32([[7, -1, 2], [4, 4, 0]]), np.eye(3))
-    out = ras().apply(fitted, test)
+    out = compiled.apply(ras(), fitted, test)
     np.testing.assert_allclose(out.penultimate, [[6, 1, 3.5], [3.5, 6, 1]])
 
 
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.85])
 def test_lts_matches_reference(q):
-    out = lts(q=q).apply((), record())
+    out = compiled.apply(lts(q=q), (), record())
     expected = reference.lts(TEST, record().logits, q)
     np.testing.assert_allclose(out.logits, expected, rtol=1e-5)
     np.testing.assert_array_equal(out.penultimate, TEST)
@@ -101,7 +104,7 @@ def test_lts_matches_reference(q):
 
 def test_lts_of_features_without_a_positive_entry_changes_nothing():
     acts = record(np.stack([np.zeros(10), -np.ones(10)]).astype("f"))
-    np.testing.assert_allclose(lts().apply((), acts).logits, acts.logits)
+    np.testing.assert_allclose(compiled.apply(lts(), (), acts).logits, acts.logits)
 
 
 @pytest.mark.parametrize("q", [0, 1, 95, float("nan")])

@@ -1,5 +1,6 @@
 """OptFS against the slow reference."""
 
+from helpers import compiled
 import numpy as np
 import pytest
 from reference import leading as reference
@@ -16,7 +17,7 @@ TRAIN, TEST = np.maximum(RNG.normal(0.3, 1.0, (2, 60, 12)), 0).astype("f")
 def shaped(component):
     parts = [jood.Activations.of(p, KERNEL, BIAS) for p in np.array_split(TRAIN, 3)]
     acts = jood.Activations.of(TEST, KERNEL, BIAS)
-    return component.apply(jood.fit(component, parts), acts).penultimate
+    return compiled.apply(component, jood.fit(component, parts), acts).penultimate
 
 
 @pytest.mark.parametrize(("bins", "low", "high"), [(1, 0.01, 0.99), (7, 0.5, 0.95)])

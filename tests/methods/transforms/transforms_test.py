@@ -1,6 +1,7 @@
 """TA, ReAct, ASH and temperature against literals and the slow reference."""
 
 import chex
+from helpers import compiled
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +54,7 @@ def test_ta_without_the_network_says_what_it_needs():
 
 def test_react_clips_from_above_only_and_logits_follow():
     acts = jood.Activations.of([[-2.0, 0.5, 3.0]], np.eye(3))
-    out = transforms.react(clip=1.0).apply((), acts)
+    out = compiled.apply(transforms.react(clip=1.0), (), acts)
     np.testing.assert_array_equal(out.penultimate, [[-2.0, 0.5, 1.0]])
     np.testing.assert_allclose(out.logits, [[-2.0, 0.5, 1.0]])
     np.testing.assert_array_equal(out.original, [[-2.0, 0.5, 3.0]])
@@ -68,7 +69,7 @@ def test_react_fits_the_quantile_of_all_entries_pooled(q):
     fitted = jood.fit(component, [record(batch) for batch in batches])
     expected = reference.react_threshold(batches, q)
     np.testing.assert_allclose(fitted[0], expected, rtol=1e-3, atol=1e-6)
-    out = component.apply(fitted, record(batches[0]))
+    out = compiled.apply(component, fitted, record(batches[0]))
     expected = reference.react(batches[0], expected)
     np.testing.assert_allclose(out.penultimate, expected, rtol=1e-3)
 
@@ -95,7 +96,7 @@ ROW = [3.0, 1.0, 4.0, 0.0, 2.0]
 )
 def test_ash_on_a_row_worked_out_by_hand(name, expected):
     acts = jood.Activations.of([ROW], np.eye(5))
-    out = getattr(transforms, name)(q=0.6).apply((), acts)
+    out = compiled.apply(getattr(transforms, name)(q=0.6), (), acts)
     np.testing.assert_allclose(out.penultimate, [expected], rtol=1e-6)
     np.testing.assert_allclose(out.logits, [expected], rtol=1e-6)
 
@@ -104,7 +105,7 @@ def test_ash_on_a_row_worked_out_by_hand(name, expected):
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.65, 0.9])
 def test_ash_matches_reference(name, q):
     x = features()
-    out = getattr(transforms, name)(q=q).apply((), record(x))
+    out = compiled.apply(getattr(transforms, name)(q=q), (), record(x))
     expected = getattr(reference, name)(x, q)
     np.testing.assert_allclose(out.penultimate, expected, rtol=1e-5)
 
@@ -159,7 +160,7 @@ def test_ash_s_leaves_a_zero_feature_zero():
 
 def test_temperature_divides_the_logits_and_nothing_else():
     acts = record(features())
-    out = transforms.temperature(T=2.5).apply((), acts)
+    out = compiled.apply(transforms.temperature(T=2.5), (), acts)
     expected = reference.temperature(acts.logits, 2.5)
     np.testing.assert_allclose(out.logits, expected, rtol=1e-6)
     np.testing.assert_array_equal(out.penultimate, acts.penultimate)
@@ -221,5 +222,5 @@ def test_hyper_parameters_may_be_traced_in_a_sweep(make, values):
     acts = record(features())
     sweep = jax.jit(lambda v: make(v).apply((), acts).logits)
     for value in values:
-        expected = make(value).apply((), acts).logits
+        expected = compiled.apply(make(value), (), acts).logits
         np.testing.assert_allclose(sweep(jnp.float32(value)), expected, rtol=1e-6)

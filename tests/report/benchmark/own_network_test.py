@@ -66,6 +66,17 @@ def test_the_last_map_and_the_stage_before_it_are_looked_at():
     assert [heatmap.shape for heatmap in view.maps] == 2 * [(11, 4, 4)]
 
 
+def test_a_k_that_suits_the_map_takes_most_of_it_away():
+    viewer = Viewer.of(detector(), BENCHMARK.image_size)
+    images = BENCHMARK.id_test.images[:4]
+    suited = viewer.suited(images)
+    early = viewer.detector.backbone.observe(VARIABLES, images).stage("early")
+    assert np.mean(np.asarray(early) < suited.k) == pytest.approx(0.9, abs=0.02)
+    assert f"(k = {suited.k:g}, the 0.9-quantile of early on" in suited.caption
+    plain, edited = suited(images).scores
+    assert (edited < 0.9 * plain).all()
+
+
 def test_a_lone_map_is_shown_without_an_edit():
     alone = jood.Detector(
         "energy()", MODEL, VARIABLES, stages={"only": "block"}, head="classifier"
@@ -75,6 +86,7 @@ def test_a_lone_map_is_shown_without_an_edit():
     view = viewer(np.zeros([2, 16, 16, 3], np.float32))
     assert [heatmap.shape for heatmap in view.maps] == [(2, 4, 4)]
     assert viewer.labels == ("last map",)
+    assert viewer.suited(np.zeros([2, 16, 16, 3], np.uint8)) is viewer
 
 
 def test_the_stem_of_a_registered_picture_must_be_free(monkeypatch):
@@ -114,7 +126,7 @@ def test_its_report_has_heatmaps_of_its_own_maps_and_what_is_registered(
         assert (folder / f"{stem}.png").stat().st_size > 5_000
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert "the last feature map, late, summed over channels" in text
-    assert "Threshold Activation on early (k = 0.2)" in text
+    assert "the 0.9-quantile of early on the first ID images), all on one" in text
     assert "ROC again." in text
     assert "Gap_percent" in (folder / "table.csv").read_text().splitlines()[0]
     assert ">with TA<" in text

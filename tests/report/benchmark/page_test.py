@@ -120,7 +120,15 @@ def test_a_sample_is_bounded_and_spread_over_the_set(monkeypatch):
     np.testing.assert_array_equal(points, sample_plots.embedding(found))
 
 
-@pytest.mark.parametrize("features", [np.zeros((9, 4)), np.eye(3), np.ones((6, 2))])
+@pytest.mark.parametrize(
+    "features",
+    [
+        np.zeros((9, 4)),
+        np.eye(3),
+        np.ones((6, 2)),
+        np.full((9, 4), 8_000) + 1e-3 * np.eye(9, 4),  # rounding
+    ],
+)
 def test_without_enough_or_different_features_there_is_no_embedding(features):
     sample = samples.Sample(features.astype(np.float32), None)
     assert sample_plots.embedding({"id_test": sample}) is None

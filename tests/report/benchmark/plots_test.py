@@ -44,7 +44,7 @@ def test_every_set_has_a_line_with_its_name_in_each_histogram(sets):
         for patch in axis.patches:
             heights = patch.get_data().values - patch.get_data().baseline
             assert heights.max() == pytest.approx(0.85)
-    named = [label.get_text() for label in fig.axes[3].get_yticklabels()]
+    named = [label.get_text() for label in fig.axes[2].get_yticklabels()]
     assert named == ["ID test", *sets]  # at the beginning of each line of panels
     fig.draw_without_rendering()
     for axis in fig.axes[:4]:
@@ -78,7 +78,7 @@ def test_of_many_rows_the_users_own_and_the_best_are_drawn():
     results = results_of(rows, examine=known[1])
     best = known[-PANELS + 2 :]
     assert results.shown == ["mine", known[1], *best, "also mine"]
-    assert "Of 16 rows these are the 10 of the highest mean" in results.shown_text
+    assert "Shown are 10 of 16 rows: those with the highest" in results.shown_text
 
 
 def test_heatmaps_are_of_all_sets_in_bands_that_can_be_read():

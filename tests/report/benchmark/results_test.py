@@ -21,7 +21,7 @@ from jood.report.benchmark import results
 from jood.report.benchmark.benchmark_results import BenchmarkResults
 from jood.weights import checkpoint
 
-# The ID images are nearly black, and the network answers them alike.
+# The ID images are nearly black, and the network gives them the same output.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.* gives each of"),
     pytest.mark.filterwarnings("ignore:a detector is fitted on"),

@@ -23,7 +23,7 @@ def curve(values, names, kinds=KINDS):
         )
         for i, point in enumerate(values)
     ]
-    saw = "held-out ID images and made ones (shuffled)"
+    saw = "held-out ID images and synthetic ones (shuffled)"
     return choice.Selection("a method", tuple(candidates), saw=saw)
 
 
@@ -68,8 +68,16 @@ def test_each_selection_is_written_as_table_and_picture(tmp_path):
     text = (tmp_path / "selection_FS_TA.csv").read_text()
     rows = list(csv.DictReader(text.splitlines()))
     assert [row["chosen"] for row in rows] == ["", "", "", "", "*", "degenerate"]
-    picture, doubts, grid = section.blocks
-    assert "shuffled" in picture.caption
+    picture, doubts, folded = section.blocks
+    assert f"It saw {saw}. " in picture.caption
+    assert "the one of the widest separation" in picture.caption  # how it was chosen
     assert "1 of 6 candidates is degenerate" in doubts.text
+    (grid,) = folded.blocks
     assert len(grid.rows) == 6
     assert selections.write(tmp_path, {}).blocks == []
+
+
+def test_a_selection_that_leaves_open_what_it_saw_claims_nothing(tmp_path):
+    found = dataclasses.replace(curve(GRID, ("k", "stage")), saw="")
+    picture, *_ = selections.write(tmp_path, {"FS+TA (selected)": found}).blocks
+    assert "It saw" not in picture.caption

@@ -42,7 +42,7 @@ def test_a_run_counts_where_it_differs_in_one_value(tmp_path):
     runs = curves.read(tmp_path, "lff")
     assert len(runs) == 5
     found = {curve.sweep.name: curve for curve in curves.per_value(runs, "lff")}
-    # One point is no curve: no lam.
+    # One point is not a curve: no lam.
     assert list(found) == ["delta", "delta (mu=2.0)", "mu", "mu (delta=0.2)"]
     delta, mu = found["delta"], found["mu"]
     assert (delta.sweep.name, mu.sweep.name) == ("delta", "mu")

@@ -171,6 +171,44 @@ def test_every_picture_is_shown(open_page):
     assert min(sizes) > 0
 
 
+def test_a_picture_opens_large_with_those_beside_it_and_escape_closes_it(open_page):
+    shown = open_page()
+    dialog = shown.locator("dialog")
+    small = shown.locator(".strip .open").first
+    small.click()
+    assert dialog.evaluate("e => e.open")
+    widths = dialog.locator("img").evaluate_all("all => all.map((i) => i.width)")
+    assert len(widths) == 3
+    assert min(widths) > 3 * small.bounding_box()["width"]
+    shown.keyboard.press("Escape")
+    assert not dialog.evaluate("e => e.open")
+    small.focus()
+    shown.keyboard.press("Enter")
+    assert dialog.evaluate("e => e.open")
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.evaluate("e => e.open")
+
+
+@pytest.mark.parametrize(("width", "least"), [(390, 800), (1400, 1200)])
+def test_a_plot_is_shown_at_a_size_that_can_be_read(open_page, width, least):
+    shown = open_page(width)
+    plot = shown.locator(".plot img")
+    assert least <= plot.bounding_box()["width"] <= 1200
+    plot.click()
+    large = shown.locator("dialog img")
+    assert large.evaluate("i => i.width") == 1200
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_plot_has_a_white_ground(open_page, scheme):
+    shown = open_page(scheme=scheme)
+    css = "e => getComputedStyle(e).backgroundColor"
+    assert shown.locator(".plot img").evaluate(css) == "rgb(255, 255, 255)"
+    shown.locator(".plot img").click()
+    assert shown.locator("dialog img").evaluate(css) == "rgb(255, 255, 255)"
+
+
 def luminance(colour):
     """Of 'rgb(r, g, b)', as WCAG defines it."""
     parts = [int(x) / 255 for x in colour[4:-1].split(",")]

@@ -66,27 +66,39 @@ def begun(text):
 
 
 @functools.cache
-def run(name, devices=1):
-    """The states and metrics of some steps, on the host."""
+def compiled(name, devices):
+    """(state, batch) -> (state, metrics), all on the host, and the first state."""
     objective, state = begun(TEXTS.get(name, name))
     mesh = sharding.data_mesh(jax.devices()[:devices])
     shardings = jax.tree.map(lambda _: sharding.replicated(mesh), state)
     plain = step_lib.make_step(MODEL, objective, OPTIMIZER, PREPROCESSING)
     step = step_lib.compile_step(plain, shardings)
-    state, states, metrics = jax.device_put(state, shardings), [], []
-    for batch in batches():
+
+    def one(state, batch):
         outliers = sharding.shard_batch(batch.outliers, mesh)
         placed = sharding.shard_batch(tuple(batch[:3]), mesh)
-        state, found = step(state, TrainingBatch(*placed, outliers))
-        states.append(jax.device_get(state))
-        metrics.append(jax.device_get(found))
-    return states, metrics, step
+        state = jax.device_put(state, shardings)
+        return jax.device_get(step(state, TrainingBatch(*placed, outliers)))
+
+    return one, state
+
+
+@functools.cache
+def run(name):
+    """The states and metrics of some steps on one device."""
+    step, state = compiled(name, 1)
+    states, metrics = [], []
+    for batch in batches():
+        state, found = step(state, batch)
+        states.append(state)
+        metrics.append(found)
+    return states, metrics
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_steps_are_finite_and_reach_what_is_trained(name):
-    states, metrics, _ = run(name)
+    states, metrics = run(name)
     for found in metrics:
         for part, value in found.items():
             assert np.isfinite(value.total), part
@@ -108,40 +120,55 @@ def test_steps_are_finite_and_reach_what_is_trained(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_two_devices_give_the_losses_and_the_state_of_one(name):
-    one, losses, _ = run(name)
-    two, others, _ = run(name, devices=2)
-    for a, b in zip(losses, others, strict=True):
-        for part in a:
+    """From the same state in each step: rounding that flips a ReLU adds up.
+
+    In the later steps queues are full and turn, and outliers are drawn from them.
+    """
+    states, losses = run(name)
+    step, before = compiled(name, devices=2)
+    for batch, one, expected in zip(batches(), states, losses, strict=True):
+        two, found = step(before, batch)
+        for part in expected:
             np.testing.assert_allclose(
-                b[part].total, a[part].total, rtol=2e-4, atol=1e-5, err_msg=part
+                found[part].total,
+                expected[part].total,
+                rtol=1e-3 if part == "gradient_norm" else 1e-5,
+                atol=1e-5,
+                err_msg=part,
             )
-    chex.assert_trees_all_close(
-        two[0].model_state, one[0].model_state, rtol=1e-4, atol=1e-5
-    )
+        chex.assert_trees_all_close(
+            two.model_state, one.model_state, rtol=1e-5, atol=1e-5
+        )
+        chex.assert_trees_all_close(two.trained, one.trained, rtol=1e-3, atol=1e-4)
+        before = one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_one_class_gives_a_finite_step(name):
+    """There is nothing to push apart then, and prototypes of the others stay at 0."""
+    step, state = compiled(name, 1)
+    for batch in list(batches())[:2]:
+        state, metrics = step(state, batch._replace(label=np.ones(6, np.int32)))
+        chex.assert_tree_all_finite((state.variables, metrics))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STATE)
 def test_a_state_from_a_checkpoints_tree_goes_on_bit_for_bit(name):
-    states, _, step = run(name)
+    states, _ = run(name)
     saved = jax.tree.map(np.array, states[1].as_saved())
-    _, fresh = begun(TEXTS.get(name, name))
-    state = jax.device_put(fresh.from_saved(saved))
-    mesh = sharding.data_mesh(jax.devices()[:1])
-    state = jax.device_put(state, sharding.replicated(mesh))
+    step, fresh = compiled(name, 1)
+    state = fresh.from_saved(saved)
     for batch in list(batches())[2:]:
-        state, _ = step(state, sharding.shard_batch(batch, mesh))
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        jax.device_get(state).variables,
-        states[-1].variables,
-    )
+        state, _ = step(state, batch)
+    jax.tree.map(np.testing.assert_array_equal, state.variables, states[-1].variables)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["npos", "vos"])
 def test_queues_fill_in_the_first_steps_and_the_outliers_begin(name):
-    _, metrics, _ = run(name)
+    _, metrics = run(name)
     filled = [float(found["queue_filled"].total) for found in metrics]
     assert filled[0] == 0
     assert filled[-1] == 1

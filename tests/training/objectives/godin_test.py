@@ -2,6 +2,7 @@
 
 import re
 
+from helpers import compiled
 from helpers import golden_training as golden
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,8 @@ def head(given):
 def classifier(group, given):
     """Kernel [D, K] and bias [K], which only the inner product has."""
     kernel = given["h_W"].T
-    bias = given["h_b_inner"] if group == "inner" else jnp.zeros(kernel.shape[1])
+    zeros = np.zeros(kernel.shape[1], np.float32)
+    bias = given["h_b_inner"] if group == "inner" else zeros
     return kernel, bias
 
 
@@ -59,13 +61,17 @@ def test_losses_and_gradients_are_those_of_the_published_code(golden_training_di
         inner = {"h_b": given["h_b_inner"], **given}
         inner = {name: inner[name] for name in names if name != "g_b"}
         golden.check(loss, inner, given, group)
-        h, g = parts(**inner)
+        h, g = compiled.run(lambda inner, parts=parts: parts(**inner), inner)
+        h, g = np.asarray(h), np.asarray(g)
         golden.close(h, given["h"], f"h of {group}")
         golden.close(g[:, None], given["g"], f"g of {group}")
         golden.close(h / g[:, None], given["quotients"], f"quotients of {group}")
         before = {"mean": given["bn_running_mean"], "var": given["bn_running_var"]}
-        statistics = batch_statistics(head(given), given["features"])
-        after = running(before, *statistics, len(given["features"]))
+
+        def moved(own, features, before=before):
+            return running(before, *batch_statistics(own, features), len(features))
+
+        after = compiled.run(moved, head(given), given["features"])
         for name, value in after.items():
             golden.close(value, given[f"bn_running_{name}_after"], f"{name} of {group}")
 
@@ -81,14 +87,14 @@ def test_scores_are_those_of_public_code(golden_training_dir):
     for group, given in golden.groups(golden_training_dir, "godin"):
         acts = record(group, given, given["features"])
         for name, of in (("score_max_h", "h"), ("score_g", "g")):
-            found = scores.godin(group, of=of).apply((), acts)
+            found = compiled.apply(scores.godin(group, of=of), (), acts)
             golden.close(found, given[name], f"{name} of {group}")
 
         def run(images, group=group, given=given):
             first = jnp.moveaxis(images, -1, 1).reshape(len(images), -1)
             return record(group, given, jnp.tanh(first @ given["A_backbone"].T))
 
-        images = jnp.moveaxis(given["images"], 1, -1)
+        images = np.moveaxis(given["images"], 1, -1)
         for name in given:
             parts = re.fullmatch(r"(paper|openood)_(?:score|conf)_(h|g)_(.+)", name)
             if not parts:
@@ -99,9 +105,14 @@ def test_scores_are_those_of_public_code(golden_training_dir):
                 continue
             confidence = {"paper": "raw", "openood": "softmax"}[whose]
             score = scores.godin(group, of, float(eps), confidence)
-            behind = Network(images, jnp.asarray(STD[whose], jnp.float32), run)
-            acts = run(images).replace(network=behind)
-            golden.close(score.apply((), acts), given[name], f"{name} of {group}")
+            std = np.float32(STD[whose])
+
+            def behind(images, score=score, std=std, run=run):
+                acts = run(images).replace(network=Network(images, std, run))
+                return score.apply((), acts)
+
+            found = compiled.run(behind, images)
+            golden.close(found, given[name], f"{name} of {group}")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """MixOE against its authors' code."""
 
+from helpers import compiled
 from helpers import golden_training as golden
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,9 @@ def test_losses_and_gradients_are_those_of_the_published_code(golden_training_di
         classes = len(given["b"])
         size = given["images"].shape[2:]
         if given["mix_op_is_cutmix"]:
-            box = cut_box(given["draw_centre"], jnp.float32(share), size)
+            box = jax.jit(cut_box, static_argnums=2)(
+                given["draw_centre"], np.float32(share), size
+            )
             np.testing.assert_array_equal(box, given["box"], err_msg=group)
 
         def mixture(images, outliers, given=given, share=share, size=size):
@@ -54,11 +57,11 @@ def test_losses_and_gradients_are_those_of_the_published_code(golden_training_di
 
         names = ("images", "outliers", "W", "b")
         golden.check(loss, {name: given[name] for name in names}, given, group)
-        mixed, used = mixture(given["images"], given["outliers"])
+        mixed, used = compiled.run(mixture, given["images"], given["outliers"])
         golden.close(used, given["lambda_used"], f"share of {group}")
-        targets = soft_labels(labels, used, classes)
+        targets = jax.jit(soft_labels, static_argnums=2)(labels, used, classes)
         golden.close(targets, given["soft_labels"], f"targets of {group}")
-        logits = network(mixed, given["W"], given["b"])
+        logits = compiled.run(network, mixed, given["W"], given["b"])
         golden.close(logits, given["mixed_logits"], f"logits of {group}", 2e-5)
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+from helpers import compiled
 from helpers import golden_training as golden
 import jax
 import jax.numpy as jnp
@@ -26,14 +27,14 @@ def layout(given):
     classes = np.concatenate(
         [start + 1 + np.arange(n) for start, n in zip(starts, sizes, strict=True)]
     )
-    return classes, starts, jnp.asarray(np.repeat(np.arange(len(sizes)), sizes))
+    return classes, starts, np.repeat(np.arange(len(sizes)), sizes)
 
 
 def test_losses_and_gradients_are_those_of_the_published_code(golden_training_dir):
     for name, given in golden.groups(golden_training_dir, "mos"):
         classes, others, group = layout(given)
-        sizes = jnp.asarray(given["classes_per_group"])
-        before = jnp.cumsum(sizes) - sizes
+        sizes = given["classes_per_group"]
+        before = np.cumsum(sizes) - sizes
         labels = before[given["group"]] + given["class_in_group"]
 
         def each(logits, classes=classes, others=others, group=group, labels=labels):
@@ -49,7 +50,11 @@ def test_losses_and_gradients_are_those_of_the_published_code(golden_training_di
         golden.check(of_logits, logits, given, name)
         inner = {key: given[key] for key in ("features", "W", "b")}
         golden.check(of_features, inner, given, name)
-        golden.close(each(**logits), given["loss_per_sample"], f"losses of {name}")
+        golden.close(
+            compiled.run(each, logits["logits"]),
+            given["loss_per_sample"],
+            f"losses of {name}",
+        )
 
         def mixed(
             logits, each=each, share=given["mixup_lambda"],
@@ -62,7 +67,8 @@ def test_losses_and_gradients_are_those_of_the_published_code(golden_training_di
         own = {"loss": given["loss_mixup"], "grad_logits": given["grad_logits_mixup"]}
         golden.check(mixed, logits, own, f"mixup of {name}")
         parts = given["logits"][:, classes], given["logits"][:, others], group
-        np.testing.assert_array_equal(answers(*parts) == labels, given["correct"])
+        found = np.asarray(compiled.run(answers, *parts))
+        np.testing.assert_array_equal(found == labels, given["correct"])
 
         W, b = given["W"], given["b"]
         heads = {
@@ -70,13 +76,15 @@ def test_losses_and_gradients_are_those_of_the_published_code(golden_training_di
             "mos_head_groups": {"group": group},
         }
         acts = Activations.of(given["features"], W[classes].T, b[classes], heads=heads)
-        score = detector_text.parse("mos()").apply((), acts)
+        score = compiled.apply(detector_text.parse("mos()"), (), acts)
         golden.close(score, given["score"], f"score of {name}")
 
 
 def test_groups_are_runs_of_labels_or_those_of_a_file(tmp_path):
     np.testing.assert_array_equal(read_groups(3, 7), [0, 0, 0, 1, 1, 2, 2])
-    np.testing.assert_array_equal(read_groups(8, 2), [0, 1])
+    np.testing.assert_array_equal(read_groups(2, 2), [0, 1])
+    with pytest.raises(ValueError, match=r"got groups=8 for 5 cla.*mos\(groups=2\)"):
+        read_groups(8, 5)
     path = tmp_path / "groups.json"
     path.write_text(json.dumps({"animals": [0, 3], "vehicles": [1, 2]}))
     np.testing.assert_array_equal(read_groups(str(path), 4), [0, 1, 1, 0])
@@ -87,15 +95,27 @@ def test_groups_are_runs_of_labels_or_those_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"a": [0, 1], "b": [3]}, r"each of the 4 classes one group.*missing: \[2\]"),
-        ({"a": [0, 1], "b": [1, 2, 3]}, "got 5 labels"),
-        ([0, 2, 2, 0], r"from 0 without a gap, got \[0, 2\]"),
-        ("animals", "must hold a list of the classes' groups.*got a str"),
+        ('{"a": [0, 1], "b": [3]}', r"the 4 classes, 0 to 3, .*without a group: \[2\]"),
+        ("[0, 1, 1]", r"one group; got labels without a group: \[3\]"),
+        ('{"a": [0, 1], "b": [1, 2, 3]}', r"got labels in two groups: \[1\]"),
+        ('{"a": [0, 1], "b": [2, 4]}', r"without a group: \[3\]; of no class: \[4\]"),
+        ("[0, 1, 1, 0, 1]", r"got labels of no class: \[4\]"),
+        ("[0, 2, 2, 0]", r"from 0 without a gap, got \[0, 2\]"),
+        ('"animals"', "must hold a JSON list of .* of whole numbers, got None"),
+        ('{"a": 3}', "of whole numbers, got None"),
+        ('["a", "b", "b", "a"]', "of whole numbers, got 'a'"),
+        (
+            "animals: 0, 1",
+            r"groups\.json must hold .*, but is not JSON: Expecting value",
+        ),
+        ("[" * 9000, "but is not JSON"),
     ],
 )
-def test_a_file_that_misses_a_class_is_named(tmp_path, content, message):
+def test_a_file_that_is_not_the_groups_of_all_classes_is_named(
+    tmp_path, content, message
+):
     path = tmp_path / "groups.json"
-    path.write_text(json.dumps(content))
+    path.write_text(content)
     objective = objectives.mos(groups=str(path))
     with pytest.raises(ValueError, match=message):
         added(objective, jax.random.key(0), 3, 4)

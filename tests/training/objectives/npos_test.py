@@ -1,5 +1,6 @@
 """NPOS against its authors' code, and its intended selection against a formula."""
 
+from helpers import compiled
 from helpers import golden_training as golden
 import jax
 import jax.numpy as jnp
@@ -22,25 +23,14 @@ from jood.training.objectives.projection import unit
 PUBLISHED, INTENDED = "", "intended_"  # prefixes of the file
 
 
-def full(rows):
-    whole = class_queues.empty(*rows.shape)
-    return {**whole, "rows": rows, "count": jnp.full(len(rows), rows.shape[1])}
-
-
-def layers(name, given):
-    """A layer pair of the file, as jood has it."""
-    parts = {"hidden": 1, "output": 2}
-    return {
-        part: {"kernel": given[f"{name}_W{i}"].T, "bias": given[f"{name}_b{i}"]}
-        for part, i in parts.items()
-    }
-
-
 def rows_after(given):
     features = given["penultimate"].reshape(-1, given["penultimate"].shape[-1])
-    labels = jnp.tile(given["labels"], len(given["penultimate"]))
-    queues = class_queues.pushed(full(given["queue"]), features, labels)
-    return class_queues.in_order(queues)
+    labels = np.tile(given["labels"], len(given["penultimate"]))
+
+    def after(*batch):
+        return class_queues.in_order(class_queues.pushed(*batch))
+
+    return compiled.run(after, golden.full_queues(given["queue"]), features, labels)
 
 
 def sampled(given, selection):
@@ -62,6 +52,7 @@ def sampled(given, selection):
     return found.reshape(-1, found.shape[-1]), place
 
 
+@pytest.mark.slow
 def test_the_outliers_are_those_of_the_published_code_and_of_the_formula(
     golden_training_dir,
 ):
@@ -74,7 +65,7 @@ def test_the_outliers_are_those_of_the_published_code_and_of_the_formula(
                 rows, given["K"], given["select"]
             )
         )
-        place, distance = at_boundary(rows)
+        place, distance = compiled.run(at_boundary, rows)
         np.testing.assert_array_equal(place, given["boundary_index"], group)
         golden.close(distance, given["boundary_kth_sqdist"], f"distances of {group}")
         for selection, prefix in (("published", PUBLISHED), ("intended", INTENDED)):
@@ -85,11 +76,12 @@ def test_the_outliers_are_those_of_the_published_code_and_of_the_formula(
             if f"{prefix}ood_samples" in given:
                 expected = given[f"{prefix}ood_samples"]
                 golden.close(found, expected, f"{selection} outliers of {group}")
-            loss = outlier_loss(
-                *(
-                    mlp(layers("mlp", given), x)[:, 0]
-                    for x in (given["penultimate"].reshape(-1, found.shape[-1]), found)
-                )
+            loss = compiled.run(
+                lambda *both, given=given: outlier_loss(
+                    *(mlp(golden.layers("mlp", given), x)[:, 0] for x in both)
+                ),
+                given["penultimate"].reshape(-1, found.shape[-1]),
+                found,
             )
             expected = given[f"{prefix}loss_outlier"]
             golden.close(loss, expected, f"{selection} loss of {group}")
@@ -98,7 +90,8 @@ def test_the_outliers_are_those_of_the_published_code_and_of_the_formula(
 def test_losses_and_gradients_are_those_of_the_published_code(golden_training_dir):
     for group, given in golden.groups(golden_training_dir, "npos"):
         outside, _ = sampled(given, "published")
-        labels = jnp.tile(given["labels"], len(given["penultimate"]))
+        given = golden.on_device(given)
+        labels = jnp.asarray(np.tile(given["labels"], len(given["penultimate"])))
 
         def of_directions(normed_features, given=given, labels=labels):
             T, before = given["temp"], given["prototypes_before"]
@@ -110,8 +103,8 @@ def test_losses_and_gradients_are_those_of_the_published_code(golden_training_di
         def loss(given=given, outside=outside, of_directions=of_directions, **inner):
             values = {**given, **inner}
             h = inner["penultimate"].reshape(-1, inner["penultimate"].shape[-1])
-            u = unit(mlp(layers("head", values), h))
-            logits = (mlp(layers("mlp", values), x)[:, 0] for x in (h, outside))
+            u = unit(mlp(golden.layers("head", values), h))
+            logits = (mlp(golden.layers("mlp", values), x)[:, 0] for x in (h, outside))
             told = outlier_loss(*logits)
             return of_directions(u)[0] + given["loss_weight"] * told
 
@@ -122,7 +115,7 @@ def test_losses_and_gradients_are_those_of_the_published_code(golden_training_di
         own = {**given, "loss": given["loss"] - told}
         inner = {"normed_features": given["normed_features"]}
         golden.check(of_directions, inner, own, f"directions of {group}", 2e-5)
-        after = of_directions(**inner)[1]
+        after = compiled.run(of_directions, *inner.values())[1]
         golden.close(after, given["prototypes_after"], f"prototypes of {group}")
 
 
@@ -134,16 +127,17 @@ SMALL = (
 
 def example(text, epoch=2.0, filled=True):
     rng = np.random.default_rng(0)
-    features = jnp.asarray(rng.normal(size=(12, 5)), jnp.float32)  # two views of six
+    features = rng.normal(size=(12, 5)).astype(np.float32)  # two views of six
     acts = Activations.of(features, rng.normal(size=(5, 3)).astype(np.float32))
     collections = added(objectives.parse(text), jax.random.key(0), 5, 3)
     if filled:
-        rows = jnp.asarray(rng.normal(size=(3, 4, 5)), jnp.float32)
-        collections["class_queues"] = full(rows)
+        rows = rng.normal(size=(3, 4, 5)).astype(np.float32)
+        collections["class_queues"] = golden.full_queues(rows)
     labels = jnp.array([0, 1, 2, 0, 1, 2])
     return TrainingPass(acts, labels, None, added=collections, epoch=jnp.float32(epoch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epoch", "filled"), [(1.9, True), (2.0, False), (2.0, True)])
 def test_outliers_begin_at_their_epoch_with_full_queues(epoch, filled):
     found = {}
@@ -155,9 +149,9 @@ def test_outliers_begin_at_their_epoch_with_full_queues(epoch, filled):
         begun = filled and epoch >= 2
         assert parts["outlier_loss"].count == begun
     assert (found["published"] != found["intended"]) == begun
-    after = objective.update(seen)
+    after = jax.jit(objective.update)(seen)
     assert after.keys() == set(objective.state)
-    norms = jnp.linalg.norm(after["prototypes"]["direction"], axis=-1)
+    norms = np.linalg.norm(after["prototypes"]["direction"], axis=-1)
     np.testing.assert_allclose(norms, 1.0, rtol=1e-5)
 
 

@@ -1,5 +1,6 @@
 """T2FNorm against its authors' code."""
 
+from helpers import compiled
 from helpers import golden_training as golden
 
 from jood.core.activations import Activations
@@ -20,8 +21,9 @@ def test_loss_score_and_gradients_are_those_of_the_published_code(golden_trainin
 
         inner = {name: given[name] for name in ("features", "W", "b")}
         golden.check(loss, inner, given, group)
-        golden.close(logits(**inner), given["logits_train"], f"logits of {group}")
+        found = compiled.run(logits, *inner.values())
+        golden.close(found, given["logits_train"], f"logits of {group}")
         acts = Activations.of(given["features"], given["W"].T, given["b"])
         for text, suffix in ((f"t2f_scale(tau={tau})|", ""), ("", "_1000classes")):
-            score = detector_text.parse(f"{text}msp()").apply((), acts)
+            score = compiled.apply(detector_text.parse(f"{text}msp()"), (), acts)
             golden.close(score, given[f"score{suffix}"], f"score{suffix} of {group}")

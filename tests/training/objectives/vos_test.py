@@ -1,5 +1,6 @@
 """VOS against its authors' code, and its queues."""
 
+from helpers import compiled
 from helpers import golden_training as golden
 import jax
 import jax.numpy as jnp
@@ -20,19 +21,14 @@ from jood.training.objectives.vos import regulariser
 from jood.training.objectives.vos import weighted_energy
 
 
-def full(rows):
-    """Queues that hold rows [K, n, D], the oldest first."""
-    classes, length, _ = rows.shape
-    whole = class_queues.empty(*rows.shape)
-    return {**whole, "rows": rows, "count": jnp.full(classes, length)}
-
-
 def test_losses_and_gradients_are_those_of_the_published_code(golden_training_dir):
     for group, given in golden.groups(golden_training_dir, "vos"):
-        labels, select = given["labels"], given["select"]
+        labels, select = jnp.asarray(given["labels"]), given["select"]
 
         def sample(features, given=given, select=select, labels=labels):
-            queues = class_queues.pushed(full(given["queue"]), features, labels)
+            queues = class_queues.pushed(
+                golden.full_queues(given["queue"]), features, labels
+            )
             means, factor = gaussians(queues["rows"])
             of_class = jax.vmap(
                 lambda mean, eps: least_likely(mean, factor, eps, select)
@@ -55,16 +51,17 @@ def test_losses_and_gradients_are_those_of_the_published_code(golden_training_di
         queues, means, factor, virtual = jax.jit(sample)(given["features"])
         found = {
             "ood_samples": virtual,
-            "queue_after": class_queues.in_order(queues),
+            "queue_after": compiled.run(class_queues.in_order, queues),
             "mean": means,
             "cov": factor @ factor.T,
         }
         for name, logits in {"in": given["logits"], "out": given["ood_logits"]}.items():
-            found[f"energy_{name}"] = weighted_energy(logits, given["energy_W"][0])
+            energy = compiled.run(weighted_energy, logits, given["energy_W"][0])
+            found[f"energy_{name}"] = energy
         for name in found.keys() & given.keys():
             golden.close(found[name], given[name], f"{name} of {group}", 2e-5)
         acts = Activations.of(given["features"], given["W"].T, given["b"])
-        score = detector_text.parse("energy()").apply((), acts)
+        score = compiled.apply(detector_text.parse("energy()"), (), acts)
         golden.close(score, given["score_energy"], f"score of {group}")
 
 
@@ -103,8 +100,12 @@ def test_queues_fill_and_then_turn_as_a_loop_over_the_batch_does():
 def test_queues_that_do_not_fill_are_told():
     for name in ("vos", "npos"):
         advice = objectives.parse(name).advice
-        assert "queue was 3% full" in advice({"queue_filled": 0.03})
-        assert not advice({"queue_filled": 0.6})
+        told = advice({"queue_filled": 0.03}, 60)
+        assert "queue is 3% full after the first of 60 epochs" in told
+        assert "choose a shorter queue" in told
+        assert advice({"queue_filled": 0.6}, 1)
+        assert not advice({"queue_filled": 0.03}, 100)
+        assert not advice({"queue_filled": 1.0}, 1)
 
 
 # The objective
@@ -114,26 +115,27 @@ SMALL = "vos(start=2.0, queue=2, draws=16, select=2)"
 
 def example(filled=True, epoch=2.0):
     rng = np.random.default_rng(0)
-    features = jnp.asarray(rng.normal(size=(6, 4)), jnp.float32)
+    features = rng.normal(size=(6, 4)).astype(np.float32)
     acts = Activations.of(features, rng.normal(size=(4, 3)).astype(np.float32))
     collections = added(objectives.parse(SMALL), jax.random.key(0), 4, 3)
-    rows = jnp.asarray(rng.normal(size=(3, 2, 4)), jnp.float32)
+    rows = rng.normal(size=(3, 2, 4)).astype(np.float32)
     if filled:
-        collections["class_queues"] = full(rows)
+        collections["class_queues"] = golden.full_queues(rows)
     labels = jnp.array([0, 1, 2, 0, 1, 2])
     return TrainingPass(acts, labels, None, added=collections, epoch=jnp.float32(epoch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("filled", "epoch"), [(True, 1.9), (False, 2.0), (True, 2.0)])
 def test_the_regulariser_begins_at_its_epoch_with_full_queues(filled, epoch):
     objective, seen = objectives.parse(SMALL), example(filled, epoch)
-    plain = softmax_cross_entropy(seen.acts.logits, seen.labels)
+    plain = compiled.run(softmax_cross_entropy, seen.acts.logits, seen.labels)
     loss, parts = jax.jit(objective.loss)(seen, jax.random.key(1))
     begun = filled and epoch >= 2
     assert parts["virtual_outliers"].count == begun
     assert (loss > plain) == begun
     assert parts["queue_filled"].total == filled
-    after = objective.update(seen)["class_queues"]
+    after = jax.jit(objective.update)(seen)["class_queues"]
     assert class_queues.are_full(after)
 
 
@@ -141,6 +143,34 @@ def test_other_keys_draw_other_outliers():
     objective, seen = objectives.parse(SMALL), example()
     loss = jax.jit(lambda key: objective.loss(seen, key)[0])
     assert loss(jax.random.key(1)) != loss(jax.random.key(2))
+
+
+def held(text, classes, width=64, batch=8):
+    """Bytes that the gradient of a loss holds beside its inputs and outputs."""
+    objective = objectives.parse(text)
+    collections = added(objective, jax.random.key(0), width, classes)
+
+    def loss(features, kernel, layer, queues):
+        acts = Activations.of(features, kernel)
+        given = {"vos": layer, "class_queues": queues}
+        labels = jnp.zeros(batch, int)
+        seen = TrainingPass(acts, labels, None, added=given, epoch=jnp.float32(9))
+        return objective.loss(seen, jax.random.key(0))[0]
+
+    arrays = (jnp.zeros((batch, width)), jnp.zeros((width, classes)))
+    given = (*arrays, collections["vos"], collections["class_queues"])
+    step = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
+    return step.lower(*given).compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.slow
+def test_the_draws_of_all_classes_are_not_held_at_once():
+    draws, width = 4096, 64
+    one = 4 * draws * width  # the draws of a class, in bytes
+    text = f"vos(start=0, queue=2, draws={draws})"
+    few, many = (held(text, classes, width) for classes in (4, 64))
+    assert one < few < 8 * one, "the draws are not in this program"
+    assert many - few < one  # of 60 more classes
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,22 @@ for (const grid of document.querySelectorAll(".grid")) {
   filter.hidden = rows.length < 5; // a few rows are seen at a glance
   apply();
 }
+
+// A click (or Enter) on a picture opens it large, with those beside it.
+const dialog = document.querySelector("dialog");
+const large = dialog.querySelector(".large");
+for (const open of document.querySelectorAll(".open")) {
+  open.addEventListener("click", () => {
+    const beside = open.closest(".strip")?.querySelectorAll("figure") ?? [open];
+    large.replaceChildren(...[...beside].map((each) => {
+      const figure = document.createElement("figure");
+      const what = each.querySelector("figcaption");
+      figure.append(each.querySelector("img").cloneNode(), ...(what ? [what.cloneNode(true)] : []));
+      return figure;
+    }));
+    dialog.showModal();
+  });
+}
+dialog.addEventListener("click", (event) => {
+  if (event.target === dialog) dialog.close(); // beside the pictures
+});

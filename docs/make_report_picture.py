@@ -1,0 +1,35 @@
+"""Draws docs/report.png: the table and the mistakes of a quickstart's report.
+
+    jood quickstart --seeds=5 --workdir=runs/five
+    python docs/make_report_picture.py runs/five/results/report.html docs/report.png
+
+It needs a Chromium, as the tests of the pages do.
+"""
+
+import pathlib
+import shutil
+import sys
+
+from playwright import sync_api
+
+_ROWS = 5  # of the table
+_SHOWN = "#results, #what-it-gets-wrong"
+
+
+def main(report: str, picture: str) -> None:
+    """Opens the page, hides the rest and writes the picture."""
+    address = pathlib.Path(report).resolve().as_uri()
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        page = browser.new_page(viewport={"width": 1560, "height": 1000})
+        page.goto(address)
+        page.add_style_tag(
+            content=f"section:not({_SHOWN}) {{ display: none }}"
+            f"#results tbody tr:nth-child(n + {_ROWS + 1}) {{ display: none }}"
+        )
+        page.locator("#results").evaluate("section => section.scrollIntoView()")
+        page.screenshot(path=picture)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,77 @@
+"""Writes docs/results/speed.md: measured speeds beside what they aim at.
+
+    jood measure_knn --output=docs/results/data/speed_knn.json
+    python docs/make_results.py
+
+A measuring job's file docs/results/data/speed_NAME.json becomes a section of the page.
+speed_aims.toml, beside this script, lists the rows of the table at the top: the work,
+the aim, and the file, row and column of the number. A dash stands where there is no
+such file. The suite compares the page with what this gives.
+"""
+
+from collections.abc import Mapping
+import pathlib
+import tomllib
+from typing import Any
+
+import speed_files
+
+from jood._utils import measuring
+
+ROOT = pathlib.Path(__file__).resolve().parent
+AIMS = ROOT / "speed_aims.toml"
+PAGE = ROOT / "results" / "speed.md"
+
+_HEAD = """# Speed
+
+```bash
+jood measure_knn --output=docs/results/data/speed_knn.json
+python docs/make_results.py
+```
+
+The first command measures and writes its numbers, the second writes this page. Programs that are compared take turns in one
+process, so that what slows one slows all, and medians are shown: trust the ratios more than the times. A dash stands where
+nothing was measured; *before* are earlier versions. [What follows for a million images and for many devices](../scaling.md) is
+computed from the same numbers.
+"""  # noqa: E501  # lines of a page
+
+
+def page() -> str:
+    """Returns the whole page."""
+    files = speed_files.read()
+    rows = [
+        {
+            "work": aim["work"],
+            "before": aim.get("before", "–"),
+            "measured": _measured(aim, files),
+            "aim": aim["aim"],
+            "machine": _machine(files.get(aim["file"])),
+        }
+        for aim in aims()
+    ]
+    parts = [_HEAD, measuring.table(rows, "github"), ""]
+    parts += [_section(name, content) for name, content in files.items()]
+    return "\n".join(parts)
+
+
+def aims() -> list[dict[str, Any]]:
+    """Returns what speed_aims.toml lists."""
+    return tomllib.loads(AIMS.read_text(encoding="utf-8"))["aim"]
+
+
+def _measured(aim: Mapping[str, Any], files: speed_files.Files) -> str:
+    """The number that an aim names, with its unit; a dash without its file."""
+    number = speed_files.number(files, aim["file"], aim["where"], aim["column"])
+    return "–" if number is None else f"{measuring.cell(number)}{aim['unit']}"
+
+
+def _machine(content: Mapping[str, Any] | None) -> str:
+    return "–" if content is None else measuring.described(content["machine"])
+
+
+def _section(name: str, content: Mapping[str, Any]) -> str:
+    title = name.removeprefix("speed_").replace("_", " ")
+    told = f"{content['what']}. {_machine(content)}, {content['date']}."
+    command = f"```bash\n{content['command']}\n```"
+    table = measuring.table(content["rows"], "github")
+    return "\n\n".join([f"## Measured: {title}", told, command, f"{table}\n"])
