@@ -12,6 +12,9 @@ from jood import papers
 from jood.data import benchmarks
 from jood.papers import figures
 from jood.papers import given_networks
+from jood.papers import reproduced
+from jood.papers import reproduction
+from jood.papers import transcription
 from jood.papers.figures import results
 from jood.papers.figures.figure_inputs import FigureInputs
 from jood.report.benchmark import bars
@@ -117,6 +120,35 @@ def test_bars_stand_for_each_series():
         ["a", "b"], {"ours": {"a": 1.0}, "paper": {"a": 2.0, "b": 3.0}}, "", ""
     )
     assert [patch.get_height() for patch in fig.axes[0].patches] == [1.0, 2.0, 3.0]
+
+
+def test_bars_name_the_network_of_each_number(monkeypatch):
+    cell = (transcription.AVERAGE, "FPR95")
+    numbers = {"MSP": 50.0, "Ours": 20.0}
+
+    def ran(table, given, *_, **__):
+        rows = [
+            reproduced.ReproducedRow(n, "", {}, "", {cell: x - 1}, {cell: x})
+            for n, x in numbers.items()
+        ]
+        return [
+            reproduced.ReproducedPart(part.title, [cell], some, [], frozenset(), True)
+            for part, some in zip(table.parts, [rows, [], [], []], strict=True)
+        ]
+
+    monkeypatch.setattr(reproduction, "run", ran)
+    network = dataclasses.replace(
+        NETWORK, model=NETWORK.model.clone(num_classes=10), class_names=None
+    )
+    asked = dataclasses.replace(
+        inputs(), networks={"a": network}, benchmark_name="cifar10"
+    )
+    (drawn,) = figures.figure("himplos", "1").draw(asked).values()
+    legend = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert legend == ["jood: cifar10, resnet_small", "paper: CIFAR-10, ResNet-18"]
+    axis = drawn.axes[0]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["MSP", "HIMPLoS"]
+    assert [patch.get_height() for patch in axis.patches] == [49.0, 19.0, 50.0, 20.0]
 
 
 @pytest.mark.slow

@@ -60,8 +60,8 @@ FIGURES = (
     PaperFigure(
         "1",
         "FPR95 of methods",
-        "Average FPR95 of each row of Table I (CIFAR) or II (ImageNet), ours and the "
-        "paper's.",
+        "Average FPR95 of each row of Table I (CIFAR) or II (ImageNet), jood's and "
+        "the paper's; lower is better.",
         (*_CIFAR, "imagenet"),
         _bars,
     ),
@@ -77,7 +77,7 @@ FIGURES = (
     PaperFigure(
         "3",
         "t-SNE of ID and OOD features",
-        "ID images are dots, OOD images crosses; all are embedded together.",
+        shared.TSNE + " All are embedded together.",
         ("cifar10", "cifar100"),
         shared.tsne,
     ),
@@ -94,14 +94,15 @@ FIGURES = (
     PaperFigure(
         "6",
         "HIMPLoS and LINE against the clip",
-        "Mean AUROC over the OOD sets against the clip, in units of the feature.",
+        "AUROC against the clip, in units of the feature." + shared.CURVES,
         ("imagenet", "cifar10", "cifar100"),
         shared.sweeps("clip_value"),
     ),
     PaperFigure(
         "7",
         "HIMPLoS against the masked fraction",
-        "Mean AUROC over the OOD sets against the masked fraction; LINE at its values.",
+        "AUROC against the masked fraction. LINE keeps its own values, as a level to "
+        "compare with." + shared.CURVES,
         ("cifar10", "cifar100", "imagenet"),
         shared.sweeps("mask"),
     ),

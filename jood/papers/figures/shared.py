@@ -6,6 +6,7 @@ from matplotlib import figure
 
 from jood.evaluation import hyperparameter_curves
 from jood.evaluation import paper_sweeps
+from jood.papers import comparison_text
 from jood.papers import given_networks
 from jood.papers import reproduction
 from jood.papers import transcription
@@ -18,6 +19,16 @@ from jood.report.benchmark.network_view import Viewer
 from jood.report.hyperparameters import plots as curve_plots
 
 Draw = Callable[[FigureInputs], Mapping[str, figure.Figure]]
+# Sentences of the captions.
+CURVES = (
+    " Left: means over the OOD sets. Beside it: the first detector on each set and, if "
+    "the value changes it, the accuracy on ID images. A dotted line marks the usual "
+    "value."
+)
+TSNE = (
+    "ID images are dots or triangles, in a colour per class where there are up to ten; "
+    "OOD images are black crosses."
+)
 
 
 def sweeps(*names: str) -> Draw:
@@ -66,29 +77,38 @@ def bars(paper: str, number: str, metric: str) -> Draw:
             workers=inputs.workers,
         )
         cell = (transcription.AVERAGE, metric)
+        makers = given_networks.makers(table, given)
         pictures = {}
-        for index, part in enumerate(parts, start=1):
-            ours = {r.name: r.ours[cell] for r in part.rows if cell in r.ours}
-            theirs = {r.name: r.papers[cell] for r in part.rows if cell in r.papers}
+        for index, (asked, part) in enumerate(zip(table.parts, parts, strict=True)):
+            named = {_detector(row.name, paper): row for row in part.rows}
+            ours = {n: row.ours[cell] for n, row in named.items() if cell in row.ours}
+            theirs = {n: r.papers[cell] for n, r in named.items() if cell in r.papers}
             if not ours:
                 continue
-            names = [row.name for row in part.rows if row.name in theirs]
-            star = " of the sets at hand" if cell[0] in part.dented else ""
-            pictures[f"bars_{number}_{index}"] = bars_lib.draw(
-                names,
-                {"ours": ours, "paper": theirs},
+            keys = {given_networks.key(asked, row.trained) for row in asked.rows}
+            made = {makers[key].given.network.name for key in keys & makers.keys()}
+            some = ", the sets at hand" if cell[0] in part.dented else ""
+            here = f"jood: {inputs.benchmark_name}, {', '.join(sorted(made))}{some}"
+            there = f"paper: {part.title or table.title}"
+            pictures[f"bars_{number}_{index + 1}"] = bars_lib.draw(
+                list(theirs),
+                {here: ours, there: theirs},
                 f"{metric} in %",
-                f"Table {number} {part.title}: average{star}".replace(" :", ":"),
+                f"Table {number}: average {metric} over the OOD sets",
             )
         if not pictures:
-            asked = dict.fromkeys(given_networks.keys(table))
             raise ValueError(
                 "the network makes no row of what the bars show; it asks for one of "
-                f"{', '.join(asked)}."
+                f"{', '.join(given_networks.keys(table))}."
             )
         return pictures
 
     return draw
+
+
+def _detector(row: str, paper: str) -> str:
+    """Returns a row's name; the paper calls its own method 'Ours'."""
+    return comparison_text.paper_name(paper) if row == "Ours" else row
 
 
 def tsne(inputs: FigureInputs) -> dict[str, figure.Figure]:
@@ -101,5 +121,7 @@ def tsne(inputs: FigureInputs) -> dict[str, figure.Figure]:
         drawn = sample_plots.tsne(taken, class_names=names)
         if drawn is None:
             raise ValueError("all features are equal: there is no embedding.")
+        if len(inputs.networks) > 1:
+            drawn.suptitle(label)
         pictures["tsne" if len(inputs.networks) == 1 else f"tsne_{label}"] = drawn
     return pictures

@@ -1,4 +1,4 @@
-"""Bars of a metric, a pair per detector: ours and a paper's."""
+"""Bars of a metric, a pair per detector: jood's and a paper's."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,8 +18,8 @@ def draw(
 
     Args:
       names: The detectors, from left to right.
-      values: By series ('ours', 'paper'), percentages by detector; one that is missing
-        has no bar.
+      values: By series ('jood: ...', 'paper: ...'), percentages by detector; one
+        that is missing has no bar.
       axis_title: What the height is.
       title: Above the bars.
     """
@@ -35,7 +35,7 @@ def draw(
         drawn = axis.bar(
             left, heights, width, color=figures.COLOURS[index], label=series
         )
-        axis.bar_label(drawn, fmt="%.1f", fontsize=7, padding=1)
+        axis.bar_label(drawn, fmt="%.1f", fontsize=8, padding=1)
     axis.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=9)
     axis.set(ylabel=axis_title, ylim=(0, None))
     axis.set_title(title, fontsize=10)
