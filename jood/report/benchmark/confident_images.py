@@ -8,7 +8,7 @@ import numpy as np
 from jood.report import figures
 from jood.report.benchmark import plots
 
-_ACROSS = 8  # images side by side
+_ACROSS = 8  # images side by side, at most
 
 
 def draw(
@@ -22,8 +22,8 @@ def draw(
       score: What the confidence is.
     """
     every = [(name, i) for name, batch in images.items() for i in range(len(batch))]
-    across = min(_ACROSS, len(every))
-    down = -(-len(every) // across)
+    down = -(-len(every) // _ACROSS)
+    across = -(-len(every) // down)  # equally full lines
     side = figures.WIDTH / _ACROSS
     size = (side * across, (side + 0.4) * down + 0.4)
     fig = figure.Figure(figsize=size, layout="constrained")
@@ -33,5 +33,5 @@ def draw(
         axis.imshow(images[name][i], interpolation="nearest", **plots.PIXELS)
         title = f"{name.replace('_', ' ')}\n{confidences[name][i]:.3f}"
         axis.set_title(title, fontsize=9, pad=3)
-    fig.suptitle(f"confidence: {score}", fontsize=10)
+    fig.suptitle(f"confidence that the image is ID: {score}", fontsize=10)
     return fig

@@ -22,6 +22,10 @@ from jood.training.objectives.true_class_probability import probability
 
 IMAGES_SHOWN = 8  # of patches
 CONFIDENT = 0.4  # as in SSOD's Fig. 2 (a) and (b)
+MAPS_CAPTION = (
+    "‖z_j‖₂ at each location of the last map. Each row has its own colour scale, from "
+    "black for 0 to yellow for its largest value; above a map is its mean."
+)
 # SSOD's Fig. 2 has green and red, which colour-blind readers confuse.
 _OBJECT, _BACKGROUND = figures.COLOURS[5], figures.COLOURS[4]
 Networks = Mapping[str, Detector]  # by label
@@ -42,7 +46,8 @@ def norm_distributions(
     for (label, evaluation), row in zip(evaluations.items(), axes, strict=True):
         inside = evaluation.id_scores[norm]
         every = [inside, *(s[norm] for s in evaluation.ood_scores.values())]
-        edges = np.linspace(0, max(np.quantile(x, 0.995) for x in every), 61)
+        top = max(np.quantile(x, 0.995) for x in every)
+        edges = np.linspace(0, top, figures.bins(*map(len, every)) + 1)
         for name, axis in zip(sets, row, strict=True):
             outside = evaluation.ood_scores[name][norm]
             for values, colour, what in (
@@ -143,9 +148,9 @@ def patches(
 ) -> figure.Figure:
     """Draws SSOD's Fig. 2 (c) and (d): the patches that a network samples.
 
-    Blue ones teach the OOD head what is ID, red ones what is background; the others
-    are ignored. Shown are the first ID test images of different classes. `sample` maps
-    probabilities of the true class [B, HW] to patches.
+    Blue ones teach the OOD head what is ID, orange ones what is background; the
+    others are ignored. Shown are the first ID test images of different classes.
+    `sample` maps probabilities of the true class [B, HW] to patches.
     """
     tints = {"inside": (_OBJECT, "ID"), "outside": (_BACKGROUND, "background")}
     return _tinted(benchmark, networks, sample, tints)

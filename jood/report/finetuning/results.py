@@ -44,14 +44,14 @@ PICTURES: list[Picture] = [
         "norms",
         "Feature norms",
         "Distributions of ‖h‖₂, the norm of the penultimate feature, of ID images and "
-        "of each OOD set, before and after (LFF's Fig. 5).",
+        "of each OOD set, before and after (LFF's Fig. 5). 'OOD / ID' is the ratio of "
+        "the mean norms.",
         lambda results: plots.norm_distributions(results.evaluations, NORM),
     ),
     Picture(
         "heatmaps",
         "Where the network responds",
-        "‖z_j‖₂ at each location of the last map, before and after (LFF's Fig. 7). "
-        "Each row has its own colour scale.",
+        plots.MAPS_CAPTION + " Before and after (LFF's Fig. 7).",
         _of_maps(lambda r: plots.norm_heatmaps(r.benchmark, r.networks)),
     ),
     Picture(
@@ -65,15 +65,15 @@ PICTURES: list[Picture] = [
     Picture(
         "locality",
         "Where the true class is found",
-        "Locations whose true class has a probability of over 40 %, before and after "
-        "(SSOD's Fig. 2 a, b).",
+        "Blue locations give the true class a probability p of over 40 %, before and "
+        "after (SSOD's Fig. 2 a, b).",
         _of_maps(lambda r: plots.locality(r.benchmark, r.networks)),
     ),
     Picture(
         "patches",
         "Patches that are sampled",
         "Locations that the network takes for the object (blue) and for background "
-        "(red), before and after (SSOD's Fig. 2 c, d).",
+        "(orange), before and after (SSOD's Fig. 2 c, d).",
         _of_maps(lambda r: plots.patches(r.benchmark, r.networks, r.sample)),
     ),
 ]
