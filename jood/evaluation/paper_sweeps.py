@@ -17,6 +17,7 @@ NAMES = ("k", "lambda", "lambda_odin", "mask", "clip", "clip_value")
 _K = tuple(k / 50 for k in range(26))
 _LAMBDA_ODIN = (130.0, 230.0, 410.0, 730.0, 1300.0, 2300.0, 4100.0, 7300.0, 13000.0)
 _MASK = (0.0, *paper_grids.MASK)
+_SYMBOLS = {"mask": "masked fraction", "clip": "clip (quantile)"}
 _CLIP_VALUE = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 
 
@@ -44,7 +45,9 @@ class Sweep(NamedTuple):
     @property
     def symbol(self) -> str:
         """The name as it is read: a weight is λ."""
-        return "λ" if self.name.startswith("lambda") else self.name.replace("_", " ")
+        if self.name.startswith("lambda"):
+            return "λ"
+        return _SYMBOLS.get(self.name, self.name.replace("_", " "))
 
 
 def value_text(value: float | str) -> str:

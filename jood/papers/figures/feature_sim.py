@@ -98,14 +98,14 @@ FIGURES = (
     PaperFigure(
         "4",
         "FS+TA with Energy and with ODIN, against λ",
-        "Mean AUROC over the OOD sets against λ; MSP beside Energy.",
+        "AUROC against λ; MSP beside Energy." + shared.CURVES,
         _SETS,
         shared.sweeps("lambda", "lambda_odin"),
     ),
     PaperFigure(
         "5",
         "FS+TA against k",
-        "Mean AUROC over the OOD sets and the ID accuracy behind TA against k.",
+        "AUROC and the ID accuracy behind TA, against k." + shared.CURVES,
         _SETS,
         shared.sweeps("k"),
     ),

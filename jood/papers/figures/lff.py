@@ -11,8 +11,8 @@ from jood.report.finetuning import results
 
 _SETS = ("imagenet100", "cifar10", "cifar100")
 _NETWORKS = (
-    " A row per network: --checkpoint=before=FOLDER,after=FOLDER. "
-    "jood finetune draws it of its own run, too."
+    " A row per network; --checkpoint=before=FOLDER,after=FOLDER gives two. "
+    "jood finetune draws this figure of its own runs."
 )
 
 
@@ -30,15 +30,16 @@ FIGURES = (
     PaperFigure(
         "2",
         "t-SNE of ID, OOD and local background features",
-        "ID images are dots, OOD images crosses. Local background features, the "
-        "paper's third kind, are not drawn.",
+        shared.TSNE
+        + " Local background features, the paper's third kind, are not drawn.",
         ("cifar10", "cifar100"),
         shared.tsne,
     ),
     PaperFigure(
         "3",
         "AUROC of methods",
-        "Average AUROC of each row of Table I, ours and the paper's.",
+        "Average AUROC of each row of Table I, jood's and the paper's; higher is "
+        "better.",
         ("cifar100", "cifar10"),
         shared.bars("lff", "1", "AUROC"),
     ),
@@ -46,7 +47,8 @@ FIGURES = (
     PaperFigure(
         "5",
         "Norms of ID and OOD features, before and after",
-        "Distributions of ‖h‖₂, a column per OOD set." + _NETWORKS,
+        "Distributions of ‖h‖₂, the norm of the penultimate feature, a column per OOD "
+        "set. 'OOD / ID' is the ratio of the mean norms." + _NETWORKS,
         _SETS,
         _norms,
     ),
@@ -58,7 +60,7 @@ FIGURES = (
     PaperFigure(
         "7",
         "Norms of local features, before and after",
-        "‖z_j‖₂ at each location of the last map." + _NETWORKS,
+        plots.MAPS_CAPTION + _NETWORKS,
         _SETS,
         _heatmaps,
     ),

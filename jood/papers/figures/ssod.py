@@ -72,9 +72,9 @@ FIGURES = (
     PaperFigure(
         "2",
         "Locations that are classified as the object, and sampled patches",
-        "Locations whose true class has a probability of over 40 % (a, b), a row per "
-        "network: --checkpoint=before=FOLDER,after=FOLDER. The sampled patches (c, d) "
-        "are patches.png of jood finetune --objective=ssod.",
+        "Blue locations give the true class a probability p of over 40 % (a, b). A row "
+        "per network; --checkpoint=before=FOLDER,after=FOLDER gives two. The sampled "
+        "patches (c, d) are patches.png of jood finetune --objective=ssod.",
         _SETS,
         _locality,
     ),
@@ -82,8 +82,8 @@ FIGURES = (
     PaperFigure(
         "4",
         "t-SNE of ID and OOD features, before and after",
-        "ID images are dots, OOD images crosses; a picture per network: "
-        "--checkpoint=before=FOLDER,after=FOLDER.",
+        shared.TSNE + " A picture per network; --checkpoint=before=FOLDER,after=FOLDER "
+        "gives two.",
         _SETS,
         shared.tsne,
     ),
@@ -100,8 +100,8 @@ FIGURES = (
         "6",
         "Distributions of confidence, ID and OOD",
         "The confidence of ID images (blue) and of each OOD set (orange): MSP, or the "
-        "OOD factor where there is an OOD head; a row per network: "
-        "--checkpoint=before=FOLDER,after=FOLDER.",
+        "OOD factor where there is an OOD head. A row per network; "
+        "--checkpoint=before=FOLDER,after=FOLDER gives two.",
         _SETS,
         _confidences,
     ),
