@@ -53,7 +53,8 @@ def without_effect(
         beside = ({p.name: value} for p in others for value in of(p))
         tried = 0
         for base in itertools.chain([{}], beside):
-            changes, count = _changes(scores, base, parameter)
+            values = of(parameter)[:2] if base else of(parameter)
+            changes, count = _changes(scores, base, parameter.name, values)
             tried += count
             if changes:
                 break
@@ -65,7 +66,8 @@ def without_effect(
 def _changes(
     scores: Callable[[dict[str, Any]], Any],
     base: dict[str, Any],
-    parameter: inspect.Parameter,
+    name: str,
+    values: Sequence[Any],
 ) -> tuple[bool, int]:
     """Whether a value beside others changes the scores, and how many were tried."""
     tried = 0
@@ -73,9 +75,9 @@ def _changes(
         before = scores(base)
     except ValueError:
         return False, tried
-    for value in of(parameter):
+    for value in values:
         try:
-            after = scores({**base, parameter.name: value})
+            after = scores({**base, name: value})
         except ValueError:
             continue  # no value that this parameter takes
         tried += 1

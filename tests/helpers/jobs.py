@@ -1,4 +1,7 @@
-"""How tests start a job: launch/JOB.py in a process of its own."""
+"""How tests start a job: launch/JOB.py in a process of its own.
+
+With the environment as it is, in a fork of one that has imported what jobs import.
+"""
 
 import os
 import pathlib
@@ -6,6 +9,7 @@ import subprocess
 import sys
 
 from helpers import cpu_devices
+from helpers import forked
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # the clone that the tests run in
 # A prefix of jobs that are interrupted: a shell that runs tests in the background makes
@@ -48,26 +52,27 @@ def run_job(
       timeout: Seconds after which it is ended.
       **variables: Environment variables; see `environment`.
     """
-    done = subprocess.run(
-        [*map(str, prefix), *command(job, *flags)],
-        capture_output=True,
-        text=True,
-        env=environment(**variables),
-        cwd=cwd,
-        timeout=timeout,
-    )
-    printed = done.stdout + done.stderr
+    done = start_job(job, *flags, prefix=prefix, cwd=cwd, **variables)
+    try:
+        printed, _ = done.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        done.kill()
+        raise AssertionError(f"{job} ran on: {done.communicate()[0]}") from None
     expected = (done.returncode == 0) == ok if code is None else done.returncode == code
     assert expected, f"{job} ended with exit code {done.returncode}:\n{printed}"
     return printed
 
 
-def start_job(job, *flags, prefix=(), **variables):
-    """Starts a job and returns its process, whose stdout is all that it prints."""
-    return subprocess.Popen(
-        [*map(str, prefix), *command(job, *flags)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(**variables),
-    )
+def start_job(job, *flags, prefix=(), cwd=None, **variables):
+    """Starts a job; `communicate` of what it returns gives all that it printed."""
+    line = [*map(str, prefix), *command(job, *flags)]
+    if prefix or variables.keys() - {"devices"}:
+        return subprocess.Popen(
+            line,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(**variables),
+            cwd=cwd,
+        )
+    return forked.ForkedJob(line, environment(**variables), cwd)

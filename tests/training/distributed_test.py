@@ -9,6 +9,7 @@ import csv
 import socket
 import time
 
+from helpers import narrow_model
 from helpers.jobs import start_job
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ RATE = (
 
 def start(workdir, *arguments, **how):
     where = ("--benchmark=digits_tiny", f"--workdir={workdir}")
-    return start_job("train", *where, *arguments, **how)
+    return start_job("train", *narrow_model.FLAGS, *where, *arguments, **how)
 
 
 def finish(*jobs):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+from helpers import narrow_model
 from helpers.jobs import run_job
 from helpers.jobs import start_job
 import jax
@@ -19,6 +20,7 @@ from jood.weights import checkpoint
 pytestmark = pytest.mark.slow
 STEPS, EPOCH = 35, 7
 FLAGS = (
+    *narrow_model.FLAGS,
     "--benchmark=digits_tiny",
     "--epochs=5",
     "--hold_out=10",
