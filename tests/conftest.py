@@ -38,12 +38,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Lets XLA optimise for slow tests alone: the others run a program just once."""
-    quick = item.get_closest_marker("slow") is None
-    jax.config.update("jax_disable_most_optimizations", quick)
-
-
 def pytest_collection_finish() -> None:
     """Keeps the collector away from what lives as long as the process."""
     gc.collect()

@@ -45,12 +45,6 @@ def anchors(tmp_path_factory):
     TEXTS["tagfog"] = f"tagfog(anchors={str(path)!r}, width=4)"
 
 
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    """XLA need not optimise programs that run four times."""
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
 def batches():
     rng = np.random.default_rng(0)
     for _ in range(STEPS):
