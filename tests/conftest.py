@@ -38,6 +38,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture
+def as_users_compile():
+    """XLA optimises: it need not for tests that run a program a few times."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 def pytest_collection_finish() -> None:
     """Keeps the collector away from what lives as long as the process."""
     gc.collect()

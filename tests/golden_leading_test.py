@@ -23,7 +23,7 @@ from jood.core import fitting
 from jood.methods.scores import weiper
 from jood.methods.scores.actsub import insignificance
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_users_compile")]
 
 
 @functools.cache

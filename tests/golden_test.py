@@ -139,6 +139,7 @@ def test_what_needs_the_network_is_compared_where_the_table_says():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_users_compile")
 def test_react_fits_the_peers_threshold(golden_dir):
     compared = 0
     for case in golden_inputs.cases(golden_dir):
@@ -161,6 +162,7 @@ def test_react_fits_the_peers_threshold(golden_dir):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_users_compile")
 @pytest.mark.parametrize("name", [n for n in jood.scores.__all__ if "feature_sim" in n])
 def test_map_scores_on_the_stored_maps(golden_dir, name):
     golden_network.load(golden_dir)  # skips without one
@@ -190,6 +192,7 @@ def test_dice_keeps_the_peers_weights(golden_dir):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_users_compile")
 def test_vim_s_alpha(golden_dir):
     compared = 0
     for case in golden_inputs.cases(golden_dir):

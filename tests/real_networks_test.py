@@ -65,6 +65,7 @@ def reference(readme, title):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_users_compile")
 @pytest.mark.parametrize(("title", "file", "name", "benchmark"), CASES)
 def test_accuracy_auroc_and_fpr95_are_those_of_pytorch(
     data_dir, title, file, name, benchmark

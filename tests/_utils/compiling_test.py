@@ -19,6 +19,7 @@ def fresh():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_users_compile")
 def test_numbers_are_those_of_plain_jit():
     model = models.create("resnet_small", 3, width=8)
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))

@@ -22,18 +22,8 @@ from jood.core.stats import reservoir
 from jood.methods import detector_text
 
 B, D, K = 256, 2048, 1000
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def as_users_compile():
-    """What a program needs depends on what XLA makes of it."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
+# What a program needs depends on what XLA makes of it.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("as_users_compile")]
 GIGABYTE = 1 << 30
 SHAPES = {
     "C2": (56, 56, 256),

@@ -41,12 +41,6 @@ OUTLIERS = {
 BESIDE = ("outlier_exposure",)  # whose outliers are a stream of their own
 
 
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    """XLA need not optimise programs that run a few times."""
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
 def digest(folder):
     with run_checkpoint.manager(folder, create=False) as opened:
         return run_checkpoint.position(opened, STEPS)[run_checkpoint.DIGEST]

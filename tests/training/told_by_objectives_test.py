@@ -4,7 +4,6 @@ import logging
 import re
 
 from helpers import random_run
-import jax
 import numpy as np
 import pytest
 
@@ -14,12 +13,6 @@ from jood.training import periodic
 
 pytestmark = pytest.mark.slow
 ADVICE = r"queue is {} full after the first of 2 epochs\. Outliers begin only when"
-
-
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    """XLA need not optimise programs that run a few times."""
-    jax.config.update("jax_disable_most_optimizations", True)
 
 
 def train(folder, run, **keeping):
