@@ -7,7 +7,9 @@
 The weights are PyTorch's random ones, carried over with `jood.weights`, so that the
 logits can be compared too. Images have 224 pixels a side, for CIFAR's networks 32. Runs
 take turns in one process, one at a time, so that what slows one slows all; torch runs
-channels-last on as many threads as XLA. `torch.compile` needs a C++ compiler.
+channels-last on as many threads as XLA. `torch.compile` needs a C++ compiler. Another
+--dtype is jood's alone. Where the processor's peak is known (`jood._utils.peak_rates`),
+so is the share of it that the multiplications take.
 """
 
 from collections.abc import Callable
@@ -25,8 +27,10 @@ from jood import weights
 from jood._utils import affinity
 from jood._utils import compiling
 from jood._utils import measuring
+from jood._utils import peak_rates
 from jood._utils import turns
 from jood.core.backbones import observing
+from jood.training import config
 
 _MODELS = flags.DEFINE_list(
     "models",
@@ -38,6 +42,7 @@ _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", None, "Side in pixels; by default PyTorch's or 224.", lower_bound=32
 )
 _RUNS = flags.DEFINE_integer("runs", 9, "Runs of each, in turn.", lower_bound=1)
+_DTYPE = flags.DEFINE_enum("dtype", "float32", config.DTYPES, "Compute type of jood's.")
 _COMPILE = flags.DEFINE_bool("compile", True, "Whether torch.compile runs, too.")
 _OUTPUT = cli.define_output(required=False, help=measuring.OUTPUT)
 
@@ -49,10 +54,10 @@ def main(argv: list[str]) -> None:
     del argv
     rows: list[dict[str, Any]] = []
     for name in _MODELS.value:
-        rows += _rows(name, _runs(name, _theirs(name)))
+        rows += _rows(name, *_runs(name, _theirs(name)))
     size = f"{_IMAGE_SIZE.value} px, " if _IMAGE_SIZE.value else ""
     what = (
-        f"forward passes, batch {_BATCH_SIZE.value}, {size}float32, "
+        f"forward passes, batch {_BATCH_SIZE.value}, {size}{_DTYPE.value}, "
         f"median of {_RUNS.value} runs"
     )
     measuring.report(what, rows, _OUTPUT.value)
@@ -60,6 +65,8 @@ def main(argv: list[str]) -> None:
 
 def _theirs(name: str) -> Any:
     """PyTorch's network, or None and a line that says why there is none."""
+    if _DTYPE.value != "float32":
+        return None
     # Else torch's threads wait by spinning, beside the program whose turn is next.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -75,13 +82,16 @@ def _theirs(name: str) -> Any:
         return None
 
 
-def _runs(name: str, theirs: Any) -> dict[str, Run]:
-    """The programs to measure, by name; jood's alone without a PyTorch network."""
+def _runs(name: str, theirs: Any) -> tuple[dict[str, Run], float | None]:
+    """The programs to measure, by name, and the floating-point operations of a run.
+
+    Without a PyTorch network they are jood's alone.
+    """
     side = _IMAGE_SIZE.value or (theirs.side if theirs else 224)
     shape = (_BATCH_SIZE.value, side, side, 3)
     images = np.random.default_rng(0).standard_normal(shape, np.float32)
     if theirs is None:
-        model = jood.models.create(name, 1000)
+        model = jood.models.create(name, 1000, dtype=_DTYPE.value)
         return _jood(model, jax.jit(model.init)(jax.random.key(0), images[:1]), images)
     import torch
 
@@ -91,13 +101,16 @@ def _runs(name: str, theirs: Any) -> dict[str, Run]:
     tensors = torch_networks.same_weights(theirs)
     variables = weights.from_torch_names(tensors, model, theirs.layout)
     network = theirs.module.to(memory_format=torch.channels_last)
-    runs = {**_jood(model, variables, images), "torch, eager": _torch(network, images)}
+    runs, operations = _jood(model, variables, images)
+    runs["torch, eager"] = _torch(network, images)
     if _COMPILE.value:
         runs["torch, compiled"] = _torch(torch.compile(network), images)
-    return runs
+    return runs, operations
 
 
-def _jood(model: nn.Module, variables: Any, images: np.ndarray) -> dict[str, Run]:
+def _jood(
+    model: nn.Module, variables: Any, images: np.ndarray
+) -> tuple[dict[str, Run], float | None]:
     """As detectors run it, in chunks; as a whole; that without compiler options."""
     variables, batch = jax.device_put((variables, images))
 
@@ -107,11 +120,13 @@ def _jood(model: nn.Module, variables: Any, images: np.ndarray) -> dict[str, Run
     def in_chunks(variables: Any, batch: jax.Array) -> jax.Array:
         return observing.observe_in_chunks(model, variables, batch).logits
 
-    return {
+    runs = {
         "jood": run(compiling.jit(in_chunks)),
         "jood, whole batch": run(compiling.jit(model.apply)),
         "jood, jax.jit": run(jax.jit(model.apply)),
     }
+    costs = jax.jit(model.apply).lower(variables, batch).cost_analysis() or {}
+    return runs, costs.get("flops")
 
 
 def _torch(network: Callable[..., Any], images: np.ndarray) -> Run:
@@ -126,8 +141,11 @@ def _torch(network: Callable[..., Any], images: np.ndarray) -> Run:
     return run
 
 
-def _rows(name: str, runs: dict[str, Run]) -> list[dict[str, Any]]:
+def _rows(
+    name: str, runs: dict[str, Run], operations: float | None
+) -> list[dict[str, Any]]:
     """Images/s, ratios to torch, and how far the logits are from eager's."""
+    peak = peak_rates.of(jax.devices()[0].device_kind, _DTYPE.value)
     logits = {row: run() for row, run in runs.items()}
     medians = turns.medians(runs, _RUNS.value)
     theirs = [row for row in runs if row.startswith("torch")]
@@ -135,6 +153,9 @@ def _rows(name: str, runs: dict[str, Run]) -> list[dict[str, Any]]:
     for program, median in medians.items():
         row: dict[str, Any] = {"network": name, "program": program}
         row["images/s"] = _BATCH_SIZE.value / median
+        if operations:
+            row["TFLOP/s"] = operations / median / 1e12
+            row |= {"of peak": row["TFLOP/s"] / peak} if peak else {}
         row |= {f"x {other}": medians[other] / median for other in theirs}
         if theirs:
             expected = logits[theirs[0]]

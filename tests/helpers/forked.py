@@ -70,6 +70,7 @@ def _run(command, environment, cwd, printed):
     for number, path in enumerate(printed, start=1):
         with path.open("w") as file:
             os.dup2(file.fileno(), number)
+    multiprocessing.set_start_method(None, force=True)  # it has that of its parent
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)

@@ -24,6 +24,8 @@ HEARS_SIGINT = (sys.executable, "-c", _HEARS)
 
 # A job on tiny data runs its programs a few times: compiling them is what costs.
 _QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+# Variables that come too late for a fork of a process that has imported JAX.
+_READ_AT_IMPORT = ("JAX_", "OMP_", "OPENBLAS_", "PYTHON", "MPL")
 
 
 def environment(devices=1, **variables):
@@ -66,7 +68,7 @@ def run_job(
 def start_job(job, *flags, prefix=(), cwd=None, **variables):
     """Starts a job; `communicate` of what it returns gives all that it printed."""
     line = [*map(str, prefix), *command(job, *flags)]
-    if prefix or variables.keys() - {"devices"}:
+    if prefix or any(name.startswith(_READ_AT_IMPORT) for name in variables):
         return subprocess.Popen(
             line,
             stdout=subprocess.PIPE,

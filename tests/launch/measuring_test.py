@@ -77,6 +77,23 @@ def test_forward_passes(measure):
     assert {"jood", "jood, jax.jit"} <= by("program", rows).keys()
 
 
+def test_all_parts_of_a_device(tmp_path):
+    """The files that it writes are sections of docs/results/speed.md."""
+    out, none = tmp_path / "gpu", tmp_path / "none"
+    assert "--any_device" in run("gpu", f"--output={none}", ok=False)
+    small = ("--model=resnet18", "--image_size=32", "--batch_size=2", "--runs=1")
+    parts = "--parts=speed_gpu_forward,speed_gpu_knn"
+    run("gpu", f"--output={out}", "--any_device", "--bank=1001", parts, *small)
+    names = {"speed_gpu_forward", "speed_gpu_knn"}
+    assert {path.stem for path in out.iterdir()} == names
+    content = json.loads((out / "speed_gpu_forward.json").read_text())
+    assert "bfloat16" in content["what"]
+    assert all(row["TFLOP/s"] > 0 for row in content["rows"])
+    wrong = ("--any_device", "--parts=speed_gpu_forwrd", f"--output={none}")
+    assert "near: speed_gpu_forward" in run("gpu", *wrong, ok=False)
+    assert not none.exists()
+
+
 def test_the_input_pipeline(folder, measure):
     what, rows = measure(
         "input",
