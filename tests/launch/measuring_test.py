@@ -77,6 +77,16 @@ def test_forward_passes(measure):
     assert {"jood", "jood, jax.jit"} <= by("program", rows).keys()
 
 
+def test_a_fresh_process(measure):
+    what, rows = measure("fresh", "--model=resnet_small", "--method=energy", "--runs=1")
+    assert "a fresh process, energy, resnet_small, 32 px" in what
+    kept = by("what", rows)
+    assert kept.keys() == {"first score", "first score, cached"}
+    for row in rows:
+        parts = ("Python", "import", "load", "compile and score")
+        assert row["s"] == pytest.approx(sum(row[part] for part in parts), rel=1e-3)
+
+
 def test_all_parts_of_a_device(tmp_path):
     """The files that it writes are sections of docs/results/speed.md."""
     out, none = tmp_path / "gpu", tmp_path / "none"
