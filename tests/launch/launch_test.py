@@ -4,6 +4,7 @@ import csv
 import json
 import re
 
+from helpers import narrow_model
 from helpers.jobs import run_job as launch
 import numpy as np
 from PIL import Image
@@ -86,6 +87,7 @@ def test_several_seeds_in_bfloat16_give_mean_and_standard_deviation(tmp_path):
         "--seeds=2",
         "--dtype=bfloat16",
         "--detectors=msp, fs_ta_energy",
+        *narrow_model.FLAGS,
         *TINY,
     )
     assert "±" in printed
@@ -156,8 +158,10 @@ def test_train_then_evaluate_named_detectors(tmp_path):
 @pytest.mark.slow
 def test_all_methods_and_the_selection_in_one_run(tmp_path):
     run = tmp_path / "run"
-    launch("train", "--benchmark=digits_tiny", f"--workdir={run}", *TINY)
+    train = ("--benchmark=digits_tiny", f"--workdir={run}", *TINY)
+    launch("train", *narrow_model.FLAGS, *train)
     arguments = (
+        narrow_model.FLAGS[0],
         f"--checkpoint={run}",
         f"--cache={tmp_path / 'cache'}",
         "--detectors=all",
@@ -168,7 +172,7 @@ def test_all_methods_and_the_selection_in_one_run(tmp_path):
     printed = launch("evaluate", *arguments, f"--output={results}")
     # A network has the heads that its objective gave it: none here.
     heads = re.compile(r"\b(ood_factor|joint_posterior|godin|mos|csi\w*|neglabel)\(")
-    texts = presets.everything("digits_tiny", "resnet_small")
+    texts = presets.everything("digits_tiny", "resnet_narrow")
     everything = {name for name, text in texts.items() if not heads.search(text)}
     left_out = re.findall(r"^left out, since .*: (.*)$", printed, re.MULTILINE)
     told = set(", ".join(left_out).split(", "))
