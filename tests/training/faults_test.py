@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
+import jood
+from jood import models
 from jood.weights import checkpoint
 
 pytestmark = pytest.mark.slow
@@ -61,6 +63,12 @@ def checkpoints(workdir):
 def same_network(one, other):
     one, other = (checkpoint.open(folder).variables for folder in (one, other))
     jax.tree.map(np.testing.assert_array_equal, dict(one), dict(other))
+
+
+@pytest.fixture(autouse=True)
+def narrow_networks_are_known(monkeypatch):
+    monkeypatch.setattr(models, "_FAMILIES", dict(models._FAMILIES))
+    jood.register(narrow_model.FAMILY)
 
 
 @pytest.fixture(scope="module")
