@@ -120,12 +120,13 @@ def _jood(
     def in_chunks(variables: Any, batch: jax.Array) -> jax.Array:
         return observing.observe_in_chunks(model, variables, batch).logits
 
+    plain = jax.jit(model.apply)
     runs = {
         "jood": run(compiling.jit(in_chunks)),
         "jood, whole batch": run(compiling.jit(model.apply)),
-        "jood, jax.jit": run(jax.jit(model.apply)),
+        "jood, jax.jit": run(plain),
     }
-    costs = jax.jit(model.apply).lower(variables, batch).cost_analysis() or {}
+    costs = plain.lower(variables, batch).cost_analysis() or {}
     return runs, costs.get("flops")
 
 

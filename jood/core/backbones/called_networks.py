@@ -4,15 +4,19 @@ Their classifier is a collection beside their params, {'kernel' [D, K], 'bias' [
 they have no modules that jood could look into.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+import itertools
 from typing import Any
 
 import jax
 
 from jood.core import added_heads
 from jood.core.activations import Activations
+from jood.core.activations import StageEdit
+from jood.core.backbones import blocks
 from jood.core.backbones import parts
 from jood.core.backbones.protocol import Taps
+from jood.core.component import Component
 
 HEAD = "head"
 
@@ -56,6 +60,24 @@ def check_given(
             f"{holds}: leave variables out. They may hold added heads, such as "
             f"'ood_head', got {', '.join(map(str, others))}."
         )
+
+
+def lacks(
+    component: Component, missing: Callable[[StageEdit], str], without_blocks: str
+) -> str:
+    """Says what a component needs that such a network lacks; '' if nothing.
+
+    Args:
+      component: what shall be computed.
+      missing: what the network lacks for an edit of a stage; '' if nothing.
+      without_blocks: why it has no residual blocks, after 'residual blocks, '.
+    """
+    for edit in itertools.chain(*component.edits):
+        if lack := missing(edit):
+            return lack
+    if blocks.READS in component.reads:
+        return f"{component.spec} chooses among residual blocks, {without_blocks}"
+    return ""
 
 
 def no_blocks(*arguments: Any) -> dict[str, jax.Array]:

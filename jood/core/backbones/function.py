@@ -15,7 +15,6 @@ import numpy as np
 
 from jood.core.activations import Activations
 from jood.core.activations import StageEdit
-from jood.core.backbones import blocks
 from jood.core.backbones import called_networks
 from jood.core.backbones.edited_runs import EditPath
 from jood.core.backbones.protocol import Kind
@@ -193,17 +192,12 @@ def _missing_rest(model: Backbone, edit: StageEdit) -> str:
 
 def _lacks(model: Backbone, taps: Taps, component: Component) -> str:
     del taps
-    for path in component.edits:
-        for edit in path:
-            if lack := _missing_rest(model, edit):
-                return lack
-    if blocks.READS in component.reads:
-        return (
-            f"{component.spec} chooses among residual blocks, which are modules; a "
-            "jood.Backbone (a function) has none. Return the maps to choose from as "
-            "stages and use among='stages'."
-        )
-    return ""
+    return called_networks.lacks(
+        component,
+        lambda edit: _missing_rest(model, edit),
+        "which are modules; a jood.Backbone (a function) has none. Return the maps to "
+        "choose from as stages and use among='stages'.",
+    )
 
 
 KIND = Kind(

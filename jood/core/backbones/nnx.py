@@ -6,6 +6,7 @@ calls it; the user's own module, its mode and its batch statistics stay as they 
 """
 
 from collections.abc import Mapping, Sequence
+import itertools
 import re
 from typing import Any, NamedTuple
 
@@ -263,10 +264,9 @@ def _head(variables: Mapping[str, Any], taps: Taps) -> tuple[Any, Any] | None:
 def _lacks(model: nnx.Module, taps: Taps, component: Component) -> str:
     modules = _modules(model)
     stages = _stages(taps, modules)
-    for path in component.edits:
-        for edit in path:
-            if edit.stage not in stages:
-                return parts.missing_stage(edit, [*stages], _shortened(modules))
+    for edit in itertools.chain(*component.edits):
+        if edit.stage not in stages:
+            return parts.missing_stage(edit, [*stages], _shortened(modules))
     if blocks.READS in component.reads and not any(map(_is_block, modules)):
         return (
             f"{component.spec} chooses among residual blocks, modules named like "

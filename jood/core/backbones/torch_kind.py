@@ -5,7 +5,7 @@ takes the rewritten map in place of its own. The record of the run before is at 
 that each edit costs one run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 import functools
 from typing import Any
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jood.core.activations import Activations
-from jood.core.backbones import blocks
+from jood.core.activations import StageEdit
 from jood.core.backbones import called_networks
 from jood.core.backbones import torch_support
 from jood.core.backbones.edited_runs import EditPath
@@ -107,34 +107,31 @@ def _forward(
     else:
         feature, stages = _run(model, images, {})
     for edit in ordered:
-        if edit.stage not in stages:
-            raise ValueError(_missing(model, edit.spec, edit.stage))
+        if lack := _missing(model, edit, stages):
+            raise ValueError(lack)
         replaced[edit.stage] = edit.rewrite(stages[edit.stage]).astype(jnp.float32)
         feature, stages = _run(model, images, replaced)
     return called_networks.record(feature, stages, variables, taps)
 
 
-def _missing(model: TorchBackbone, spec: str, stage: str) -> str:
+def _missing(model: TorchBackbone, edit: StageEdit, stages: Collection[str]) -> str:
+    if edit.stage in stages:
+        return ""
     return (
-        f"{spec} needs the stage {stage!r}, which this PyTorch network lacks; it has: "
-        f"{', '.join(model.stages) or 'none'}. Name it: jood.torch_backbone(module, "
-        f"stages={{{stage!r}: 'layer3'}})."
+        f"{edit.spec} needs the stage {edit.stage!r}, which this PyTorch network "
+        f"lacks; it has: {', '.join(model.stages) or 'none'}. Name it: "
+        f"jood.torch_backbone(module, stages={{{edit.stage!r}: 'layer3'}})."
     )
 
 
 def _lacks(model: TorchBackbone, taps: Taps, component: Component) -> str:
     del taps
-    for path in component.edits:
-        for edit in path:
-            if edit.stage not in model.stages:
-                return _missing(model, edit.spec, edit.stage)
-    if blocks.READS in component.reads:
-        return (
-            f"{component.spec} chooses among residual blocks, which jood does not look "
-            "for in a PyTorch network. Name the maps to choose from as stages and use "
-            "among='stages'."
-        )
-    return ""
+    return called_networks.lacks(
+        component,
+        lambda edit: _missing(model, edit, model.stages),
+        "which jood does not look for in a PyTorch network. Name the maps to choose "
+        "from as stages and use among='stages'.",
+    )
 
 
 KIND = Kind(
