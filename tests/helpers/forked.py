@@ -74,6 +74,7 @@ def _run(command, environment, cwd, printed):
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
+    tempfile.tempdir = None  # the parent's; the job's is that of its environment
     sys.argv = command
     sys.path.insert(0, str(pathlib.Path(command[0]).parent))
     try:
