@@ -20,10 +20,15 @@ import numpy as np
 
 import jood
 from jood import cli
+from jood._utils import compiling
 from jood._utils import measuring
 from jood._utils import turns
+from jood.core import backbones
 from jood.core import ood_head
+from jood.core.backbones import edited_runs
 from jood.core.backbones import observing
+from jood.core.backbones import protocol
+from jood.detector import program
 from jood.evaluation import preflight
 
 _MODEL = cli.define_model("resnet50", "The network.")
@@ -68,20 +73,19 @@ def main(argv: list[str]) -> None:
     together = jax.device_put(tuple(together))
 
     def forward(variables: Any, images: Any) -> Any:
-        return _logits(observe(variables, images))
-
-    def scored(variables: Any, fitted: Any, images: Any) -> Any:
-        return bundle.apply(fitted, observe(variables, images))
+        return edited_runs.every_logits(observe(variables, images))
 
     def bare(variables: Any, images: Any) -> Any:
         return in_chunks(variables, images).logits
 
+    backbone = backbones.PreprocessedNetwork(model, None, protocol.Taps())
+    scored: Any = program.build(backbone, bundle)[compiling.holds_large(together)]
     programs = {
         "network, one run": jax.jit(bare).lower(variables, images),
         "network": jax.jit(forward).lower(variables, images),
-        "all detectors": jax.jit(scored).lower(variables, together, images),
+        "all detectors": scored.lower(variables, together, images),
     }
-    compiled = {name: program.compile() for name, program in programs.items()}
+    compiled = {name: lowered.compile() for name, lowered in programs.items()}
     given: dict[str, Any] = dict.fromkeys(compiled, (variables, images))
     given["all detectors"] = variables, together, images
     seconds = turns.medians(
@@ -92,7 +96,7 @@ def main(argv: list[str]) -> None:
         {"what": name, "ms": 1000 * own, "x network": own / seconds["network"]}
         for name, own in (seconds | _alone(parts, fitted, acts)).items()
     ]
-    memory = [_megabytes(program) for program in compiled.values()]
+    memory = [_megabytes(own) for own in compiled.values()]
     for row, own in zip(table, memory, strict=False):  # of whole programs alone
         row |= {"MB": own, "memory x one run": own / memory[0]}
     what = (
@@ -102,9 +106,9 @@ def main(argv: list[str]) -> None:
     measuring.report(what, table, _OUTPUT.value)
 
 
-def _megabytes(program: Any) -> float:
+def _megabytes(compiled: Any) -> float:
     """What a compiled program needs beside its arguments, as XLA plans it."""
-    return program.memory_analysis().temp_size_in_bytes / 1e6
+    return compiled.memory_analysis().temp_size_in_bytes / 1e6
 
 
 def _alone(parts: Any, fitted: Any, acts: Any) -> dict[str, float]:
@@ -146,14 +150,6 @@ def _fit(part: jood.Component, acts: Any) -> tuple[Any, ...]:
         # As many images as features that count as others, for methods that split them.
         records = [acts.replace(original=acts.original + i) for i in range(8)]
         return jood.fit(part, records)
-
-
-def _logits(acts: Any) -> list[Any]:
-    """The logits of the plain run and of all edited ones, nested ones too."""
-    found = [acts.logits]
-    for record in acts.edited.values():
-        found += _logits(record)
-    return found
 
 
 if __name__ == "__main__":

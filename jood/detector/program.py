@@ -12,9 +12,11 @@ import numpy as np
 
 from jood._utils import batch_sizes
 from jood._utils import compiling
+from jood._utils import dependence
 from jood.core import assumptions
 from jood.core import finiteness
 from jood.core import slot_rules
+from jood.core.activations import Activations
 from jood.core.backbones import PreprocessedNetwork
 from jood.core.backbones import channel_errors
 from jood.core.component import Component
@@ -59,11 +61,15 @@ def build(backbone: PreprocessedNetwork, component: Component) -> Programs:
     def score(
         variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
     ) -> tuple[Output, jax.Array, tuple[finiteness.Report, dict[str, jax.Array]]]:
-        acts = backbone.asked_by(component, variables, images)
-        stages = slot_rules.maps_read(component, acts.stages)
-        finite = finiteness.of_run(acts, stages)
-        with assumptions.collected() as violated:
-            scores = component.apply(fitted, acts)
+        apply = functools.partial(_applied, component, fitted)
+        measure = functools.partial(_of_maps, component, apply)
+        acts, measured = backbone.measured(component, variables, images, measure)
+        of_maps, finite = measured or ({}, _finite_maps(component, acts))
+        finite |= finiteness.of_run(acts)
+        scores, violated = jax.tree_util.tree_map_with_path(
+            lambda path, rest: of_maps.get(jax.tree_util.keystr(path), rest),
+            apply(acts),
+        )
         each = [jnp.isfinite(one) for one in jax.tree.leaves(scores)]
         finite["scores"] = functools.reduce(jnp.logical_and, each)
         well = functools.reduce(jnp.logical_and, map(jnp.all, finite.values()))
@@ -72,6 +78,41 @@ def build(backbone: PreprocessedNetwork, component: Component) -> Programs:
         return Output(scores, acts.prediction), well, (finite, violated)
 
     return {False: compiling.jit(score), True: jax.jit(score)}
+
+
+def _applied(
+    component: Component, fitted: tuple[Any, ...], acts: Activations
+) -> tuple[Any, dict[str, jax.Array]]:
+    """Scores, and which assumptions are violated, bool [] by message."""
+    with assumptions.collected() as violated:
+        scores = component.apply(fitted, acts)
+    return scores, violated
+
+
+def _of_maps(
+    component: Component, apply: Callable[[Activations], Any], acts: Activations
+) -> tuple[dict[str, jax.Array], finiteness.Report]:
+    """What depends on the maps of a chunk: results of `apply`, and if maps are finite.
+
+    The rest is computed for the whole batch at once, whose products with a large bank
+    take less time than those of its chunks.
+
+    Returns:
+      Results by their path, [B] also where one holds for all rows; and bool [B].
+    """
+    watched = jax.tree_util.tree_map_with_path(
+        lambda path, _: jax.tree_util.GetAttrKey("stages") in path, acts
+    )
+    results = dependence.dependent(apply, acts, watched)
+    rows = (acts.penultimate.shape[0],)
+    of_rows = {path: jnp.broadcast_to(one, rows) for path, one in results.items()}
+    return of_rows, _finite_maps(component, acts)
+
+
+def _finite_maps(component: Component, acts: Activations) -> finiteness.Report:
+    """Whether the maps that a component reads are finite, bool [B] by what they are."""
+    report = finiteness.of_run(acts, slot_rules.maps_read(component, acts.stages))
+    return {what: own for what, own in report.items() if what.startswith("maps")}
 
 
 def run(programs: Programs, variables: Any, fitted: Any, images: jax.Array) -> Output:

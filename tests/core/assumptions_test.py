@@ -18,11 +18,11 @@ IMAGES, LABELS = testing.toy_images(16, seed=0)
 NEGATIVE = jood.Activations.of(-jnp.ones((2, 4)), jnp.ones((4, 2)))
 
 
-def negative_stage_net():
+def negative_stage_net(offset=-5.0):
     class Stage(nn.Module):
         @nn.compact
         def __call__(self, x):
-            return x - 5.0
+            return x + offset
 
     class Net(nn.Module):
         @nn.compact
@@ -98,6 +98,18 @@ def test_a_detector_warns_of_a_map_without_activation_once():
         for _ in range(3):
             detector(IMAGES)
     assert len(caught) == 1
+
+
+def test_one_image_of_a_batch_suffices():
+    """On a CPU its map is looked at with a few others, in a loop."""
+    images = np.abs(IMAGES)
+    detector = jood.Detector(
+        "ta(k=0.2)|feature_sim()", negative_stage_net(0.0), testing.toy_variables()
+    )
+    detector(images)  # warnings are errors here
+    images[13, 2, 1, 0] = -1.0
+    with pytest.warns(jood.AssumptionWarning, match=r"ta\(.*'C4'.*Eq\. 5"):
+        detector(images)
 
 
 def test_activated_maps_and_features_give_no_warning():

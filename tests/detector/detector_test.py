@@ -140,10 +140,11 @@ def test_scoring_compiles_once_per_shape():
         jood.transforms.react(), component_lib.score("max_logit()", score)
     )
     detector = toy(component).fit(TRAIN).calibrate([INSIDE])
-    assert traces == [(64, 4)]  # calibration's, which scoring shares
+    assert traces[-1] == (64, 4)  # calibration's, which scoring shares
+    calibrated = len(traces)  # once for a chunk, where there are chunks
     for images in (INSIDE, OUTSIDE, INSIDE[:8], OUTSIDE[:8], INSIDE):
         detector(images)
-    assert traces == [(64, 4), (8, 4)]  # batches are padded
+    assert traces[calibrated:] == [(8, 4)]  # batches are padded
 
 
 # Fitting from sources of several kinds

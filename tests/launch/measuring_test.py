@@ -5,11 +5,16 @@ import json
 import shlex
 
 from helpers.jobs import run_job
+import jax
 import numpy as np
 from PIL import Image
 import pytest
 
+import jood
+from jood.weights import checkpoint
+
 pytestmark = pytest.mark.slow
+_PRODUCTS = ("convolution", "product")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +80,52 @@ def test_forward_passes(measure):
     )
     assert "batch 2, 32 px" in what
     assert {"jood", "jood, jax.jit"} <= by("program", rows).keys()
+
+
+def test_convolutions_and_products_by_themselves(measure):
+    what, rows = measure(
+        "products",
+        "--model=resnet_small",
+        "--image_size=32",
+        "--batch_size=16",
+        "--classes=4",
+        "--runs=1",
+    )
+    assert "of resnet_small at 32 px, batch 16" in what
+    found = by("what", rows)
+    products = [row for name, row in found.items() if name.split()[0] in _PRODUCTS]
+    assert sum(row["ms"] for row in products) == pytest.approx(
+        found["its products"]["ms"], rel=1e-3
+    )
+    assert found["network"]["x network"] == 1
+    assert all(row["times"] >= 1 and row["GFLOP/s"] > 0 for row in products)
+
+
+def test_an_evaluation_against_its_forward_passes(measure, tmp_path):
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    model = jood.models.create("resnet_small", 8)
+    network = checkpoint.TrainedNetwork(
+        model=model,
+        variables=jax.jit(model.init)(jax.random.key(0), images),
+        name="resnet_small",
+        class_names=tuple("01234567"),
+        preprocessing=jood.Preprocessing((0.5,) * 3, (0.25,) * 3),
+        image_size=32,
+        source={"file": "own"},
+    )
+    checkpoint.save(tmp_path / "network", network)
+    flags = (
+        f"--checkpoint={tmp_path / 'network'}",
+        "--benchmark=digits_tiny",
+        "--ood=uniform",
+    )
+    rest = ("--detectors=msp,fs_ta", "--batch_size=64", "--runs=1")
+    what, rows = measure("evaluate", *flags, *rest)
+    assert what.startswith("2 detectors, resnet_small, digits_tiny, ")
+    assert "network: the 2 runs that they need" in what
+    assert by("what", rows)["evaluate"]["x network"] > 1
+    refused = run("evaluate", *flags, "--detectors=odin", ok=False)
+    assert "odin: run(s) the network again" in refused
 
 
 def test_a_fresh_process(measure):

@@ -1,9 +1,9 @@
 """A network with its preprocessing: from a batch of images to activations."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 from flax import errors as flax_errors
 import jax
@@ -13,14 +13,16 @@ from jood.core import finiteness
 from jood.core.activations import Activations
 from jood.core.backbones import kinds
 from jood.core.backbones.edited_runs import EditPath
+from jood.core.backbones.observing import measured_in_chunks
 from jood.core.backbones.observing import observe
-from jood.core.backbones.observing import observe_in_chunks
 from jood.core.backbones.protocol import Kind
 from jood.core.backbones.protocol import Taps
 from jood.core.batch import Batch
 from jood.core.batch import as_batch
 from jood.core.component import Component
 from jood.core.preprocessing import Preprocessing
+
+M = TypeVar("M")  # pytree of arrays [B, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,13 +93,27 @@ class PreprocessedNetwork:
         On CPUs the network takes the batch in chunks, unless a component runs it again,
         since XLA merges runs of the same images.
         """
+        return self.measured(component, variables, images, lambda _: (), labels)[0]
+
+    def measured(
+        self,
+        component: Component,
+        variables: Mapping[str, Any],
+        images: jax.Array,
+        measure: Callable[[Activations], M],
+        labels: Any = None,
+    ) -> tuple[Activations, M | None]:
+        """Returns what `asked_by` returns, and what `measure` gives of its chunks.
+
+        None, if there are none; see `observing.measured_in_chunks`.
+        """
         edits = component.edits
         if component.needs_network:
-            return self.observe(variables, images, edits, labels, needs_network=True)
+            acts = self.observe(variables, images, edits, labels, needs_network=True)
+            return acts, None
         images = self._normalised(images)
-        return observe_in_chunks(
-            self.model, variables, images, edits=edits, labels=labels, taps=self.taps
-        )
+        options: dict[str, Any] = {"edits": edits, "labels": labels, "taps": self.taps}
+        return measured_in_chunks(self.model, variables, images, measure, **options)
 
     def _normalised(self, images: jax.Array) -> jax.Array:
         return images if self.preprocessing is None else self.preprocessing(images)

@@ -5,6 +5,8 @@ Independent of what runs the network: every kind of backbone passes its own `run
 
 from collections.abc import Callable, Sequence
 
+import jax
+
 from jood.core.activations import Activations
 from jood.core.activations import Network
 from jood.core.activations import StageEdit
@@ -58,3 +60,9 @@ def with_edits(
         )
         edited[edit.spec] = with_edits(changed, path, rest, run, network)
     return record.replace(edited=edited)
+
+
+def every_logits(record: Activations) -> list[jax.Array]:
+    """Returns the logits of the plain run and of all edited ones, nested ones too."""
+    edited = [every_logits(one) for one in record.edited.values()]
+    return [record.logits, *(logits for one in edited for logits in one)]

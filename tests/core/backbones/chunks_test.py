@@ -4,6 +4,7 @@ import functools
 import re
 
 import chex
+from flax import linen as nn
 from helpers.tiny_network import scaled_variables
 import jax
 from jax import export as jax_export
@@ -139,6 +140,35 @@ def test_programs_of_detectors_have_one_loop_unless_they_run_the_network_again()
     assert _loops("bundle(a=energy(), b=ta(k=0.2)|energy())", images) == 1
     assert _loops("energy()", images[:8]) == 0
     assert _loops("bundle(a=energy(), b=odin())", images) == 0
+
+
+class _Wide(nn.Module):
+    """Two maps of other shapes than the images."""
+
+    @nn.compact
+    def __call__(self, images):
+        x = nn.relu(nn.Conv(37, (3, 3), name="C4")(images)) + 0.1
+        x = nn.relu(nn.Conv(41, (3, 3), name="C5")(x))
+        return nn.Dense(testing.CLASSES, name="head")(x.mean((1, 2)))
+
+
+@pytest.mark.parametrize("taken", [16, 7])  # in chunks, and whole
+@pytest.mark.filterwarnings("ignore::jood.AssumptionWarning")  # no activation
+def test_scores_of_maps_are_taken_in_the_loop_and_the_maps_stay_there(taken):
+    fused = "ta(k=0.2)|fuse(msp(), feature_sim_std(), weights=(1, 1))"
+    images = IMAGES[:taken]
+    variables = _Wide().init(jax.random.key(0), images)
+    detector = jood.Detector(
+        f"bundle(a=energy(), b=feature_sim(), c={fused})", _Wide(), variables
+    )
+    component = detector.component
+    acts = observing.observe(_Wide(), variables, images, edits=component.edits)
+    expected = component.apply((), acts)
+    chex.assert_trees_all_close(detector.run(images).scores, expected, rtol=1e-5)
+    function, params = detector.function()
+    program = jax.jit(function).lower(params, images).compile().as_text()
+    for channels in (37, 41):
+        assert (f"f32[{taken},8,8,{channels}]" in program) == (taken == 7)
 
 
 def test_a_network_of_tokens_takes_its_batch_whole():
