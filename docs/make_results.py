@@ -21,9 +21,9 @@ names their JSON and the columns that it takes, each with its new title:
      "rows": ["MSP", "Energy"]}
 
 The command also writes openood.md (`make_openood.py`), speed.md (`make_speed.py`),
-scaling.md (`make_scaling.py`), and the tables of a paper from the results.json that
-launch/reproduce.py left beside them. The suite compares the files with what it would
-write.
+scaling.md (`make_scaling.py`), sets.md (`make_sets.py`), and the tables of a paper from
+the results.json that launch/reproduce.py left beside them. The suite compares the files
+with what it would write.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,7 @@ from typing import Any
 
 import make_openood
 import make_scaling
+import make_sets
 import make_speed
 
 from jood.papers import results
@@ -57,9 +58,8 @@ def files() -> dict[pathlib.Path, str]:
         for path in DATA.parent.glob(f"*/{results.NAME}")
         for name, text in results.files(*results.read(path.parent)).items()
     }
-    pages = {
-        other.PAGE: other.page() for other in (make_openood, make_scaling, make_speed)
-    }
+    others = (make_openood, make_scaling, make_sets, make_speed)
+    pages = {other.PAGE: other.page() for other in others}
     return {**tables, **reproduced, **pages}
 
 

@@ -109,6 +109,7 @@ def _rows(
             "what": what,
             "ms": 1000 * seconds,
             "x network": seconds / times["network"],
+            "x network, jax.jit": seconds / times["network, jax.jit"],
             "compile s": compiled if what == "detector(image)" else None,
         }
         for what, seconds in times.items()

@@ -249,7 +249,7 @@ class Detector:
         learning.check_fitted(self.component, self.fitted)
         exporting.export(
             path,
-            self._programs[True],
+            self._programs.inner,
             (self.variables, self.fitted or ()),
             spec=self.component.spec,
             backbone=self.backbone,

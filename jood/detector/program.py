@@ -1,6 +1,7 @@
 """The jitted program of a detector: images in, scores and predictions out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+import dataclasses
 import functools
 import logging
 import time
@@ -23,9 +24,7 @@ from jood.core.component import Component
 
 _LOGGER = logging.getLogger(__name__)
 SINGLE = "score"  # the name of the score of a detector that has only one
-
-# By whether what was fitted holds large arrays; see `jood._utils.compiling`.
-Programs = dict[bool, Callable[..., Any]]
+_STAGES = jax.tree_util.GetAttrKey("stages")  # on the path of a map in a record
 
 
 class Output(NamedTuple):
@@ -44,40 +43,74 @@ class Output(NamedTuple):
     p_value: Any = None
 
 
-def build(backbone: PreprocessedNetwork, component: Component) -> Programs:
-    """Returns (variables, fitted, images) -> output, if all is well, and why not.
+Result = tuple[Output, jax.Array, tuple[finiteness.Report, dict[str, jax.Array]]]
+Seen = tuple[Activations, dict[str, jax.Array], finiteness.Report]
 
-    Args:
-      backbone: the network with its preprocessing.
-      component: a score or a bundle.
 
-    Returns:
-      The program compiled for a network's forward pass, and as usual. It looks at the
-      features, the maps that are read, the logits and all scores; see
-      `finiteness.of_run`. What is finite and which assumptions are violated is fetched
-      only where bool [] says that something is wrong: each array costs time.
+class Programs(NamedTuple):
+    """(variables, fitted, images) -> output, if all is well, and why not.
+
+    What is finite and which assumptions are violated is fetched only where bool [] says
+    that something is wrong: each array costs time.
+
+    Attributes:
+      network: compiled for a network's forward pass.
+      look: the first half, compiled likewise; None if the network runs again later on.
+      rest: (fitted, *what `look` gives) -> the result, compiled as usual: products with
+        large arrays need that. See `jood._utils.compiling`.
+      inner: compiled as usual, or a part of another program.
     """
 
-    def score(
-        variables: Mapping[str, Any], fitted: tuple[Any, ...], images: jax.Array
-    ) -> tuple[Output, jax.Array, tuple[finiteness.Report, dict[str, jax.Array]]]:
+    network: Callable[..., Result]
+    look: Callable[..., Seen] | None
+    rest: Callable[..., Result]
+    inner: Callable[..., Result]
+
+    def __call__(self, variables: Any, fitted: Any, images: Any) -> Result:
+        if not compiling.holds_large(fitted):
+            return self.network(variables, fitted, images)
+        if self.look is None:
+            return self.inner(variables, fitted, images)
+        return self.rest(fitted, *self.look(variables, fitted, images))
+
+
+def build(backbone: PreprocessedNetwork, component: Component) -> Programs:
+    """Returns the programs of a network with its preprocessing and a score or bundle.
+
+    They look at the features, the maps that are read, the logits and all scores; see
+    `finiteness.of_run`.
+    """
+
+    def look(variables: Any, fitted: tuple[Any, ...], images: jax.Array) -> Seen:
         apply = functools.partial(_applied, component, fitted)
         measure = functools.partial(_of_maps, component, apply)
         acts, measured = backbone.measured(component, variables, images, measure)
         of_maps, finite = measured or ({}, _finite_maps(component, acts))
         finite |= finiteness.of_run(acts)
+        return without_maps(acts) if measured else acts, of_maps, finite
+
+    def rest(
+        fitted: tuple[Any, ...],
+        acts: Activations,
+        of_maps: dict[str, jax.Array],
+        finite: finiteness.Report,
+    ) -> Result:
         scores, violated = jax.tree_util.tree_map_with_path(
-            lambda path, rest: of_maps.get(jax.tree_util.keystr(path), rest),
-            apply(acts),
+            lambda path, other: of_maps.get(jax.tree_util.keystr(path), other),
+            _applied(component, fitted, with_zeros(acts)),
         )
         each = [jnp.isfinite(one) for one in jax.tree.leaves(scores)]
-        finite["scores"] = functools.reduce(jnp.logical_and, each)
+        finite = {**finite, "scores": functools.reduce(jnp.logical_and, each)}
         well = functools.reduce(jnp.logical_and, map(jnp.all, finite.values()))
         for wrong in violated.values():
             well &= ~jnp.any(wrong)
         return Output(scores, acts.prediction), well, (finite, violated)
 
-    return {False: compiling.jit(score), True: jax.jit(score)}
+    def score(variables: Any, fitted: tuple[Any, ...], images: jax.Array) -> Result:
+        return rest(fitted, *look(variables, fitted, images))
+
+    apart = None if component.needs_network else compiling.jit(look)
+    return Programs(compiling.jit(score), apart, jax.jit(rest), jax.jit(score))
 
 
 def _applied(
@@ -100,13 +133,36 @@ def _of_maps(
     Returns:
       Results by their path, [B] also where one holds for all rows; and bool [B].
     """
-    watched = jax.tree_util.tree_map_with_path(
-        lambda path, _: jax.tree_util.GetAttrKey("stages") in path, acts
-    )
+    watched = jax.tree_util.tree_map_with_path(lambda path, _: _STAGES in path, acts)
     results = dependence.dependent(apply, acts, watched)
     rows = (acts.penultimate.shape[0],)
     of_rows = {path: jnp.broadcast_to(one, rows) for path, one in results.items()}
     return of_rows, _finite_maps(component, acts)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Absent:
+    """A map that stayed in the loop over chunks: what depends on it has been taken."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+def without_maps(acts: Activations) -> Activations:
+    """Returns a record with the shapes of its maps in their place."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: _Absent(x.shape, x.dtype) if _STAGES in path else x, acts
+    )
+
+
+def with_zeros(acts: Activations) -> Activations:
+    """Returns a record to be traced: what depends on its maps is not used."""
+
+    def present(x: Any) -> Any:
+        return jnp.zeros(x.shape, x.dtype) if isinstance(x, _Absent) else x
+
+    return jax.tree.map(present, acts, is_leaf=lambda x: isinstance(x, _Absent))
 
 
 def _finite_maps(component: Component, acts: Activations) -> finiteness.Report:
@@ -130,8 +186,7 @@ def run(programs: Programs, variables: Any, fitted: Any, images: jax.Array) -> O
         output = traced(programs, variables, fitted, images)
         return output._replace(scores=by_name(output.scores))
     with channel_errors():
-        score = programs[compiling.holds_large(fitted)]
-        results = score(variables, fitted, batch_sizes.padded(images))
+        results = programs(variables, fitted, batch_sizes.padded(images))
         output, well, reasons = results
         output, well = compiling.on_host((output, well))
         rows = len(images)  # the rest is padding
@@ -156,7 +211,7 @@ def traced(
     Violated assumptions are not reported, since a program cannot warn.
     """
     with channel_errors():
-        output, _, (report, _) = programs[True](variables, fitted, images)
+        output, _, (report, _) = programs.inner(variables, fitted, images)
     return output._replace(scores=unless_refused(output.scores, report, images))
 
 
@@ -183,7 +238,6 @@ def compile_for(
         zeros = batch_sizes.padded(np.zeros(one.shape, one.dtype))
         start = time.perf_counter()
         with channel_errors():
-            score = programs[compiling.holds_large(fitted)]
-            jax.block_until_ready(score(variables, fitted, zeros))
+            jax.block_until_ready(programs(variables, fitted, zeros))
         seconds = time.perf_counter() - start
         _LOGGER.info("compiled for images %s in %.1f s", zeros.shape, seconds)

@@ -128,6 +128,16 @@ def test_an_evaluation_against_its_forward_passes(measure, tmp_path):
     assert "odin: run(s) the network again" in refused
 
 
+def test_a_quickstart(measure):
+    what, rows = measure("quickstart", "--epochs=1", "--runs=1")
+    assert what == "jood quickstart, --epochs=1, install aside, median of 1 runs"
+    found = {row["what"]: row["s"] for row in rows}
+    assert found["training"] >= 1
+    assert found["quickstart"] == pytest.approx(
+        found["training"] + found["all else"], rel=1e-3
+    )
+
+
 def test_a_fresh_process(measure):
     what, rows = measure("fresh", "--model=resnet_small", "--method=energy", "--runs=1")
     assert "a fresh process, energy, resnet_small, 32 px" in what

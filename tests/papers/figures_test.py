@@ -124,7 +124,7 @@ def test_bars_stand_for_each_series():
 
 def test_bars_name_the_network_of_each_number(monkeypatch):
     cell = (transcription.AVERAGE, "FPR95")
-    numbers = {"MSP": 50.0, "Ours": 20.0}
+    numbers = {"MSP": 50.0, "HIMPLoS": 20.0}
 
     def ran(table, given, *_, **__):
         rows = [

@@ -6,7 +6,6 @@ from matplotlib import figure
 
 from jood.evaluation import hyperparameter_curves
 from jood.evaluation import paper_sweeps
-from jood.papers import comparison_text
 from jood.papers import given_networks
 from jood.papers import reproduction
 from jood.papers import transcription
@@ -80,7 +79,7 @@ def bars(paper: str, number: str, metric: str) -> Draw:
         makers = given_networks.makers(table, given)
         pictures = {}
         for index, (asked, part) in enumerate(zip(table.parts, parts, strict=True)):
-            named = {_detector(row.name, paper): row for row in part.rows}
+            named = {row.name: row for row in part.rows}
             ours = {n: row.ours[cell] for n, row in named.items() if cell in row.ours}
             theirs = {n: r.papers[cell] for n, r in named.items() if cell in r.papers}
             if not ours:
@@ -104,11 +103,6 @@ def bars(paper: str, number: str, metric: str) -> Draw:
         return pictures
 
     return draw
-
-
-def _detector(row: str, paper: str) -> str:
-    """Returns a row's name; the paper calls its own method 'Ours'."""
-    return comparison_text.paper_name(paper) if row == "Ours" else row
 
 
 def tsne(inputs: FigureInputs) -> dict[str, figure.Figure]:
