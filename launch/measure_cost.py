@@ -40,6 +40,7 @@ _DETECTORS = cli.define_detectors("forward")
 _RUNS = flags.DEFINE_integer("runs", 7, "Runs of which medians are taken.")
 _OUTPUT = cli.define_output(required=False, help=measuring.OUTPUT)
 
+_OPTIONS = "network, with the options that detectors are compiled with"
 _ROWS_TO_FIT = 4096  # of random features: enough for a covariance of D = 2048
 
 
@@ -81,8 +82,9 @@ def main(argv: list[str]) -> None:
     backbone = backbones.PreprocessedNetwork(model, None, protocol.Taps())
     programs = program.build(backbone, bundle)
     passes = {
-        "network, one run": compiling.jit(bare).lower(variables, images).compile(),
-        "network": compiling.jit(forward).lower(variables, images).compile(),
+        "network, one run": jax.jit(bare).lower(variables, images).compile(),
+        "network": jax.jit(forward).lower(variables, images).compile(),
+        _OPTIONS: compiling.jit(forward).lower(variables, images).compile(),
     }
     runs: dict[str, Any] = {
         name: functools.partial(run, variables, images) for name, run in passes.items()

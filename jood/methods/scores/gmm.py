@@ -37,21 +37,20 @@ def fit_mixture(z: jax.Array, iterations: int = 20) -> tuple[jax.Array, ...]:
       and means and standard deviations with μ1 >= μ2. w μ1 + (1 - w) μ2 is the
       channel's mean (Eq. 8). A constant channel has μ1 = μ2 and σ1 = σ2 = 0.
     """
-    # Locations first: sums over them run over images and channels side by side.
-    z = jnp.moveaxis(z.astype(jnp.float32), 1, 0)  # [N, B, C]
-    number = len(z)
-    mean = z.mean(axis=0, keepdims=True)  # [1, B, C]
+    z = z.astype(jnp.float32)
+    number = z.shape[1]
+    mean = z.mean(axis=1, keepdims=True)  # [B, 1, C]
     centred = z - mean
-    centred = centred - centred.mean(axis=0, keepdims=True)  # of float32 rounding
-    scale = norms.l2(centred, axis=0, keepdims=True) / jnp.sqrt(number)
+    centred = centred - centred.mean(axis=1, keepdims=True)  # of float32 rounding
+    scale = norms.l2(centred, axis=1, keepdims=True) / jnp.sqrt(number)
     # A spread below float32 rounding of the mean is not a spread.
     scale = jnp.where(scale > 1e-6 * jnp.abs(mean), scale, 0.0)
     x = jnp.where(scale > 0, centred / jnp.where(scale > 0, scale, 1.0), 0.0)
 
     def maximise(share: jax.Array) -> tuple[jax.Array, ...]:
-        """M step, from the foreground's share γ [N, B, C] of each location."""
+        """M step, from the foreground's share γ [B, N, C] of each location."""
         first = share * x
-        count, total, square = share.sum(0), first.sum(0), (first * x).sum(0)  # [B, C]
+        count, total, square = share.sum(1), first.sum(1), (first * x).sum(1)  # [B, C]
         one, two = jnp.maximum(count, _LEAST), jnp.maximum(number - count, _LEAST)
         mu1, mu2 = total / one, -total / two
         variance1 = jnp.maximum(square / one - jnp.square(mu1), _FLOOR)
@@ -67,12 +66,12 @@ def fit_mixture(z: jax.Array, iterations: int = 20) -> tuple[jax.Array, ...]:
         b = 2 * (mu1 * half1 - mu2 * half2)
         c = jnp.square(mu2) * half2 - jnp.square(mu1) * half1
         c += jnp.log(w) - jnp.log1p(-w) + 0.5 * jnp.log(variance2 / variance1)
-        odds = (a[None] * x + b[None]) * x + c[None]  # [N, B, C]
+        odds = (a[:, None] * x + b[:, None]) * x + c[:, None]  # [B, N, C]
         return maximise(jax.nn.sigmoid(odds))
 
     start = maximise((x > 0).astype(jnp.float32))
     w, mu1, mu2, variance1, variance2 = jax.lax.fori_loop(0, iterations, step, start)
-    mean, scale = mean[0], scale[0]
+    mean, scale = mean[:, 0], scale[:, 0]
     mu1, mu2 = mean + scale * mu1, mean + scale * mu2
     sigma1, sigma2 = scale * jnp.sqrt(variance1), scale * jnp.sqrt(variance2)
     swap = mu1 < mu2
