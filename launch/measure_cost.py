@@ -53,11 +53,7 @@ def main(argv: list[str]) -> None:
     variables = _with_ood_head(jax.jit(model.init)(jax.random.key(1), images[:1]))
     rows = cli.detectors(_DETECTORS.value, "imagenet", _MODEL.value)
     parts = {name: row.component for name, row in rows.items()}
-    if again := [name for name, part in parts.items() if part.needs_network]:
-        raise ValueError(
-            f"{', '.join(again)}: run(s) the network again on other images, or through "
-            "its gradient; this job measures what stands beside forward passes."
-        )
+    preflight.check_forward(parts)
     parts, _ = preflight.possible(parts, model, variables)
     bundle = jood.bundle(**parts)
     in_chunks = functools.partial(observing.observe_in_chunks, model)  # as detectors
@@ -101,7 +97,8 @@ def main(argv: list[str]) -> None:
         row |= {"MB": own, "memory x one run": own / memory[0]}
     what = (
         f"{len(parts)} detectors, {_MODEL.value} at {size} px, batch {len(images)}, "
-        f"{classes} classes; network: the {1 + len(bundle.edits)} runs that they need"
+        f"{classes} classes; network: the {len(edited_runs.prefixes(bundle.edits))} "
+        "runs that they need"
     )
     measuring.report(what, table, _OUTPUT.value)
 
@@ -112,7 +109,9 @@ def _megabytes(compiled: Any) -> float:
 
 
 def _scoring_megabytes(programs: Any, *given: Any) -> float:
-    """The same of a detector, whose two halves do not run at the same time."""
+    """The same of a detector; if it is two programs, of the one that needs more."""
+    if (single := programs.single(given[1])) is not None:
+        return _megabytes(single.lower(*given).compile())
     look = programs.look.lower(*given)
     seen = jax.eval_shape(programs.look, *given)
     halves = [look, programs.rest.lower(given[1], *seen)]

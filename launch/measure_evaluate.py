@@ -11,8 +11,6 @@ that the evaluation reads.
 """
 
 import pathlib
-import subprocess
-import sys
 import tempfile
 from typing import Any
 
@@ -23,6 +21,7 @@ import numpy as np
 import jood
 from jood import cli
 from jood._utils import compiling
+from jood._utils import fresh_process
 from jood._utils import measuring
 from jood._utils import turns
 from jood.core.backbones import edited_runs
@@ -85,11 +84,7 @@ def _detectors(
     if _DETECTORS.value in cli.GROUPS:
         given = network.model, network.variables, benchmark.id_train
         parts, _ = preflight.possible(parts, *given)
-    if again := [name for name, part in parts.items() if part.needs_network]:
-        raise ValueError(
-            f"{', '.join(again)}: run(s) the network again, so that forward passes are "
-            "no measure; leave it out of --detectors."
-        )
+    preflight.check_forward(parts)
     return parts
 
 
@@ -110,7 +105,6 @@ def _evaluate() -> None:
     """Runs the job in a process of its own, and throws its results away."""
     with tempfile.TemporaryDirectory() as folder:
         line = [
-            sys.executable,
             str(pathlib.Path(__file__).with_name("evaluate.py")),
             f"--checkpoint={_CHECKPOINT.value}",
             f"--benchmark={_BENCHMARK.value}",
@@ -120,9 +114,7 @@ def _evaluate() -> None:
         ]
         line += [f"--data_dir={_DATA_DIR.value}"] if _DATA_DIR.value else []
         line += [f"--ood={','.join(_OOD.value)}"] if _OOD.value else []
-        done = subprocess.run(line, capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"jood evaluate failed:\n{done.stderr or done.stdout}")
+        fresh_process.run(*line)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ Weights are random: time does not depend on them.
 """
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 import time
 from typing import Any
@@ -23,6 +20,7 @@ import numpy as np
 import jood
 from jood import cli
 from jood._utils import compiling
+from jood._utils import fresh_process
 from jood._utils import measuring
 
 _MODEL = cli.define_model("resnet20", "The network.")
@@ -92,12 +90,8 @@ def _save(path: pathlib.Path) -> None:
 
 def _seconds(detector: pathlib.Path, programs: pathlib.Path) -> list[float]:
     """What each part of a process takes, in seconds."""
-    line = [sys.executable, "-c", _SCRIPT, str(detector), str(programs)]
-    environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
     start = time.time()
-    done = subprocess.run(
-        line, capture_output=True, text=True, check=True, env=environment
-    )
+    done = fresh_process.run("-c", _SCRIPT, str(detector), str(programs))
     times = [start, *json.loads(done.stdout.splitlines()[-1])]
     return np.diff(times).tolist()
 

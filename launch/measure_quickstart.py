@@ -6,11 +6,8 @@ Each run is a process of its own with an empty folder of compiled programs. What
 takes beside training: imports, compilation, fitting, scoring, tables and pictures.
 """
 
-import os
 import pathlib
 import re
-import subprocess
-import sys
 import tempfile
 import time
 
@@ -18,6 +15,7 @@ from absl import flags
 import numpy as np
 
 from jood import cli
+from jood._utils import fresh_process
 from jood._utils import measuring
 
 _EPOCHS = flags.DEFINE_integer("epochs", None, "Else quickstart's own.", lower_bound=1)
@@ -45,17 +43,18 @@ def main(argv: list[str]) -> None:
 
 def _run() -> tuple[float, float]:
     """Returns the seconds of a run and of its training, to the second."""
-    environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
     with tempfile.TemporaryDirectory() as folder:
         job = pathlib.Path(__file__).with_name("quickstart.py")
-        line = [sys.executable, str(job), f"--workdir={folder}/run"]
+        line = [str(job), f"--workdir={folder}/run"]
         line += [f"--epochs={_EPOCHS.value}"] if _EPOCHS.value else []
         start = time.perf_counter()
-        done = subprocess.run(line, capture_output=True, text=True, env=environment)
+        done = fresh_process.run(*line)
         seconds = time.perf_counter() - start
     trained = _TRAINED.search(done.stderr)
-    if done.returncode or trained is None:
-        raise ValueError(f"jood quickstart failed:\n{done.stderr or done.stdout}")
+    if trained is None:
+        raise ValueError(
+            f"jood quickstart does not say how long it trained:\n{done.stderr}"
+        )
     hours, minutes, rest = map(int, trained.groups())
     return seconds, 3600 * hours + 60 * minutes + rest
 

@@ -55,7 +55,8 @@ class Programs(NamedTuple):
 
     Attributes:
       network: compiled for a network's forward pass.
-      look: the first half, compiled likewise; None if the network runs again later on.
+      look: the first half, compiled likewise; None if the network runs again later on,
+        or if this backend has no options to tell the halves apart.
       rest: (fitted, *what `look` gives) -> the result, compiled as usual: products with
         large arrays need that. See `jood._utils.compiling`.
       inner: compiled as usual, or a part of another program.
@@ -66,11 +67,16 @@ class Programs(NamedTuple):
     rest: Callable[..., Result]
     inner: Callable[..., Result]
 
-    def __call__(self, variables: Any, fitted: Any, images: Any) -> Result:
+    def single(self, fitted: Any) -> Callable[..., Result] | None:
+        """Returns the one program that scores; None where `look` and `rest` do."""
         if not compiling.holds_large(fitted):
-            return self.network(variables, fitted, images)
-        if self.look is None:
-            return self.inner(variables, fitted, images)
+            return self.network
+        return self.inner if self.look is None else None
+
+    def __call__(self, variables: Any, fitted: Any, images: Any) -> Result:
+        if (single := self.single(fitted)) is not None:
+            return single(variables, fitted, images)
+        assert self.look is not None
         return self.rest(fitted, *self.look(variables, fitted, images))
 
 
@@ -87,7 +93,7 @@ def build(backbone: PreprocessedNetwork, component: Component) -> Programs:
         acts, measured = backbone.measured(component, variables, images, measure)
         of_maps, finite = measured or ({}, _finite_maps(component, acts))
         finite |= finiteness.of_run(acts)
-        return without_maps(acts) if measured else acts, of_maps, finite
+        return _without_maps(acts) if measured else acts, of_maps, finite
 
     def rest(
         fitted: tuple[Any, ...],
@@ -97,7 +103,7 @@ def build(backbone: PreprocessedNetwork, component: Component) -> Programs:
     ) -> Result:
         scores, violated = jax.tree_util.tree_map_with_path(
             lambda path, other: of_maps.get(jax.tree_util.keystr(path), other),
-            _applied(component, fitted, with_zeros(acts)),
+            _applied(component, fitted, _with_zeros(acts)),
         )
         each = [jnp.isfinite(one) for one in jax.tree.leaves(scores)]
         finite = {**finite, "scores": functools.reduce(jnp.logical_and, each)}
@@ -109,7 +115,8 @@ def build(backbone: PreprocessedNetwork, component: Component) -> Programs:
     def score(variables: Any, fitted: tuple[Any, ...], images: jax.Array) -> Result:
         return rest(fitted, *look(variables, fitted, images))
 
-    apart = None if component.needs_network else compiling.jit(look)
+    alike = compiling.options() is None
+    apart = None if alike or component.needs_network else compiling.jit(look)
     return Programs(compiling.jit(score), apart, jax.jit(rest), jax.jit(score))
 
 
@@ -149,14 +156,14 @@ class _Absent:
     dtype: Any
 
 
-def without_maps(acts: Activations) -> Activations:
+def _without_maps(acts: Activations) -> Activations:
     """Returns a record with the shapes of its maps in their place."""
     return jax.tree_util.tree_map_with_path(
         lambda path, x: _Absent(x.shape, x.dtype) if _STAGES in path else x, acts
     )
 
 
-def with_zeros(acts: Activations) -> Activations:
+def _with_zeros(acts: Activations) -> Activations:
     """Returns a record to be traced: what depends on its maps is not used."""
 
     def present(x: Any) -> Any:

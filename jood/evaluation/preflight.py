@@ -150,6 +150,20 @@ def _labelled(training: Source | None) -> bool:
     return training is None or not len(training) or "label" in training[0]
 
 
+def check_forward(detectors: Mapping[str, Component]) -> None:
+    """Checks that detectors look at the given images only, and only forward.
+
+    Raises:
+      ValueError: some run the network on other images or through its gradient, so that
+        what stands beside forward passes cannot be measured.
+    """
+    if again := [name for name, part in detectors.items() if part.needs_network]:
+        raise ValueError(
+            f"{', '.join(again)}: run(s) the network again on other images, or through "
+            "its gradient; this job measures what stands beside forward passes."
+        )
+
+
 def check_training(detectors: Mapping[str, Component], training: Source) -> None:
     """Checks that training images have what detectors learn from.
 
