@@ -32,7 +32,8 @@ from jood.training import state as state_lib
 from jood.training.config import DTYPES
 from jood.training.config import TrainConfig
 
-_DEFAULT = TrainConfig()
+# Small batches learn the digits in fewer epochs: one minute in all on two cores.
+_DEFAULT = TrainConfig(epochs=5, batch_size=32, learning_rate=0.05)
 # Scores for networks of another objective, beside those that go with it.
 _USUAL = {
     "MSP": "msp()",
@@ -60,7 +61,9 @@ _MODEL = cli.define_model(_DEFAULT.model, "The network.")
 _EPOCHS = flags.DEFINE_integer(
     "epochs", _DEFAULT.epochs, "Passes over the training set.", lower_bound=1
 )
-_BATCH_SIZE = cli.define_batch_size(default=_DEFAULT.batch_size)
+_BATCH_SIZE = cli.define_batch_size(
+    default=_DEFAULT.batch_size, help="Images per training step, over all devices."
+)
 _LEARNING_RATE = flags.DEFINE_float(
     "learning_rate", _DEFAULT.learning_rate, "Peak, after warm-up.", 0.0
 )
@@ -163,7 +166,6 @@ def _run(
                 detectors, benchmark, model, variables, config.model
             ),
             benchmark,
-            batch_size=config.batch_size,
         )
         first = first or detector
         evaluations.append(result)
