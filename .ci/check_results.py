@@ -17,14 +17,15 @@ def main(folder: str) -> None:
     auroc = max(values["AUROC"] for values in fused)
     fpr95 = min(values["FPR95"] for values in fused)
     usual = min(far["MSP"]["FPR95"], far["Energy"]["FPR95"])
-    ood_sets = set(rows["MSP"]) - {"mean", "mean far"}
-    print(f"accuracy {accuracy:.4f}, {len(rows)} detectors x {len(ood_sets)} sets, ", end="")
-    print(f"best FS+TA mean far AUROC {auroc:.4f}, FPR95 {fpr95:.4f} (usual {usual:.4f})")
+    sets = set(rows["MSP"]) - {"mean", "mean far"}
+    counts = f"{len(rows)} detectors x {len(sets)} sets"
+    best = f"best FS+TA, mean far: AUROC {auroc:.4f}, FPR95 {fpr95:.4f}"
+    print(f"accuracy {accuracy:.4f}, {counts}, {best} (MSP or Energy: {usual:.4f})")
     broken = [
         text
         for text, kept in {
             "at least 12 detectors": len(rows) >= 12,
-            "five OOD sets": len(ood_sets) == 5,
+            "five OOD sets": len(sets) == 5,
             "ID accuracy": accuracy >= ACCURACY_MINIMUM,
             "best FS+TA's mean far AUROC": auroc >= FAR_MINIMUM,
             "FS+TA's mean far FPR95 below MSP's and Energy's": fpr95 < usual,

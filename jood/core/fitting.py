@@ -81,6 +81,8 @@ def fit(
     source = Restartable(source)
     reader = None
     if observer is not _given:
+        if not component.needs_network:  # else records hold tracers
+            observer = jax.jit(observer, inline=True)  # traced once for all programs
         reader = features.Reader(observer, variables, source, source.first(), cache)
     for build in component.passes:
         statistic = build(fitted)
@@ -137,8 +139,11 @@ def _sweep(
             # In one trace with `observe`: a record may have its network behind it. Once
             # compiled, nothing is left of the network; only its shapes count.
             empty = jax.jit(lambda v, b: statistic.init(observe(v, b)[0]))
-            # Copies: equal zeros may share a buffer, which is not donated twice.
-            state = jax.tree.map(jnp.copy, empty(variables, batch))
+            # Copies: equal zeros may share a buffer, which is not donated twice. With a
+            # type of their own: what is weakly typed would be compiled for again.
+            state = jax.tree.map(
+                lambda x: jnp.array(x, x.dtype), empty(variables, batch)
+            )
             state = sharding.replicate_like(state, batch)
         state, (finite, found, mask), kept = update(state, variables, batch)
         finiteness.check(finite, seen)

@@ -44,7 +44,7 @@ def measure(
     every = tuple(dict.fromkeys(paths.values()))
 
     def answered(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        acts = detector.backbone.observe(variables, images, every)
+        acts = detector.backbone.observe_in_chunks(variables, images, every)
         return {n: behind(acts, path).logits.argmax(-1) for n, path in paths.items()}
 
     program, variables = compiling.jit(answered), detector.variables

@@ -15,6 +15,7 @@ from jood.core.backbones import kinds
 from jood.core.backbones.edited_runs import EditPath
 from jood.core.backbones.observing import measured_in_chunks
 from jood.core.backbones.observing import observe
+from jood.core.backbones.observing import observe_in_chunks
 from jood.core.backbones.protocol import Kind
 from jood.core.backbones.protocol import Taps
 from jood.core.batch import Batch
@@ -80,6 +81,16 @@ class PreprocessedNetwork:
         """Preprocesses images [B, H, W, C] and runs the network; see `jood.observe`."""
         images = self._normalised(images)
         return self.observe_normalised(variables, images, edits, labels, needs_network)
+
+    def observe_in_chunks(
+        self,
+        variables: Mapping[str, Any],
+        images: jax.Array,
+        edits: Sequence[EditPath] = (),
+    ) -> Activations:
+        """Returns what `observe` returns, for a compiled program: faster on CPUs."""
+        images, options = self._normalised(images), {"edits": edits, "taps": self.taps}
+        return observe_in_chunks(self.model, variables, images, **options)
 
     def asked_by(
         self,

@@ -24,6 +24,10 @@ from jood.core.backbones.protocol import Taps
 M = TypeVar("M")  # pytree of arrays [B, ...]
 
 
+class _TokensError(Exception):
+    """Ends the tracing of a loop over chunks: the network's maps are tokens."""
+
+
 def observe(
     model: Any,
     variables: Mapping[str, Any],
@@ -157,21 +161,20 @@ def measured_in_chunks(
     kind.check(model, variables, taps)
     paths = prefixes(edits)
 
-    @functools.partial(jax.jit, inline=True)  # traced once, for shapes and for the loop
     def rows(variables: Any, chunk: jax.Array) -> tuple[list[Any], M]:
         records = {
             path: kind.forward(model, variables, chunk, path, taps) for path in paths
         }
+        if any(z.ndim == 3 for z in records[()].stages.values()):  # [B, L, C]
+            raise _TokensError
         edited = with_edits(records[()], (), edits, lambda path, _: records[path], None)
         read = [(record.penultimate, record.stages) for record in records.values()]
         return read, measure(edited)
 
-    size = len(images) // count
-    chunk = jax.ShapeDtypeStruct((size, *images.shape[1:]), images.dtype)
-    ((_, maps), *_), _ = jax.eval_shape(rows, variables, chunk)
-    if any(len(one.shape) == 3 for one in maps.values()):  # [B, L, C]
+    try:
+        runs, measured = chunks.mapped(rows, variables, images, count)
+    except _TokensError:
         return whole(), None
-    runs, measured = chunks.mapped(rows, variables, images, count)
     of_path = dict(zip(paths, runs, strict=True))
     head = kind.head(variables, taps)
 

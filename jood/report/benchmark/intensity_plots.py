@@ -12,6 +12,7 @@ from matplotlib import axes as axes_lib
 from matplotlib import figure
 import numpy as np
 
+from jood._utils import compiling
 from jood.data.benchmarks.spec import Benchmark
 from jood.methods.scores.gmm import fit_mixture
 from jood.report import figures
@@ -70,12 +71,12 @@ def of_images(images: np.ndarray, viewer: Viewer) -> np.ndarray:
     stage = viewer.last
     assert stage is not None
 
-    @jax.jit
     def look(variables: Any, images: jax.Array) -> jax.Array:
         acts = viewer.detector.backbone.observe(variables, images)
         return acts.stage(stage).reshape(len(images), -1)
 
-    return np.asarray(look(viewer.detector.variables, images), np.float32)
+    values = compiling.run_once(look, viewer.detector.variables, images)
+    return np.asarray(values, np.float32)
 
 
 def mixtures(values: np.ndarray) -> np.ndarray:

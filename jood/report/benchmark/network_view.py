@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import numpy as np
 
+from jood._utils import compiling
 from jood.detector import Detector
 from jood.evaluation import preflight
 from jood.methods.scores.feature_map import mean_absolute_deviation
@@ -75,11 +76,10 @@ class Viewer:
             return self
         stage = self.edited
 
-        @jax.jit
         def look(variables: Any, images: jax.Array) -> jax.Array:
             return self.detector.backbone.observe(variables, images).stage(stage)
 
-        values = look(jax.device_put(self.detector.variables), images)
+        values = compiling.run_once(look, self.detector.variables, images)
         quantile = max(0.0, float(np.quantile(values, SHARE)))
         k = float(f"{quantile:.2g}")  # as the caption has it
         told = f", the {SHARE:g}-quantile of {stage} on the first ID images"

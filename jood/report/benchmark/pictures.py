@@ -58,9 +58,10 @@ PICTURES: list[Picture] = [
         "tsne",
         "Where features lie",
         "t-SNE of the penultimate features of up to 400 ID test images (dots, one "
-        "colour a class where there are at most ten) and 100 images of each OOD set "
-        "(black crosses), embedded together. It keeps who is near whom, not distances: "
-        "crosses among the dots are images that resemble ID images to the network.",
+        "colour a class where there are at most ten) and of as many OOD images, the "
+        "same number of each set (black crosses), embedded together. It keeps who is "
+        "near whom, not distances: crosses among the dots are images that resemble ID "
+        "images to the network.",
         lambda results: sample_plots.tsne(
             results.samples, class_names=results.benchmark.class_names
         ),

@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jood._utils import compiling
 from jood.data.benchmarks.spec import Benchmark
 from jood.data.pipeline import EvaluationBatches
 from jood.data.sources.subset import Subset
 from jood.report.benchmark.network_view import Viewer
 
 ID = "id_test"
-ID_COUNT, OOD_COUNT = 400, 100  # images of the ID test set and of each OOD set
+COUNT = 400  # images of the ID test set at most, and of all OOD sets together
 
 
 class Sample(NamedTuple):
@@ -37,13 +38,14 @@ def take(
     detector = viewer.detector
     variables = jax.device_put(detector.variables)
 
-    @jax.jit
-    def look(variables: Any, images: jax.Array) -> jax.Array:
-        return detector.backbone.observe(variables, images).penultimate
+    def features_of(variables: Any, images: jax.Array) -> jax.Array:
+        return detector.backbone.observe_in_chunks(variables, images).penultimate
+
+    look = compiling.jit(features_of)
 
     found = {}
     for name, source in {ID: benchmark.id_test, **benchmark.ood}.items():
-        count = min(ID_COUNT if name == ID else OOD_COUNT, len(source))
+        count = min(COUNT if name == ID else COUNT // len(benchmark.ood), len(source))
         chosen = np.arange(count) * len(source) // count
         parts = []
         for batch in EvaluationBatches(Subset(source, chosen), batch_size):

@@ -205,8 +205,12 @@ def text(table: Table, style: str = "simple") -> str:
     """
     marks = {"github": "**{}**", "latex_booktabs": r"\textbf{{{}}}"}
     mark, titles = marks.get(style, "{}"), column_titles(table)
+    best = {c: [ranking(table, c, m)[0] for m in metrics.shown()] for c in titles}
     rows = [
-        [_escape(name, style), *(_cell(table, name, c, mark, style) for c in titles)]
+        [
+            _escape(name, style),
+            *(_cell(table, name, c, best[c], mark, style) for c in titles),
+        ]
         for name in table.detectors
     ]
     headers = ["detector", *(_escape(title, style) for title in titles.values())]
@@ -248,14 +252,15 @@ def ranking(table: Table, column: str, metric: Column) -> list[float]:
     return sorted(values, reverse=not metric.lower_is_better)
 
 
-def _cell(table: Table, name: str, column: str, mark: str, style: str) -> str:
+def _cell(
+    table: Table, name: str, column: str, best: list[float], mark: str, style: str
+) -> str:
     sign = r"$\pm$" if style == "latex_booktabs" else "±"
     cells = []
-    for metric in metrics.shown():
-        best = ranking(table, column, metric)[0]
+    for metric, best_value in zip(metrics.shown(), best, strict=True):
         shown = spread(table.percents(name, column, metric.name), 1, sign)
         shown += table.interval(name, column, metric.name)
-        is_best = round(table.mean(name, column, metric.name), 1) == best
+        is_best = round(table.mean(name, column, metric.name), 1) == best_value
         cells.append(mark.format(shown) if is_best else shown)
     return " / ".join(cells)
 

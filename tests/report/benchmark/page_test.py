@@ -105,18 +105,18 @@ def test_the_mistakes_are_those_of_the_row_that_is_asked_for(folder):
 
 
 def test_a_sample_is_bounded_and_spread_over_the_set(monkeypatch):
-    monkeypatch.setattr(samples, "ID_COUNT", 11)
-    monkeypatch.setattr(samples, "OOD_COUNT", 8)
+    monkeypatch.setattr(samples, "COUNT", 16)
     detector = benchmark_run.make_detector(TEXTS, BENCHMARK, MODEL, VARIABLES)
     viewer = Viewer.of(detector, BENCHMARK.image_size)
     found = samples.take(BENCHMARK, viewer, batch_size=4)
-    assert [len(one.features) for one in found.values()] == [11, 8, 7]
+    assert [len(one.features) for one in found.values()] == [16, 8, 7]
     labels = BENCHMARK.id_test.labels
-    np.testing.assert_array_equal(found["id_test"].labels, labels[::2])
+    spread = labels[np.arange(16) * len(labels) // 16]
+    np.testing.assert_array_equal(found["id_test"].labels, spread)
     assert found["dark"].labels is None
     assert len(found["flat"].features) == 7
     points = sample_plots.embedding(found)
-    assert points.shape == (26, 2)
+    assert points.shape == (31, 2)
     np.testing.assert_array_equal(points, sample_plots.embedding(found))
 
 
