@@ -121,7 +121,7 @@ def csi(capacity: int = reservoir.CAPACITY) -> Component:
     ten random crops; here the image is looked at whole.
 
     Args:
-      capacity: how many training images are kept, a uniform sample of all.
+      capacity: number of training images that are kept, a uniform sample of all.
 
     Returns:
       A score component; it needs a network that CSI trained, and runs it on all four
