@@ -102,8 +102,8 @@ class _Run:
 
     Attributes:
       images: N, the images that the network is run on in a step.
-      batch: What a step is given.
-      state: Before the next step.
+      batch: Batch of each step.
+      state: State before the next step.
       step: The compiled step.
     """
 

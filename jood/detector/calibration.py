@@ -144,7 +144,7 @@ def warn_if_constant(
 
     Args:
       scores: floating [N] by detector name.
-      images: what was scored, for the message.
+      images: name of the scored images, for the message.
       method: the detector's text, for one whose score has no name of its own.
     """
     for name, values in scores.items():

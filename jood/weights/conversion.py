@@ -27,7 +27,7 @@ class MadeHead(NamedTuple):
     Attributes:
       tensors: The head, by the names that the model's layouts give it.
       collections: Other collections that travel with the network, by name.
-      source: What it was made of, as JSON values.
+      source: Origin of the head, as JSON values.
     """
 
     tensors: Mapping[str, np.ndarray]
