@@ -56,8 +56,8 @@ _CLOCK = flags.DEFINE_enum(
     "clock",
     "wall",
     list(_CLOCKS),
-    "What a step's time is: wall time, or CPU time of all threads, which is the fairer "
-    "one on a CPU that does other work, too.",
+    "Clock of a step: wall time, or CPU time of all threads, which is the fairer one "
+    "on a CPU that does other work, too.",
 )
 _DTYPE = flags.DEFINE_enum(
     "dtype", "float32", config.DTYPES, "Compute type; parameters are float32."
