@@ -69,7 +69,7 @@ def similarity_and_shift(
     Args:
       z: Projected features in each rotation, float32 [B, 4, P].
       shift: The logits of each rotation, in that rotation, float32 [B, 4].
-      learned: Those that `axes` returns.
+      learned: Directions and weights that `axes` returns.
     """
     total = jnp.zeros(z.shape[0])
     for k in range(SHIFTS):

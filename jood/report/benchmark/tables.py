@@ -38,7 +38,7 @@ class Table:
       accuracies: ID accuracy per seed, a fraction; NaN without labels.
       absent: places where each OOD or shifted set that is not scored was looked for.
       incomplete: ID and OOD sets that are not whole, and what was found.
-      skipped: by set, the images that could not be read, at least one.
+      skipped: images that could not be read, by set; at least one each.
       draws: number of times that images were drawn for `intervals`; 0 without them.
       intervals: ends of the bootstrap's intervals, fractions, by detector, column and
         metric.
