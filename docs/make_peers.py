@@ -104,12 +104,12 @@ class Difference(NamedTuple):
     """Two arrays that go by one name: `mine`, which jood equals, and `other`.
 
     Attributes:
-      title: The method, and whose other scores.
+      title: The method, and the program of the other scores.
       mine: Key of the scores that jood's equal.
       other: Key of another program's.
-      scale: What `other` is multiplied by to have the sign and scale of `mine`: a
-        number, N examples, K classes; '+' or '-' if the two have no common unit.
-      why: What the other does, and why jood does not; '' continues a section.
+      scale: Factor that brings `other` to the sign and scale of `mine`: a number, N
+        examples, K classes; '+' or '-' if the two have no common unit.
+      why: Explanation of the difference; '' continues a section.
     """
 
     title: str

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
         description="Prints BibTeX of methods, presets, rows and training objectives.",
     )
     parser.add_argument(
-        "names", nargs="*", help="What to cite; without any, all names."
+        "names", nargs="*", help="Names to cite; without any, all are listed."
     )
     parser.add_argument(
         "--plugins", default="", help="Modules or .py files to import first."

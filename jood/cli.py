@@ -117,13 +117,13 @@ define_ood = _shared(
 )
 define_which = _enum(
     "which",
-    "Which checkpoint of a training run: the last one, or the best on its validation.",
+    "Checkpoint of a training run: the last one, or the best on its validation.",
     "last",
     enum_values=run_checkpoint.WHICH,
 )
 define_corrupt = _enum(
     "corrupt",
-    "What to do with images that cannot be read: stop, or skip and count them.",
+    "Action on images that cannot be read: stop, or skip and count them.",
     "raise",
     enum_values=("raise", "skip"),
 )
@@ -151,7 +151,7 @@ define_dry_run = _shared(
 
 def define_benchmark(
     default: str | None = None,
-    help: str = "What to score; else what the network was trained on.",
+    help: str = "Benchmark to score; else the one that the network was trained on.",
     names: Callable[[], Sequence[str]] = benchmarks.names,
 ) -> flags.FlagHolder[Any]:
     """Defines --benchmark, one of `names()` at the time when flags are parsed."""

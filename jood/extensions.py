@@ -73,7 +73,7 @@ def load(names: Sequence[str], folder: str = "") -> None:
 
     Args:
       names: modules as `import` names them, also of `folder`; or paths of `.py` files.
-      folder: what paths are relative to; '' is the working directory.
+      folder: folder that paths are relative to; '' is the working directory.
 
     Raises:
       ValueError: there is no such module or file.

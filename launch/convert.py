@@ -43,8 +43,8 @@ from jood.weights import text_tower
 _WEIGHTS = flags.DEFINE_string(
     "weights",
     None,
-    f"What to convert: a file ({', '.join(reading.SUFFIXES)}) or an Orbax checkpoint; "
-    "for --to_torch the folder of a converted network or of a training run.",
+    f"Weights to convert: a file ({', '.join(reading.SUFFIXES)}) or an Orbax "
+    "checkpoint; for --to_torch the folder of a converted network or a training run.",
     required=True,
 )
 _OUTPUT = flags.DEFINE_string("output", None, "New folder for the network.")
@@ -72,7 +72,8 @@ _ENTRY = flags.DEFINE_string(
     "Key of the tensors in a checkpoint of several networks, such as state_dict_ema.",
 )
 _BENCHMARK = cli.define_benchmark(
-    help="Whose ID set the network was trained on: its class names and preprocessing.",
+    help="Benchmark of the ID set that the network was trained on: its class names and "
+    "preprocessing.",
 )
 _PREPROCESSING = flags.DEFINE_string(
     "preprocessing", None, "Name of one of the benchmark's; else its first."

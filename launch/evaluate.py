@@ -81,8 +81,8 @@ _OOD = cli.define_ood(
 _OOD_ZOOM = flags.DEFINE_float(
     "ood_zoom",
     1.0,
-    "How much OOD images are enlarged about their centre before they are resized "
-    "(Feature Sim, Table 18).",
+    "Factor by which OOD images are enlarged about their centre before they are "
+    "resized (Feature Sim, Table 18).",
     lower_bound=1.0,
 )
 _CORRUPT = cli.define_corrupt()
@@ -98,7 +98,7 @@ _SELECT = flags.DEFINE_bool(
 _SELECT_ON = flags.DEFINE_list(
     "select_on",
     [synthetic_outliers.NOISE],
-    "What --select chooses on, one kind or several: "
+    "Images that --select chooses on, one kind or several: "
     + "; ".join(f"{k}: {text}" for k, text in paper_grids.MEANINGS.items())
     + ". docs/selection.md says how well each chooses.",
 )

@@ -66,7 +66,7 @@ _OBJECTIVE = flags.DEFINE_string(
 _CHECKPOINT = cli.define_checkpoint(
     help="Folder of a trained network; else one is trained."
 )
-_BENCHMARK = cli.define_benchmark("digits", "What to train and score on.")
+_BENCHMARK = cli.define_benchmark("digits", "Benchmark to train and score on.")
 _DATA_DIR = cli.define_data_dir()
 _OOD = cli.define_ood()
 _MODEL = cli.define_model("resnet_small_8x8", "The network, without --checkpoint.")
@@ -99,7 +99,7 @@ _OUTLIERS = flags.DEFINE_string(
 )
 _OUTLIER_BATCH = flags.DEFINE_integer("outlier_batch_size", 0, "0: as ID images.", 0)
 _SEED = cli.define_seed(help="The first seed.")
-_SEEDS = flags.DEFINE_integer("seeds", 1, "How many; several give mean ± std.", 1)
+_SEEDS = flags.DEFINE_integer("seeds", 1, "Number of runs; several give mean ± std.", 1)
 _DETECTORS = cli.define_detectors()
 _DRY_RUN = cli.define_dry_run()
 

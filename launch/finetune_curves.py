@@ -22,7 +22,9 @@ from jood.training import objectives
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "That of jood finetune.", required=True)
 _OBJECTIVE = flags.DEFINE_string(
-    "objective", "lff", f"Whose values to draw: {', '.join(objectives.names())}."
+    "objective",
+    "lff",
+    f"Objective whose values to draw: {', '.join(objectives.names())}.",
 )
 _OUTPUT = cli.define_output()
 _DRY_RUN = cli.define_dry_run()

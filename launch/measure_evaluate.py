@@ -32,7 +32,7 @@ from jood.evaluation import preflight
 from jood.weights import checkpoint
 
 _CHECKPOINT = cli.define_checkpoint(required=True)
-_BENCHMARK = cli.define_benchmark("cifar10", "What to score.")
+_BENCHMARK = cli.define_benchmark("cifar10", "Benchmark to score.")
 _DATA_DIR = cli.define_data_dir()
 _OOD = cli.define_ood()
 _DETECTORS = cli.define_detectors("forward")

@@ -26,7 +26,7 @@ from jood._utils import measuring
 _MODEL = cli.define_model("resnet20", "The network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Side in pixels.", 8)
 _CLASSES = flags.DEFINE_integer("classes", 10, "Classes of the network.", 2)
-_METHOD = flags.DEFINE_string("method", "fs_ta_energy", "What scores.")
+_METHOD = flags.DEFINE_string("method", "fs_ta_energy", "Detector that scores.")
 _RUNS = flags.DEFINE_integer("runs", 5, "Processes of each kind, in turn.", 1)
 _OUTPUT = cli.define_output(required=False, help=measuring.OUTPUT)
 

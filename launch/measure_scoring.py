@@ -33,7 +33,7 @@ _FOLDER = flags.DEFINE_string(
     "Folder of image files, at any depth; by default $JOOD_DATA_DIR/images.",
 )
 _MODEL = cli.define_model("resnet50", "The network.")
-_METHOD = flags.DEFINE_string("method", "fs_ta_energy", "What scores.")
+_METHOD = flags.DEFINE_string("method", "fs_ta_energy", "Detector that scores.")
 _IMAGES = flags.DEFINE_integer("images", 256, "Images per run.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Images per batch.", lower_bound=1)
 _THREADS = flags.DEFINE_integer("threads", 2, "That decode.", lower_bound=1)

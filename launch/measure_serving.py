@@ -37,7 +37,7 @@ _WEIGHTS = flags.DEFINE_string(
 )
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Side in pixels.", 1)
 _CLASSES = flags.DEFINE_integer("classes", 10, "Classes of the network.", 1)
-_METHOD = flags.DEFINE_string("method", "fs_ta_energy", "What scores.")
+_METHOD = flags.DEFINE_string("method", "fs_ta_energy", "Detector that scores.")
 _REQUESTS = flags.DEFINE_integer(
     "requests", 200, "Requests to each of them, in turn.", 1
 )

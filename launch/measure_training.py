@@ -56,8 +56,8 @@ _CLOCK = flags.DEFINE_enum(
     "clock",
     "wall",
     list(_CLOCKS),
-    "What a step's time is: wall time, or CPU time of all threads, which is the fairer "
-    "one on a CPU that does other work, too.",
+    "Clock of a step: wall time, or CPU time of all threads, which is the fairer one "
+    "on a CPU that does other work, too.",
 )
 _DTYPE = flags.DEFINE_enum(
     "dtype", "float32", config.DTYPES, "Compute type; parameters are float32."
@@ -102,8 +102,8 @@ class _Run:
 
     Attributes:
       images: N, the images that the network is run on in a step.
-      batch: What a step is given.
-      state: Before the next step.
+      batch: Batch of each step.
+      state: State before the next step.
       step: The compiled step.
     """
 

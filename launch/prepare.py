@@ -26,7 +26,7 @@ from jood.data.benchmarks import download
 from jood.data.benchmarks import on_disk
 from jood.data.benchmarks.spec import BenchmarkSpec
 
-_BENCHMARK = cli.define_benchmark(None, "Whose data.")
+_BENCHMARK = cli.define_benchmark(None, "Benchmark of the data.")
 flags.mark_flag_as_required("benchmark")
 _DATA_DIR = cli.define_data_dir()
 _CHECK = flags.DEFINE_bool("check", False, "Only say what is on disk; change nothing.")

@@ -47,7 +47,7 @@ _WORKDIR = flags.DEFINE_string(
 )
 _BENCHMARK = cli.define_benchmark(
     _DEFAULT.benchmark,
-    "What to train and score on.",
+    "Benchmark to train and score on.",
     lambda: [name for name in benchmarks.names() if benchmarks.is_embedded(name)],
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
@@ -55,7 +55,7 @@ _IMAGE_SIZE = flags.DEFINE_integer(
 )
 _SEED = cli.define_seed(help="The first training seed.")
 _SEEDS = flags.DEFINE_integer(
-    "seeds", 1, "How many networks to train; several give mean ± std.", lower_bound=1
+    "seeds", 1, "Number of networks to train; several give mean ± std.", lower_bound=1
 )
 _MODEL = cli.define_model(_DEFAULT.model, "The network.")
 _EPOCHS = flags.DEFINE_integer(
@@ -70,7 +70,7 @@ _LEARNING_RATE = flags.DEFINE_float(
 _OBJECTIVE = flags.DEFINE_string(
     "objective",
     _DEFAULT.objective,
-    f"What is minimised: {', '.join(objectives.names())}, perhaps with values: "
+    f"Objective to minimise: {', '.join(objectives.names())}, perhaps with values: "
     "logitnorm(tau=0.1). Without --detectors a few scores and its own are compared.",
 )
 _AUGMENT = flags.DEFINE_list(

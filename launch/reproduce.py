@@ -36,7 +36,9 @@ from jood.papers.given_networks import Given
 from jood.papers.transcription import TablePart
 from jood.weights.checkpoint import TrainedNetwork
 
-_PAPER = flags.DEFINE_enum("paper", None, papers.PAPERS, "Whose table or figure.")
+_PAPER = flags.DEFINE_enum(
+    "paper", None, papers.PAPERS, "Paper of the table or figure."
+)
 _TABLE = flags.DEFINE_string("table", None, "Its number, such as 1 or 18.")
 _FIGURE = flags.DEFINE_string("figure", None, "Its number, in place of --table.")
 _ID_IMAGES = flags.DEFINE_list(

@@ -31,7 +31,7 @@ LISTED = 20  # bad files that are printed; all are in the table
 _DETECTOR = flags.DEFINE_string(
     "detector", None, "Folder of jood fit or Detector.save.", required=True
 )
-_IMAGES = flags.DEFINE_string("images", None, "What to score.", required=True)
+_IMAGES = flags.DEFINE_string("images", None, "Images to score.", required=True)
 _OUTPUT = cli.define_output()
 _TPR = flags.DEFINE_float(
     "tpr", None, "Share of ID images to keep; else what the detector was made with."

@@ -35,7 +35,7 @@ _OOD = cli.define_ood()
 _SWEEPS = flags.DEFINE_list(
     "sweeps",
     list(paper_sweeps.NAMES),
-    f"What to sweep, some of {', '.join(paper_sweeps.NAMES)}.",
+    f"Values to sweep, some of {', '.join(paper_sweeps.NAMES)}.",
 )
 flags.register_validator(
     "sweeps",

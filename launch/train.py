@@ -40,7 +40,7 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run: checkpoints and log.", required=True
 )
 _BENCHMARK = cli.define_benchmark(
-    help="Whose ID set to train on; without --images by default digits."
+    help="Benchmark of the ID set to train on; without --images by default digits."
 )
 _IMAGES = flags.DEFINE_string(
     "images",
@@ -83,8 +83,8 @@ flags.DEFINE_bool(
 flags.DEFINE_string(
     "objective",
     _DEFAULT.objective,
-    f"What is minimised: {', '.join(objectives.names())}, or with values of its own: "
-    "lff(delta=0.01, mu=2), ssod(gamma=0.9, balance='dr').",
+    f"Objective to minimise: {', '.join(objectives.names())}, or with values of its "
+    "own: lff(delta=0.01, mu=2), ssod(gamma=0.9, balance='dr').",
 )
 flags.DEFINE_list(
     "augment", [], f"Some of {', '.join(augmentation.NAMES)}, in this order."
@@ -154,7 +154,7 @@ flags.DEFINE_bool(
 )
 _WORKERS = cli.define_workers()
 _CORRUPT = cli.define_corrupt(
-    help="What to do with images that cannot be read: stop, or train on others.",
+    help="Action on images that cannot be read: stop, or train on others.",
 )
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, for a run of several processes."

@@ -32,8 +32,8 @@ def read(
       path: The file.
       kind: The name of the format.
       number: The format's version.
-      what: What the file describes, for errors; else the format's name.
-      advice: How to get such a file again, for the error of a changed one.
+      what: Name of such a file, for errors; else the format's name.
+      advice: Sentence on how to get the file again, for the error of a changed one.
 
     Raises:
       FileNotFoundError: There is no such file.

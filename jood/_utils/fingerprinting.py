@@ -14,7 +14,7 @@ class Fingerprinted:
     """Batches with a name of your own, for those whose content is not hashed.
 
     Attributes:
-      batches: what is iterated.
+      batches: the batches themselves.
       text: name of the data, their order and batch size; another for other data. (The
         bytes of the first batch are compared as well.)
     """

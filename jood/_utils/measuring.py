@@ -30,7 +30,7 @@ def report(
     """Prints a headline and a table, and writes them to a file if one is named.
 
     Args:
-      what: What was measured, with its sizes, such as '1,000 queries, k = 50'.
+      what: Headline: the measured work and its sizes, such as '1,000 queries, k = 50'.
       rows: Numbers and texts by column; a row may lack some.
       output: JSON file, which is replaced.
     """

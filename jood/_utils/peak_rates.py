@@ -20,7 +20,7 @@ def of(device_kind: str, dtype: str) -> float | None:
     """Returns the peak in 10¹² floating-point operations a second, None if unknown.
 
     Args:
-      device_kind: As `jax.Device.device_kind` says it.
+      device_kind: Name of the device, as `jax.Device.device_kind` gives it.
       dtype: 'bfloat16', 'float16' or 'float32'.
     """
     for name, (half, single) in _PEAKS.items():

@@ -81,10 +81,10 @@ def bar(
     """Returns a tqdm bar or `Lines`, to be used as a context.
 
     Args:
-      what: what is done, in a few words.
-      total: how many there are; None if unknown.
-      unit: what is counted.
-      initial: how many an earlier run did.
+      what: the work that is done, in a few words.
+      total: number of units of work; None if unknown.
+      unit: name of these units, in the plural.
+      initial: number of units that an earlier run did.
       disable: True shows nothing, False draws a bar; None draws it on a terminal and
         logs lines elsewhere.
     """

@@ -39,9 +39,9 @@ def measured(
     """Returns what each run gave, float [runs, ...], by name.
 
     Args:
-      programs: What is run; each runs once before it counts, so that it is compiled.
-      runs: Runs of each that count.
-      measure: Runs a program and returns a number or several.
+      programs: Programs by name; each runs once before it counts, to be compiled.
+      runs: Number of runs of each that count.
+      measure: Function that runs a program and returns a number or several.
     """
     for run in programs.values():
         measure(run)

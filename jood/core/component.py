@@ -61,7 +61,7 @@ class Component(NamedTuple):
 
     Attributes:
       spec: its own text; `jood.parse(component.spec)` gives the component back.
-      slot: what `apply` returns; one of `SLOTS`.
+      slot: kind of result that `apply` returns; one of `SLOTS`.
       apply: (fitted, activations) -> activations, or scores float32 [B] for slot
         'score', or a dict of scores for slot 'bundle'.
       passes: pass j maps the fitted values of the passes before it to the
@@ -69,8 +69,8 @@ class Component(NamedTuple):
       edits: paths of stage edits that `observe` must run the network with; ()
         for most.
       entry: the earliest slot that it or a part of it rewrites; `slot` if left out.
-      reads: what a score depends on, of 'feature', 'head', 'logit' and stage names;
-        () stands for anything. `chain` refuses a rewrite that it would not see.
+      reads: parts that a score depends on, of 'feature', 'head', 'logit' and stage
+        names; () stands for anything. `chain` refuses a rewrite that it would not see.
       ranking: for a score that saturates, a component whose score is a strictly
         increasing function of it that does not: metrics, which depend on the order
         alone, are taken on it. None for most.

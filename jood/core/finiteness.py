@@ -64,7 +64,7 @@ def check(given: Report, first: int = 0) -> None:
     """Raises ValueError if anything is not finite, naming it and the rows.
 
     Args:
-      given: what `report` returned, on the device or on the host.
+      given: result of `report`, on the device or on the host.
       first: index of row 0 in the data set.
     """
     found = compiling.on_host(given)
@@ -86,7 +86,7 @@ def check_rows(finite: np.ndarray, what: str, first: int = 0) -> None:
 
     Args:
       finite: whether each row is fine.
-      what: what the rows hold, for the message.
+      what: name of the rows' values, for the message.
       first: index of row 0 in the data set.
     """
     wrong = np.flatnonzero(~finite) + first

@@ -45,7 +45,8 @@ def combine(
     Args:
       *parts: at least two components that return a score [B].
       rule: one of the three.
-      capacity: how many training images' scores are kept, a uniform sample of all.
+      capacity: number of training images whose scores are kept, a uniform sample of
+        all.
 
     Returns:
       A component that returns a score, in [0, 1].

@@ -33,8 +33,8 @@ class Preprocessing:
     """Maps uint8 images [B, H, W, C] to float32 (x / 255 - mean) / std.
 
     Attributes:
-      mean: per channel, in [0, 1] units.
-      std: per channel, above 0, in [0, 1] units.
+      mean: mean per channel, in [0, 1] units.
+      std: standard deviation per channel, above 0, in [0, 1] units.
       resize: length of the shorter side in pixels, the longer one in proportion; or
         (height, width); None keeps the size.
       crop: side in pixels of the centre square that is cut out after resizing, padded

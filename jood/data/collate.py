@@ -12,7 +12,7 @@ def stack(
     """Stacks examples as `jood.data.sources` describes them.
 
     Args:
-      examples: At least one, at most `size`.
+      examples: Examples, at least one and at most `size`.
       size: B; rows after the last example are zeros.
       first: Index of the first of consecutive examples; None if they are not.
 

@@ -112,7 +112,7 @@ def to_evaluate(
       preprocessing: The network's.
       image_size: The side of its images, in pixels.
       class_names: Its classes, if they have names.
-      num_classes: How many classes it has.
+      num_classes: Number of its classes.
       skip_corrupt: Whether unreadable images are left out.
 
     Raises:
@@ -150,7 +150,7 @@ def ood_sets(
     """Opens sets of images of no class.
 
     Args:
-      ood: Where they are, by the name of the set, as `inputs.find` takes it.
+      ood: Their paths by the name of the set, as `inputs.find` takes them.
       preprocessing: Brings images to one size.
       id_files: Paths of ID images, none of which may be among them.
       skip_corrupt: Whether to skip images that cannot be read; else they raise.

@@ -110,8 +110,8 @@ def training_batches(source: sources.Source, *args: Any, **how: Any) -> Iterator
 
     Args:
       source: Labelled examples.
-      *args: Those of `shuffled_batches`.
-      **how: Those of `shuffled_batches`.
+      *args: Arguments of `shuffled_batches`.
+      **how: Arguments of `shuffled_batches`.
 
     Raises:
       ValueError: There are too few examples, no labels, or images of several shapes.

@@ -24,7 +24,7 @@ def build(
 
     Args:
       name: The detector's name in the table.
-      title: What the headings begin with, or ''.
+      title: Text that the headings begin with, or ''.
       rows: The table of all scores.
       inputs: The images, a few of which are read again for their thumbnails.
       images: The number of calibration images, which p-values resolve.
@@ -73,7 +73,7 @@ def _choose(lowest: np.ndarray, below: int) -> dict[str, np.ndarray]:
 
     Args:
       lowest: The places of all scored images, from the lowest score.
-      below: How many of them are below the threshold.
+      below: Number of them that are below the threshold.
     """
     if len(lowest) <= ALL:
         return {"all images, lowest score first": lowest}

@@ -52,9 +52,9 @@ class ClusterJob:
 
     Attributes:
       output: The folder of the job, which all workers see.
-      scorer: What scores the images in the list's column `scorer.column`.
+      scorer: Scorer of the images in the list's column `scorer.column`.
       shard_size: Images of a shard; the last one of a file may have fewer.
-      rows: What each shard scores.
+      rows: Rows that each shard scores.
     """
 
     output: str
@@ -81,7 +81,7 @@ def plan(
       images: A folder of images; or a Parquet file, or folder of such files, with a
         column of paths, absolute or relative to its folder, or of images.
       output: A new folder, or that of this very job.
-      scorer: What scores them; for a folder of images the column is 'path'.
+      scorer: Scorer of the images; for a folder of images the column is 'path'.
       shard_size: Images of a shard: what a worker loses at most when it dies.
 
     Raises:

@@ -28,7 +28,7 @@ class ScoreResults:
         was finished before.
       called_ood: The fraction of them that is called OOD.
       drift: Their windows.
-      discovered: How many are OOD at the false discovery rate that was asked for.
+      discovered: Number called OOD at the false discovery rate that was asked for.
     """
 
     images: int

@@ -34,7 +34,7 @@ class FitResult(NamedTuple):
 
     Attributes:
       detector: The detector, ready to be saved.
-      images: How many images of each set ('fit', 'calibrate', 'check') were used.
+      images: Number of images used of each set ('fit', 'calibrate', 'check').
       accuracy: The fraction of calibration images that the network classifies
         correctly; None without labels.
       alarms: The fraction of the images to check that are called OOD, by detector
@@ -174,7 +174,7 @@ def write(
       folder: A new folder, as `Detector.load` reads it; `fit.json` and the histogram
         of the calibration scores, PNG and PDF, lie beside the detector's own files.
       result: The detector.
-      configuration: How it was made, JSON values.
+      configuration: Settings that it was made with, JSON values.
 
     Raises:
       FileExistsError: The folder exists already.

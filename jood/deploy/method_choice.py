@@ -51,7 +51,7 @@ class Choice(NamedTuple):
       compared: The number of ID images that were compared on.
       fitted: The number of images that were fitted on.
       made: Whether the sets are made of the ID images.
-      skipped: Why images could not be read, by their purpose.
+      skipped: Reasons why images could not be read, by their purpose.
     """
 
     detector: Detector
@@ -109,9 +109,9 @@ def rows(
 
     Args:
       method: 'auto', or a list as `detector_list.split` takes it.
-      benchmark: Whose values presets take.
+      benchmark: Benchmark whose values presets take.
       backbone: The network's name, for presets that have values for it.
-      paper: Whose table it is for, '' or one of `paper_values.PAPERS`.
+      paper: Paper whose table they are for, '' or one of `paper_values.PAPERS`.
 
     Raises:
       ValueError: It is not a list of detectors.
@@ -134,7 +134,7 @@ def held_apart(splits: IdSplits, needed: int, seed: int) -> tuple[IdSplits, Sour
 
     Args:
       splits: The ID images.
-      needed: How many the calibration needs.
+      needed: Number of images that the calibration needs.
       seed: Seed of the random part.
 
     Raises:

@@ -47,7 +47,7 @@ def build(
       folder: The folder with the pictures.
       rows: The table of all scores.
       inputs: The images, a few of which are read again for their thumbnails.
-      summary: What `summary.json` says.
+      summary: Content of `summary.json`.
       titles: Titles of detectors by name, where they differ from the name.
     """
     detectors = list(summary["called_ood"])

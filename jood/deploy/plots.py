@@ -75,7 +75,7 @@ def timelines(
     called OOD, and 1 - TPR, which ID traffic stays near.
 
     Args:
-      windows: What `jood.deploy.drift.timeline` returns, by detector name.
+      windows: Results of `jood.deploy.drift.timeline`, by detector name.
       calibration: The detector's calibration.
       titles: Titles of panels by detector name, where they differ from the name.
       window: Images that a window should have; the title says if there are fewer.

@@ -97,10 +97,10 @@ def run(
     Args:
       detector: A detector that is fitted, calibrated and has a preprocessing.
       inputs: The images.
-      config: How and where.
+      config: Settings of the job, with the folder of its results.
       identity: A text that no other detector has; the shards of an interrupted job
         are used again for this detector only.
-      configuration: What to record beside the results, JSON values.
+      configuration: Settings to record beside the results, JSON values.
 
     Raises:
       FileExistsError: The folder exists already and is another job's, or another job

@@ -57,7 +57,7 @@ def of_batch(
     """Returns the rows of a batch.
 
     Args:
-      scored: What the detector gave for the batch.
+      scored: The detector's results for the batch.
       paths: The names of its images.
       calibration: The detector's calibration.
       class_names: One name per class; None prints numbers.

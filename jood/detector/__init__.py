@@ -58,8 +58,8 @@ class Detector:
       stages: module path by stage name; by default modules C2..C5.
       head: module path of the classifier's Dense layer; None for a backbone without
         one, which scores that read maps or the pooled last map can use.
-      fitted: what `fit` learned; None before.
-      calibration: what `calibrate` learned; None before.
+      fitted: values that `fit` learned; None before.
+      calibration: values that `calibrate` learned; None before.
       image_shape: (H, W, C) of the images it was fitted or calibrated on.
 
     Example:

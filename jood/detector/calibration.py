@@ -34,9 +34,9 @@ class Promise(NamedTuple):
     """What a threshold promises of ID images, as fractions of them.
 
     Attributes:
-      images: n, how many ID images it was calibrated on.
-      expected: false alarms are at most this, on average over calibration sets.
-      upper: with a calibration set like this one they are at most this, with a
+      images: n, the number of ID images that it was calibrated on.
+      expected: bound of false alarms, on average over calibration sets.
+      upper: bound of false alarms with a calibration set like this one, with a
         confidence of `CONFIDENCE`.
     """
 
@@ -144,7 +144,7 @@ def warn_if_constant(
 
     Args:
       scores: floating [N] by detector name.
-      images: what was scored, for the message.
+      images: name of the scored images, for the message.
       method: the detector's text, for one whose score has no name of its own.
     """
     for name, values in scores.items():

@@ -33,7 +33,7 @@ class Exported(NamedTuple):
     """An exported detector, opened.
 
     Attributes:
-      about: What the file says: a summary, the images' shape, the preprocessing.
+      about: Description in the file: a summary, the images' shape, the preprocessing.
       score: Images [B, H, W, C] of that shape -> columns [B]: 'prediction', 'score',
         and with a calibration 'is_ood' and 'p_value'; for a bundle 'score_NAME', ...
     """

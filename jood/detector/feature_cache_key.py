@@ -53,7 +53,7 @@ def of_data(
       model: the network.
       variables: its parameters and statistics.
       preprocessing: The images' preprocessing, or None.
-      taps: where the stages and the head are.
+      taps: paths of the stages and the head.
       data: fingerprint of the batches.
       first: the first of them.
       observe: runs the network on the batches' images.

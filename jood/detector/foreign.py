@@ -45,7 +45,7 @@ def restored(
     """Returns the variables of the network that a saved detector was made with.
 
     Args:
-      stored: what `described` returned.
+      stored: description that `described` returned.
       heads: the collections that were kept.
       model: the network that is given beside the folder, or None.
       name: the class of the network that was saved.

@@ -39,7 +39,7 @@ def check_arrays(
 
     Args:
       content: a description that `check_description` accepts.
-      arrays: what lies beside it, by name.
+      arrays: arrays that lie beside it, by name.
       where: the folder, for the message.
     """
     problems = [*_of_arrays(content, arrays)]

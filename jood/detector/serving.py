@@ -53,7 +53,7 @@ def columns(
 
     Args:
       output: scores by name, {'score': [B]} for a single one.
-      component: what gave them; those of a bundle are called 'score_NAME', ...
+      component: detector that gave them; those of a bundle are called 'score_NAME', ...
       calibration: adds 'is_ood' and 'p_value'.
     """
     output = judged(output, calibration)

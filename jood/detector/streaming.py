@@ -69,7 +69,7 @@ class Summary(NamedTuple):
       scores: float32 [N] by detector name; 'score' for a single one.
       accuracy: the fraction that the network classifies correctly; None without
         labels.
-      skipped: which images could not be read, and why.
+      skipped: images that could not be read, each with the reason.
       prediction: int32 [N], the class that the network predicts.
     """
 
@@ -109,7 +109,7 @@ class Scored(NamedTuple):
       scores: float32 [n] by detector name; 'score' for a single one.
       prediction: int32 [n], the class that the network predicts.
       labels: int32 [n], or None.
-      skipped: by index in the source, why an image could not be read.
+      skipped: reason why an image could not be read, by index in the source.
     """
 
     first: int

@@ -33,8 +33,8 @@ class Evaluation:
         correctly; NaN if they carry no labels.
       id_scores: float32 [N] by detector.
       ood_scores: float32 [M] by OOD set and detector.
-      skipped: why images could not be read and have no score, by set ('id_train',
-        'id_test' or an OOD set) and place in the set.
+      skipped: reason why an image could not be read and has no score, by set
+        ('id_train', 'id_test' or an OOD set) and place in the set.
       waiting: fraction of the time that was spent waiting for data.
       shifted: float32 [M] by covariate-shifted ID set and detector.
       spectrum: fraction of ID test and shifted images together that the unmodified
@@ -98,7 +98,7 @@ def make_detector(
       model: the network.
       variables: its parameters and statistics.
       backbone: the network's name, for presets that have values for it.
-      paper: whose table it is for, '' or one of `paper_values.PAPERS`.
+      paper: paper whose table they are for, '' or one of `paper_values.PAPERS`.
     """
     rows = detector_list.read_each(detectors, benchmark.name, backbone, paper)
     return Detector(

@@ -38,8 +38,8 @@ def intervals(
         is that of their mean. No score is NaN.
       names: the detectors.
       averages: OOD sets by the name of a column that is their mean.
-      draws: how often all images are drawn again; 1,000 give the ends to about a
-        twentieth of the interval.
+      draws: number of times that all images are drawn again; 1,000 give the ends to
+        about a twentieth of the interval.
       seed: seed of the draws.
 
     Raises:

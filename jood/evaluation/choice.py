@@ -78,7 +78,7 @@ class Candidate:
       values: hyper-parameters by name.
       spec: the detector's text.
       against: contrast with ID validation images by kind of other images.
-      degenerate: why it no longer looks at the images; '' for a sound candidate.
+      degenerate: reason why its score hardly depends on the images; '' if it does.
     """
 
     values: Mapping[str, Any]
@@ -137,7 +137,7 @@ class Selection:
       method: the text with free names.
       candidates: the points of the grid.
       saw: the images that decided, in words; '' leaves it open.
-      rule: how the best candidate is chosen.
+      rule: rule that chooses the best candidate.
     """
 
     method: str

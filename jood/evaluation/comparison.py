@@ -41,8 +41,8 @@ class Comparison:
     Attributes:
       evaluation: every score, ID and by OOD set, and the ID accuracy.
       specs: each row's whole text.
-      synthetic: how each OOD set was made from ID images, by name; {} for the user's
-        own sets.
+      synthetic: description, by name, of how each OOD set was made from ID images; {}
+        for the user's own sets.
     """
 
     evaluation: "Evaluation"

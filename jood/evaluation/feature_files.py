@@ -167,7 +167,7 @@ def compare(detectors: Mapping[str, Component], given: FeatureFolder) -> Compari
 
     Args:
       detectors: components by the name of their row.
-      given: what `read` returned.
+      given: the features that `read` returned.
 
     Returns:
       Scores and metrics, which print themselves as a table.

@@ -32,7 +32,7 @@ class Curve:
     """What a sweep gave.
 
     Attributes:
-      sweep: what was swept.
+      sweep: the sweep that was run.
       accuracy: fraction of ID test images classified correctly, by value; None where
         the value does not change the prediction or the images carry no labels.
       auroc: fractions {row: {OOD set: [one per value]}}.
@@ -61,7 +61,7 @@ def run(
     """Scores the test sets for every value.
 
     Args:
-      sweep: what is swept.
+      sweep: the sweep to run.
       network: any detector with the network and its preprocessing.
       benchmark: the sets.
       batch_size: images per step.

@@ -199,9 +199,9 @@ def check(
       detectors: components by name.
       model: the network.
       image_size: side of its square images, in pixels.
-      variables: those of a trained network; None takes those that the model begins
-        with, which hold no OOD head.
-      channels: those of its images.
+      variables: variables of a trained network; None takes those that the model
+        begins with, which hold no OOD head.
+      channels: number of channels of its images.
 
     Raises:
       ValueError: a detector does not end in a score, or reads what the network lacks

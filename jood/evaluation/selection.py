@@ -119,7 +119,7 @@ def select_against(
       detector: gives network, preprocessing and module paths, not its component.
       train: ID training batches; can be iterated again.
       validation: ID batches that are neither in `train` nor in a test set.
-      outliers: by name, batches of OOD images that are in no test set; metrics are
+      outliers: batches of OOD images that are in no test set, by name; metrics are
         means over the names.
 
     Returns:

@@ -39,7 +39,7 @@ class Scores(NamedTuple):
 
     Attributes:
       sources: float32 [N], or [N, ...], per source, without padded rows.
-      warned: what fitting it warned of, each once; nothing of it is shown.
+      warned: warnings from fitting it, each once; they are not shown.
     """
 
     sources: list[np.ndarray]
@@ -60,14 +60,15 @@ def scores(
     Args:
       method: a text with free names.
       points: their values, one mapping per candidate.
-      look: how a batch becomes activations with the edits that a component asks for.
-      variables: what `look` gets beside the batch, a pytree.
+      look: function from a batch to activations, with the edits that a component asks
+        for.
+      variables: pytree that `look` gets beside the batch.
       train: batches to fit on; can be iterated again.
       *sources: batches to score; can be iterated again.
-      read: what of a candidate's result is kept, an array [B, ...].
+      read: function from a candidate's result to the part to keep, an array [B, ...].
 
     Returns:
-      What each candidate gives, in the order of `points`.
+      The scores of each candidate, in the order of `points`.
     """
     given = (look, variables, train, sources, read)
     results_of: list[Scores] = [Scores([]) for _ in points]

@@ -25,8 +25,8 @@ class Row(NamedTuple):
     """A detector of a table.
 
     Attributes:
-      component: what scores; its `spec` holds every value.
-      sources: where each value comes from; see `value_sources`.
+      component: component that scores; its `spec` holds every value.
+      sources: origin of each value; see `value_sources`.
     """
 
     component: Component
@@ -45,9 +45,9 @@ def read(
       entry: a row's or preset's name in any letter case, the text of a detector, or a
         component. A row wins over a method of its name: 'knn' and 'KNN' are both the
         row, with the benchmark's k, and 'knn()' is the method with its own.
-      benchmark: whose values rows and presets take.
+      benchmark: benchmark whose values rows and presets take.
       backbone: the network whose values they take.
-      paper: whose table it is for, '' or one of `paper_values.PAPERS`.
+      paper: paper whose table it is for, '' or one of `paper_values.PAPERS`.
 
     Raises:
       ValueError: the entry cannot be read; the names near it are listed.

@@ -55,12 +55,12 @@ def parse(
     Args:
       text: see the module's docstring. A name without parentheses is a preset, or
         a factory called without arguments.
-      benchmark: whose values a preset takes.
+      benchmark: benchmark whose values a preset takes.
       backbone: the network whose values a preset takes, such as 'resnet18_cifar'.
       variables: values of free names in arguments: 'ta(k=k)' with {'k': 0.2}. They
         may be traced.
-      paper: whose table a preset is for, one of `paper_values.PAPERS`: 'feature_sim'
-        takes KNN's k = 1000 everywhere. '' takes each method's own paper.
+      paper: paper whose table a preset is for, one of `paper_values.PAPERS`:
+        'feature_sim' takes KNN's k = 1000 everywhere. '' takes each method's own paper.
 
     Raises:
       ValueError: the text is no such expression, a name is unknown (the nearest

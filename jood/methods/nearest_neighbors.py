@@ -43,7 +43,7 @@ def best(queries: jax.Array, bank: Any, k: int) -> tuple[jax.Array, jax.Array]:
     Args:
       queries: floating [B, D].
       bank: float32 [M, D].
-      k: how many, 1 <= k <= M.
+      k: number of rows, 1 <= k <= M.
 
     Returns:
       The products, float32 [B, k], largest first, and the rows' indices, int32 [B, k].
@@ -222,7 +222,7 @@ def kth_distance_on_disk(queries: np.ndarray, rows: np.ndarray, k: int) -> np.nd
     Args:
       queries: float32 [B, D], normalised.
       rows: float32 [N, D], as `open_bank` gives it; normalised here, block by block.
-      k: which, counted from 1, at most N.
+      k: rank of the row, counted from 1, at most N.
     """
     count, width = queries.shape
     size = max(_PRODUCTS // max(count, width), 1)  # rows at a time

@@ -20,7 +20,7 @@ def nearness(
     Args:
       candidates: Embeddings of the words, float32 [N, D], of length 1.
       classes: Embeddings of the texts of the classes, float32 [K, D], of length 1.
-      quantile: In (0, 1), of a word's K cosines, linear between neighbours.
+      quantile: Quantile of a word's K cosines, in (0, 1), linear between neighbours.
 
     Raises:
       ValueError: `quantile` is not in (0, 1).
@@ -40,9 +40,9 @@ def least_near(near: np.ndarray, share: float = 0.15) -> np.ndarray:
     """Returns the places of a share of the words, the least near first, int [M].
 
     Args:
-      near: What `nearness` returned for one list of words; nouns and adjectives, whose
+      near: Result of `nearness` for one list of words; nouns and adjectives, whose
         prompts differ, are ranked apart.
-      share: In (0, 1), rounded down to a number of words.
+      share: Share of the words, in (0, 1), rounded down to a number of words.
 
     Raises:
       ValueError: `share` is not in (0, 1), or no word would be left.

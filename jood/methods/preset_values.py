@@ -261,8 +261,8 @@ def resolve(benchmark: str, backbone: str = "", paper: str = "") -> dict[str, Va
     Args:
       benchmark: One of `BENCHMARKS`.
       backbone: The name of the network; '' is the papers' usual one there.
-      paper: Whose table it is for, one of `paper_values.PAPERS`: its values of the
-        methods that it compares with win; '' is each method's own paper.
+      paper: Paper whose table it is for, one of `paper_values.PAPERS`: its values of
+        the methods that it compares with win; '' is each method's own paper.
 
     Raises:
       ValueError: The benchmark is not registered, or the paper is unknown; the near

@@ -92,8 +92,8 @@ class Filled(NamedTuple):
 
     Attributes:
       text: the text of a detector.
-      spans: Where each value that was filled in stands in the text, in bytes of
-        UTF-8 as `ast` counts them, and where it comes from.
+      spans: start and end of each value that was filled in, in bytes of UTF-8 as
+        `ast` counts them, and the value's origin.
     """
 
     text: str
@@ -110,8 +110,8 @@ def preset(
       benchmark: one of `preset_values.BENCHMARKS`.
       backbone: the network's name, such as 'resnet18_cifar'; values for it are used
         where the papers give any, else those of the benchmark's usual network.
-      paper: whose table it is for, one of `paper_values.PAPERS`; its values of the
-        methods that it compares with win. '' takes each method's own paper.
+      paper: paper whose table it is for, one of `paper_values.PAPERS`; its values of
+        the methods that it compares with win. '' takes each method's own paper.
 
     Raises:
       ValueError: there is no preset, benchmark or paper of that name; near ones are

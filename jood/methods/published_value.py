@@ -8,7 +8,7 @@ class Value(NamedTuple):
 
     Attributes:
       text: The value as it stands in a detector's text.
-      source: Where it was published (paper and section), or the rule that stands in.
+      source: Place of publication (paper and section), or the rule that stands in.
         `{network}` and `{benchmark}` become what is asked for.
     """
 

@@ -31,7 +31,7 @@ def of(
         benchmark and the network, and say where those were published.
       benchmark: one of `preset_values.BENCHMARKS`.
       backbone: the network's name.
-      paper: whose table it is for, '' or one of `paper_values.PAPERS`.
+      paper: paper whose table it is for, '' or one of `paper_values.PAPERS`.
     """
 
     def expanded(name: str) -> Iterator[tuple[str, str]]:

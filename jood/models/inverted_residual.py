@@ -170,7 +170,7 @@ def repeated(
       table: lines (factor of the expansion, channels, number of blocks, stride of the
         first), and perhaps the side of the depthwise kernel.
       width: multiplier of the channels.
-      channels: what the stem returns.
+      channels: number of channels that the stem returns.
     """
     rows = []
     for expansion, features, repeats, first_stride, *side in table:

@@ -20,9 +20,9 @@ class Needs(NamedTuple):
     Attributes:
       runs: titles of the parts that run with the networks and data at hand.
       networks: names under which networks are asked for and none was given.
-      data: by benchmark, the sets that are absent.
-      rows: how many of its rows can be run, given networks and data.
-      of: how many rows it has.
+      data: absent sets by benchmark.
+      rows: number of its rows that can be run, given networks and data.
+      of: number of its rows.
     """
 
     runs: list[str]

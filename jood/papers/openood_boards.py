@@ -15,7 +15,7 @@ class BoardRow:
     """A method on one network.
 
     Attributes:
-      name: what OpenOOD calls the postprocessor.
+      name: OpenOOD's name of the postprocessor.
       text: jood's row or text of the same method; '' if there is none.
       near: AUROC in %, over the near sets; with its standard deviation over networks.
       far: the same over the far sets.
@@ -35,7 +35,7 @@ class Board:
       file: the file of OpenOOD's results.
       commit: its version.
       benchmark: name of jood's benchmark.
-      network: what OpenOOD calls the network.
+      network: OpenOOD's name of the network.
       accuracy: ID accuracy in %, of the full spectrum where `is_full`.
       is_full: whether covariate-shifted images count as ID.
       rows: the lines, in OpenOOD's order.

@@ -39,8 +39,8 @@ class ColumnSets(NamedTuple):
 
     Attributes:
       sets: names of a benchmark's OOD sets; their mean if there are several.
-      lacking: those of the paper that are absent.
-      remark: what is scored in place of the paper's sets; ''.
+      lacking: sets of the paper that are absent.
+      remark: parts of sets that stand in for the paper's sets, in words; '' for none.
     """
 
     sets: tuple[str, ...]

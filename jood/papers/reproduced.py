@@ -11,12 +11,12 @@ class ReproducedRow(NamedTuple):
     """A row with our numbers beside the paper's.
 
     Attributes:
-      name: what the paper calls it.
+      name: the paper's name of the row.
       text: the detector that was run, with every value; '' if none was.
-      sources: where each value comes from; see `jood.methods.value_sources`.
-      why: why it could not be run; ''.
-      ours: in %; a cell that could not be made is missing.
-      papers: in %; a cell that the paper does not give is missing.
+      sources: origin of each value; see `jood.methods.value_sources`.
+      why: reason why it could not be run; '' if it was.
+      ours: jood's numbers in %; a cell that could not be made is missing.
+      papers: the paper's numbers in %; a cell that it does not give is missing.
     """
 
     name: str
@@ -32,9 +32,9 @@ class ReproducedPart:
     """A part of a table, run or not.
 
     Attributes:
-      title: what distinguishes it from the table's other parts.
+      title: words that distinguish it from the table's other parts.
       cells: (column, metric) in the order of the table.
-      rows: as the paper has them.
+      rows: the paper's rows.
       remarks: sentences on what is not as in the paper.
       dented: columns that are made of a part of the paper's images.
       comparable: whether ours and the paper's numbers are of the same benchmark.

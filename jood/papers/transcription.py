@@ -25,12 +25,12 @@ class TableRow:
     """A line of a table.
 
     Attributes:
-      name: what the paper calls it.
+      name: the paper's name of the row.
       text: the detector: a row of `presets.everything`, or a text in which
         placeholders stand for the presets' values; '' if it cannot be run.
-      why: why it cannot be run; ''.
-      trained: how its network is trained, where that is not with cross-entropy alone.
-      zoom: how much OOD images are magnified.
+      why: reason why it cannot be run; '' if it can.
+      trained: training of its network, where it is not with cross-entropy alone.
+      zoom: factor by which OOD images are magnified.
       numbers: the paper's, one per cell of the columns, in %; None where it has none.
     """
 
@@ -47,10 +47,10 @@ class TablePart:
     """Rows that one ID set and one kind of network made.
 
     Attributes:
-      title: what distinguishes it from the table's other parts; '' if there is one.
+      title: words that distinguish it from the table's other parts; '' without others.
       benchmark: name of jood's benchmark.
       network: name of jood's model.
-      columns: what the paper calls its columns; `AVERAGE` and `ACCURACY` are known.
+      columns: the paper's names of the columns; `AVERAGE` and `ACCURACY` are known.
       rows: the lines.
       averaged: names of the benchmark's sets that an average is taken over; () for
         those of the other columns.
@@ -82,12 +82,12 @@ class PaperTable:
 
     Attributes:
       paper: one of `PAPERS`.
-      number: as the paper numbers it, in Arabic numerals.
-      title: what it compares.
+      number: number in the paper, in Arabic numerals.
+      title: subject of the comparison.
       metrics: Metrics of each column except `ACCURACY`, in the paper's order.
       kind: `DETECTION`, or `TIMING`: seconds in place of AUROC and FPR95.
-      note: what a reader must know of the transcription; ''.
-      parts: by ID set and network.
+      note: remark that a reader of the transcription needs; '' for none.
+      parts: parts of the table, by ID set and network.
     """
 
     paper: str
@@ -121,7 +121,7 @@ def of_rows(whole: PaperTable, names: Sequence[str]) -> PaperTable:
 
     Args:
       whole: The table.
-      names: What the paper calls the rows, in any letter case; () keeps all.
+      names: The paper's names of the rows, in any letter case; () keeps all.
 
     Raises:
       ValueError: It has no row of a name; near ones are listed.

@@ -16,7 +16,7 @@ class Picture(NamedTuple):
     Attributes:
       stem: name of its files, without suffix.
       title: the section of the page that it stands in; pictures may share one.
-      caption: what it shows, in a few sentences; or a function of the results.
+      caption: sentences that say what it shows; or a function of the results.
       draw: results -> the figure, or None where these results have no such picture.
     """
 

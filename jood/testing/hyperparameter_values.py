@@ -40,7 +40,7 @@ def without_effect(
     """Finds a parameter of which no value changes the scores.
 
     Args:
-      parameters: those of a factory.
+      parameters: parameters of a factory.
       scores: values by name -> scores; raises ValueError if they are refused.
 
     Returns:

@@ -160,7 +160,7 @@ def build(names: Sequence[str], size: int, jitter: Jitter = _JITTER) -> Augment:
     Args:
       names: Some of `NAMES`, in their order.
       size: Side of the square that 'crop' cuts, in pixels.
-      jitter: What 'jitter' does.
+      jitter: Strengths and probability of 'jitter'.
     """
     arguments.check_count("size", size)
     check(names)

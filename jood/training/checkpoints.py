@@ -41,7 +41,7 @@ class Checkpoints:
     Args:
       folder: The run's folder, which all its processes see.
       config: The run's configuration, JSON values, which the folder belongs to.
-      position: What decides the batches, JSON values; each checkpoint holds it.
+      position: Settings that decide the batches, JSON values, kept in each checkpoint.
       keep: Number of newest checkpoints that are kept.
       best: Metric of the validation by which the best one is kept, too; '': none is.
 

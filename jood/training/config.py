@@ -59,7 +59,7 @@ class TrainConfig:
       outlier_batch_size: Outliers per step; 0 for as many as ID images.
       image_size: Side of the network's images, in pixels.
       model: Name of the network.
-      objective: What is minimised, as `jood.training.objectives.parse` reads it.
+      objective: Objective to minimise, as `jood.training.objectives.parse` reads it.
       init_from: Folder of the network to begin with; '' begins with random weights.
       new_head: Whether that network gets a new classifier, for other classes.
       hold_out: One training image in so many is held out for validation; 0: none.

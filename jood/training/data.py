@@ -42,7 +42,7 @@ class TrainingData:
         held out.
       folders: The folders of images and of validation images; '' without.
       outliers: Images that are not ID, uint8 and of the network's size; None without.
-      outliers_from: Where they are from, as `TrainConfig.outliers` says it.
+      outliers_from: Origin of the outliers, as `TrainConfig.outliers` names it.
     """
 
     name: str

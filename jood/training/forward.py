@@ -28,9 +28,9 @@ class TrainingPass(struct.PyTreeNode):
       local: z, float32 [B, HW, D]; None where the head cannot be applied to one.
       why_not: The reason, for the error.
       added: The collections beside the network's own, by name; see `Objective.init`.
-      reference: What `Objective.reference` read of the network that the run began
-        with; None for objectives without it.
-      drawn: What `Objective.images` drew.
+      reference: Pytree that `Objective.reference` read of the network that the run
+        began with; None for objectives without it.
+      drawn: Pytree that `Objective.images` drew.
       epoch: Epochs done, with the share of this one, float32 [].
     """
 

@@ -64,12 +64,12 @@ def train(
 
     Args:
       config: The run's configuration.
-      data: What to train on.
+      data: Images to train and validate on.
       model: The network.
       folder: The run's folder; a run of the same configuration in it is resumed.
       variables: The network to begin with; None for `config.init_from`, or random ones.
       validate: (variables on the mesh) -> metrics; see `validation.Validation`.
-      keeping: How often to log, validate and save; by default each epoch.
+      keeping: Intervals of logs, validations and checkpoints; by default each epoch.
 
     Returns:
       The trained variables as NumPy arrays, with what the objective adds.

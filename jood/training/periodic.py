@@ -53,7 +53,7 @@ class Plan:
     Attributes:
       steps_per_epoch: Whole batches of an epoch.
       total: Number of steps of the whole run.
-      keeping: How often what is done.
+      keeping: Intervals of logs, validations and checkpoints.
     """
 
     steps_per_epoch: int

@@ -43,7 +43,7 @@ def make_step(
 
     Args:
       model: The network.
-      objective: What is minimised.
+      objective: Objective to minimise.
       optimizer: An optax transformation.
       preprocessing: Normalises the augmented images.
       augment: Changes uint8 images; None leaves them as they are.

@@ -157,8 +157,8 @@ def to_torch_names(
 
     Args:
       model: The same as for `from_torch_names`, the inverse.
-      variables: Those of the model; an OOD head becomes 'ood_head.weight' and '.bias'.
-        What else an objective added has no names in PyTorch and is skipped.
+      variables: The model's; an OOD head becomes 'ood_head.weight' and '.bias'. All
+        else that an objective added has no names in PyTorch and is skipped.
       layout: Name of a code base in `layouts(model)`, or a `Layout` of your own.
 
     Raises:

@@ -53,9 +53,9 @@ def tower(
     """Returns the layout of a tower.
 
     Args:
-      ends: the file's names of what is not a block, by ours.
+      ends: the file's names of the parts that are not blocks, by ours.
       projection: our name of the map to the embedding, and the file's.
-      block: what stands before a block's number.
+      block: text before a block's number.
       parts: the file's names of a block's `PARTS`.
       ignored: prefixes of tensors that are not of this tower.
     """

@@ -27,7 +27,7 @@ class MadeHead(NamedTuple):
     Attributes:
       tensors: The head, by the names that the model's layouts give it.
       collections: Other collections that travel with the network, by name.
-      source: What it was made of, as JSON values.
+      source: Origin of the head, as JSON values.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -56,7 +56,7 @@ def convert(
       class_names: One per class, in the order of the logits.
       image_size: Side of the network's images, in pixels; by default what the
         preprocessing makes, else the model's own.
-      num_classes: By default what the file's classifier has; 0 for a backbone alone.
+      num_classes: Number of classes; by default the file's; 0 for a backbone alone.
       layout: Code base whose names the tensors have; by default the one that fits.
       entry: The same as for `reading.read`.
       make_head: Makes the head of a file's tensors, for a network that has none there:

@@ -33,7 +33,7 @@ class Convention(NamedTuple):
     """How a framework names what a module holds, and orders its axes.
 
     Attributes:
-      separator: What stands between the names of a module and of a leaf.
+      separator: Text between the names of a module and of a leaf.
       leaves: The framework's names of leaves by ours.
       axes: Our axes in the framework's order, by our leaf and the number of its axes;
         others are as ours.

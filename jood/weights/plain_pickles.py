@@ -20,8 +20,8 @@ class Storage(NamedTuple):
 
     Attributes:
       kind: PyTorch's name of their type, such as 'torch FloatStorage'.
-      key: Where they lie.
-      size: How many there are.
+      key: Key under which the file holds them.
+      size: Number of them.
     """
 
     kind: str
@@ -55,7 +55,7 @@ def read(file: IO[bytes], storages: dict[str, Storage] | None = None) -> Any:
       storages: Gets the storages that the pickle names, by key.
 
     Returns:
-      What was pickled, with a `StoredTensor` for each tensor.
+      The pickled object, with a `StoredTensor` for each tensor.
 
     Raises:
       NotPlainError: It asks for something else.

@@ -49,7 +49,7 @@ def unwrap(content: Any, where: str, entry: str | None = None) -> dict[str, Any]
     """Returns the dict of tensors that the content of a file holds.
 
     Args:
-      content: What the file holds.
+      content: The file's content.
       where: The file, for messages.
       entry: Key to take, such as 'state_dict_ema'; by default the most usual one
         that holds tensors.

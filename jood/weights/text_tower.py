@@ -82,7 +82,7 @@ def with_texts(
 
     Args:
       folder: The folder of the network.
-      network: What `checkpoint.open` returns for it.
+      network: The network that `checkpoint.open` returns for it.
       prompts: File of words; by default those that the network has.
       templates: File of templates; by default 'a photo of a {}' alone.
 

@@ -42,7 +42,7 @@ def load(path: pathlib.Path) -> Any:
     """Reads a file that torch.save wrote.
 
     Returns:
-      What was saved, with NumPy's arrays for tensors.
+      The saved object, with NumPy's arrays for tensors.
 
     Raises:
       OSError: The file cannot be opened.

@@ -1,11 +1,15 @@
 """Docstrings, help texts and pages avoid phrases that a native reader stumbles over."""
 
+import ast
 import re
 
 from helpers.jobs import ROOT
+import pytest
 
 PYTHON = [
-    p for folder in ("jood", "launch") for p in sorted(ROOT.glob(f"{folder}/**/*.py"))
+    path
+    for folder in ("jood", "launch", "docs")
+    for path in sorted(ROOT.glob(f"{folder}/**/*.py"))
 ]
 PAGES = [
     path
@@ -36,15 +40,42 @@ PHRASES = {
     r"\bin whichever way\b": "in whatever way",
     r"\bmay be left out\b": "optional",
 }
-# An entry of Args, Returns or Attributes: a name, a colon, a phrase.
-BARE_OF = re.compile(r"^\s+[\w*, ]+: [Oo]f ", re.MULTILINE)
-HELP_OF = re.compile(r"""f?["']Of (?!\{detector)""")
+# Words with which a phrase begins that leaves its noun to the reader.
+NOT_A_NOUN = "(?:of|what|how|which|whose|where|when|why)"
+# In a docstring without its indent: an entry of Args, Attributes or Raises, which is a
+# name, a colon and a phrase; or the first line of Returns.
+ENTRY_WITHOUT_NOUN = re.compile(
+    rf"^(?:  [\w*][\w*, ]*: |Returns:\n  ){NOT_A_NOUN}\b", re.MULTILINE | re.IGNORECASE
+)
+# In source: a literal; and the functions whose arguments are help texts.
+TEXT_WITHOUT_NOUN = re.compile(rf"""f?["']{NOT_A_NOUN}[ ,.:;]""", re.IGNORECASE)
+DEFINES_A_FLAG = re.compile(
+    r"_?(add_argument|define|enum|integer|shared|string)", re.IGNORECASE
+)
 
 
 def _stumbles(text):
     """The phrases of a text that are not English, with what to write instead."""
     text = re.sub(r"\s*\n\s*#?\s*", " ", text)
     return {p: better for p, better in PHRASES.items() if re.search(p, text)}
+
+
+def _without_noun(source):
+    """Entries of docstrings, and help texts of flags, that begin with no noun."""
+    entries, helps = [], []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.Module):
+            entries += ENTRY_WITHOUT_NOUN.findall(ast.get_docstring(node) or "")
+        elif isinstance(node, ast.arguments):
+            helps += [*node.defaults, *filter(None, node.kw_defaults)]
+        elif isinstance(node, ast.Call) and DEFINES_A_FLAG.match(_name(node.func)):
+            helps += [*node.args, *(keyword.value for keyword in node.keywords)]
+    return [*entries, *filter(TEXT_WITHOUT_NOUN.match, map(ast.unparse, helps))]
+
+
+def _name(function):
+    """The last part of a called function's name; '' for other expressions."""
+    return getattr(function, "attr", getattr(function, "id", ""))
 
 
 def _by_file(paths, check):
@@ -59,11 +90,57 @@ def test_phrases_that_are_not_english():
 
 
 def test_entries_and_help_texts_begin_with_their_noun():
-    found = _by_file(PYTHON, lambda text: BARE_OF.findall(text) + HELP_OF.findall(text))
-    assert not found, f"begins with 'of': {found}"
+    found = _by_file(PYTHON, _without_noun)
+    assert not found, f"write the noun first, as 'number of', 'stage whose': {found}"
 
 
-def test_what_the_checks_notice():
+def test_what_the_check_of_phrases_notices():
     assert _stumbles("It is no\n    # folder.")
     assert not _stumbles("There is no\n    folder; it is no longer here.")
-    assert BARE_OF.search('    """Mixes.\n\n      runs: Of each program.\n')
+
+
+DOCUMENTED = '''
+class Mixer:
+    """Mixes.
+
+    Attributes:
+      *parts: {part}
+    """
+
+    def mix(self, runs):
+        """Mixes.
+
+        Returns:
+          {part}
+        """
+'''
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "Of each program.",
+        "what is mixed.",
+        "How many.",
+        "which, counted from 1",
+        "Whose values.",
+        "where they lie.",
+        "when it ends.",
+        "Why not.",
+    ],
+)
+def test_the_check_of_nouns_notices_entries_and_help_texts(part):
+    assert len(_without_noun(DOCUMENTED.format(part=part))) == 2
+    define = 'flags.DEFINE_string("mix", None, f"{}" + " perhaps {{names}}")'
+    assert _without_noun(define.format(f"{part} "))
+    assert _without_noun(f"def define_mix(help='{part} '): pass")
+
+
+def test_the_check_of_nouns_lets_other_texts_pass():
+    entry = "Whether to mix; what is left is\n            where: of the whole."
+    assert not _without_noun(DOCUMENTED.format(part=entry))
+    assert not _without_noun(
+        "x = {'mix': 'what is mixed'}  # parts: of the whole\n"
+        "page.Section('What was mixed', how)\n"
+        "define_which = _enum('which', 'Number of parts.')"
+    )

@@ -33,7 +33,7 @@ class PreprocessedNetwork:
     Attributes:
       model: a network of any kind that `kinds` knows.
       preprocessing: Normalises uint8 images; None if they come normalised.
-      taps: where the network's stages and head are.
+      taps: paths of the network's stages and head.
     """
 
     model: Any

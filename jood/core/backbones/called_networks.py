@@ -68,9 +68,9 @@ def lacks(
     """Says what a component needs that such a network lacks; '' if nothing.
 
     Args:
-      component: what shall be computed.
-      missing: what the network lacks for an edit of a stage; '' if nothing.
-      without_blocks: why it has no residual blocks, after 'residual blocks, '.
+      component: component to compute.
+      missing: edit of a stage -> what the network lacks for it; '' if nothing.
+      without_blocks: reason why it has none, as it follows 'residual blocks, '.
     """
     for edit in itertools.chain(*component.edits):
         if lack := missing(edit):

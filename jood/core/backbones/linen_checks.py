@@ -19,8 +19,8 @@ def check(model: Any, variables: Any) -> None:
     """Checks that a network can be run as `model.apply(variables, images)`.
 
     Args:
-      model: What should be a Linen module.
-      variables: What should be its variables, by collection.
+      model: Object that should be a Linen module.
+      variables: Object that should hold its variables, by collection.
 
     Raises:
       TypeError: The model is not a Linen module but a class, an nnx module or another

@@ -51,7 +51,7 @@ def observe(
       edits: paths of stage edits, as `component.edits` gives them. Each distinct
         path adds one record and costs the layers after its first edit.
       labels: int32 [B], carried along for fitting.
-      taps: where the stages and the head are; by default modules C2..C5 and head.
+      taps: paths of the stages and the head; by default modules C2..C5 and head.
       std: float [C], what the preprocessing divided by; methods that perturb the
         images (ODIN) divide their step by it.
       needs_network: whether a component runs the network again on other images, as

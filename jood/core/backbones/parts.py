@@ -110,10 +110,10 @@ def assembled(
 
     Args:
       stages: maps by name, those of the modules that were called.
-      head_inputs: what the head was called with, each time.
-      edits: those that the run was to make.
-      taps: where the stages and the head are.
-      variables: the network's, with kernel and bias of the head in 'params'.
+      head_inputs: inputs of the head, one per call.
+      edits: edits that the run was to make.
+      taps: paths of the stages and the head.
+      variables: the network's variables, with kernel and bias of the head in 'params'.
 
     Raises:
       ValueError: a named stage, the stage of an edit or the head was not called, or

@@ -39,7 +39,7 @@ class Kind(NamedTuple):
     """One kind of network.
 
     Attributes:
-      name: what its users call it, for messages: 'Linen', 'flax.nnx'.
+      name: its usual name, for messages: 'Linen', 'flax.nnx'.
       foreign: whether the owner keeps the weights: a saved detector then holds their
         fingerprint, not the weights.
       complete: (model, variables as given or None) -> the variables to run it with.
@@ -54,7 +54,7 @@ class Kind(NamedTuple):
         '' if nothing is known to be missing before it runs.
       text: model -> what distinguishes it from others of its class, for cache keys.
       weights: (model, variables) -> its own arrays by name, for a fingerprint.
-      bound: why its program cannot be exported; '' if it can.
+      bound: reason why its program cannot be exported; '' if it can.
     """
 
     name: str

@@ -28,7 +28,7 @@ class TorchBackbone:
       head: name of the linear submodule from the penultimate feature to the logits.
       version: changes of the weights up to now, which torch counts.
       lock: one run at a time, since hooks are the module's.
-      shapes: what a run gives for one image of a shape, once that is known.
+      shapes: shapes of a run's results for one image, by its shape, once known.
     """
 
     module: Any

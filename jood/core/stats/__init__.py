@@ -129,7 +129,7 @@ def with_head(statistic: Statistic, finalize: Callable[..., Any]) -> Statistic:
     """Lets `finalize` read the classifier head: a statistic carries it along.
 
     Args:
-      statistic: what is summed.
+      statistic: statistic that carries the head along.
       finalize: (the finalized statistic, kernel float64 [D, K], bias [K]) -> fitted.
     """
 
@@ -163,8 +163,8 @@ def check_classes(count: Any, method: str, needed: int, consequence: str) -> Non
     Args:
       count: int [K], examples per class.
       method: name of the method, for messages.
-      needed: how many examples a class needs.
-      consequence: what is done about such classes, in words.
+      needed: number of examples that a class needs.
+      consequence: sentence on what is done about such classes.
 
     Raises:
       ValueError: no class has enough.

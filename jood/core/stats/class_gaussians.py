@@ -26,7 +26,7 @@ def distance(gaussian: dict[str, Any], h: jax.Array) -> jax.Array:
     """Squared distance to the nearest mean, min_k ‖(h - μ_k) L‖², float32 [B].
 
     Args:
-      gaussian: one that `tied` fits.
+      gaussian: Gaussian that `tied` fits.
       h: floating [B, D].
     """
     centred = h.astype(jnp.float32) - gaussian["centre"][None]

@@ -64,7 +64,7 @@ def within(measure: Measure, bracket: dict[str, Any]) -> Statistic:
 
     Args:
       measure: the one of `brackets`.
-      bracket: what that has fitted.
+      bracket: values that `brackets` fitted.
 
     Returns:
       A statistic that finalizes to float64 [Q].

@@ -49,7 +49,7 @@ def best(measure: Measure, bracket: Any) -> Statistic:
 
     Args:
       measure: the one of `brackets`.
-      bracket: what that has fitted.
+      bracket: values that `brackets` fitted.
     """
     share = np.linspace(0.0, 1.0, _POINTS)[:, None]
     low, high = np.asarray(bracket, np.float64)

@@ -70,8 +70,8 @@ def get(
         chooses among `describe(name).preprocessing`.
       ood: Names of the OOD and covariate-shifted sets to open, the OOD sets in their
         order; None for the paper's, and the further ones that are present.
-      ood_zoom: How much OOD images are enlarged about their centre before they are
-        resized (Feature Sim, Table 18); ID images stay as they are.
+      ood_zoom: Factor by which OOD images are enlarged about their centre before they
+        are resized (Feature Sim, Table 18); ID images stay as they are.
       skip_corrupt: Whether to skip and count unreadable images; else they raise.
       **options: Further options of an embedded benchmark, such as `seed`.
 

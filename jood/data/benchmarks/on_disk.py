@@ -83,7 +83,7 @@ def open_set(
 
     Raises:
       OSError: Files are missing.
-      ValueError: What is there is not such a set. Both say what is wrong and where.
+      ValueError: The files are not such a set. Both say what is wrong and where.
     """
     how = Reading(
         preprocessing, labelled, found.place.split, found.classes or None, class_names

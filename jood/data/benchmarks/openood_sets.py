@@ -36,7 +36,7 @@ def listed(
     Args:
       lists: Places of the list below benchmark_imglist, without '.txt'.
       folder: Folder of the data set below `root`, without which it is absent.
-      root: What the list's paths are relative to, `CLASSIC` or `LARGE`.
+      root: Folder that the list's paths are relative to, `CLASSIC` or `LARGE`.
       title: A short description, for people.
       size: Number of lines; None where no source gives it.
       like: A set whose origin and terms it has.

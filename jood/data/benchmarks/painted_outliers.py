@@ -27,7 +27,7 @@ def outliers(
     Args:
       image_size: S, their side in pixels.
       seed: Decides them.
-      size: How many there are.
+      size: Number of images.
     """
     photo = _portrait()
     kinds = (_grating, _blobs, _checks)

@@ -20,7 +20,7 @@ def parts(root: str | os.PathLike[str], paths: Iterable[str]) -> list[str]:
       paths: Its images, relative to it, with '/'.
 
     Returns:
-      Those of such a name, sorted, whose images all lie in further folders below, if
+      Folders of such a name, sorted, whose images all lie in further folders below, if
       there are two of them or the root has no other folder; else [].
     """
     split = [path.split("/") for path in paths]
@@ -42,7 +42,7 @@ def hint(
     Args:
       root: The folder that was given.
       paths: Its images.
-      folders: Those of its folders that are not named as a class.
+      folders: Folders in it that are not named as a class.
       classes: The names of the classes.
     """
     folders, classes = list(folders), list(classes)

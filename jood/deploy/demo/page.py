@@ -91,9 +91,9 @@ def build(
     Args:
       judged: The photographs.
       verdicts: The verdicts on those that could be read.
-      reference: What they were compared with.
+      reference: The detectors, and the scores that they are compared with.
       pictures: 'heatmaps' and 'scores', as they were written.
-      facts: What to record: configuration and versions.
+      facts: Configuration and versions, which the page shows.
     """
     more = len(verdicts) - len(judged.shown)
     shown, top = _shown(judged, verdicts), reference.brightest

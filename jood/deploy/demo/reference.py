@@ -28,7 +28,7 @@ class Reference(NamedTuple):
       weights: SHA-256 of the file of weights that gave the scores.
       brightest: The highest value in the heatmaps of some of the photographs, which
         gets the brightest colour.
-      about: How the texts and the scores came about, JSON values.
+      about: Origin of the texts and the scores, JSON values.
     """
 
     detectors: Mapping[str, str]

@@ -33,9 +33,9 @@ def write(
       folder: A new folder.
       judged: The photographs, of which at least one could be read.
       verdicts: The verdicts on those.
-      reference: What they were compared with.
+      reference: The detectors, and the scores that they are compared with.
       class_names: One per class.
-      configuration: What to record beside the results, JSON values.
+      configuration: Settings to record beside the results, JSON values.
 
     Raises:
       FileExistsError: The folder exists.

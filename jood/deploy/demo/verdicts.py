@@ -35,10 +35,10 @@ class Verdict(NamedTuple):
     """All detectors' opinions of a photograph.
 
     Attributes:
-      place: Among all photographs, from 0.
+      place: Place among all photographs, from 0.
       name: Its path.
       predicted: The class that the network takes it for.
-      opinions: By detector.
+      opinions: Opinions by detector.
     """
 
     place: int

@@ -54,12 +54,12 @@ def actsub(
       k: dimension of the decisive subspace, at most the rank of the head. None fits
         it: the one for which both parts are of equal mean length in training. (The
         authors' code looks further than the rank, where the split is arbitrary.)
-      shape: how the decisive part is shaped, 'scale' or 'ash_s'.
+      shape: shaping of the decisive part, 'scale' or 'ash_s'.
       q: fraction in (0, 1) that the shaping leaves out; 0.95 is the authors' for
         ResNet-50, with 'scale'.
       lam: exponent λ >= 0; 2 is the authors' for ResNet-50, 1 for ViT; may be traced.
-      neighbours: how many cosines are averaged; 10 in the authors' code.
-      capacity: how many training features are kept, a uniform sample of all.
+      neighbours: number of cosines that are averaged; 10 in the authors' code.
+      capacity: number of training features that are kept, a uniform sample of all.
 
     Returns:
       A score component, in units of the logits. It fits the decisive basis, float32

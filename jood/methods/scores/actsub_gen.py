@@ -36,10 +36,10 @@ def actsub_gen(
     Args:
       k: dimension of the decisive subspace, as for `actsub`; None fits it.
       gamma: exponent γ in (0, 1) of GEN; 0.1 in the authors' code. May be traced.
-      M: how many of the largest probabilities are summed, at least 1; 50 likewise.
+      M: number of largest probabilities that are summed, at least 1; 50 likewise.
       lam: exponent λ >= 0; 0.5 likewise. May be traced.
-      neighbours: how many cosines are averaged.
-      capacity: how many training features are kept, a uniform sample of all.
+      neighbours: number of cosines that are averaged.
+      capacity: number of training features that are kept, a uniform sample of all.
 
     Returns:
       A score component, <= 0. It fits what `actsub` fits, in three passes.

@@ -34,9 +34,9 @@ def combood(k: int = 50, capacity: int = reservoir.CAPACITY) -> Component:
     the extremes of what enters each ReLU, which no record here holds.
 
     Args:
-      k: which neighbour, counted from 1; a bank that keeps a part of the training
+      k: rank of the neighbour, counted from 1; a bank that keeps a part of the training
         features takes that part of k, as in `knn`.
-      capacity: how many training features are kept, at least k, a uniform sample.
+      capacity: number of training features that are kept, at least k, a uniform sample.
 
     Returns:
       A score component. It fits mean and scale of ĥ, λ, float32 [D], the whitening of

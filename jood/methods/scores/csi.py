@@ -69,7 +69,7 @@ def similarity_and_shift(
     Args:
       z: Projected features in each rotation, float32 [B, 4, P].
       shift: The logits of each rotation, in that rotation, float32 [B, 4].
-      learned: Those that `axes` returns.
+      learned: Directions and weights that `axes` returns.
     """
     total = jnp.zeros(z.shape[0])
     for k in range(SHIFTS):
@@ -121,7 +121,7 @@ def csi(capacity: int = reservoir.CAPACITY) -> Component:
     ten random crops; here the image is looked at whole.
 
     Args:
-      capacity: how many training images are kept, a uniform sample of all.
+      capacity: number of training images that are kept, a uniform sample of all.
 
     Returns:
       A score component; it needs a network that CSI trained, and runs it on all four

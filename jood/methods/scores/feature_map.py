@@ -38,8 +38,8 @@ def sum_over_locations(
     Args:
       total: sum over some locations, [B, R, C] -> [B].
       z: all locations, [B, HW, C].
-      entries: what `total` builds for each location, in floats. Where it depends on
-        a symbolic B, in an exported program, all are summed at once.
+      entries: number of floats that `total` builds for each location. Where it depends
+        on a symbolic B, in an exported program, all are summed at once.
     """
     batch, locations, channels = z.shape
     if not isinstance(entries, int):
@@ -79,7 +79,7 @@ def feature_sim(stage: str = "C5") -> Component:
     """Feature Sim: S = 1/(CHW) Σ_c Σ_i |z_i^(c) - μ^(c)|, μ^(c) = mean_i z_i^(c).
 
     Args:
-      stage: whose map is read; the paper's choice is C5 (Table 3).
+      stage: stage whose map is read; the paper's choice is C5 (Table 3).
 
     Returns:
       A score component, in units of the map, >= 0.

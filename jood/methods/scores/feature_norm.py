@@ -104,7 +104,8 @@ def feature_norm(stage: str = "C5") -> Component:
     """FeatureNorm: S = 1/C Σ_c ‖ReLU(z^(c))‖₂, the norm over the locations.
 
     Args:
-      stage: whose map is read. `feature_norm_selected` chooses it on training data.
+      stage: stage whose map is read. `feature_norm_selected` chooses it on training
+        data.
 
     Returns:
       A score component, in units of the map, >= 0.

@@ -22,7 +22,7 @@ def gen(gamma: float = 0.1, M: int = 100) -> Component:
 
     Args:
       gamma: exponent γ in (0, 1); may be traced. The paper's is 0.1.
-      M: how many of the largest probabilities are summed, at least 1; 100 in the
+      M: number of largest probabilities that are summed, at least 1; 100 in the
         paper, a tenth of ImageNet's classes.
 
     Returns:

@@ -99,7 +99,7 @@ def gmm(iterations: int = 20, stage: str = "C5") -> Component:
 
     Args:
       iterations: Steps of EM, at least 1. The paper gives no number.
-      stage: whose map is read; the paper's is C5.
+      stage: stage whose map is read; the paper's is C5.
 
     Returns:
       A score component, in units of the map, >= 0; 0 for a constant map. The

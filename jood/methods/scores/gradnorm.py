@@ -32,7 +32,7 @@ def gradnorm(T: float = 1.0, norm: Literal["l1", "mean"] = "l1") -> Component:
 
     Args:
       T: temperature above 0; may be traced. The paper's is 1.
-      norm: What is taken of the feature's absolute values: 'l1', their sum, or 'mean'.
+      norm: Reduction of the feature's absolute values: 'l1', their sum, or 'mean'.
 
     Returns:
       A score component, in units of the feature, >= 0.

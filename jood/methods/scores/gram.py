@@ -57,7 +57,7 @@ def gram(statistic: GramStatistic = "mad", stage: str = "C5") -> Component:
         with TA and Energy its AUROC is 40 %; the cosine drops the activation's
         strength. On the embedded benchmark, whose last map has 4 x 4 locations, the
         mean is at 66 % on noise, but std and MAD at 26-37 % on far images.
-      stage: whose map is read; the paper's is C5.
+      stage: stage whose map is read; the paper's is C5.
 
     Returns:
       A score component, in [0, 1] for activated maps; 0 for a constant one.

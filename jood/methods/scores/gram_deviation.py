@@ -46,7 +46,7 @@ def gram_deviation(P: int = 5, classes: Classes = "prediction") -> Component:
 
     Args:
       P: highest power, at least 1; the paper sums 1 to 10, OpenOOD 1 to 5.
-      classes: what an image of the training set counts for, its 'prediction' as in the
+      classes: class that a training image counts for: its 'prediction', as in the
         authors' code, or its 'label' as in OpenOOD's.
 
     Returns:

@@ -28,12 +28,12 @@ def knn(
     The paper's KNN+ is the same score on a network trained with SupCon.
 
     Args:
-      k: which neighbour of all N training features, counted from 1; 50 on CIFAR-10,
-        200 on CIFAR-100, 1000 on ImageNet.
-      capacity: how many training features are kept, at least k, a uniform sample of
-        all. Of M < N the neighbour k' = max(1, round(k M / N)) is taken, as the paper
-        does (10 of 1 % of ImageNet): 39 of ImageNet with the default. A capacity of N
-        keeps all, on the device; `bank` keeps all on disk.
+      k: rank of the neighbour among all N training features, counted from 1; 50 on
+        CIFAR-10, 200 on CIFAR-100, 1000 on ImageNet.
+      capacity: number of training features that are kept, at least k, a uniform sample
+        of all. Of M < N the neighbour k' = max(1, round(k M / N)) is taken, as the
+        paper does (10 of 1 % of ImageNet): 39 of ImageNet with the default. A capacity
+        of N keeps all, on the device; `bank` keeps all on disk.
       bank: path of a .npy file with all training features, float32 [N, D], of any
         length. They stay on disk and are read block by block for each batch, on the
         host. Then nothing is fitted, and a saved detector refers to the file.

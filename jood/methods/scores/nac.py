@@ -40,12 +40,13 @@ def nac(
     `fuse(nac(), nac(stage='C4', M=500, O=100, alpha=1000.0), weights=(0.5, 0.5))`.
 
     Args:
-      M: about how many bins, at least 4; 50 for the penultimate layer of CIFAR-10.
-      O: how many training images make a bin count as covered, at least 1; 50 likewise.
+      M: approximate number of bins, at least 4; 50 for CIFAR-10's penultimate layer.
+      O: number of training images that cover a bin fully, at least 1; 50 likewise.
       alpha: steepness α above 0 of the sigmoid; 100 likewise. For other layers, the
         authors take 1000 (third of four stages) and 0.001 (first and second).
-      stage: whose channels are the neurons, such as 'C4'; None for the penultimate
-        layer. A stage costs another run of the network behind it, and its gradient.
+      stage: stage whose channels are the neurons, such as 'C4'; None for the
+        penultimate layer. A stage costs another run of the network behind it, and its
+        gradient.
 
     Returns:
       A score component, in [0, 1]. It fits the coverage, float32 [M - 1, D], in one

@@ -18,8 +18,9 @@ def nnguide(k: int = 10, capacity: int = reservoir.CAPACITY) -> Component:
     E = log Σ_k exp(f_k) and ĥ = h / ‖h‖₂; x_i are training images.
 
     Args:
-      k: how many neighbours guide; 10 in the authors' code, on all training features.
-      capacity: how many training features are kept, a uniform sample of all.
+      k: number of neighbours that guide; 10 in the authors' code, on all training
+        features.
+      capacity: number of training features that are kept, a uniform sample of all.
 
     Returns:
       A score component, in units of the logits squared. It fits a bank of

@@ -38,8 +38,8 @@ def openmax(alpha: int = 3, tail: int = 20) -> Component:
     all; one with fewer than two distances has w_k = 0. `fit` warns of both.
 
     Args:
-      alpha: how many classes are revised, at least 1; more than K are K.
-      tail: how many distances the distribution is fitted to, at least 2.
+      alpha: number of classes that are revised, at least 1; more than K count as K.
+      tail: number of distances that the distribution is fitted to, at least 2.
 
     Returns:
       A score component, in [-1, 0]. It fits μ, float32 [K, K], and the distributions,

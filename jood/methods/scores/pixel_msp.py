@@ -36,8 +36,8 @@ def pixel_msp(stage: str = "C5") -> Component:
     """Mean confidence of the head over a map: S = mean_j max_k softmax(z_j W + b)_k.
 
     Args:
-      stage: whose map is read: the one that the head's input is, or is pooled from;
-        'decoded' of a segmentation network with its decode head, such as
+      stage: stage whose map is read: the one that the head's input is, or is pooled
+        from; 'decoded' of a segmentation network with its decode head, such as
         `fcn_r50_d8`.
 
     Returns:

@@ -68,7 +68,8 @@ def rankfeat(stages: tuple[str, ...] = ("C4", "C5"), T: float = 1.0) -> Componen
     X is the C x HW matrix of a stage's map. Each stage is changed in a run of its own.
 
     Args:
-      stages: whose maps lose their first component; the paper's are the last two.
+      stages: stages whose maps lose their first component; the paper's are the last
+        two.
       T: temperature above 0; may be traced.
 
     Returns:

@@ -33,7 +33,7 @@ def relation(
       power: exponent above 0: a large one lets near relatives count most; may be
         traced.
       least: relations up to it do not count; in [0, 1), may be traced.
-      capacity: how many training images are kept, a uniform sample of all.
+      capacity: number of training images that are kept, a uniform sample of all.
 
     Returns:
       A score component, in [0, capacity]. It fits a bank of unit features and softmax

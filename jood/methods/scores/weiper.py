@@ -57,7 +57,7 @@ def weiper_kld(
     be repeated, and weighs blocks of 1000 entries alike, also the last, shorter one.
 
     Args:
-      r: how many perturbed heads. They are rebuilt from the seed, a few at a time, and
+      r: number of perturbed heads. They are rebuilt from the seed, a few at a time, and
         not kept.
       delta: size δ >= 0 of the perturbation, relative to the weights.
       lam1: weight λ₁ >= 0 of the perturbed histogram; may be traced.

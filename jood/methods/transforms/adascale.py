@@ -71,7 +71,7 @@ def adascale_a(
       lam: weight λ >= 0 of the shift; may be traced.
       o: fraction in (0, 1) of the image's entries (H W C) that are moved, likewise.
       eps: step ε > 0 in units of the preprocessed image; may be traced.
-      capacity: how many training images' Q' are kept, a uniform sample of all.
+      capacity: number of training images whose Q' is kept, a uniform sample of all.
 
     Returns:
       A component of slot 'feature'. It fits F, float32 [min(N, capacity)], in one

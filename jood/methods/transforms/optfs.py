@@ -32,7 +32,7 @@ def optfs(bins: int = 100, low: float = 0.001, high: float = 0.999) -> Component
     θ = 1000 I / ‖I‖₂.
 
     Args:
-      bins: how many bins, at least 1; the authors' code may have one more, by
+      bins: number of bins, at least 1; the authors' code may have one more, by
         rounding of its last edge, and so has this.
       low: fraction in (0, 1): the quantile at which the bins begin.
       high: fraction in (low, 1): the quantile at which they end.

@@ -62,9 +62,9 @@ def prototypes(
     """Returns the statistic of the classes' prototypes, Eq. 6.
 
     Args:
-      feature: what is averaged by label, float32 [B, D].
+      feature: activations -> the values to average by label, float32 [B, D].
       method: The method's name, for the warning of classes without training examples.
-      consequence: what becomes of images that are predicted as one of these.
+      consequence: sentence on what becomes of images predicted as one of these.
 
     Returns:
       A statistic whose value is {'unit': v_c / ‖v_c‖₂, float32 [K, D], 'known': bool

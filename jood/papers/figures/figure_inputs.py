@@ -25,7 +25,7 @@ class FigureInputs:
     """The inputs that a figure may ask for; sets are opened on first use.
 
     Attributes:
-      networks: By label; most figures show the first.
+      networks: Networks by label; most figures show the first.
       benchmark_name: Name of the benchmark.
       open: Opens the benchmark for a network.
       named: Files of images that the user names, by set ('ID', 'OOD').

@@ -12,12 +12,12 @@ class PaperFigure(NamedTuple):
     """A figure.
 
     Attributes:
-      number: As the paper numbers it.
-      title: What it shows.
-      caption: How to read it, and what differs from the paper's; '' if it is not drawn.
+      number: Number in the paper.
+      title: Subject of the figure.
+      caption: Explanation, with differences from the paper's; '' if it is not drawn.
       benchmarks: Names of the paper's benchmarks, the first for its usual one.
-      draw: What it is drawn of -> pictures by stem; None if it is not drawn.
-      instead: Why it is not drawn here, or which job draws it.
+      draw: Inputs of a figure -> pictures by stem; None if it is not drawn.
+      instead: Reason why it is not drawn here, or the job that draws it.
     """
 
     number: str

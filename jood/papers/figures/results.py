@@ -26,12 +26,12 @@ def write(
     """Writes a new results folder.
 
     Args:
-      folder: Where.
-      title: The page's: 'HIMPLoS, Figure 5: ...'.
-      drawn: What was drawn.
-      pictures: By stem.
-      remarks: What is not as in the paper: the network, the sets.
-      configuration: Whatever is needed to run this again, JSON values.
+      folder: The new folder.
+      title: Title of the page: 'HIMPLoS, Figure 5: ...'.
+      drawn: Figure that was drawn.
+      pictures: Pictures by stem.
+      remarks: Differences from the paper: the network, the sets.
+      configuration: Settings to run this again with, JSON values.
     """
     run = {"configuration": dict(configuration), "versions": provenance.versions()}
     with atomic_files.atomic_folder(folder) as partial:

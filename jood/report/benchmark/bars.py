@@ -18,10 +18,10 @@ def draw(
 
     Args:
       names: The detectors, from left to right.
-      values: By series ('jood: ...', 'paper: ...'), percentages by detector; one
+      values: Percentages by series ('jood: ...', 'paper: ...') and detector; one
         that is missing has no bar.
-      axis_title: What the height is.
-      title: Above the bars.
+      axis_title: Name of the quantity that is the height.
+      title: Text above the bars.
     """
     size = (min(1.6 + 0.75 * len(names), figures.WIDTH), 3.2)
     fig = figure.Figure(figsize=size, layout="constrained")

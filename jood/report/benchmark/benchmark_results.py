@@ -29,14 +29,14 @@ class BenchmarkResults:
     Attributes:
       evaluations: one per seed; pictures show the first.
       detector: the fitted detector of the first seed; pictures look at its network.
-      benchmark: what was scored.
+      benchmark: the benchmark that was scored.
       detectors: full texts (`Component.spec`) by row name, in the order of the rows.
-      configuration: whatever is needed to run this again, JSON values.
+      configuration: settings to run this again with, JSON values.
       curves: selections whose best candidates are rows of the table.
       examine: the row whose mistakes are shown; None for that of the best mean AUROC.
       draws: Draws of the bootstrap that gives cells an interval; 0 for no intervals.
       seed: seed of these draws.
-      sources: by row name where its values come from; see `jood.methods.value_sources`.
+      sources: origins of a row's values, by row; see `jood.methods.value_sources`.
     """
 
     evaluations: Sequence[Evaluation]

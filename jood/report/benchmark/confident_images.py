@@ -19,7 +19,7 @@ def draw(
     Args:
       images: uint8 [n, H, W, C] by set.
       confidences: float [n] in [0, 1] by set.
-      score: What the confidence is.
+      score: Name of the score that is the confidence.
     """
     every = [(name, i) for name, batch in images.items() for i in range(len(batch))]
     down = -(-len(every) // _ACROSS)

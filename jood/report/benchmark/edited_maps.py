@@ -29,7 +29,7 @@ def draw(
       images: uint8 [n, H, W, C] by set, at the network's size.
       detector: Any detector with the network.
       last: The stage whose map is drawn.
-      edits: By label, the stage component that stands before; None for the plain pass.
+      edits: Stage component that stands before, by label; None for the plain pass.
     """
     every = tuple(path for part in edits.values() if part for path in part.edits)
 

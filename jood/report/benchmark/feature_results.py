@@ -47,7 +47,7 @@ def write(
 
     Args:
       folder: the new folder: table.txt, .md, .tex, .csv, results.json, scores.npz.
-      found: what `feature_files.compare` returned.
+      found: result of `feature_files.compare`.
       rows: the detectors by name.
       features: the folder of features, which the results name.
     """

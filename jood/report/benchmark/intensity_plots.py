@@ -35,7 +35,7 @@ def draw(images: Mapping[str, np.ndarray], viewer: Viewer) -> figure.Figure | No
     """Draws images beside the intensities of their last maps and the fitted mixtures.
 
     Args:
-      images: By set, uint8 [n, H, W, C]; a line of the figure shows the first two.
+      images: uint8 [n, H, W, C] by set; a line of the figure shows the first two.
       viewer: The network.
 
     Returns:

@@ -42,9 +42,9 @@ def files(
 
     Args:
       table: The numbers.
-      benchmark: What they are of.
+      benchmark: Benchmark that they are of.
       texts: The detectors' texts by row.
-      configuration: What was run, as `jood.cli.evaluation_configuration` returns it.
+      configuration: The run's, as `jood.cli.evaluation_configuration` returns it.
     """
     found: dict[str, str] = {}
     if not {"near", "far"} <= benchmark.groups.keys():

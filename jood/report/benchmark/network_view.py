@@ -44,7 +44,7 @@ class Viewer:
     Attributes:
       detector: any detector with the network.
       k: TA's threshold.
-      told: how k was chosen, for captions; '' where it was given.
+      told: words on how k was chosen, for captions; '' where it was given.
       last: name of the last map; None for a network without maps.
       edited: name of the stage that TA edits; None if no map is before `last`.
     """

@@ -125,7 +125,7 @@ class HeatmapRow(NamedTuple):
     """One row of heatmaps, all on one colour scale.
 
     Attributes:
-      label: what was done, for the left margin.
+      label: name of the network or of the edit, for the left margin.
       maps: float [n, h, w] by set.
       captions: n texts by set.
       top: the value of the brightest colour; the darkest is 0.

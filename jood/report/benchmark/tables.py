@@ -36,10 +36,10 @@ class Table:
       values: per seed {detector: {column: {metric: fraction}}}; columns are the
         averages, each perhaps with a mark, then the OOD sets.
       accuracies: ID accuracy per seed, a fraction; NaN without labels.
-      absent: where each OOD or shifted set that is not scored was looked for.
+      absent: places where each OOD or shifted set that is not scored was looked for.
       incomplete: ID and OOD sets that are not whole, and what was found.
-      skipped: by set, the images that could not be read, at least one.
-      draws: how often images were drawn again for `intervals`; 0 without them.
+      skipped: images that could not be read, by set; at least one each.
+      draws: number of times that images were drawn for `intervals`; 0 without them.
       intervals: ends of the bootstrap's intervals, fractions, by detector, column and
         metric.
       spectrum: accuracy per seed on ID and shifted ID images, a fraction; () without.

@@ -105,7 +105,7 @@ def confidences(
 
     Args:
       shown: Evaluations by label.
-      rows: By label, the detector to show and what turns its scores into confidences.
+      rows: Detector to show and function from its scores to confidences, by label.
     """
     sets = list(next(iter(shown.values())).ood_scores)
     size = (_width(len(sets)), 2.1 * len(shown) + 0.2)

@@ -96,10 +96,10 @@ class FinetuningResults:
       after: a detector with the same network after.
       sample: probabilities of the true class [B, HW] -> the patches to show.
       label: the objective's name, for the rows: 'LFF'.
-      benchmark: what was scored.
+      benchmark: the benchmark that was scored.
       detectors: texts by row name; one row if only the network after can be asked.
-      configuration: whatever is needed to run this again, JSON values.
-      sources: by row name where its values come from; see `jood.methods.value_sources`.
+      configuration: settings to run this again with, JSON values.
+      sources: origins of a row's values, by row; see `jood.methods.value_sources`.
     """
 
     pairs: Sequence[Pair]

@@ -47,8 +47,8 @@ class Cell(NamedTuple):
     """A cell of a grid.
 
     Attributes:
-      text: what is shown.
-      value: what the column is sorted by; None for the text. NaN comes last.
+      text: text that is shown.
+      value: number that the column is sorted by; None for the text. NaN comes last.
       mark: 'best' (bold), 'second' (underlined), how far it is from another number
         ('near', 'off', 'far': its colour) or ''.
     """
@@ -85,7 +85,7 @@ class Grid:
     Attributes:
       columns: the first is that of the rows' names.
       rows: rows of as many cells.
-      caption: what it shows, in a sentence.
+      caption: sentence that says what it shows.
     """
 
     template: ClassVar[str] = "grid.html"
@@ -114,9 +114,9 @@ class PictureBlock:
 
     Attributes:
       png: the file's bytes.
-      caption: what it shows, in a sentence.
+      caption: sentence that says what it shows.
       stem: name of the files with the same picture beside the page, without suffix.
-      width: in CSS pixels at which it is sharp and can be read.
+      width: width in CSS pixels at which it is sharp and can be read.
     """
 
     template: ClassVar[str] = "picture.html"

@@ -24,7 +24,7 @@ def kth_distance(vectors: jax.Array, rows: jax.Array, k: int) -> jax.Array:
     Args:
       vectors: v, float32 [N, D].
       rows: q, float32 [n, D].
-      k: Which neighbour, counted from 1.
+      k: Rank of the neighbour, counted from 1.
     """
     bank, queries = unit(rows), unit(vectors)
     # From the product, 2 - 2s would lose all digits near 0.
@@ -39,8 +39,8 @@ def at_the_boundary(
 
     Args:
       rows: q, float32 [n, D].
-      k: Which neighbour, itself included.
-      select: How many rows.
+      k: Rank of the neighbour, the row itself included.
+      select: Number of rows.
 
     Returns:
       int32 [select] and float32 [select], by decreasing distance.
@@ -74,8 +74,8 @@ def farthest(
 
     Args:
       distance: Distances of all candidates, float32 [R m].
-      picks: R.
-      points: How many of each row's m.
+      picks: R, the number of picked rows.
+      points: Number of candidates that are kept of each row's m.
       selection: One of `SELECTIONS`.
     """
     chex.assert_rank(distance, 1)
@@ -103,11 +103,11 @@ def outliers(
 
     Args:
       rows: q, the queue's features, float32 [n, D].
-      pick: Which R of the `select` rows at the boundary, int32 [R], without repetition.
+      pick: Indices of R of the `select` rows at the boundary, int32 [R], none twice.
       noise: ε, float32 [m, D].
-      k: Neighbour that counts.
+      k: Rank of the neighbour that counts.
       select: Number of rows at the boundary.
-      points: Outliers of each of the R.
+      points: Number of outliers of each of the R.
       scale: σ of the noise.
       selection: One of `SELECTIONS`; see `farthest`.
     """

@@ -58,7 +58,7 @@ def godin(distance: Distance = "cosine") -> Objective:
     Weight decay acts on all kernels; the published recipes spare that of h.
 
     Args:
-      distance: What h is: 'inner' (a linear layer), 'euclid' or 'cosine'.
+      distance: Kind of h: 'inner' (a linear layer), 'euclid' or 'cosine'.
 
     References:
       Hsu, Shen, Jin, Kira, Generalized ODIN, CVPR 2020, Eq. 4-7; no code of theirs is

@@ -57,9 +57,9 @@ def lff(
         CIFAR-100 and ImageNet-100.
       mu: μ, margin of the norm, >= 0. The paper's: 1, 2 and 3 for these.
       lam: λ >= 0, weight of the term; the paper's is 1.
-      reference: Whose p_j decides what is background. 'start', the paper's: the
-        network that the run began with, in evaluation mode, for one more forward pass
-        a step. 'current': the network as it is being trained, which feeds back: an
+      reference: Network whose p_j decides what is background. 'start', the paper's:
+        that which the run began with, in evaluation mode, for one more forward pass a
+        step. 'current': the network as it is being trained, which feeds back: an
         image that becomes misclassified is all background, shrinks, and stays so.
 
     References:

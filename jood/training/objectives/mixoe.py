@@ -47,7 +47,7 @@ def cut_mix(
     Args:
       images: ID images, floating [B, H, W, C].
       outliers: Others of this shape.
-      box: One that `cut_box` returns.
+      box: Box that `cut_box` returns.
     """
     chex.assert_equal_shape([images, outliers])
     height, width = images.shape[1:3]

@@ -55,8 +55,8 @@ def read_groups(groups: int | str, classes: int) -> np.ndarray:
     """Returns the group of each class, int32 [K].
 
     Args:
-      groups: How many, for runs of neighbouring labels; or the path of a .json file: a
-        list of K numbers, or {name of a group: [its labels]}.
+      groups: Number of runs of neighbouring labels; or the path of a .json file: a list
+        of K numbers, or {name of a group: [its labels]}.
       classes: K.
 
     Raises:
@@ -121,7 +121,7 @@ def mos(groups: int | str = 8, mixup: float = 0.1) -> Objective:
     The log's accuracy is that of the most probable class in its own group.
 
     Args:
-      groups: How many groups of neighbouring labels, or the path of a .json file with
+      groups: Number of groups of neighbouring labels, or the path of a .json file with
         the groups, best by meaning; see `read_groups`. The paper's are 8.
       mixup: α >= 0: the share λ of an image in a mixture is drawn from Beta(α, α); 0
         mixes none. The authors' is 0.1.

@@ -64,7 +64,7 @@ def npos(
     Args:
       lam: λ >= 0; the authors' is 0.1.
       start: Epochs before the outliers begin, where all queues are full; 200 of 500.
-      selection: Which candidates are outliers: as 'published', or as 'intended', the
+      selection: Candidates that become outliers: as 'published', or as 'intended', the
         farthest; see `boundary_outliers.farthest`.
       compact: w_comp >= 0.
       disperse: w_disp >= 0.
@@ -74,9 +74,9 @@ def npos(
       queue: n, features that are kept of each class.
       k: Neighbour by which a feature is at the boundary, at most n.
       select: Number of features at the boundary, at most n.
-      picks: How many of these, drawn in each step, get outliers; at most `select`.
+      picks: Number of these, drawn in each step, that get outliers; at most `select`.
       draws: m, candidates of each.
-      points: How many of these are kept, at most m.
+      points: Number of these that are kept, at most m.
       scale: Standard deviation σ > 0 of the noise around a feature.
 
     References:

@@ -68,8 +68,8 @@ class Objective(NamedTuple):
         another view of it; `augmented(key, images)` other uint8 images. The first B
         rows are the labelled ID images, of which the accuracy is taken. By default
         one view.
-      outliers: Which images that are not ID it needs, for the error of a run without
-        any; '' if it needs none. They are `batch.outliers`, uint8 [M, H, W, C].
+      outliers: Description of the outliers that it needs, for the error of a run
+        without any; '' if it needs none. They are `batch.outliers`, uint8 [M, H, W, C].
       reference: (pass over the same images in evaluation mode, of the network that the
         run began with) -> what `loss` needs of it, a pytree that it finds in
         `seen.reference`; no gradient. None runs no such pass.

@@ -106,8 +106,8 @@ def ssod(
       gamma: γ in (0.5, 1): patches with p_j(y) >= γ are ID, with p_j(y) < 1 - γ OOD.
         The paper's is 0.95.
       alpha: α >= 0, weight of the OOD head's loss; the paper's is 1 (Table 4).
-      balance: How the many background patches are balanced with the few ID ones (Table
-        5): 'lwb' (loss-wise, the paper's), 'lw' (loss weighting) or 'dr' (resampling).
+      balance: Balance of the many background patches with the few ID ones (Table 5):
+        'lwb' (loss-wise, the paper's), 'lw' (loss weighting) or 'dr' (resampling).
       factor: Weight >= 0 of background patches with balance='lw'; None for n_ID /
         n_OOD of the batch. The paper gives none.
 

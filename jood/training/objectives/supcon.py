@@ -74,7 +74,7 @@ def supcon(
       temperature: T > 0. SupContrast's is 0.07, that of SSD+ 0.5, of CIDER's
         comparison 0.1.
       width: P, of the projection.
-      positives: Which views are drawn together: those of a 'class' (SupCon, SSD+,
+      positives: Views that are drawn together: those of a 'class' (SupCon, SSD+,
         KNN+), or of an 'image' (SimCLR, SSD), which reads no labels.
 
     References:

@@ -138,7 +138,7 @@ def tagfog(
       beta: β >= 0, of the contrastive loss, in which fakes are one more class.
       text_temperature: T > 0 of L_text.
       temperature: T > 0 of L_supcon.
-      fakes: How many of each image; the authors' are 2 for CIFAR-10, 1 for CIFAR-100.
+      fakes: Number per image; the authors' is 2 for CIFAR-10, 1 for CIFAR-100.
       grid: Tiles along a side; 4, for ImageNet-100 8.
       width: Hidden units of the projector.
 

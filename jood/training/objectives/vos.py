@@ -55,7 +55,7 @@ def least_likely(
       mean: μ of a class, float32 [D].
       factor: L of `gaussians`, float32 [D, D].
       draws: ε, standard normal, float32 [m, D].
-      select: How many of the m are kept.
+      select: Number of the m that are kept.
     """
     _, chosen = jax.lax.top_k(jnp.square(draws).sum(-1), select)
     return mean[None] + jnp.matmul(draws[chosen], factor.T, precision=_HIGHEST)
@@ -110,7 +110,7 @@ def vos(
         L = CE. The authors' is 40 of 100.
       queue: n, features that are kept of each class.
       draws: m, samples of each class in a step.
-      select: How many of them, the least likely ones, are outliers.
+      select: Number of them, the least likely ones, that are outliers.
 
     References:
       Du, Wang, Cai, Li, VOS (Learning What You Don't Know by Virtual Outlier
