@@ -41,7 +41,7 @@ def take(
     def look(variables: Any, images: jax.Array) -> jax.Array:
         return detector.backbone.observe(variables, images).penultimate
 
-    found = {}
+    by_set = {}
     for name, source in {ID: benchmark.id_test, **benchmark.ood}.items():
         count = min(ID_COUNT if name == ID else OOD_COUNT, len(source))
         chosen = np.arange(count) * len(source) // count
@@ -51,5 +51,5 @@ def take(
             rows = jax.device_get(Sample(features, batch.label))
             keep = np.asarray(batch.mask) > 0
             parts.append(jax.tree.map(lambda x, keep=keep: x[keep], rows))
-        found[name] = jax.tree.map(lambda *each: np.concatenate(each), *parts)
-    return found
+        by_set[name] = jax.tree.map(lambda *each: np.concatenate(each), *parts)
+    return by_set
