@@ -102,8 +102,8 @@ def image_channels(
       wanted: The shapes that three channels give.
 
     Returns:
-      The length in `found` of the one axis that depends on the channels; 3 if there is
-      no such variable in `found`, or several.
+      The length in `given` of the one axis that depends on the channels; 3 if there is
+      no such variable in `given`, or several.
     """
     # The model is traced again only for what is not of three channels.
     others = [n for n in given if n in wanted and given[n] != wanted[n]]
