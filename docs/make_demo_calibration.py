@@ -37,7 +37,7 @@ _TEXTURES = flags.DEFINE_string("textures", None, "Folder of textures.", require
 
 K = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0)
 CHOSEN_ON = 160  # photographs that k is chosen on
-MADE = ("blur", "jigsaw", "mixed")
+OUTLIERS = ("blur", "jigsaw", "mixed")
 TPR, BATCH = 0.95, 20
 VALIDATION_ACCURACY = 0.75  # of the network on ImageNet's validation set, about
 ABOUT = (
@@ -105,7 +105,7 @@ def _chosen_k(network: checkpoint.TrainedNetwork, images: sources.Source) -> flo
         _detector(network, {"MSP": "msp()"}),
         batches,
         batches,
-        outliers=MADE,
+        outliers=OUTLIERS,
     )
     print(curve.text())
     return float(curve.best.values["k"])

@@ -135,8 +135,8 @@ def _fits(part: Component, document: str) -> str:
         return "–"
     words = " ".join(document.split())
     end = r",? in \w+ pass(?:es)?\b| unless |\. "
-    found = re.search(rf"\bIt (?:also )?fits (.+?)(?:{end})", words)
-    what = found[1] if found else "values"
+    match = re.search(rf"\bIt (?:also )?fits (.+?)(?:{end})", words)
+    what = match[1] if match else "values"
     return f"{what} ({len(part.passes)})"
 
 

@@ -157,7 +157,7 @@ def _disagreements(folder: pathlib.Path) -> Iterator[str]:
 def _agreements(folder: pathlib.Path) -> Iterator[str]:
     """Yields rows: method, programs, pairs, how many agree, largest difference."""
     peers: dict[str, set[str]] = {}
-    found: dict[str, list[float]] = {}
+    distances: dict[str, list[float]] = {}
     for case in CASES:
         arrays, rows = _arrays(folder, case), 2 * _known(folder, case)
         groups: dict[str, list[str]] = {}
@@ -169,10 +169,10 @@ def _agreements(folder: pathlib.Path) -> Iterator[str]:
             method = re.split(r"_(?=[a-zA-Z]*\d|pooled|fmap|dist)", name)[0]
             for first, second in itertools.combinations(keys, 2):
                 apart = _best(arrays[first], arrays[second], folder, case)
-                found.setdefault(method, []).append(apart)
+                distances.setdefault(method, []).append(apart)
                 both = {key.rpartition("__")[2] for key in (first, second)}
                 peers.setdefault(method, set()).update(both)
-    for method, apart in sorted(found.items()):
+    for method, apart in sorted(distances.items()):
         same = [x for x in apart if x <= _SAME]
         most = f"{max(same):.0e}" if any(same) else "0" if same else "–"
         names = ", ".join(sorted(peers[method]))
@@ -231,14 +231,14 @@ def _both_fprs(folder: pathlib.Path) -> str:
 
 def _arrays(folder: pathlib.Path, case: str) -> dict[str, np.ndarray]:
     """All stored arrays of a case, by key."""
-    found: dict[str, np.ndarray] = {}
+    by_key: dict[str, np.ndarray] = {}
     for kind in ("", "post_"):
         key = (folder, kind, case)
         if key not in _CACHE:
             with np.load(folder / f"scores_{kind}{case}.npz") as arrays:
                 _CACHE[key] = dict(arrays)
-        found |= _CACHE[key]
-    return found
+        by_key |= _CACHE[key]
+    return by_key
 
 
 _CACHE: dict[tuple[pathlib.Path, str, str], dict[str, np.ndarray]] = {}

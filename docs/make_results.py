@@ -102,20 +102,20 @@ def _read(name: str) -> dict[str, Any]:
         if isinstance(other, str):
             titles.append(other)
             continue
-        ((source, taken),) = other.items()
-        titles += taken.values()
-        rows = [_extended(row, _read(source), taken) for row in rows]
+        ((source, title_of),) = other.items()
+        titles += title_of.values()
+        rows = [_extended(row, _read(source), title_of) for row in rows]
     return {**content, "columns": titles, "rows": rows}
 
 
 def _extended(
-    row: str | list[str], source: dict[str, Any], taken: dict[str, str]
+    row: str | list[str], source: dict[str, Any], title_of: dict[str, str]
 ) -> list[str]:
     """A row, or at first its name, with cells of the same row in another table."""
     row = [row] if isinstance(row, str) else row
     rows = {cells[0]: cells for cells in source["rows"]}
     named = dict(zip(source["columns"], rows[row[0]], strict=True))
-    return [*row, *(named[column] for column in taken)]
+    return [*row, *(named[column] for column in title_of)]
 
 
 def _with_bold(cells: Sequence[str]) -> list[str]:
@@ -136,10 +136,10 @@ def _with_bold(cells: Sequence[str]) -> list[str]:
 
 
 def _number(text: str) -> float:
-    found = _NUMBER.match(text)
-    if found is None:
+    match = _NUMBER.match(text)
+    if match is None:
         raise ValueError(f"expected a number at the start of {text!r}.")
-    return float(found[0])
+    return float(match[0])
 
 
 def _bold(text: str, best: float) -> str:

@@ -77,7 +77,7 @@ def _machine(content: Mapping[str, Any] | None) -> str:
 
 def _section(name: str, content: Mapping[str, Any]) -> str:
     title = name.removeprefix("speed_").replace("_", " ")
-    told = f"{content['what']}. {_machine(content)}, {content['date']}."
+    caption = f"{content['what']}. {_machine(content)}, {content['date']}."
     command = f"```bash\n{content['command']}\n```"
     table = measuring.table(content["rows"], "github")
-    return "\n\n".join([f"## Measured: {title}", told, command, f"{table}\n"])
+    return "\n\n".join([f"## Measured: {title}", caption, command, f"{table}\n"])

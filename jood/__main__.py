@@ -95,13 +95,13 @@ def run(job: str, arguments: Sequence[str]) -> None:
 
 def with_recipe(argument: str) -> str:
     """Returns `--flagfile=recipe:NAME` with the recipe's path, others as they are."""
-    found = _RECIPE.fullmatch(argument)
-    if found is None:
+    match = _RECIPE.fullmatch(argument)
+    if match is None:
         return argument
     paths = {path.stem: path for path in sorted(RECIPES.glob("*.cfg"))}
-    if found["name"] not in paths:
-        stop(unknown_name.unknown("recipe", found["name"], paths))
-    return f"{found['flag']}{paths[found['name']]}"
+    if match["name"] not in paths:
+        stop(unknown_name.unknown("recipe", match["name"], paths))
+    return f"{match['flag']}{paths[match['name']]}"
 
 
 def stop(error: ValueError) -> NoReturn:

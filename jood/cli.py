@@ -209,10 +209,10 @@ def detectors(
     """Reads --detectors by row name; see `detector_list.read` for whose values."""
     names = presets.TABLE if text == "default" else presets.templates()
     entries = {n: n for n in names} if text in GROUPS else detector_list.split(text)
-    found = detector_list.read_each(entries, benchmark, backbone, paper)
+    rows = detector_list.read_each(entries, benchmark, backbone, paper)
     if text == "forward":  # looks at the given images only, and only forward
-        return {n: row for n, row in found.items() if not row.component.needs_network}
-    return found
+        return {n: row for n, row in rows.items() if not row.component.needs_network}
+    return rows
 
 
 def described(rows: Mapping[str, Row]) -> list[str]:

@@ -49,8 +49,12 @@ def register(thing: T) -> T:
       TypeError: it is none of these.
       ValueError: its name is taken.
     """
-    made = _made(thing) if callable(thing) and not isinstance(thing, tuple) else thing
-    kind = f"{type(made).__module__}.{type(made).__qualname__}"
+    product = (
+        _product_of(thing)
+        if callable(thing) and not isinstance(thing, tuple)
+        else thing
+    )
+    kind = f"{type(product).__module__}.{type(product).__qualname__}"
     if kind not in _REGISTRIES:
         known = ", ".join(name.rpartition(".")[2] for name in _REGISTRIES)
         raise TypeError(f"cannot register a {kind}; expected one of {known}.")
@@ -58,7 +62,7 @@ def register(thing: T) -> T:
     return thing
 
 
-def _made(factory: Callable[[], Any]) -> Any:
+def _product_of(factory: Callable[[], Any]) -> Any:
     try:
         return factory()
     except TypeError as error:

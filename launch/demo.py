@@ -45,16 +45,16 @@ def main(argv: list[str]) -> None:
         return
     judged = judging.judge(asked, photographs)
     names = network.class_names or ()
-    found = verdicts.of(judged, known.calibration, names)
+    opinions = verdicts.of(judged, known.calibration, names)
     failed = list(verdicts.failed(judged))
-    if not found:
+    if not opinions:
         listed = "; ".join(f"{path}: {why}" for path, why in failed[:LISTED])
         raise ValueError(f"no photograph could be read: {listed}.")
     configuration = {"photographs": argv[1:], **cli.flag_values()}
-    results.write(_OUTPUT.value, judged, found, known, names, configuration)
-    print(verdicts.table(found[:LISTED]))
-    if len(found) > LISTED:
-        print(f"and {len(found) - LISTED:,} more, in {results.TABLE}")
+    results.write(_OUTPUT.value, judged, opinions, known, names, configuration)
+    print(verdicts.table(opinions[:LISTED]))
+    if len(opinions) > LISTED:
+        print(f"and {len(opinions) - LISTED:,} more, in {results.TABLE}")
     print(
         "\np-values; * is called OOD, p at most "
         f"{1 - known.calibration.tpr:.4g}. Scores: {results.TABLE}, {page.FILE}."

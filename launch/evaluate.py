@@ -199,7 +199,7 @@ def main(argv: list[str]) -> None:
         first = first or fitted
         evaluations.append(result)
     assert first is not None
-    found = BenchmarkResults(
+    benchmark_results = BenchmarkResults(
         evaluations=evaluations,
         detector=first,
         benchmark=benchmark,
@@ -211,7 +211,9 @@ def main(argv: list[str]) -> None:
         draws=_BOOTSTRAP.value,
         seed=_SEED.value,
     )
-    printed = atomic_files.kept(lambda path: results.write(path, found), _OUTPUT.value)
+    printed = atomic_files.kept(
+        lambda path: results.write(path, benchmark_results), _OUTPUT.value
+    )
     for name, curve in curves.items():
         kinds = " and ".join(curve.kinds)
         print(f"\n{name}: {curve.method}, on {kinds}\n{curve.text()}")
@@ -289,8 +291,8 @@ def _compare_features(folder: str) -> None:
         cli.would(f"compare {', '.join(rows)} on {folder}", f"write {_OUTPUT.value}")
         return
     parts = {name: row.component for name, row in rows.items()}
-    found = feature_files.compare(parts, given)
-    print(feature_results.write(_OUTPUT.value, found, rows, folder))
+    comparison = feature_files.compare(parts, given)
+    print(feature_results.write(_OUTPUT.value, comparison, rows, folder))
     print(f"written to {_OUTPUT.value}")
 
 

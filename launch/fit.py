@@ -149,7 +149,7 @@ def main(argv: list[str]) -> None:
             detector, methods, splits.fit, apart, others, **reading
         )
         detector = choice.detector
-    made = fit_job.make(
+    fit_result = fit_job.make(
         detector,
         splits,
         _TPR.value,
@@ -163,14 +163,14 @@ def main(argv: list[str]) -> None:
     if _BENCHMARK.value is not None:
         configuration |= cli.data_origin(_BENCHMARK.value, _DATA_DIR.value)
     atomic_files.kept(
-        lambda path: fit_job.write(path, made, configuration), _OUTPUT.value
+        lambda path: fit_job.write(path, fit_result, configuration), _OUTPUT.value
     )
     named = "" if method == detector.component.spec else f"{method}: "
     print(f"{named}{detector.component.spec} on {network.name}")
     if sources:
         print(f"values: {value_sources.written(sources)}")
     print(f"images are {splits.preprocessing.sizing}")
-    print(made.text())
+    print(fit_result.text())
     print(f"written to {_OUTPUT.value}; score images with it:")
     print(f"jood score --detector={_OUTPUT.value} --images=... --output=...")
 

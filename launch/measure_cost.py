@@ -113,18 +113,18 @@ def _scoring_megabytes(programs: Any, *given: Any) -> float:
     if (single := programs.single(given[1])) is not None:
         return _megabytes(single.lower(*given).compile())
     look = programs.look.lower(*given)
-    seen = jax.eval_shape(programs.look, *given)
-    halves = [look, programs.rest.lower(given[1], *seen)]
+    shapes = jax.eval_shape(programs.look, *given)
+    halves = [look, programs.rest.lower(given[1], *shapes)]
     return max(_megabytes(half.compile()) for half in halves)
 
 
 def _alone(parts: Any, fitted: Any, acts: Any) -> dict[str, float]:
     """Seconds of each method on a given record, the longest first."""
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for name, part in parts.items():
         one = functools.partial(jax.jit(part.apply), jax.device_put(fitted[name]))
-        found |= turns.medians({name: functools.partial(one, acts)}, _RUNS.value)
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+        seconds |= turns.medians({name: functools.partial(one, acts)}, _RUNS.value)
+    return dict(sorted(seconds.items(), key=lambda item: -item[1]))
 
 
 def _with_ood_head(variables: Any) -> Any:
@@ -141,13 +141,13 @@ def _fit(part: jood.Component, acts: Any) -> tuple[Any, ...]:
     rng = np.random.default_rng(0)
     rows = _BANK.value if "knn(" in part.spec or "nnguide(" in part.spec else 0
     rows = max(rows, _ROWS_TO_FIT)
-    width, seen = acts.penultimate.shape[-1], min(100, _CLASSES.value)
+    width, classes = acts.penultimate.shape[-1], min(100, _CLASSES.value)
     chunks = [
         jood.Activations.of(
             rng.gamma(0.5, 1.0, (min(_ROWS_TO_FIT, rows - start), width)),
             acts.kernel,
             acts.bias,
-            labels=rng.integers(0, seen, min(_ROWS_TO_FIT, rows - start)),
+            labels=rng.integers(0, classes, min(_ROWS_TO_FIT, rows - start)),
         )
         for start in range(0, rows, _ROWS_TO_FIT)
     ]

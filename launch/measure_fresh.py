@@ -91,8 +91,8 @@ def _save(path: pathlib.Path) -> None:
 def _seconds(detector: pathlib.Path, programs: pathlib.Path) -> list[float]:
     """What each part of a process takes, in seconds."""
     start = time.time()
-    done = fresh_process.run("-c", _SCRIPT, str(detector), str(programs))
-    times = [start, *json.loads(done.stdout.splitlines()[-1])]
+    completed = fresh_process.run("-c", _SCRIPT, str(detector), str(programs))
+    times = [start, *json.loads(completed.stdout.splitlines()[-1])]
     return np.diff(times).tolist()
 
 

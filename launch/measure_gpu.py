@@ -94,8 +94,8 @@ def _device() -> str:
     """JAX's platform, asked in another process: this one would keep the memory."""
     code = "import jax; print(jax.default_backend())"
     line = [sys.executable, "-c", code]
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
-    return done.stdout.split()[-1]
+    completed = subprocess.run(line, capture_output=True, text=True, check=True)
+    return completed.stdout.split()[-1]
 
 
 if __name__ == "__main__":

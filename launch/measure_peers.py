@@ -159,11 +159,11 @@ def _theirs(
 ) -> dict[str, Any]:
     """pytorch-ood's detectors by name, not yet fitted."""
     w, b = network.fc.weight.detach(), network.fc.bias.detach()
-    found = {
+    methods = {
         name: getattr(detector, name)(network)
         for name in ("MaxSoftmax", "MaxLogit", "EnergyBased", "Entropy", "GEN")
     }
-    return found | {
+    return methods | {
         "KNN": detector.KNN(encode, k=50),
         "ViM": detector.ViM(encode, d=1000, w=w, b=b),
         "Mahalanobis": detector.Mahalanobis(encode),

@@ -48,12 +48,12 @@ def _run() -> tuple[float, float]:
         line = [str(job), f"--workdir={folder}/run"]
         line += [f"--epochs={_EPOCHS.value}"] if _EPOCHS.value else []
         start = time.perf_counter()
-        done = fresh_process.run(*line)
+        completed = fresh_process.run(*line)
         seconds = time.perf_counter() - start
-    trained = _TRAINED.search(done.stderr)
+    trained = _TRAINED.search(completed.stderr)
     if trained is None:
         raise ValueError(
-            f"jood quickstart does not say how long it trained:\n{done.stderr}"
+            f"jood quickstart does not say how long it trained:\n{completed.stderr}"
         )
     hours, minutes, rest = map(int, trained.groups())
     return seconds, 3600 * hours + 60 * minutes + rest

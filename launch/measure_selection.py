@@ -64,7 +64,7 @@ _THREE = ("blur", "jigsaw", "mixed")  # what --select advises
 class Measured:
     """One grid: its candidates, and what each gives on the test sets."""
 
-    found: choice.Selection  # against every kind
+    overall: choice.Selection  # against every kind
     tests: Sequence[Mapping[str, float]]  # AUROC by OOD set, a fraction
     usual: int | None  # the candidate nearest to the papers' values, if there is one
 
@@ -121,12 +121,12 @@ def main(argv: list[str]) -> None:
     table = tabulate.tabulate(
         rows, "keys", "github", floatfmt=(*[""] * 2, *[".2f"] * 5)
     )
-    told = f"{network.name} on {benchmark.name}, {_IMAGES.value:,} images per set"
+    title = f"{network.name} on {benchmark.name}, {_IMAGES.value:,} images per set"
     with atomic_files.atomic_folder(_OUTPUT.value) as partial:
-        (partial / "selection.md").write_text(f"{told}\n\n{table}\n")
+        (partial / "selection.md").write_text(f"{title}\n\n{table}\n")
         content = {name: _as_json(one) for name, one in measured.items()}
         (partial / "candidates.json").write_text(json.dumps(content, indent=1) + "\n")
-    print(f"\n{told}\n\n{table}\nwritten to {_OUTPUT.value}")
+    print(f"\n{title}\n\n{table}\nwritten to {_OUTPUT.value}")
 
 
 def _measured(
@@ -147,14 +147,16 @@ def _measured(
         dict(zip(grid, v, strict=True)) for v in itertools.product(*grid.values())
     ]
     train, held = map(batches, paper_grids.split(benchmark, _SEED.value))
-    made = [
+    outliers = [
         Restartable(synthetic_outliers.Outliers(kind, held, _SEED.value))
         for kind in synthetic_outliers.KINDS
     ]
     tests = map(batches, (benchmark.id_test, *benchmark.ood.values()))
-    found = selection.candidates(method, points, detector, train, held, *made, *tests)
+    by_point = selection.candidates(
+        method, points, detector, train, held, *outliers, *tests
+    )
     candidates, aurocs = [], []
-    for values, (scores, warned) in zip(points, found, strict=True):
+    for values, (scores, warned) in zip(points, by_point, strict=True):
         inside, rest = scores[0], scores[1:]
         against = {
             kind: choice.contrast(inside, other)
@@ -177,7 +179,7 @@ def _measured(
 def _rows(name: str, measured: Measured) -> list[dict[str, Any]]:
     """A row per kind, one of all kinds together, and one of the usual values."""
     kinds = synthetic_outliers.KINDS
-    whole = measured.found
+    whole = measured.overall
     sound = np.array([not one.degenerate for one in whole.candidates])
     tests, best = 100 * measured.means, 100 * measured.means.max()
     rows = []
@@ -186,7 +188,7 @@ def _rows(name: str, measured: Measured) -> list[dict[str, Any]]:
             dataclasses.replace(c, against={kind: c.against[kind] for kind in chosen})
             for c in whole.candidates
         )
-        found = choice.Selection(whole.method, candidates)
+        subset = choice.Selection(whole.method, candidates)
         aurocs = np.array([c.auroc for c in candidates])
         wide = np.array([c.separation for c in candidates])
         first = max(np.flatnonzero(sound), key=lambda i: aurocs[i])
@@ -197,7 +199,7 @@ def _rows(name: str, measured: Measured) -> list[dict[str, Any]]:
                 "highest AUROC": 100 * aurocs.max(),
                 "ρ of AUROC": _rank_correlation(aurocs[sound], tests[sound]),
                 "ρ of separation": _rank_correlation(wide[sound], tests[sound]),
-                "loss": best - tests[candidates.index(found.best)],
+                "loss": best - tests[candidates.index(subset.best)],
                 "loss by AUROC alone": best - tests[first],
             }
         )
@@ -227,7 +229,7 @@ def _as_json(measured: Measured) -> list[dict[str, Any]]:
             "tests": dict(tests),
         }
         for candidate, tests in zip(
-            measured.found.candidates, measured.tests, strict=True
+            measured.overall.candidates, measured.tests, strict=True
         )
     ]
 

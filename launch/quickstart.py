@@ -153,8 +153,8 @@ def _run(
     model = models.create(config.model, len(benchmark.class_names), dtype=config.dtype)
     data = data_lib.with_outliers(data_lib.of_benchmark(benchmark), config)
     objective = objectives.parse(config.objective)
-    begun = state_lib.shapes(model, objective, data.image_shape)
-    preflight.check(detectors, model, benchmark.image_size, begun)
+    shapes = state_lib.shapes(model, objective, data.image_shape)
+    preflight.check(detectors, model, benchmark.image_size, shapes)
     evaluations: list[benchmark_run.Evaluation] = []
     first: Detector | None = None
     for seed in range(config.seed, config.seed + _SEEDS.value):

@@ -110,14 +110,14 @@ def main(argv: list[str]) -> None:
             rows = [{"shard": number} for number in missing]
             # A block a shard, so that Ray hands them out one by one.
             shards = ray.data.from_items(rows, override_num_blocks=len(rows))
-            done = shards.map(
+            outcomes = shards.map(
                 worker,
                 compute=ray.data.ActorPoolStrategy(size=_WORKERS.value),
                 num_cpus=_CPUS.value,
                 num_gpus=_GPUS.value,
             )
             with progress.bar("score", len(rows), unit="shards") as shown:
-                for counts in done.iter_rows():
+                for counts in outcomes.iter_rows():
                     if "error" in counts:
                         raise ValueError(counts["error"])
                     images += counts["images"]

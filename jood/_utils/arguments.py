@@ -60,17 +60,17 @@ def check_range(name: str, value: Any, low: float, high: float, expected: str) -
     """
     if isinstance(value, jax.core.Tracer):
         return
-    got = f"got {name}={value!r}."
+    actual = f"got {name}={value!r}."
     try:
         inside = _is_number(value) and low < float(value) < high
     except OverflowError:  # an integer beyond float64
         inside = False
     if not inside:
-        raise ValueError(f"{name} must be {expected}, {got}")
+        raise ValueError(f"{name} must be {expected}, {actual}")
     if isinstance(value, int | np.integer) and abs(int(value)) > _LARGEST_INT:
         raise ValueError(
             f"{name} must be {expected}; integers are int32, at most {_LARGEST_INT}, "
-            f"{got} Write it as {float(value)!r}."
+            f"{actual} Write it as {float(value)!r}."
         )
     with np.errstate(over="ignore", under="ignore"):
         narrow = float(np.float32(value))
@@ -79,7 +79,7 @@ def check_range(name: str, value: Any, low: float, high: float, expected: str) -
         raise ValueError(
             f"{name} must be {expected}, also in float32, in which jood computes "
             f"(magnitudes from {_FLOAT32.tiny:.2g} to {_FLOAT32.max:.2g}); there it is "
-            f"{narrow:g}, {got}"
+            f"{narrow:g}, {actual}"
         )
 
 

@@ -143,12 +143,12 @@ def _explained(path: pathlib.Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None or not _concerns(path, error.filename):
             raise  # it is explained already, or of what the block reads
-        told = OSError(
+        explanation = OSError(
             f"cannot write {path}: {error.strerror}. Free space, make {path.parent} "
             "writable or choose another place, and give the same command again."
         )
-        told.strerror = error.strerror  # for those who say more than that
-        raise told from error
+        explanation.strerror = error.strerror  # for those who say more than that
+        raise explanation from error
 
 
 def _concerns(path: pathlib.Path, name: str | bytes | int | None) -> bool:

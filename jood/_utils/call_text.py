@@ -25,9 +25,9 @@ def literal(
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError):
-        got = ast.unparse(node)
+        text = ast.unparse(node)
         raise ValueError(
-            f"arguments must be literals (a number, a string, a tuple), got {got!r}."
+            f"arguments must be literals (a number, a string, a tuple), got {text!r}."
         ) from None
 
 

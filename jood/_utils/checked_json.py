@@ -45,10 +45,10 @@ def read(
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         message = f"{path} is truncated or no {what or kind}: {error!r}."
         raise ValueError(message) from None
-    found = content.get("format"), content.get("version")
-    if found != (kind, number):
+    header = content.get("format"), content.get("version")
+    if header != (kind, number):
         raise ValueError(
-            f"{path} has format {found[0]!r} version {found[1]!r}; this jood "
+            f"{path} has format {header[0]!r} version {header[1]!r}; this jood "
             f"({version.VERSION}) reads {kind!r} version {number}."
         )
     if _checksum(content) != checksum:

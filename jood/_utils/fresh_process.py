@@ -13,7 +13,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """
     environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
     line = [sys.executable, *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise ValueError(f"a process failed:\n{done.stderr or done.stdout}")
-    return done
+    completed = subprocess.run(line, capture_output=True, text=True, env=environment)
+    if completed.returncode:
+        raise ValueError(f"a process failed:\n{completed.stderr or completed.stdout}")
+    return completed

@@ -29,36 +29,36 @@ class Lines(contextlib.AbstractContextManager["Lines"]):
 
     def __init__(self, what: str, total: int | None, unit: str, initial: int = 0):
         self._what, self._total, self._unit = what, total, unit
-        self._initial = self._done = initial
-        self._began = self._told = time.monotonic()
+        self._initial = self._count = initial
+        self._began = self._logged_at = time.monotonic()
         self._more = ""
 
     def update(self, count: int) -> None:
         """Counts so many more; logs a line if the last one is old enough."""
-        self._done += count
+        self._count += count
         now = time.monotonic()
-        if now - self._told < EVERY or self._done == self._total:
+        if now - self._logged_at < EVERY or self._count == self._total:
             return
-        self._told = now
+        self._logged_at = now
         of = left = ""
         if self._total:
             of = f" of {self._total:,}"
-            left = f", {_duration((self._total - self._done) / self._rate())} left"
-        self._log(f"{self._done:,}{of} {self._unit}, {self._speed()}{left}")
+            left = f", {_duration((self._total - self._count) / self._rate())} left"
+        self._log(f"{self._count:,}{of} {self._unit}, {self._speed()}{left}")
 
     def set_postfix(self, **values: str) -> None:
         """Sets the text at the end of the next lines."""
         self._more = "".join(f", {name} {value}" for name, value in values.items())
 
     def __exit__(self, kind: Any, *_: Any) -> None:
-        if kind is None and self._done > self._initial:
+        if kind is None and self._count > self._initial:
             seconds = _duration(time.monotonic() - self._began)
-            done = f"{self._done - self._initial:,} {self._unit}"
-            self._log(f"{done} in {seconds}, {self._speed()}")
+            amount = f"{self._count - self._initial:,} {self._unit}"
+            self._log(f"{amount} in {seconds}, {self._speed()}")
 
     def _rate(self) -> float:
         seconds = max(time.monotonic() - self._began, 1e-9)
-        return max(self._done - self._initial, 1e-9) / seconds
+        return max(self._count - self._initial, 1e-9) / seconds
 
     def _speed(self) -> str:
         rate = self._rate()

@@ -29,9 +29,9 @@ def _commit(folder: pathlib.Path) -> str:
         return ""
     command = ("git", "describe", "--always", "--abbrev=12", "--dirty=+")
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return completed.stdout.strip() if completed.returncode == 0 else ""

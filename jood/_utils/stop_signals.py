@@ -38,14 +38,14 @@ def ending() -> Iterator[None]:
     """
     received: list[int] = []
     before = {each: signal.getsignal(each) for each in (*SIGNALS, _REPEATS)}
-    taken = [each for each in SIGNALS if before[each] != signal.SIG_IGN]
+    signals = [each for each in SIGNALS if before[each] != signal.SIG_IGN]
     hook = sys.unraisablehook
 
     def interrupt(number: int, _: Any) -> None:
         if received:
             os._exit(128 + number)
         received.append(number)
-        for each in taken:  # even where the main thread does not come back to Python
+        for each in signals:  # even where the main thread does not come back to Python
             signal.signal(each, signal.SIG_DFL)
         signal.signal(_REPEATS, _unless_unwinding)
         _thread.start_new_thread(_repeat, (threading.get_ident(),))
@@ -55,7 +55,7 @@ def ending() -> Iterator[None]:
         if not received or not issubclass(lost.exc_type, KeyboardInterrupt):
             hook(lost)
 
-    for each in taken:
+    for each in signals:
         signal.signal(each, interrupt)
     sys.unraisablehook = unraisable
     try:
@@ -66,7 +66,7 @@ def ending() -> Iterator[None]:
         leave(_message(error, received), *received or [signal.SIGINT])
     finally:
         sys.unraisablehook = hook
-        for each in (*taken, _REPEATS):
+        for each in (*signals, _REPEATS):
             signal.signal(each, before[each])
 
 

@@ -45,14 +45,14 @@ def measured(
     """
     for run in programs.values():
         measure(run)
-    found: dict[Name, list[Any]] = {name: [] for name in programs}
+    by_program: dict[Name, list[Any]] = {name: [] for name in programs}
     for _ in range(runs):
         for name, run in programs.items():
-            found[name].append(measure(run))
-    return {name: np.array(values) for name, values in found.items()}
+            by_program[name].append(measure(run))
+    return {name: np.array(values) for name, values in by_program.items()}
 
 
 def medians(programs: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
     """Returns the median wall time of each program in seconds, by name."""
-    found = measured(programs, runs)
-    return {name: float(np.median(times)) for name, times in found.items()}
+    by_program = measured(programs, runs)
+    return {name: float(np.median(times)) for name, times in by_program.items()}

@@ -277,8 +277,8 @@ def check_labels(labels: Any, size: int, classes: int) -> jax.Array:
     """Returns labels as int32 [B]; raises ValueError if one is not in [0, K)."""
     labels = np.asarray(labels)
     if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
-        got = f"{labels.dtype} {labels.shape}"
-        raise ValueError(f"labels must be integers of shape ({size},), got {got}.")
+        actual = f"{labels.dtype} {labels.shape}"
+        raise ValueError(f"labels must be integers of shape ({size},), got {actual}.")
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
         raise ValueError(

@@ -28,9 +28,9 @@ def assume(holds: jax.Array, message: str) -> None:
 
     To be called at the top level of a component's `apply`, not in a `scan` or `vmap`.
     """
-    found = _OPEN.get()
-    if found is not None:
-        found[message] = found.get(message, False) | ~holds
+    violations = _OPEN.get()
+    if violations is not None:
+        violations[message] = violations.get(message, False) | ~holds
     elif not isinstance(holds, jax.core.Tracer):
         warn({message: not holds})
 

@@ -78,7 +78,7 @@ class Cache(Protocol):
     def count(self) -> int | None:
         """Number of batches of the data set, once that is known."""
 
-    def done(self, index: int) -> bool:
+    def has_batch(self, index: int) -> bool:
         """Whether a batch is there."""
 
     def read(self, index: int) -> Features | None:
@@ -131,7 +131,8 @@ class Reader:
         """
         cache = self._cache
         batches: Iterator[Any] | None = None  # not begun where the cache is complete
-        position, seen = 0, 0  # of the batch that comes next; rows before this batch
+        position = 0  # of the batch that comes next
+        rows_before = 0  # this batch
         count = cache.count if cache else None
         for index in itertools.count():
             if index == count:
@@ -148,11 +149,11 @@ class Reader:
                 position += 1
                 features, rows, head = self._run(self._variables, batch)
                 self._keep_head(head)
-                finiteness.check(rows, seen)
+                finiteness.check(rows, rows_before)
                 if cache:
                     cache.write(index, features)
                     features = jax.device_get(features)
-            seen += len(features.mask)
+            rows_before += len(features.mask)
             yield features
 
     @property
@@ -187,5 +188,5 @@ def finite(
     acts: Activations, mask: jax.Array, stages: Iterable[str] = ()
 ) -> finiteness.Report:
     """Returns what is finite or padding; see `finiteness.of_run`."""
-    found = finiteness.of_run(acts, stages)
-    return {k: v | (mask == 0) if v.ndim else v for k, v in found.items()}
+    report = finiteness.of_run(acts, stages)
+    return {k: v | (mask == 0) if v.ndim else v for k, v in report.items()}

@@ -67,10 +67,10 @@ def check(given: Report, first: int = 0) -> None:
       given: result of `report`, on the device or on the host.
       first: index of row 0 in the data set.
     """
-    found = compiling.on_host(given)
+    flags = compiling.on_host(given)
     # Causes first: a NaN in the head, or in a feature, is one in the logits, too.
-    for what in sorted(found, key=lambda what: (_CAUSES.index(what.split()[0]), what)):
-        finite = found[what]
+    for what in sorted(flags, key=lambda what: (_CAUSES.index(what.split()[0]), what)):
+        finite = flags[what]
         if np.ndim(finite):
             check_rows(finite, what, first)
         elif not finite:

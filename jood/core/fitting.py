@@ -126,7 +126,7 @@ def _sweep(
         return statistic.update(state, acts, mask), (finite, extent, mask), kept
 
     update = compiling.jit(step, donate_argnums=0)
-    state, seen, rows = None, 0, 0
+    state, rows_before, rows = None, 0, 0
     extent: variation.Extent | None = None
     for index, batch in enumerate(source):
         acts = batch[0] if isinstance(batch, tuple) and len(batch) == 2 else batch
@@ -145,12 +145,12 @@ def _sweep(
                 lambda x: jnp.array(x, x.dtype), empty(variables, batch)
             )
             state = sharding.replicate_like(state, batch)
-        state, (finite, found, mask), kept = update(state, variables, batch)
-        finiteness.check(finite, seen)
-        extent = variation.joined(extent, found)
+        state, (finite, batch_extent, mask), kept = update(state, variables, batch)
+        finiteness.check(finite, rows_before)
+        extent = variation.joined(extent, batch_extent)
         rows += int(np.count_nonzero(mask))
-        seen += finite["penultimate features"].size
-        if cache and not cache.done(index):
+        rows_before += finite["penultimate features"].size
+        if cache and not cache.has_batch(index):
             cache.write(index, kept)
     if extent is None:
         raise component_lib.empty_data_set("fit")
@@ -167,12 +167,12 @@ class Restartable:
     ):
         batch_lib.check_batches(source)
         self._source, self._read, self._used = source, read, False
-        self._begun: Iterator[Any] | None = None  # by first(), with its batch
+        self._with_first: Iterator[Any] | None = None  # by first(), with its batch
 
     def __iter__(self) -> Iterator[Any]:
-        if self._begun is not None:
-            begun, self._begun = self._begun, None
-            return begun
+        if self._with_first is not None:
+            iterator, self._with_first = self._with_first, None
+            return iterator
         iterator = iter(self._source)
         if self._used and iterator is self._source:
             raise ValueError(
@@ -187,7 +187,7 @@ class Restartable:
         """Returns the first batch; the next iteration begins with it all the same."""
         iterator = iter(self)
         for batch in iterator:
-            self._begun = itertools.chain([batch], iterator)
+            self._with_first = itertools.chain([batch], iterator)
             return batch
         raise component_lib.empty_data_set("fit")
 

@@ -140,8 +140,8 @@ class Preprocessing:
           ValueError: wrong rank or dtype, or the resized image would be huge.
         """
         if image.ndim != 3 or 0 in image.shape or image.dtype != np.uint8:
-            got = f"{image.dtype} {tuple(image.shape)}"
-            raise ValueError(f"an image must be uint8 [H, W, C], got {got}.")
+            actual = f"{image.dtype} {tuple(image.shape)}"
+            raise ValueError(f"an image must be uint8 [H, W, C], got {actual}.")
         if not self.fitting:
             return image
         image = np.asarray(image)

@@ -39,10 +39,12 @@ def check_read(left: Component, score: Component) -> None:
         return
     if entry(left) == "stage":
         edited = min(edit.stage for path in left.edits for edit in path)
-        seen = not (read <= set(STAGES) and edited in STAGES and max(read) < edited)
+        has_effect = not (
+            read <= set(STAGES) and edited in STAGES and max(read) < edited
+        )
     else:  # whatever is rewritten, the logits follow
-        seen = bool(read & {entry(left), left.slot, "logit"})
-    if not seen:
+        has_effect = bool(read & {entry(left), left.slot, "logit"})
+    if not has_effect:
         raise ValueError(
             f"{left.spec} has no effect on {score.spec}, which reads "
             f"{' and '.join(sorted(read))} only. Leave it out, or add a score that "

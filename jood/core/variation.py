@@ -27,9 +27,9 @@ def joined(a: Extent | None, b: Extent) -> Extent:
     return (low, high) if a is None else (np.minimum(a[0], low), np.maximum(a[1], high))
 
 
-def warn_if_constant(found: Extent, rows: int) -> None:
+def warn_if_constant(bounds: Extent, rows: int) -> None:
     """Warns if each feature has one value in all rows, and there are several rows."""
-    if rows > 1 and np.array_equal(*found):
+    if rows > 1 and np.array_equal(*bounds):
         warnings.warn(
             f"a detector is fitted on {rows:,} images that all have the same "
             "penultimate feature, from which it learns nothing. Does the network "

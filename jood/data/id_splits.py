@@ -60,16 +60,16 @@ def of_benchmark(
       FileNotFoundError: An ID set is not there.
       ValueError: The name is unknown, or the images do not fit the network.
     """
-    made = benchmarks.get_id_sets(
+    benchmark = benchmarks.get_id_sets(
         name,
         data_dir=data_dir,
         image_size=image_size,
         preprocessing=preprocessing,
         skip_corrupt=skip_corrupt,
     )
-    rest, held = split(made.id_test, share, seed)
-    fit = sized(made.preprocessing, image_size)
-    return IdSplits(name, made.id_train, held, rest, fit, made.class_names)
+    rest, held = split(benchmark.id_test, share, seed)
+    fit = sized(benchmark.preprocessing, image_size)
+    return IdSplits(name, benchmark.id_train, held, rest, fit, benchmark.class_names)
 
 
 def of_folders(
@@ -182,17 +182,19 @@ def _folder(
     plain = ImageFolder(path, preprocessing=preprocessing, labelled=False)
     if not all("/" in name for name in plain.paths):
         return plain, []
-    found = sorted({name.split("/")[0] for name in plain.paths})
-    known = class_names or (found if len(found) == num_classes else ())
-    other = sorted(set(found) - set(known))
+    folders = sorted({name.split("/")[0] for name in plain.paths})
+    known = class_names or (folders if len(folders) == num_classes else ())
+    other = sorted(set(folders) - set(known))
     if other:
-        without = [name for name in known if name not in found]
+        without = [name for name in known if name not in folders]
         lacking = f"; classes without a folder: {file_lists.some(without)}"
-        told = f" (no classes: {file_lists.some(other)}{lacking if without else ''})"
+        not_classes = (
+            f" (no classes: {file_lists.some(other)}{lacking if without else ''})"
+        )
         remark = (
-            f"the {len(found)} folders of {path} are not named as the network's "
+            f"the {len(folders)} folders of {path} are not named as the network's "
             f"{num_classes} classes, so its images carry no labels"
-            f"{told if known else ''}."
+            f"{not_classes if known else ''}."
             f"{folder_hints.hint(path, plain.paths, other, known)}"
         )
         return plain, [remark]

@@ -160,11 +160,11 @@ def shuffled_batches(
     rows = _rows(batch_size, process_index, process_count)
     indices = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
     dataset = indices.batch(batch_size, drop_remainder=True).map(_Gather(source, rows))
-    told: set[str] = set()
+    old_texts: set[str] = set()
     for arrays in grain_reading.read(dataset[start:steps], workers):
-        for text in set(arrays["replaced"]) - told:
+        for text in set(arrays["replaced"]) - old_texts:
             _LOGGER.warning("another image is trained on instead of %s", text)
-        told.update(arrays["replaced"])
+        old_texts.update(arrays["replaced"])
         yield arrays["batch"]
 
 

@@ -69,7 +69,7 @@ def compare(
     arguments.check_fraction("alpha", alpha)
     scores, calibration = _checked(scores, "traffic"), _checked(calibration, "ID")
     exact = scores.size * calibration.size <= _EXACT
-    found = stats.ks_2samp(scores, calibration, method="exact" if exact else "asymp")
+    ks_test = stats.ks_2samp(scores, calibration, method="exact" if exact else "asymp")
     low, median, high = np.quantile(scores, [0.05, 0.5, 0.95]).tolist()
     return Drift(
         first=0,
@@ -78,9 +78,9 @@ def compare(
         median=median,
         high=high,
         below=float(np.mean(scores < threshold)),
-        distance=float(found.statistic),
-        p_value=float(found.pvalue),
-        drifted=bool(found.pvalue <= alpha),
+        distance=float(ks_test.statistic),
+        p_value=float(ks_test.pvalue),
+        drifted=bool(ks_test.pvalue <= alpha),
     )
 
 

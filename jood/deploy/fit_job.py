@@ -209,11 +209,11 @@ def parts(thresholds: Thresholds, num_classes: int | None) -> int:
 
 def check_enough(splits: IdSplits, tpr: float, parts: int = 1) -> None:
     """Raises ValueError, before hours of fitting, if calibration is certain to fail."""
-    needed, found = parts * images_needed(tpr), len(splits.calibration)
-    if found < needed:
+    needed, images = parts * images_needed(tpr), len(splits.calibration)
+    if images < needed:
         each = f", {needed // parts} for each of {parts} classes" if parts > 1 else ""
         raise ValueError(
             f"tpr={tpr} needs at least {needed} images to calibrate on{each}, there "
-            f"are {found}. Give more images, or a tpr of at most "
-            f"{largest_tpr(found // parts):.4f}."
+            f"are {images}. Give more images, or a tpr of at most "
+            f"{largest_tpr(images // parts):.4f}."
         )

@@ -50,7 +50,7 @@ class Choice(NamedTuple):
       contrasts: (AUROC, FPR95), fractions, by method and set.
       compared: The number of ID images that were compared on.
       fitted: The number of images that were fitted on.
-      made: Whether the sets are made of the ID images.
+      synthetic: Whether the sets are made of the ID images.
       skipped: Reasons why images could not be read, by their purpose.
     """
 
@@ -60,7 +60,7 @@ class Choice(NamedTuple):
     contrasts: Mapping[str, Mapping[str, tuple[float, float]]]
     compared: int
     fitted: int
-    made: bool
+    synthetic: bool
     skipped: Mapping[str, list[str]]
 
     def text(self) -> str:
@@ -76,7 +76,7 @@ class Choice(NamedTuple):
         table = tabulate.tabulate(
             rows, ["method", *sets, "mean"], disable_numparse=True, stralign="right"
         )
-        what = "images made from them" if self.made else "the OOD images"
+        what = "images made from them" if self.synthetic else "the OOD images"
         lines = [
             f"AUROC / FPR95 in % of {self.compared:,} ID images, which are not "
             f"calibrated on, against {what}:",
@@ -84,7 +84,7 @@ class Choice(NamedTuple):
         ]
         if len(self.contrasts) > 1:
             lines.append(f"chosen by the best mean AUROC: {self.method}")
-        if self.made:
+        if self.synthetic:
             lines.append(
                 "images of no class that you may meet choose better: "
                 "--ood=NAME=FOLDER,..."
@@ -98,7 +98,7 @@ class Choice(NamedTuple):
             "specs": dict(self.specs),
             "auroc_fpr95": {name: dict(each) for name, each in self.contrasts.items()},
             "compared": self.compared,
-            "made": self.made,
+            "made": self.synthetic,
         }
 
 

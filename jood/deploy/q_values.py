@@ -45,12 +45,12 @@ def added(
       q_values: A value or null per row of the whole table, by detector name; {} adds
         nothing.
     """
-    done = 0
+    start = 0
     for part in tables:
         rows, count = part, len(part)
         for name, values in q_values.items():
             place = rows.num_columns - 1  # before the errors
-            own = values.slice(done, count)
+            own = values.slice(start, count)
             rows = rows.add_column(place, table.column(name, table.Q_VALUE), own)
-        done += count
+        start += count
         yield rows

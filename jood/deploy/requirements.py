@@ -40,21 +40,25 @@ def preprocessing_of(detector: Detector) -> Preprocessing:
       ValueError: It has none, or one whose images have another size than those that the
         detector was fitted or calibrated on.
     """
-    found, shape = detector.preprocessing, detector.image_shape
-    if found is None:
+    preprocessing, shape = detector.preprocessing, detector.image_shape
+    if preprocessing is None:
         raise ValueError(
             "the detector has no preprocessing, so it takes arrays that are normalised "
             "already; files cannot be scored with it. Give it one, "
             "jood.Detector(..., preprocessing=...), or use jood fit."
         )
     if shape is None:
-        return found
-    if found.resize is None and found.crop is None and shape[0] == shape[1]:
-        return id_splits.sized(found, shape[0])
-    if found.fixed_size not in (None, tuple(shape[:2])):
+        return preprocessing
+    if (
+        preprocessing.resize is None
+        and preprocessing.crop is None
+        and shape[0] == shape[1]
+    ):
+        return id_splits.sized(preprocessing, shape[0])
+    if preprocessing.fixed_size not in (None, tuple(shape[:2])):
         raise ValueError(
             f"the detector was made with images of {tuple(shape[:2])} pixels, but its "
-            f"preprocessing makes {found.fixed_size}: make it again, with one "
+            f"preprocessing makes {preprocessing.fixed_size}: make it again, with one "
             "preprocessing for all."
         )
-    return found
+    return preprocessing

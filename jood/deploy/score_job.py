@@ -125,12 +125,12 @@ def run(
         "batch_size": config.batch_size,
     }
     asked_for = {**plan, **config.options}
-    done = finished_scores.read(target, asked_for)
-    if done is not None:
+    earlier_results = finished_scores.read(target, asked_for)
+    if earlier_results is not None:
         _LOGGER.info("this job is done already; %s holds its results", target)
         if pathlib.Path(job.folder, shards.PLAN).exists():  # it was killed just then
             shutil.rmtree(job.folder, ignore_errors=True)
-        return done
+        return earlier_results
     atomic_files.check_new(target)
     job.claim(plan)
     with job.alone():
@@ -162,14 +162,14 @@ def _score(
     if not missing:
         return
     number = missing[0]
-    done = sum(job.sizes[:number])
+    finished = sum(job.sizes[:number])
     batches = streaming.scored(
         detector,
         inputs.source,
         config.batch_size,
-        start=done,
+        start=finished,
         workers=config.workers,
-        what=f"score from image {done:,}" if done else "score",
+        what=f"score from image {finished:,}" if finished else "score",
         disable=None,
     )
     rows: list[pa.Table] = []
@@ -179,14 +179,14 @@ def _score(
             names = inputs.names[scored.first : stop]
             classes = detector.class_names
             rows.append(table.of_batch(scored, names, calibration, classes))
-            if stop == done + job.sizes[number]:
+            if stop == finished + job.sizes[number]:
                 job.write(number, pa.concat_tables(rows))
-                done, number, rows = stop, number + 1, []
+                finished, number, rows = stop, number + 1, []
     except KeyboardInterrupt:
-        if not done:
+        if not finished:
             raise KeyboardInterrupt("interrupted; nothing is written.") from None
         raise KeyboardInterrupt(
-            f"interrupted: {done:,} of {len(inputs.names):,} images are scored and "
+            f"interrupted: {finished:,} of {len(inputs.names):,} images are scored and "
             f"kept in {job.folder}; the same command resumes there."
         ) from None
 

@@ -95,14 +95,14 @@ class Scorer:
                 f"the batch has no column {self.column!r}, only {sorted(batch)}. Name "
                 "that of the images: Scorer(path, column=...)."
             )
-        found = self._score(batch[self.column])
-        taken = sorted(found.keys() & batch.keys())
-        if taken:
+        columns = self._score(batch[self.column])
+        duplicates = sorted(columns.keys() & batch.keys())
+        if duplicates:
             raise ValueError(
-                f"the batch has columns {taken} already, which would be lost. Rename "
-                "them first."
+                f"the batch has columns {duplicates} already, which would be lost. "
+                "Rename them first."
             )
-        return {**batch, **found}
+        return {**batch, **columns}
 
     def answer(self, images: Sequence[Any]) -> Answer:
         """Answers for images, each as `column` has them; see `jood.Answer`.

@@ -141,10 +141,10 @@ class Shards:
                 raise ValueError(
                     f"{path} is missing, so the job is not done; start it again."
                 )
-            found = parquet.read_metadata(path).num_rows
-            if found != rows:
+            count = parquet.read_metadata(path).num_rows
+            if count != rows:
                 raise ValueError(
-                    f"{path} has {found} rows instead of {rows}. Delete it and start "
+                    f"{path} has {count} rows instead of {rows}. Delete it and start "
                     "the job again."
                 )
         for left in pathlib.Path(self.folder, PARTS).glob(".part-*"):

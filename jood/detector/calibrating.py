@@ -47,8 +47,8 @@ def of_batches(
     whole = streaming.concatenated(watched, batches)
     if not shapes:
         raise component_lib.empty_data_set("calibrate")
-    found = of_scores(whole.scores, whole.prediction, tpr, spec, **options)
-    return found, shapes[0]
+    calibration = of_scores(whole.scores, whole.prediction, tpr, spec, **options)
+    return calibration, shapes[0]
 
 
 def of_scores(

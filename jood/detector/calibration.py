@@ -187,17 +187,17 @@ def largest_tpr(images: int) -> float:
 
 def _rank(scores: np.ndarray, tpr: float) -> int:
     """m, counted from 1; raises ValueError if the scores cannot carry `tpr`."""
-    needed, found = images_needed(tpr), len(scores)
-    if found < needed:
+    needed, images = images_needed(tpr), len(scores)
+    if images < needed:
         raise ValueError(
-            f"{tpr=} cannot be promised with {found} calibration image(s): the least "
-            f"share of false alarms that they allow is 1/{found + 1}. Calibrate on at "
+            f"{tpr=} cannot be promised with {images} calibration image(s): the least "
+            f"share of false alarms that they allow is 1/{images + 1}. Calibrate on at "
             f"least {needed} held-out ID images, or ask for a tpr of at most "
-            f"{largest_tpr(found):.4f}."
+            f"{largest_tpr(images):.4f}."
         )
     if np.isnan(scores).any():
         raise ValueError("a calibration score is NaN.")
-    return math.floor((1 - tpr) * (found + 1) + _TOLERANCE)
+    return math.floor((1 - tpr) * (images + 1) + _TOLERANCE)
 
 
 def _promise(rank: int, count: int, confidence: float) -> Promise:

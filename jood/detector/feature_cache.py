@@ -83,7 +83,7 @@ class FeatureCache:
         known = self.count
         if known == count:
             return  # a complete cache may be read-only
-        if known is not None or self.done(count):
+        if known is not None or self.has_batch(count):
             raise ValueError(
                 f"the source ends after {count} batches, but the feature cache has "
                 f"{known or 'more'}. Does its fingerprint name the data, their order "
@@ -95,22 +95,22 @@ class FeatureCache:
         ):
             partial.write_text(json.dumps(count))
 
-    def done(self, index: int) -> bool:
+    def has_batch(self, index: int) -> bool:
         """Whether batch `index` was written in all runs."""
         files = [_batch(folder, index) for folder in self._runs.values()]
         return index not in self._damaged and all(file.exists() for file in files)
 
     def read(self, index: int) -> Features | None:
         """Returns batch `index` as NumPy arrays; None if it is missing or damaged."""
-        if not self.done(index):
+        if not self.has_batch(index):
             return None
         runs = {}
         try:
             for run, folder in self._runs.items():
                 with _batch(folder, index).open("rb") as file, np.load(file) as stored:
                     arrays = dict(stored)  # which checks every CRC-32
-                said = json.loads(bytes(arrays.pop(_LABEL, b"null")))
-                if said != self._label(run, index, arrays):
+                label = json.loads(bytes(arrays.pop(_LABEL, b"null")))
+                if label != self._label(run, index, arrays):
                     raise ValueError(
                         f"{_batch(folder, index)} is another batch's file, or lacks "
                         "an array"

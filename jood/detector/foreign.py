@@ -67,11 +67,11 @@ def restored(
             f"given {type(model).__name__} is of kind {kind.name}."
         )
     variables = kind.complete(model, heads)
-    found = fingerprint(model, variables)
-    if found != stored["weights"]:
+    digest = fingerprint(model, variables)
+    if digest != stored["weights"]:
         raise ValueError(
             f"{where} was made with other weights than those of the given "
-            f"{type(model).__name__}: their fingerprint is {found[:12]}..., not "
+            f"{type(model).__name__}: their fingerprint is {digest[:12]}..., not "
             f"{stored['weights'][:12]}.... Give the network the weights it had then, "
             "or fit, calibrate and save a detector with these."
         )

@@ -44,7 +44,7 @@ class Output(NamedTuple):
 
 
 Result = tuple[Output, jax.Array, tuple[finiteness.Report, dict[str, jax.Array]]]
-Seen = tuple[Activations, dict[str, jax.Array], finiteness.Report]
+HalfResult = tuple[Activations, dict[str, jax.Array], finiteness.Report]
 
 
 class Programs(NamedTuple):
@@ -63,7 +63,7 @@ class Programs(NamedTuple):
     """
 
     network: Callable[..., Result]
-    look: Callable[..., Seen] | None
+    look: Callable[..., HalfResult] | None
     rest: Callable[..., Result]
     inner: Callable[..., Result]
 
@@ -87,7 +87,7 @@ def build(backbone: PreprocessedNetwork, component: Component) -> Programs:
     `finiteness.of_run`.
     """
 
-    def look(variables: Any, fitted: tuple[Any, ...], images: jax.Array) -> Seen:
+    def look(variables: Any, fitted: tuple[Any, ...], images: jax.Array) -> HalfResult:
         apply = functools.partial(_applied, component, fitted)
         measure = functools.partial(_of_maps, component, apply)
         acts, measured = backbone.measured(component, variables, images, measure)

@@ -161,8 +161,8 @@ def _of_keys(
         elif content.get(name) is None and key.endswith("?"):
             continue
         elif not is_right(content[name]):
-            got = stored_calibration.short(content[name])
-            yield f"{prefix}{name} must be {words}, got {got}"
+            text = stored_calibration.short(content[name])
+            yield f"{prefix}{name} must be {words}, got {text}"
 
 
 def _of_arrays(

@@ -102,10 +102,10 @@ def problems(
         yield str(error).removesuffix(".")
         return
     for name, own in expected.items():
-        if (told := given["thresholds"].get(name)) != own:
+        if (threshold := given["thresholds"].get(name)) != own:
             yield (
                 f"the threshold of {name} must be {short(own)} by its scores and tpr, "
-                f"got {short(told)}"
+                f"got {short(threshold)}"
             )
 
 

@@ -148,22 +148,24 @@ def scored(
 
     rest = _from(source, start)
     batches = sharded(rest, batch_size, what=what, workers=workers, disable=disable)
-    done = 0
+    offset = 0
     for batch in batches:
         output = detector.run_named(batch.image)
-        count = min(batch_size, len(rest) - done)
-        told = batches.batches.skipped  # also of batches that are read ahead
+        count = min(batch_size, len(rest) - offset)
+        skipped = batches.batches.skipped  # also of batches that are read ahead
         yield Scored(
-            first=start + done,
+            first=start + offset,
             readable=np.asarray(batch.mask)[:count] > 0,
             scores={name: values[:count] for name, values in output.scores.items()},
             prediction=output.prediction[:count],
             labels=None if batch.label is None else np.asarray(batch.label)[:count],
             skipped={
-                start + i: told[i] for i in range(done, done + count) if i in told
+                start + i: skipped[i]
+                for i in range(offset, offset + count)
+                if i in skipped
             },
         )
-        done += count
+        offset += count
 
 
 def _from(source: Source, start: int) -> Source:

@@ -71,14 +71,15 @@ def intervals(
                     for one, bound in zip(evaluations, bounds, strict=True)
                 ]
                 parts.setdefault((name, column), []).append(np.mean(drawn, axis=0))
-    every = {key: np.concatenate(found, axis=1) for key, found in parts.items()}
+    every = {key: np.concatenate(blocks, axis=1) for key, blocks in parts.items()}
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
 
     def ends(name: str, part: Sequence[str]) -> dict[str, tuple[float, float]]:
         mean = np.mean([every[name, column] for column in part], axis=0)
-        found = np.quantile(mean, tails, axis=1).T
+        quantiles = np.quantile(mean, tails, axis=1).T
         return {
-            m: (float(a), float(b)) for m, (a, b) in zip(METRICS, found, strict=True)
+            m: (float(a), float(b))
+            for m, (a, b) in zip(METRICS, quantiles, strict=True)
         }
 
     columns = {**{column: [column] for column in sets}, **averages}
@@ -90,8 +91,8 @@ def intervals(
 def _weights(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
     """How often each of `size` images is drawn, a row per draw; float32."""
     images = rng.integers(size, size=(count, size)) + size * np.arange(count)[:, None]
-    found = np.bincount(images.ravel(), minlength=count * size)
-    return found.reshape(count, size).astype(np.float32)
+    times_drawn = np.bincount(images.ravel(), minlength=count * size)
+    return times_drawn.reshape(count, size).astype(np.float32)
 
 
 def _thresholds(inside: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ class Candidate:
 class Rule(NamedTuple):
     """A rule that chooses a candidate: in words, and as a function of a selection."""
 
-    told: str
+    words: str
     choose: Callable[["Selection"], Candidate]
 
 
@@ -206,16 +206,16 @@ class Selection:
         decided = "the widest separation" if self.rule is SEPARATION else "chance"
         tied = self.tied
         values = [
-            f"{name} from {min(found)!r} to {max(found)!r}"
-            if not isinstance(next(iter(found)), str)
-            else f"{name} of {', '.join(sorted(found))}"
+            f"{name} from {min(choices)!r} to {max(choices)!r}"
+            if not isinstance(next(iter(choices)), str)
+            else f"{name} of {', '.join(sorted(choices))}"
             for name in self.candidates[0].values
-            if len(found := {c.values[name] for c in tied}) > 1
+            if len(choices := {c.values[name] for c in tied}) > 1
         ]
-        told = f" ({'; '.join(values)})" if values else ""
+        note = f" ({'; '.join(values)})" if values else ""
         return [
             f"{_of(tied, self.candidates)} within one standard error of the highest "
-            f"AUROC ({100 * max(c.error for c in tied):.2g} points){told}: {decided} "
+            f"AUROC ({100 * max(c.error for c in tied):.2g} points){note}: {decided} "
             "decided, and another of them may be as good."
         ]
 
@@ -256,7 +256,7 @@ class Selection:
     def text(self, style: str = "simple") -> str:
         """Returns the curve in a style of `tabulate`, the images used, and doubts."""
         table = tabulate.tabulate(self.rows(), "keys", style, ".5g")
-        saw = [f"Saw {self.saw}. Takes {self.rule.told}."] if self.saw else []
+        saw = [f"Saw {self.saw}. Takes {self.rule.words}."] if self.saw else []
         return "\n".join([table, *saw, *(f"Doubt: {d}" for d in self.doubts())])
 
     def as_csv(self) -> str:

@@ -82,7 +82,7 @@ class Comparison:
     def text(self, style: str = "simple") -> str:
         """Returns the table with its marks explained (a `tabulate` style)."""
         shown = metrics.shown()
-        columns = [c for c in self.values(self.best, "AUROC") if c in self._told]
+        columns = [c for c in self.values(self.best, "AUROC") if c in self._columns]
         by_metric = {
             metric: {name: self.values(name, metric.name) for name in self.specs}
             for metric in shown
@@ -104,7 +104,7 @@ class Comparison:
         return "\n".join([*self._heading(), "", table, *self._notes()])
 
     @property
-    def _told(self) -> list[str]:
+    def _columns(self) -> list[str]:
         """The columns of the table: the mean of a single set would say it twice."""
         sets = list(self.evaluation.ood_scores)
         return [MEAN, *sets] if len(sets) > 1 else sets
@@ -150,7 +150,7 @@ class Comparison:
                 f"{100 * share:.0f} % "
                 + ("on average" if column == MEAN else f"of {column}")
                 for column, share in sets.items()
-                if column in self._told
+                if column in self._columns
             ]
             parts.append(f"{name} (catches {', '.join(shares)})")
         better = f" Best on average: {self.best}."
@@ -226,16 +226,16 @@ def compare(
     held_out = Restartable(held_out, detector.read_batch)
     sets: dict[str, Iterable[Any]] = {
         kind: synthetic_outliers.Outliers(kind, held_out, seed)
-        for kind in synthetic_outliers.MADE
+        for kind in synthetic_outliers.MAKERS
     }
     if ood is not None:
         sets = {n: Restartable(b, detector.read_batch) for n, b in ood.items()}
 
     def run(what: str, batches: Iterable[Any]) -> streaming.Whole:
-        found = streaming.concatenated(lambda b: asked.run_named(b.image), batches)
-        if not found.scores:
+        whole = streaming.concatenated(lambda b: asked.run_named(b.image), batches)
+        if not whole.scores:
             raise empty_data_set(f"compare detectors ({what})")
-        return found
+        return whole
 
     inside = run("held-out ID images", held_out)
     accuracy = math.nan if inside.correct is None else float(inside.correct.mean())

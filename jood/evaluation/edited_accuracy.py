@@ -38,7 +38,7 @@ def measure(
     Returns:
       The fraction of the images that is classified correctly, by name.
     """
-    paths = {name: found[0] for name, found in edits.items() if len(found) == 1}
+    paths = {name: each[0] for name, each in edits.items() if len(each) == 1}
     if not paths:
         return {}
     every = tuple(dict.fromkeys(paths.values()))

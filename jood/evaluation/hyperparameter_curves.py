@@ -112,13 +112,13 @@ def run(
         if "value" in detector_text.free_names(text)
     }
     levels = {row: t for row, t in sweep.methods.items() if row not in swept}
-    found = scored(swept, points)
-    found |= {row: one * len(points) for row, one in scored(levels, [{}]).items()}
+    by_row = scored(swept, points)
+    by_row |= {row: one * len(points) for row, one in scored(levels, [{}]).items()}
 
     def measured(measure: Callable[..., float]) -> dict[str, dict[str, list[float]]]:
         return {
             row: {
-                name: [measure(one[0], one[j]) for one in found[row]]
+                name: [measure(one[0], one[j]) for one in by_row[row]]
                 for j, name in enumerate(outside, 1)
             }
             for row in sweep.methods

@@ -57,8 +57,8 @@ MEANINGS = {
 
 def names(kinds: Sequence[str]) -> tuple[str, ...]:
     """Returns the rows that `--select_on=kinds` adds."""
-    made = NAMES if {*kinds} - {OOD} else ()
-    return (*made, *(OOD_NAMES if OOD in kinds else ()))
+    synthetic = NAMES if {*kinds} - {OOD} else ()
+    return (*synthetic, *(OOD_NAMES if OOD in kinds else ()))
 
 
 def rows(curves: Mapping[str, Selection]) -> dict[str, Row]:
@@ -85,8 +85,8 @@ def run_on(
     """
     given = network, benchmark, batch_size
     curves: dict[str, Selection] = {}
-    if made := [kind for kind in kinds if kind != OOD]:
-        curves |= run(*given, made, seed)
+    if synthetic := [kind for kind in kinds if kind != OOD]:
+        curves |= run(*given, synthetic, seed)
     if OOD in kinds:
         shown = {"preprocessing": benchmark.preprocessing, **reading}
         validation = benchmarks.get_validation(benchmark.name, **shown)
@@ -109,8 +109,8 @@ def run(
     kept, held = split(benchmark, seed)
 
     def select(method: str, grid: Mapping[str, Any]) -> Selection:
-        told = {"fit": kept, "score held-out images": held}
-        sets = _batches(told, grid, batch_size).values()
+        sources = {"fit": kept, "score held-out images": held}
+        sets = _batches(sources, grid, batch_size).values()
         return selection.select(
             method, grid, network, *sets, outliers=outliers, seed=seed
         )
@@ -131,8 +131,8 @@ def run_on_ood(
     name = f"the validation OOD set of {benchmark.name}"
 
     def select(method: str, grid: Mapping[str, Any]) -> Selection:
-        told = dict(zip(("score ID", "score OOD"), validation, strict=True))
-        sets = _batches({"fit": benchmark.id_train, **told}, grid, batch_size)
+        sources = dict(zip(("score ID", "score OOD"), validation, strict=True))
+        sets = _batches({"fit": benchmark.id_train, **sources}, grid, batch_size)
         train, inside, outside = sets.values()
         return selection.select_against(
             method, grid, network, train, inside, {name: outside}

@@ -156,10 +156,10 @@ def _tried(
     if components[0].slot != "score":
         raise ValueError(f"the method must end in a score, got {components[0].spec}.")
     sources = (validation, *others.values())
-    found = candidates(method, points, detector, train, *sources)
+    scores = candidates(method, points, detector, train, *sources)
     return tuple(
         _candidate(values, part.spec, list(others), one)
-        for values, part, one in zip(points, components, found, strict=True)
+        for values, part, one in zip(points, components, scores, strict=True)
     )
 
 
@@ -232,11 +232,16 @@ def _axis(name: str, values: Any) -> list[Any]:
 
 
 def _candidate(
-    values: Mapping[str, Any], spec: str, kinds: Sequence[str], found: vectorised.Scores
+    values: Mapping[str, Any],
+    spec: str,
+    kinds: Sequence[str],
+    candidate_scores: vectorised.Scores,
 ) -> Candidate:
-    inside, *outside = found.sources
+    inside, *outside = candidate_scores.sources
     against = {
         kind: choice.contrast(inside, scores)
         for kind, scores in zip(kinds, outside, strict=True)
     }
-    return Candidate(values, spec, against, choice.degenerate(inside, found.warned))
+    return Candidate(
+        values, spec, against, choice.degenerate(inside, candidate_scores.warned)
+    )

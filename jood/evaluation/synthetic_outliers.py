@@ -52,15 +52,15 @@ def _jigsaw(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
             f"{height} x {width} pixels. Choose on another kind of images."
         )
     high, wide = height // GRID, width // GRID
-    made = images.copy()  # rows and columns beyond the last piece stay
-    inner = made[:, : GRID * high, : GRID * wide]
+    puzzles = images.copy()  # rows and columns beyond the last piece stay
+    inner = puzzles[:, : GRID * high, : GRID * wide]
     pieces = inner.reshape(count, GRID, high, GRID, wide, channels)
     pieces = pieces.swapaxes(2, 3).reshape(count, GRID * GRID, high, wide, channels)
     order = rng.random((count, GRID * GRID)).argsort(axis=1)[..., None, None, None]
     pieces = np.take_along_axis(pieces, order, axis=1)
     pieces = pieces.reshape(count, GRID, GRID, high, wide, channels).swapaxes(2, 3)
     inner[...] = pieces.reshape(inner.shape)
-    return made
+    return puzzles
 
 
 def _mixed(_: np.random.Generator, images: np.ndarray) -> np.ndarray:
@@ -68,13 +68,13 @@ def _mixed(_: np.random.Generator, images: np.ndarray) -> np.ndarray:
 
 
 # The kinds that are made from ID images, by name; noise is not.
-MADE: dict[str, Make] = {
+MAKERS: dict[str, Make] = {
     "blur": _blurred,
     "pixels": _shuffled,
     "jigsaw": _jigsaw,
     "mixed": _mixed,
 }
-KINDS = (NOISE, *MADE)
+KINDS = (NOISE, *MAKERS)
 MEANINGS = {
     NOISE: "Gaussian noise, N(0, 1) per normalised pixel, as in the papers",
     "blur": "ID images, blurred by a 16th of their shorter side",
@@ -122,14 +122,14 @@ class Outliers:
                 yield NormalisedBatch(noise, batch.mask)
             else:
                 rng = np.random.default_rng([self.seed, index])
-                yield batch._replace(image=self._made(rng, batch))
+                yield batch._replace(image=self._outliers(rng, batch))
 
-    def _made(self, rng: np.random.Generator, batch: Batch) -> np.ndarray:
+    def _outliers(self, rng: np.random.Generator, batch: Batch) -> np.ndarray:
         """The batch's images changed; padded rows stay as they are."""
         images = np.array(batch.image)
         real = np.asarray(batch.mask) > 0
-        made = MADE[self.kind](rng, images[real].astype(np.float32))
+        outliers = MAKERS[self.kind](rng, images[real].astype(np.float32))
         if images.dtype == np.uint8:
-            made = np.rint(made).clip(0, 255)
-        images[real] = made.astype(images.dtype)
+            outliers = np.rint(outliers).clip(0, 255)
+        images[real] = outliers.astype(images.dtype)
         return images

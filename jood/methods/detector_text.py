@@ -166,13 +166,13 @@ def _component(node: ast.expr, context: _Context) -> Component:
                 f"parentheses, or its text {_preset(node.func.id, context)!r}."
             )
         return _call(node.func.id, node.args, node.keywords, context)
-    got = ast.unparse(node)
+    text = ast.unparse(node)
     if isinstance(node, ast.Tuple):  # as jood.compare and --detectors take them
         raise ValueError(
-            f"expected one detector, got several: {got}. bundle(a=msp(), b=energy()) "
+            f"expected one detector, got several: {text}. bundle(a=msp(), b=energy()) "
             "asks them in one pass; jood.compare takes them separated by commas."
         )
-    raise ValueError(f"expected a detector such as 'react()|energy()', got {got!r}.")
+    raise ValueError(f"expected a detector such as 'react()|energy()', got {text!r}.")
 
 
 def _piped(node: ast.expr) -> list[ast.expr]:

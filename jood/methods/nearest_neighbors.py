@@ -81,8 +81,8 @@ def _blockwise(
     size = -(-count // blocks)
     split = jnp.pad(queries, ((0, size * blocks - count), (0, 0)))
     split = split.reshape(blocks, size, width)
-    found = jax.lax.map(lambda block: search(block, bank, k), split)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], found)
+    neighbors = jax.lax.map(lambda block: search(block, bank, k), split)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], neighbors)
 
 
 def _kth(queries: jax.Array, bank: jax.Array, k: int, rank: Any) -> jax.Array:
@@ -230,10 +230,10 @@ def kth_distance_on_disk(queries: np.ndarray, rows: np.ndarray, k: int) -> np.nd
     indices = np.zeros((count, k), np.int64)
     for start in range(0, len(rows), size):
         block = normalised(rows[start : start + size], np)
-        found = np.concatenate([values, queries @ block.T], axis=1)  # [B, k + size]
+        products = np.concatenate([values, queries @ block.T], axis=1)  # [B, k + size]
         fresh = np.tile(np.arange(start, start + len(block)), (count, 1))
-        place = np.argpartition(found, -k, axis=1)[:, -k:]
-        values = np.take_along_axis(found, place, axis=1)
+        place = np.argpartition(products, -k, axis=1)[:, -k:]
+        values = np.take_along_axis(products, place, axis=1)
         indices = np.concatenate([indices, fresh], axis=1)
         indices = np.take_along_axis(indices, place, axis=1)
     last = np.take_along_axis(indices, values.argmin(axis=1)[:, None], axis=1)[:, 0]

@@ -281,7 +281,7 @@ def resolve(benchmark: str, backbone: str = "", paper: str = "") -> dict[str, Va
     }
     wanted = {"{network}": network or "this network", "{benchmark}": benchmark}
 
-    def told(value: str | Value) -> Value:
+    def with_source(value: str | Value) -> Value:
         if isinstance(value, str):
             return Value(value, f"the values of benchmark {benchmark}")
         source = value.source
@@ -289,7 +289,7 @@ def resolve(benchmark: str, backbone: str = "", paper: str = "") -> dict[str, Va
             source = source.replace(name, text)
         return Value(value.text, source)
 
-    return {name: told(value) for name, value in chosen.items()}
+    return {name: with_source(value) for name, value in chosen.items()}
 
 
 def values(benchmark: str, backbone: str = "", paper: str = "") -> dict[str, str]:

@@ -50,10 +50,10 @@ def ordered_bits(x: jax.Array) -> jax.Array:
 def kth_largest_bits(keys: jax.Array, k: Any, axis: int = -1) -> jax.Array:
     """Returns the k-th largest entry of uint32 along an axis, which becomes 1."""
 
-    def decide(step: Any, found: jax.Array) -> jax.Array:
+    def decide(step: Any, prefix: jax.Array) -> jax.Array:
         bit = jnp.uint32(1) << (31 - step).astype(jnp.uint32)
-        enough = (keys >= (found | bit)).sum(axis, keepdims=True) >= k
-        return jnp.where(enough, found | bit, found)
+        enough = (keys >= (prefix | bit)).sum(axis, keepdims=True) >= k
+        return jnp.where(enough, prefix | bit, prefix)
 
     start = jnp.zeros_like(jax.lax.slice_in_dim(keys, 0, 1, axis=axis))
     return jax.lax.fori_loop(0, 32, decide, start)

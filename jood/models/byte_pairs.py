@@ -91,12 +91,12 @@ def _tokens(known: Vocabulary, text: str) -> list[int]:
         c if c.isascii() else _ASCII.get(unicodedata.category(c)[0], "!") for c in text
     )
     spelling = _spelling()
-    found: list[int] = []
+    ids: list[int] = []
     for word in _WORDS.finditer(kinds):
         letters = [spelling[byte] for byte in text[slice(*word.span())].encode()]
         letters[-1] += _END_OF_WORD
-        found += [known.ids[token] for token in _merged(known.ranks, letters)]
-    return found
+        ids += [known.ids[token] for token in _merged(known.ranks, letters)]
+    return ids
 
 
 def _merged(ranks: Mapping[tuple[str, str], int], word: list[str]) -> list[str]:

@@ -38,12 +38,12 @@ def check_variables(
     """
     wanted = expected_shapes(model, image_shape)
     own = {*_OF_A_MODEL, *(name.partition("/")[0] for name in wanted), OOD_HEAD}
-    found = _shapes({name: variables[name] for name in variables if name in own})
+    given = _shapes({name: variables[name] for name in variables if name in own})
     if OOD_HEAD in variables:  # of SSOD, as wide as the model's head
         kernel = f"{OOD_HEAD}/kernel"
-        like = wanted.get("params/head/kernel") or found.get(kernel, (0, 1))
+        like = wanted.get("params/head/kernel") or given.get(kernel, (0, 1))
         wanted = {**wanted, kernel: (like[-2], 1), f"{OOD_HEAD}/bias": (1,)}
-    problems = differences(wanted, found)
+    problems = differences(wanted, given)
     if any(problems.values()):
         raise ValueError(
             f"{where} was made for another architecture than this "
@@ -89,7 +89,7 @@ def shape_of_images(
 
 def image_channels(
     model: nn.Module,
-    found: Mapping[str, tuple[int, ...]],
+    given: Mapping[str, tuple[int, ...]],
     size: int,
     wanted: Mapping[str, tuple[int, ...]],
 ) -> int:
@@ -97,16 +97,16 @@ def image_channels(
 
     Args:
       model: A Linen module, whose first layer fits whatever it is given first.
-      found: Shapes of its variables by names like 'params/conv1/kernel'.
+      given: Shapes of its variables by names like 'params/conv1/kernel'.
       size: Side in pixels of images to initialise the model with.
       wanted: The shapes that three channels give.
 
     Returns:
-      The length in `found` of the one axis that depends on the channels; 3 if there is
-      no such variable in `found`, or several.
+      The length in `given` of the one axis that depends on the channels; 3 if there is
+      no such variable in `given`, or several.
     """
     # The model is traced again only for what is not of three channels.
-    others = [n for n in found if n in wanted and found[n] != wanted[n]]
+    others = [n for n in given if n in wanted and given[n] != wanted[n]]
     if not others:
         return 3
     gray = expected_shapes(model, (size, size, 1))
@@ -114,16 +114,16 @@ def image_channels(
         (name, axis)
         for name in others
         for axis, (one, three) in enumerate(zip(gray[name], wanted[name], strict=True))
-        if (one, three) == (1, 3) and len(found[name]) == len(wanted[name])
+        if (one, three) == (1, 3) and len(given[name]) == len(wanted[name])
     }
     if len(axes) != 1:
         return 3
     ((name, axis),) = axes
-    return found[name][axis]
+    return given[name][axis]
 
 
 def differences(
-    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+    wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]
 ) -> dict[str, list[str]]:
     """Compares the shapes of a model with those in a file, by name.
 
@@ -131,12 +131,12 @@ def differences(
       Names by what is wrong: those missing, unexpected and of another shape.
     """
     return {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - wanted.keys()),
+        "missing": sorted(wanted.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - wanted.keys()),
         "of another shape": [
-            f"{name} (model {wanted[name]}, file {found[name]})"
-            for name in sorted(wanted.keys() & found.keys())
-            if wanted[name] != found[name]
+            f"{name} (model {wanted[name]}, file {given[name]})"
+            for name in sorted(wanted.keys() & given.keys())
+            if wanted[name] != given[name]
         ],
     }
 

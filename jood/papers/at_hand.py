@@ -68,12 +68,12 @@ def absent(
     except FileNotFoundError:
         return asked
 
-    def found(name: str) -> bool:
+    def is_present(name: str) -> bool:
         part_of_it = paper_columns.PARTS.get(name, ("", ""))[0]
         places = [known[n] for n in (name, part_of_it) if n in known]
         return any(on_disk.find(place, root) is not None for place in places)
 
-    return [name for name in asked if not found(name)]
+    return [name for name in asked if not is_present(name)]
 
 
 def ood_sets(part: TablePart) -> list[str]:
@@ -94,9 +94,9 @@ def _runs(part: TablePart, lacking: Sequence[str]) -> bool:
 
 def line(table: PaperTable, needed: Needs) -> str:
     """Returns a table's line of the list."""
-    told = f"  {table.number:>3}  {table.title}"
+    title = f"  {table.number:>3}  {table.title}"
     state = f"runs: {', '.join(needed.runs)}" if needed.runs else "cannot run yet"
-    lines = [told, f"       {state}; {needed.rows} of {needed.of} rows are built"]
+    lines = [title, f"       {state}; {needed.rows} of {needed.of} rows are built"]
     if needed.networks:
         lines.append(f"       networks: {', '.join(needed.networks)}")
     for name, sets in needed.data.items():

@@ -59,8 +59,8 @@ def as_text(
     """Returns the table as 'simple' (terminal), 'github' or 'latex_booktabs' text."""
     pieces = [heading(table, parts, style)]
     for part in parts:
-        told = _headed(part.title, part.remarks, style, level=2)
-        pieces += [told, _grid(part, style), "\n".join(_reasons(part))]
+        part_heading = _headed(part.title, part.remarks, style, level=2)
+        pieces += [part_heading, _grid(part, style), "\n".join(_reasons(part))]
     if style == "latex_booktabs":
         pieces = [_commented(p) if "\\begin" not in p else p for p in pieces]
     return "\n\n".join(piece for piece in pieces if piece) + "\n"
@@ -97,9 +97,9 @@ def cell_text(part: ReproducedPart, row: ReproducedRow, cell: tuple[str, str]) -
     if cell not in row.papers:
         return ours
     difference = part.difference(row, cell)
-    told = f"{row.papers[cell]:.2f}"
-    told += "" if difference is None else f", {difference:+.2f}"
-    return f"{ours} ({told})"
+    theirs = f"{row.papers[cell]:.2f}"
+    theirs += "" if difference is None else f", {difference:+.2f}"
+    return f"{ours} ({theirs})"
 
 
 def _reasons(part: ReproducedPart) -> list[str]:

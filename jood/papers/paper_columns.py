@@ -90,14 +90,14 @@ _NONE = ColumnSets((), (), "")
 
 
 def _made_of(names: tuple[str, ...], present: Collection[str]) -> ColumnSets:
-    found, lacking, remarks = [], [], []
+    at_hand, lacking, remarks = [], [], []
     for name in names:
         part, how_much = PARTS.get(name, ("", ""))
         if name in present:
-            found.append(name)
+            at_hand.append(name)
         elif part in present:
-            found.append(part)
+            at_hand.append(part)
             remarks.append(f"{name}: {how_much}")
         else:
             lacking.append(name)
-    return ColumnSets(tuple(found), tuple(lacking), "; ".join(remarks))
+    return ColumnSets(tuple(at_hand), tuple(lacking), "; ".join(remarks))

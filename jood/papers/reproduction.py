@@ -131,8 +131,8 @@ def _score(
     if BEHIND in part.columns and not math.isnan(evaluation.accuracy):
         paths = {name: asked[name].edits for name in asked}
         behind = edited_accuracy.measure(paths, detector, benchmark, batch_size)
-    found = evaluation.metrics()
-    return _Scored(maker, benchmark, evaluation, found, rows, out, behind)
+    metrics = evaluation.metrics()
+    return _Scored(maker, benchmark, evaluation, metrics, rows, out, behind)
 
 
 def _compared(
@@ -180,8 +180,8 @@ def _compared(
         remarks=list(dict.fromkeys(remarks)),
         dented=frozenset(
             name
-            for name, made in columns.items()
-            if not made.is_whole or set(made.sets) & incomplete
+            for name, column_sets in columns.items()
+            if not column_sets.is_whole or set(column_sets.sets) & incomplete
         ),
         comparable=other is None,
     )
@@ -206,13 +206,15 @@ def _ours(
     evaluation = scored.evaluation
     if row.name not in evaluation.id_scores:
         return {}
-    found = scored.metrics[row.name]
+    by_set = scored.metrics[row.name]
     cells = {
         (column, metric): 100
-        * float(np.mean([found[_zoomed(n, row.zoom)][metric] for n in made.sets]))
-        for column, made in columns.items()
+        * float(
+            np.mean([by_set[_zoomed(n, row.zoom)][metric] for n in column_sets.sets])
+        )
+        for column, column_sets in columns.items()
         for metric in metrics
-        if made.sets
+        if column_sets.sets
     }
     accuracy = evaluation.accuracy
     known = {} if math.isnan(accuracy) else {(ACCURACY, ACCURACY): 100 * accuracy}
@@ -235,11 +237,11 @@ def _remarks(
     if other:
         remarks.append(f"Run on {other}; the paper's numbers are of {part.benchmark}.")
     remarks += [
-        f"{column} is a part: {made.remark}."
-        for column, made in columns.items()
-        if made.remark and len(made.sets) == 1
+        f"{column} is a part: {column_sets.remark}."
+        for column, column_sets in columns.items()
+        if column_sets.remark and len(column_sets.sets) == 1
     ]
-    lacking = {name for made in columns.values() for name in made.lacking}
+    lacking = {name for column_sets in columns.values() for name in column_sets.lacking}
     if lacking and not other:
         remarks.append(
             f"Absent: {', '.join(sorted(lacking))}; averages leave them out."

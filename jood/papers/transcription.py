@@ -147,8 +147,8 @@ def of_rows(whole: PaperTable, names: Sequence[str]) -> PaperTable:
 @functools.cache
 def _read(paper: str) -> dict[str, PaperTable]:
     file = importlib.resources.files(__package__) / "tables" / f"{paper}.toml"
-    found = tomllib.loads(file.read_text(encoding="utf-8"))
-    read = [_table(paper, entry) for entry in found["tables"]]
+    content = tomllib.loads(file.read_text(encoding="utf-8"))
+    read = [_table(paper, entry) for entry in content["tables"]]
     return {one.number: one for one in read}
 
 

@@ -79,9 +79,9 @@ def _of_data(config: TrainConfig, data: TrainingData) -> Iterator[str]:
 def _of_model(config: TrainConfig, data: TrainingData, model: nn.Module) -> list[str]:
     problems = []
     classes = len(data.class_names)
-    found = getattr(model, "num_classes", classes)
-    if found != classes:
-        problems.append(f"the model has {found} classes, the data {classes}")
+    num_classes = getattr(model, "num_classes", classes)
+    if num_classes != classes:
+        problems.append(f"the model has {num_classes} classes, the data {classes}")
     if getattr(model, "dtype", config.dtype) != config.dtype:
         problems.append(f"dtype is {config.dtype!r}, that of the model {model.dtype!r}")
     if config.model in models.names():

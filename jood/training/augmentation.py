@@ -44,10 +44,10 @@ def random_crop(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
     An image of that very size is first padded with zeros by an eighth on every side: 4
     pixels for CIFAR. A smaller one raises ValueError.
     """
-    found = image.shape[:2]
-    if min(found) < size:
-        raise ValueError(f"images of {found} pixels cannot be cropped to {size}.")
-    if found == (size, size):
+    shape = image.shape[:2]
+    if min(shape) < size:
+        raise ValueError(f"images of {shape} pixels cannot be cropped to {size}.")
+    if shape == (size, size):
         pad = (size // 8, size // 8)
         image = jnp.pad(image, (pad, pad, (0, 0)))
     return pix.random_crop(key, image, (size, size, image.shape[-1]))

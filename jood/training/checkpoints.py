@@ -131,13 +131,13 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for index, step in enumerate(steps):
-            found = self._read(step, state)
-            if processes.all_agree(found is not None):
-                assert found is not None
-                self._check_position(found[1], step)
+            checkpoint = self._read(step, state)
+            if processes.all_agree(checkpoint is not None):
+                assert checkpoint is not None
+                self._check_position(checkpoint[1], step)
                 for damaged in steps[:index]:
                     self._put_aside(damaged)
-                return found[0]
+                return checkpoint[0]
         if steps:
             numbers = ", ".join(map(str, steps))
             raise ValueError(
@@ -181,15 +181,15 @@ class Checkpoints:
 
     def _check_damage(self, step: int, error: Exception) -> None:
         """Warns of damage; raises OSError if it is the machine that failed."""
-        said = run_checkpoint.summary(error)
+        summary = run_checkpoint.summary(error)
         passing = isinstance(error, (PermissionError, TimeoutError, MemoryError))
         if passing or any(code in str(error) for code in _PASSING):
             raise OSError(
-                f"cannot read the checkpoint {self._folder / str(step)} ({said}). It "
-                "is left as it is; mend that, and the same command resumes."
+                f"cannot read the checkpoint {self._folder / str(step)} ({summary}). "
+                "It is left as it is; mend that, and the same command resumes."
             ) from error
         _LOGGER.warning(
-            "the checkpoint of step %d is truncated or damaged (%s)", step, said
+            "the checkpoint of step %d is truncated or damaged (%s)", step, summary
         )
 
     def _put_aside(self, step: int) -> None:
@@ -205,8 +205,8 @@ class Checkpoints:
         self._ratings.pop(step, None)
         self._manager = self._opened()
 
-    def _check_position(self, found: Mapping[str, Any], step: int) -> None:
-        if differ := run_folder.changes(found, self._position, "then"):
+    def _check_position(self, position: Mapping[str, Any], step: int) -> None:
+        if differ := run_folder.changes(position, self._position, "then"):
             raise ValueError(
                 f"{self._folder / str(step)} was trained on other data ({differ}). "
                 "Bring the data back, or begin another run: "

@@ -58,9 +58,9 @@ class Log(contextlib.ExitStack):
         kept = read(path, self._start) if self._start and path.exists() else []
         with (
             atomic_files.atomic_file(path) as partial,
-            partial.open("w", newline="") as begun,
+            partial.open("w", newline="") as new_file,
         ):
-            writer = csv.DictWriter(begun, columns, extrasaction="ignore")
+            writer = csv.DictWriter(new_file, columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(kept)
         file = self.enter_context(path.open("a", newline=""))

@@ -103,16 +103,16 @@ def _named(
         known_names = [painted_outliers.NAME, *known]
         raise unknown_name.unknown("set of outliers, and no path", name, known_names)
     root = on_disk.data_root(data_dir)
-    found = on_disk.find(known[name], root)
-    if found is None:
+    files = on_disk.find(known[name], root)
+    if files is None:
         raise FileNotFoundError(
             f"the outliers {name} are not there: {on_disk.where(known[name], root)}."
         )
     tested = _places(specs, data_dir)
     for other, place in tested.items():
-        if place == found.path.resolve():
+        if place == files.path.resolve():
             raise _refused(name, benchmark, other)
-    return on_disk.open_set(found, fitted, labelled=False)
+    return on_disk.open_set(files, fitted, labelled=False)
 
 
 def _places(

@@ -58,12 +58,12 @@ def claim(
             "run they belong to. Restore the file, or choose another --workdir."
         )
     # A field that an older version of jood did not have has its default value.
-    found = {**TrainConfig().as_json(), **run_checkpoint.read_config(folder)}
+    old_config = {**TrainConfig().as_json(), **run_checkpoint.read_config(folder)}
     config = json.loads(json.dumps(config))
     # The checkpoints give the shapes of an architecture that it did not record.
-    found.setdefault("architecture", config.get("architecture"))
-    config = {**dict.fromkeys(sorted(found)), **config}
-    if differ := changes(found, config, "there"):
+    old_config.setdefault("architecture", config.get("architecture"))
+    config = {**dict.fromkeys(sorted(old_config)), **config}
+    if differ := changes(old_config, config, "there"):
         raise ValueError(
             f"{folder} belongs to a run with another configuration ({differ}). Choose "
             "another --workdir or delete that folder."

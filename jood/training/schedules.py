@@ -37,8 +37,8 @@ def contrastive(
 
     def rate(step: jax.typing.ArrayLike) -> jax.Array:
         epoch = first_epoch + jnp.asarray(step) // steps_per_epoch
-        done = step + first_batch + (first_epoch - 1) * steps_per_epoch
-        share = done / (max(warm_epochs, 1) * steps_per_epoch)
+        steps_done = step + first_batch + (first_epoch - 1) * steps_per_epoch
+        share = steps_done / (max(warm_epochs, 1) * steps_per_epoch)
         warm = warm_from + share * (warm_to - warm_from)
         return jnp.where(epoch <= warm_epochs, warm, cosine(epoch))
 

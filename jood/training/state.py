@@ -74,8 +74,8 @@ def with_new_head(
     What an objective added is dropped: it was trained on the old classes.
     """
     images = jnp.zeros([1, *image_shape])
-    begun = compiling.run_once(model.init, jax.random.key(seed), images)
-    head = begun["params"]["head"]
+    initial = compiling.run_once(model.init, jax.random.key(seed), images)
+    head = initial["params"]["head"]
     kept = {k: variables[k] for k in NETWORK_COLLECTIONS if k in variables}
     return {**kept, "params": {**variables["params"], "head": head}}
 
@@ -103,12 +103,12 @@ def create_state(
         images,
     ).kernel.shape
     added = added_by(objective, jax.random.fold_in(key, 1), width, classes)
-    taken = {*NETWORK_COLLECTIONS, *TrainState.__dataclass_fields__}
-    if taken & added.keys() or not set(objective.state) <= added.keys():
+    reserved = {*NETWORK_COLLECTIONS, *TrainState.__dataclass_fields__}
+    if reserved & added.keys() or not set(objective.state) <= added.keys():
         raise ValueError(
             f"{objective.spec} adds {list(added)} and keeps {list(objective.state)} "
             "from the optimiser. What it keeps must be among what it adds, and no name "
-            f"may be one of {', '.join(sorted(taken))}."
+            f"may be one of {', '.join(sorted(reserved))}."
         )
     added = {name: variables.get(name, new) for name, new in added.items()}
     model_state = {name: added.pop(name) for name in objective.state}
@@ -133,8 +133,8 @@ def shapes(
 ) -> dict[str, Any]:
     """Returns the variables that a run begins with, as shapes: nothing is computed."""
 
-    def begun() -> dict[str, Any]:
+    def variables_at_start() -> dict[str, Any]:
         state = create_state(model, objective, optax.identity(), image_shape, 0)
         return state.variables
 
-    return jax.eval_shape(begun)
+    return jax.eval_shape(variables_at_start)

@@ -66,31 +66,31 @@ def make_step(
 
         first, second = jax.random.split(key)
         images, drawn = objective.images(augmented, batch, first)
-        seen, stats = look(
+        outputs, stats = look(
             model,
             {**trained, **model_state},
             images,
             batch.label,
             key=jax.random.fold_in(key, 2),  # beside the two of the split
         )
-        seen = seen.replace(drawn=drawn, epoch=epoch)
+        outputs = outputs.replace(drawn=drawn, epoch=epoch)
         if objective.reference is not None:
             before, _ = look(model, start, images, batch.label, train=False)
-            seen = seen.replace(reference=objective.reference(before))
-        loss, parts = objective.loss(seen, second)
+            outputs = outputs.replace(reference=objective.reference(before))
+        loss, parts = objective.loss(outputs, second)
         count = len(batch.label)  # of ID images, which are the first rows
         size = jnp.float32(count)
         correct = jnp.sum(
-            seen.acts.prediction[:count] == batch.label, dtype=jnp.float32
+            outputs.acts.prediction[:count] == batch.label, dtype=jnp.float32
         )
-        feature = seen.acts.penultimate[:count]  # [B, D]
+        feature = outputs.acts.penultimate[:count]  # [B, D]
         zeros = jnp.sum(feature == 0, dtype=jnp.float32)
         means = {
             "loss": Part(size * loss, size),
             "accuracy": Part(correct, size),
             "zero_features": Part(zeros, jnp.float32(feature.size)),
         }
-        updated = {**model_state, "batch_stats": stats, **objective.update(seen)}
+        updated = {**model_state, "batch_stats": stats, **objective.update(outputs)}
         return loss, ({**means, **parts}, updated)
 
     gradient: Gradient = jax.grad(loss_of, has_aux=True)

@@ -73,8 +73,8 @@ class Validation:
         for index, batch in enumerate(reader):
             key = jax.random.fold_in(jax.random.key(self.seed), index)
             batch = sharding.shard_batch(batch, self.mesh)
-            *found, mask = jax.device_get(self._look(variables, batch, key))
-            batches.append(jax.tree.map(lambda x, rows=mask > 0: x[rows], found))
+            *arrays, mask = jax.device_get(self._look(variables, batch, key))
+            batches.append(jax.tree.map(lambda x, rows=mask > 0: x[rows], arrays))
         inside, outside, correct = jax.tree.map(lambda *x: np.concatenate(x), *batches)
         values = {"accuracy": float(correct.mean())}
         for name in self.detectors:

@@ -24,7 +24,7 @@ def joined(_: Any, tensors: layout.Tensors) -> layout.Tensors:
 
     What is not of these names and ranks is left as it is.
     """
-    found = dict(tensors)
+    with_joined = dict(tensors)
     for name in tensors:
         module, _, last = name.rpartition("/")
         attention, _, part = module.rpartition("/")
@@ -32,11 +32,11 @@ def joined(_: Any, tensors: layout.Tensors) -> layout.Tensors:
         if part == PARTS[0] and all(
             n in tensors and tensors[n].ndim == _RANKS.get(last) for n in names
         ):
-            flat = [_flat(found.pop(n), last) for n in names]
-            found[f"{attention}/{JOINED}/{last}"] = np.concatenate(flat, axis=-1)
+            flat = [_flat(with_joined.pop(n), last) for n in names]
+            with_joined[f"{attention}/{JOINED}/{last}"] = np.concatenate(flat, axis=-1)
         elif part == "out" and last == "kernel" and tensors[name].ndim == 3:
-            found[name] = tensors[name].reshape(-1, tensors[name].shape[-1])
-    return found
+            with_joined[name] = tensors[name].reshape(-1, tensors[name].shape[-1])
+    return with_joined
 
 
 def split(model: Any, tensors: layout.Tensors) -> layout.Tensors:

@@ -27,21 +27,21 @@ def check(path: str | os.PathLike[str], name: str, activation: str) -> None:
         ("open_clip_config.json", _of_open_clip),
         ("config.json", _of_hugging_face),
     ):
-        found = read(_content(folder / file))
-        if found is not None and found != activation:
-            other = name.removesuffix("_gelu") + "_gelu" * (found == "gelu")
+        in_file = read(_content(folder / file))
+        if in_file is not None and in_file != activation:
+            other = name.removesuffix("_gelu") + "_gelu" * (in_file == "gelu")
             raise ValueError(
-                f"{folder / file} says that this CLIP computes with {found}, but "
+                f"{folder / file} says that this CLIP computes with {in_file}, but "
                 f"{name} does with {activation}. Say --model={other}."
             )
 
 
 def _content(path: pathlib.Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _of_open_clip(config: dict[str, Any]) -> str | None:

@@ -143,13 +143,13 @@ def embedder(
         ids = byte_pairs.encode(known, texts, tower.context)
         lengths = ids.argmax(-1) + 1  # the end token has the largest id
         order = np.argsort(lengths, kind="stable")
-        found = np.zeros((len(texts), tower.embedding_width), np.float32)
+        embeddings = np.zeros((len(texts), tower.embedding_width), np.float32)
         for start in range(0, len(texts), _BATCH):
             rows = order[start : start + _BATCH]
             longest = min(-(-lengths[rows].max() // _STEP) * _STEP, tower.context)
             batch = np.resize(ids[rows, :longest], (_BATCH, longest))  # repeats rows
-            found[rows] = run(held, batch)[: len(rows)]
-        return found
+            embeddings[rows] = run(held, batch)[: len(rows)]
+        return embeddings
 
     return embed
 
@@ -171,7 +171,7 @@ def neglabel_texts(
     mined = []
     for candidates, template in ((lists.nouns, NOUN), (lists.adjectives, ADJECTIVE)):
         if candidates:
-            found = directions(embed, candidates, [template]).T
-            near = negative_mining.nearness(found, positive.T)
-            mined.append(found[negative_mining.least_near(near)])
+            vectors = directions(embed, candidates, [template]).T
+            near = negative_mining.nearness(vectors, positive.T)
+            mined.append(vectors[negative_mining.least_near(near)])
     return {"positive": positive, "negative": np.concatenate(mined).T}

@@ -117,14 +117,14 @@ def _of_classes(
                 "per class, in the order of the logits."
             )
         return words
-    found = dict(zip(names, words, strict=True))
-    lacking = [name for name in class_names if name not in found]
+    words_of = dict(zip(names, words, strict=True))
+    lacking = [name for name in class_names if name not in words_of]
     if lacking:
         raise ValueError(
             f"{where} has no words for {len(lacking)} of {len(class_names)} classes: "
             f"{', '.join(lacking[:6])}. Add a line for each: NAME<TAB>WORDS."
         )
-    return tuple(found[name] for name in class_names)
+    return tuple(words_of[name] for name in class_names)
 
 
 def _lines(path: pathlib.Path, what: str) -> tuple[str, ...]:

@@ -81,9 +81,9 @@ def convert(
             "(--image_size=32), or a preprocessing with a crop (--crop)."
         )
 
-    def create(found: int) -> nn.Module:
+    def create(stored_classes: int) -> nn.Module:
         """A file without a classifier is refused with the rest of what it lacks."""
-        classes = (found or 1) if num_classes is None else num_classes
+        classes = (stored_classes or 1) if num_classes is None else num_classes
         return models.create(name, classes, **options)
 
     source: dict[str, Any] = {"file": path.name, "jood": version.VERSION}
@@ -99,14 +99,14 @@ def convert(
         variables = weights.load(path, model, layout)
     else:
         tensors = reading.read(path, entry)
-        made = MadeHead({}, {}, {}) if make_head is None else make_head(tensors)
-        tensors |= made.tensors
+        new_head = MadeHead({}, {}, {}) if make_head is None else make_head(tensors)
+        tensors |= new_head.tensors
         layout = layout or weights.find_layout(tensors, probe)
         model = create(weights.num_classes(tensors, probe, layout))
         variables = weights.from_torch_names(tensors, model, layout, where=str(path))
-        variables |= made.collections
+        variables |= new_head.collections
         digest = fingerprinting.file_digest(path)
-        source |= {"layout": layout, "sha256": digest, **made.source}
+        source |= {"layout": layout, "sha256": digest, **new_head.source}
     size = matching.image_size(model)
     *_, channels = check.shape_of_images(model, variables, size)
     if channels != len(preprocessing.mean):

@@ -81,8 +81,8 @@ def choose(
             continue
         joined = layout.joined(model, tensors)
         given = _belonging(joined, model, shapes, layout).keys()
-        found = len(given & wanted)
-        fits[name] = found, found - len(given)
+        matches = len(given & wanted)
+        fits[name] = matches, matches - len(given)
     if not fits:
         raise reason
     return max(fits, key=lambda name: fits[name])

@@ -73,10 +73,10 @@ def split(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _stored_names(name: str) -> list[str]:
     name = name.removesuffix(_TRANSPOSED)
-    found = _PARTS.search(name)
-    if found is None:
+    match = _PARTS.search(name)
+    if match is None:
         return [name]
     return [
-        name[: found.start()] + part + name[found.end() :]
-        for part in found[1].split(",")
+        name[: match.start()] + part + name[match.end() :]
+        for part in match[1].split(",")
     ]

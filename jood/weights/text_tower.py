@@ -106,16 +106,16 @@ def with_texts(
         asked = Prompts(network.class_names, words, used)
     else:
         asked = clip_prompts.read(prompts, templates, network.class_names)
-    made = clip_head.of_files(network.name, path, asked)(reading.read(path))
+    new_head = clip_head.of_files(network.name, path, asked)(reading.read(path))
     head = {
-        "kernel": made.tensors["head.weight"].T,
-        "bias": made.tensors["head.bias"],
+        "kernel": new_head.tensors["head.weight"].T,
+        "bias": new_head.tensors["head.bias"],
     }
     variables = dict(network.variables)
     variables["params"] = {**variables["params"], "head": head}
     if tuple(network.source["words"]) != asked.words:
         variables.pop(clip_head.NEGLABEL, None)
-    source = {**network.source, **made.source}
+    source = {**network.source, **new_head.source}
     return dataclasses.replace(network, variables=variables, source=source)
 
 

@@ -61,7 +61,7 @@ def test_the_best_mean_over_the_named_sets_is_chosen():
     assert choice.contrasts["max_logit()"]["dark"][0] == 1
     assert choice.contrasts["max_logit()"]["bright"][0] == 0
     assert choice.contrasts["mahalanobis()"] == {"dark": (1, 0), "bright": (1, 0)}
-    assert (choice.compared, choice.fitted, choice.made) == (30, 60, False)
+    assert (choice.compared, choice.fitted, choice.synthetic) == (30, 60, False)
     # What the bundle learned is what the method learns by itself.
     alone = dataclasses.replace(
         brightness.detector(calibration=None), component=METHODS["mahalanobis()"]
@@ -83,7 +83,7 @@ def test_the_best_mean_over_the_named_sets_is_chosen():
 
 def test_without_ood_images_some_are_made_of_id_images():
     _, choice = choose()
-    assert choice.made
+    assert choice.synthetic
     assert list(choice.contrasts["mahalanobis()"]) == list(method_choice.MADE_ON)
     # Gray images are what they were, however their pieces are moved.
     assert choice.contrasts["mahalanobis()"]["jigsaw"][0] == pytest.approx(0.5)

@@ -627,7 +627,7 @@ def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path):
             cache.write(1, _features(seed=1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [_cache(tmp_path).done(i) for i in (0, 1)] == [True, False]
+    assert [_cache(tmp_path).has_batch(i) for i in (0, 1)] == [True, False]
     cache.write(1, _features(seed=1))
     chex.assert_trees_all_equal(_cache(tmp_path).read(1), _features(seed=1))
 

@@ -1,4 +1,4 @@
-"""Docstrings, help texts and pages avoid phrases that a native reader stumbles over."""
+"""Docstrings, help texts, pages and names avoid what a native reader stumbles over."""
 
 import ast
 import re
@@ -52,6 +52,8 @@ TEXT_WITHOUT_NOUN = re.compile(rf"""f?["']{NOT_A_NOUN}[ ,.:;]""", re.IGNORECASE)
 DEFINES_A_FLAG = re.compile(
     r"_?(add_argument|define|enum|integer|shared|string)", re.IGNORECASE
 )
+# Names that say that something was done, and not what came of it.
+PARTICIPLES = re.compile("_*(begun|found|gone|got|looked|made|said|seen|told)_*", re.I)
 
 
 def _stumbles(text):
@@ -80,23 +82,49 @@ def _name(function):
 
 def _by_file(paths, check):
     """What a check finds in files' texts, by the files in which it finds anything."""
-    found = {str(path.relative_to(ROOT)): check(path.read_text()) for path in paths}
-    return {name: problems for name, problems in found.items() if problems}
+    by_file = {str(path.relative_to(ROOT)): check(path.read_text()) for path in paths}
+    return {name: problems for name, problems in by_file.items() if problems}
+
+
+def _participles(text):
+    """Python's variables, parameters, functions and classes that are named by one."""
+    lines = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case (
+                ast.Name(id=name, ctx=ast.Store())
+                | ast.Attribute(attr=name, ctx=ast.Store())
+                | ast.arg(arg=name)
+                | ast.ClassDef(name=name)
+                | ast.FunctionDef(name=name)
+            ) if PARTICIPLES.fullmatch(name):
+                lines.append(f"{node.lineno}: {name}")
+    return lines
 
 
 def test_phrases_that_are_not_english():
-    found = _by_file([*PYTHON, *PAGES], _stumbles)
-    assert not found, f"write as on the right: {found}"
+    problems = _by_file([*PYTHON, *PAGES], _stumbles)
+    assert not problems, f"write as on the right: {problems}"
 
 
 def test_entries_and_help_texts_begin_with_their_noun():
-    found = _by_file(PYTHON, _without_noun)
-    assert not found, f"write the noun first, as 'number of', 'stage whose': {found}"
+    problems = _by_file(PYTHON, _without_noun)
+    assert not problems, f"write the noun first, 'number of', 'stage whose': {problems}"
+
+
+def test_names_are_no_bare_participles():
+    problems = _by_file(PYTHON, _participles)
+    assert not problems, f"name what it holds, such as `scores`: {problems}"
 
 
 def test_what_the_check_of_phrases_notices():
     assert _stumbles("It is no\n    # folder.")
     assert not _stumbles("There is no\n    folder; it is no longer here.")
+
+
+def test_what_the_check_of_names_notices():
+    code = "def _told(seen):\n  self.found, names_found = made\n  [got for got in x]\n"
+    assert sorted(_participles(code)) == ["1: _told", "1: seen", "2: found", "3: got"]
 
 
 DOCUMENTED = '''

@@ -18,7 +18,7 @@ def made(kind, images=IMAGES, mask=None, seed=0):
     return found.image
 
 
-@pytest.mark.parametrize("kind", synthetic_outliers.MADE)
+@pytest.mark.parametrize("kind", synthetic_outliers.MAKERS)
 def test_shape_and_dtype_stay_and_the_images_do_not(kind):
     for images in (IMAGES, IMAGES.astype(np.float32) / 255):
         found = made(kind, images)
@@ -27,7 +27,7 @@ def test_shape_and_dtype_stay_and_the_images_do_not(kind):
         assert (changed > 0.05 * images.max()).all()
 
 
-@pytest.mark.parametrize("kind", synthetic_outliers.MADE)
+@pytest.mark.parametrize("kind", synthetic_outliers.MAKERS)
 def test_padding_is_left_alone_and_mixes_with_nothing(kind):
     images = IMAGES.copy()
     found = made(kind, images, MASK)

@@ -45,8 +45,8 @@ PLUGIN = textwrap.dedent(
     def halved():
         whole = cross_entropy()
 
-        def loss(seen, key):
-            total, parts = whole.loss(seen, key)
+        def loss(outputs, key):
+            total, parts = whole.loss(outputs, key)
             return total / 2, parts
 
         return Objective("halved()", loss)

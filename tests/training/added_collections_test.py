@@ -40,18 +40,18 @@ def contrast(weight: float = 0.1) -> objectives.Objective:
         kernel = jax.random.normal(key, (width, WIDTH)) / width
         return {"projector": {"kernel": kernel}, "centre": {"mean": jnp.zeros(WIDTH)}}
 
-    def projected(seen):
-        return seen.acts.penultimate @ seen.added["projector"]["kernel"]
+    def projected(outputs):
+        return outputs.acts.penultimate @ outputs.added["projector"]["kernel"]
 
-    def loss(seen, key):
-        distance = projected(seen) - seen.added["centre"]["mean"][None]
+    def loss(outputs, key):
+        distance = projected(outputs) - outputs.added["centre"]["mean"][None]
         pull = jnp.exp(-(distance**2).sum(-1)).mean()
         parts = {"pull": objectives.Part(pull, jnp.float32(1))}
-        return plain.loss(seen, key)[0] + weight * pull, parts
+        return plain.loss(outputs, key)[0] + weight * pull, parts
 
-    def update(seen):
-        mean = seen.added["centre"]["mean"]
-        return {"centre": {"mean": 0.9 * mean + 0.1 * projected(seen).mean(0)}}
+    def update(outputs):
+        mean = outputs.added["centre"]["mean"]
+        return {"centre": {"mean": 0.9 * mean + 0.1 * projected(outputs).mean(0)}}
 
     return objectives.Objective(
         f"contrast(weight={weight})", loss, init=init, state=("centre",), update=update

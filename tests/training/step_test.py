@@ -44,9 +44,9 @@ def added_up():
     """The sum of all objectives, which logs the loss of each by its text."""
     parts = {text: objectives.parse(text) for text in OBJECTIVES}
 
-    def loss(seen, key):
+    def loss(outputs, key):
         losses = {
-            text: part.loss(seen.replace(reference=seen.reference[text]), key)
+            text: part.loss(outputs.replace(reference=outputs.reference[text]), key)
             for text, part in parts.items()
         }
         logged = {
@@ -174,9 +174,11 @@ def test_accumulated_gradients_are_the_mean_of_the_parts():
 
     def loss(trained, stats, rows, key):
         given = PREPROCESSING(jnp.asarray(rows.image)), jnp.asarray(rows.label)
-        seen, updated = look(MODEL, {**trained, "batch_stats": stats}, *given)
+        outputs, updated = look(MODEL, {**trained, "batch_stats": stats}, *given)
         before, _ = look(MODEL, state.start, *given, train=False)
-        return ALL.loss(seen.replace(reference=ALL.reference(before)), key)[0], updated
+        return ALL.loss(outputs.replace(reference=ALL.reference(before)), key)[
+            0
+        ], updated
 
     # By hand: the parts one after the other, each with its own batch statistics.
     gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -217,11 +219,13 @@ def test_bfloat16_computes_with_float32_parameters():
     chex.assert_type(jax.tree.leaves(state.variables), jnp.float32)
     (batch,) = batches(1)
     images, labels = PREPROCESSING(jnp.asarray(batch.image)), jnp.asarray(batch.label)
-    seen, _ = jax.eval_shape(
+    outputs, _ = jax.eval_shape(
         functools.partial(look, model), state.variables, images, labels
     )
-    assert seen.acts.stages["C5"].dtype == jnp.bfloat16
-    assert {seen.locations().dtype, seen.acts.logits.dtype} == {jnp.dtype("float32")}
+    assert outputs.acts.stages["C5"].dtype == jnp.bfloat16
+    assert {outputs.locations().dtype, outputs.acts.logits.dtype} == {
+        jnp.dtype("float32")
+    }
 
 
 @pytest.mark.slow
@@ -325,22 +329,22 @@ def test_local_features_are_what_the_head_reads():
     ):
         model = models.create(name, 3, **options)
         variables = jax.jit(model.init)(jax.random.key(0), images)
-        seen, _ = jax.jit(
+        outputs, _ = jax.jit(
             lambda v, model=model: look(
                 model, v, images, jnp.asarray(batch.label), train=False
             )
         )(variables)
-        chex.assert_rank(seen.local, 3)
-        assert seen.local.shape[-1] == seen.acts.kernel.shape[0]
+        chex.assert_rank(outputs.local, 3)
+        assert outputs.local.shape[-1] == outputs.acts.kernel.shape[0]
         if name == "resnet_small":  # the mean of the locations is the feature
             np.testing.assert_allclose(
-                seen.local.mean(1), seen.acts.penultimate, rtol=1e-5, atol=1e-6
+                outputs.local.mean(1), outputs.acts.penultimate, rtol=1e-5, atol=1e-6
             )
         else:  # the hidden layer, applied to the mean, gives the feature
-            pooled = seen.acts.stage("C5").mean((1, 2))
+            pooled = outputs.acts.stage("C5").mean((1, 2))
             np.testing.assert_allclose(
                 model.head_input(variables["params"], pooled),
-                seen.acts.penultimate,
+                outputs.acts.penultimate,
                 rtol=1e-4,
                 atol=1e-5,
             )
@@ -362,10 +366,10 @@ def test_a_transformer_has_no_local_features():
     model = models.create(
         "vit_b16", 3, image_size=32, depth=4, width=16, heads=2, mlp_width=16
     )
-    seen, stats = looked_at(model, (2, 32, 32, 3))
+    outputs, stats = looked_at(model, (2, 32, 32, 3))
     assert stats == {}
     with pytest.raises(ValueError, match="the head reads the class token"):
-        seen.locations()
+        outputs.locations()
 
 
 class _Hidden(nn.Module):
@@ -377,9 +381,9 @@ class _Hidden(nn.Module):
 
 
 def test_a_head_that_reads_something_else_is_named():
-    seen, _ = looked_at(_Hidden(), (2, 8, 8, 3))
+    outputs, _ = looked_at(_Hidden(), (2, 8, 8, 3))
     with pytest.raises(ValueError, match=r"reads 7 features.*4 channels.*head_input"):
-        seen.locations()
+        outputs.locations()
 
 
 @pytest.mark.slow

@@ -77,9 +77,9 @@ def test_a_run_that_switches_its_features_off_is_ended(tmp_path, monkeypatch):
     """Fine-tuning that is asked for zeros and for wrong answers."""
 
     def harmful() -> objectives.Objective:
-        def loss(seen, _):
-            right = seen.acts.logits[:, 0] - seen.acts.logits[:, 1]
-            return (right + 5 * seen.acts.penultimate.sum(-1)).mean(), {}
+        def loss(outputs, _):
+            right = outputs.acts.logits[:, 0] - outputs.acts.logits[:, 1]
+            return (right + 5 * outputs.acts.penultimate.sum(-1)).mean(), {}
 
         return objectives.Objective("harmful()", loss)
 

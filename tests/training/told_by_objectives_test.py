@@ -85,9 +85,9 @@ def test_looking_beforehand_traces_no_step_twice(tmp_path, monkeypatch):
     def counting() -> objectives.Objective:
         plain = objectives.cross_entropy()
 
-        def loss(seen, key):
-            traces.append(seen)
-            return plain.loss(seen, key)
+        def loss(outputs, key):
+            traces.append(outputs)
+            return plain.loss(outputs, key)
 
         return plain._replace(spec="counting()", loss=loss)
 

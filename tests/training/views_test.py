@@ -38,15 +38,17 @@ def asking():
             "difference": jnp.abs(views[0] - views[1]).sum()
         }
 
-    def loss(seen, key):
-        logits = seen.acts.logits
+    def loss(outputs, key):
+        logits = outputs.acts.logits
         assert logits.shape == (2 * B + M, 3)
-        assert seen.labels.shape == (B,)
+        assert outputs.labels.shape == (B,)
         one = jnp.float32(1)
         return logits.mean(), {
-            "epoch": objectives.Part(seen.epoch, one),
-            "difference": objectives.Part(seen.drawn["difference"], one),
-            "mean_width": objectives.Part(jnp.float32(seen.added["sizes"]["K"]), one),
+            "epoch": objectives.Part(outputs.epoch, one),
+            "difference": objectives.Part(outputs.drawn["difference"], one),
+            "mean_width": objectives.Part(
+                jnp.float32(outputs.added["sizes"]["K"]), one
+            ),
         }
 
     def init(key, width, classes):
@@ -90,9 +92,11 @@ def asking_for_half():
         other = augmented(key, batch.outliers)
         return jnp.concatenate([augmented(key), other]), None
 
-    def loss(seen, key):
-        rows = jnp.float32(len(seen.acts.logits))
-        return seen.acts.logits.mean(), {"rows": objectives.Part(rows, jnp.float32(1))}
+    def loss(outputs, key):
+        rows = jnp.float32(len(outputs.acts.logits))
+        return outputs.acts.logits.mean(), {
+            "rows": objectives.Part(rows, jnp.float32(1))
+        }
 
     return objectives.Objective("half()", loss, images=images)
 

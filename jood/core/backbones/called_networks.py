@@ -40,8 +40,8 @@ def record(
     taps: Taps,
 ) -> Activations:
     """Returns the record of features [B, D] and maps; without a classifier K = 0."""
-    found = parts.kernel_and_bias(head(variables, taps), feature)
-    return parts.record((feature, *found), stages, variables)
+    classifier = parts.kernel_and_bias(head(variables, taps), feature)
+    return parts.record((feature, *classifier), stages, variables)
 
 
 def check_given(

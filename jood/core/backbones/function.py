@@ -164,10 +164,10 @@ def _read(returned: Any, function: str) -> tuple[jax.Array, dict[str, Any]]:
     if hasattr(returned, "ndim") and function != "features":
         returned = {"penultimate": returned}
     if not isinstance(returned, Mapping) or "penultimate" not in returned:
-        got = sorted(returned) if isinstance(returned, Mapping) else type(returned)
+        actual = sorted(returned) if isinstance(returned, Mapping) else type(returned)
         raise ValueError(
             f'{function} must return {{"penultimate": [B, D], "stages": {{name: '
-            f"map}}}}, got {got}."
+            f"map}}}}, got {actual}."
         )
     feature = returned["penultimate"]
     if getattr(feature, "ndim", 0) != 2:

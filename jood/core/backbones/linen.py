@@ -62,8 +62,11 @@ def forward(
     mode: dict[str, Any] = {"train": True} if train else {}  # not all models have it
     if key is not None:
         mode["rngs"] = {"dropout": key}
-    told = linen_checks.owners_terms(model, variables)
-    with nn.intercept_methods(intercept), contextlib.nullcontext() if train else told:
+    owners_terms = linen_checks.owners_terms(model, variables)
+    with (
+        nn.intercept_methods(intercept),
+        contextlib.nullcontext() if train else owners_terms,
+    ):
         _, captured = model.apply(
             variables, images, **mode, capture_intermediates=is_stage, mutable=mutable
         )

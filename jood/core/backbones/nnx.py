@@ -76,10 +76,10 @@ def _check_value(value: Any, leaf: Any, path: Sequence[Any]) -> None:
 
 def _modules(model: nnx.Module) -> dict[str, nnx.Module]:
     """Submodules by path, 'layers/3/conv', those that can be called."""
-    found = {
+    modules = {
         "/".join(map(str, path)): module for path, module in nnx.iter_modules(model)
     }
-    return {path: m for path, m in found.items() if path and callable(m)}
+    return {path: m for path, m in modules.items() if path and callable(m)}
 
 
 def _path(text: str) -> str:
@@ -233,7 +233,7 @@ def _blocks(
     taps: Taps,
 ) -> dict[str, jax.Array]:
     calls = _run(model, variables, images, edits, taps)
-    maps = {path: found[-1].output for path, found in calls.items() if _is_block(path)}
+    maps = {path: runs[-1].output for path, runs in calls.items() if _is_block(path)}
     return {p: m for p, m in maps.items() if getattr(m, "ndim", 0) in (3, 4)}
 
 

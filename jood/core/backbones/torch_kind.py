@@ -64,11 +64,11 @@ def _shapes(model: TorchBackbone, shape: tuple[int, ...]) -> Any:
                 f"and channels {one[1:]}: {error}"
             ) from error
         model.shapes[one] = {"": feature.shape} | {k: z.shape for k, z in maps.items()}
-    found = {
+    shapes = {
         name: jax.ShapeDtypeStruct((shape[0], *rest), jnp.float32)
         for name, (_, *rest) in model.shapes[one].items()
     }
-    return found.pop(""), found
+    return shapes.pop(""), shapes
 
 
 def _complete(

@@ -76,8 +76,8 @@ class TorchBackbone:
         with self.lock, torch.inference_mode():
             inputs = _channels_first(self._tensor(images))
             maps = {name: self._tensor(z) for name, z in replaced.items()}
-            feature, found = self._traced(inputs, maps)
-            return _array(feature), {name: _array(z) for name, z in found.items()}
+            feature, new_maps = self._traced(inputs, maps)
+            return _array(feature), {name: _array(z) for name, z in new_maps.items()}
 
     def gradients(
         self,
@@ -93,11 +93,11 @@ class TorchBackbone:
         with self.lock, torch.enable_grad():
             pixels = self._tensor(images).requires_grad_()
             maps = {k: self._tensor(z).requires_grad_() for k, z in replaced.items()}
-            feature, found = self._traced(_channels_first(pixels), maps)
+            feature, new_maps = self._traced(_channels_first(pixels), maps)
             sources = [pixels, *maps.values()]
-            given = [feature_gradient, *(map_gradients[name] for name in found)]
+            given = [feature_gradient, *(map_gradients[name] for name in new_maps)]
             gradients = torch.autograd.grad(
-                [feature, *found.values()],
+                [feature, *new_maps.values()],
                 sources,
                 [self._tensor(one) for one in given],
                 allow_unused=True,
@@ -144,7 +144,7 @@ class TorchBackbone:
         feature = head_inputs[0].float()
         if feature.ndim == 4:  # of a 1x1 convolution
             feature = feature.mean((2, 3))
-        return feature, {name: found[0] for name, found in maps.items()}
+        return feature, {name: outputs[0] for name, outputs in maps.items()}
 
     def _tensor(self, array: Any) -> Any:
         import torch
@@ -226,9 +226,9 @@ def _check_linear(backbone: TorchBackbone) -> None:
     with torch.inference_mode():
         given = torch.from_numpy(feature).to(module.weight)
         answer = module(given.reshape(1, -1, *module.weight.shape[2:]))
-    found = _array(answer).ravel()
+    logits = _array(answer).ravel()
     size = np.abs(expected).max()
-    if found.shape != expected.shape or np.abs(found - expected).max() > 0.02 * size:
+    if logits.shape != expected.shape or np.abs(logits - expected).max() > 0.02 * size:
         raise ValueError(
             f"the head {backbone.head!r} ({type(module).__name__}) is not linear: it "
             "answers something else than weight · feature + bias, which methods read. "

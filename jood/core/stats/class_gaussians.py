@@ -107,9 +107,9 @@ def _within_scatter(
         return measure(acts).astype(jnp.float32) - mean
 
     def finalize(state: Any) -> dict[str, Any]:
-        seen = classes["count"] > 0
-        count = classes["count"][seen].astype(np.float64)
-        mean = classes["mean"][seen].astype(np.float64)  # [K', D]
+        present = classes["count"] > 0
+        count = classes["count"][present].astype(np.float64)
+        mean = classes["mean"][present].astype(np.float64)  # [K', D]
         number = int(count.sum())
         centre = count @ mean / number
         scatter = moments.finalize(state)["scatter"]

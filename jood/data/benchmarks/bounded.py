@@ -24,12 +24,14 @@ def with_at_most(
         set; None keeps all.
       train: Images of the ID training set; None keeps all.
     """
-    told = dict(benchmark.incomplete)
+    incomplete = dict(benchmark.incomplete)
 
     def fewer(name: str, source: Source, most: int | None) -> Source:
         if most is None or isinstance(source, Absent) or len(source) <= most:
             return source
-        told[name] = f"{most:,} of {len(source):,} were asked for, at even distances"
+        incomplete[name] = (
+            f"{most:,} of {len(source):,} were asked for, at even distances"
+        )
         return subset.part(source, np.arange(most) * len(source) // most)
 
     return dataclasses.replace(
@@ -38,5 +40,5 @@ def with_at_most(
         id_test=fewer("id_test", benchmark.id_test, test),
         ood={n: fewer(n, source, test) for n, source in benchmark.ood.items()},
         shifted={n: fewer(n, source, test) for n, source in benchmark.shifted.items()},
-        incomplete=told,
+        incomplete=incomplete,
     )

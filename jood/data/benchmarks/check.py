@@ -52,18 +52,18 @@ def inspect_set(spec: BenchmarkSpec, name: str, root: pathlib.Path) -> Finding:
     """Returns the state of one set, `name` as in `spec.sets`."""
     one, role, path = spec.sets[name], _role(spec, name), ""
     try:
-        found = on_disk.find(one, root)
-        if found is None:
+        files = on_disk.find(one, root)
+        if files is None:
             return Finding(name, role, one, ABSENT)
-        path = str(found.path)
+        path = str(files.path)
         labelled = role.endswith("ID") and spec.labelled
-        source = on_disk.open_set(found, None, labelled=labelled)
+        source = on_disk.open_set(files, None, labelled=labelled)
         if name == "id_train":
             opening.class_names(spec, getattr(source, "class_names", None), root)
     except (OSError, ValueError) as error:
         return Finding(name, role, one, BROKEN, path, problem=str(error))
     state = PRESENT if one.size in (None, len(source)) else INCOMPLETE
-    return Finding(name, role, one, state, path, len(source), *_checksum(one, found))
+    return Finding(name, role, one, state, path, len(source), *_checksum(one, files))
 
 
 def runs(findings: Sequence[Finding]) -> bool:
@@ -122,9 +122,9 @@ def _role(spec: BenchmarkSpec, name: str) -> str:
     return f"OOD{near}{extra}"
 
 
-def _checksum(one: SetSpec, found: on_disk.Found) -> tuple[str, str]:
+def _checksum(one: SetSpec, files: on_disk.SetFiles) -> tuple[str, str]:
     """The column of the table, and what to do."""
-    folder = found.path if found.path.is_dir() else found.path.parent
+    folder = files.path if files.path.is_dir() else files.path.parent
     results = []
     for name in dict.fromkeys(known.name for known in one.known):
         path = folder / name
@@ -135,7 +135,7 @@ def _checksum(one: SetSpec, found: on_disk.Found) -> tuple[str, str]:
         notes = {k.sha256: k.note for k in one.known if k.name == name}
         if digest in notes:
             results.append("; ".join(filter(None, ("ok", notes[digest]))))
-        elif kinds.get(found.place.kind).versioned:
+        elif kinds.get(files.place.kind).versioned:
             results.append("none recorded for this version")
         else:
             return f"{WRONG}: {name}", (

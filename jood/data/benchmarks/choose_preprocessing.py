@@ -59,14 +59,14 @@ def for_files(
             chosen, resize=own.resize, crop=own.crop, interpolation=own.interpolation
         )
         preprocessing = None  # the size is not the network's own
-    made = side(chosen)
-    if image_size is None or image_size == made:
+    pixels = side(chosen)
+    if image_size is None or image_size == pixels:
         return chosen
     if isinstance(preprocessing, Preprocessing):
         raise ValueError(
-            f"{image_size=}, but the preprocessing makes images of {made} pixels."
+            f"{image_size=}, but the preprocessing makes images of {pixels} pixels."
         )
-    return _rescaled(chosen, image_size / made, image_size)
+    return _rescaled(chosen, image_size / pixels, image_size)
 
 
 def _rescaled(preprocessing: Preprocessing, scale: float, size: int) -> Preprocessing:

@@ -62,10 +62,10 @@ def fetch(archive: Archive, root: pathlib.Path) -> pathlib.Path:
         _download(archive, path)
     algorithm, _, expected = archive.digest.partition(":")
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-    if found != expected:
+        checksum = hashlib.file_digest(file, algorithm).hexdigest()
+    if checksum != expected:
         raise ValueError(
-            f"{path} has {algorithm} {found}, expected {expected}: the download was "
+            f"{path} has {algorithm} {checksum}, expected {expected}: the download was "
             "cut off, or the file has changed at its source. Delete it to try again."
         )
     folder = root / archive.into

@@ -44,7 +44,7 @@ def origin(data_dir: str | os.PathLike[str] | None = None) -> dict[str, str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class SetFiles:
     """A set that is on disk."""
 
     place: Place
@@ -52,7 +52,7 @@ class Found:
     classes: tuple[str, ...] = ()  # the class folders to read; () for all
 
 
-def find(spec: SetSpec, root: pathlib.Path) -> Found | None:
+def find(spec: SetSpec, root: pathlib.Path) -> SetFiles | None:
     """Returns where a set lies, or None; the first of its places wins."""
     for place in spec.places:
         kind = kinds.get(place.kind)
@@ -60,9 +60,9 @@ def find(spec: SetSpec, root: pathlib.Path) -> Found | None:
             if not kind.is_there(path) or not _has_images(place, path):
                 continue
             if not place.classes:
-                return Found(place, path)
+                return SetFiles(place, path)
             if (root / place.classes).is_file():
-                return Found(place, path, _first_words(root / place.classes))
+                return SetFiles(place, path, _first_words(root / place.classes))
     return None
 
 
@@ -73,7 +73,7 @@ def _has_images(place: Place, path: pathlib.Path) -> bool:
 
 
 def open_set(
-    found: Found,
+    files: SetFiles,
     preprocessing: Preprocessing | None,
     *,
     labelled: bool,
@@ -86,11 +86,11 @@ def open_set(
       ValueError: The files are not such a set. Both say what is wrong and where.
     """
     how = Reading(
-        preprocessing, labelled, found.place.split, found.classes or None, class_names
+        preprocessing, labelled, files.place.split, files.classes or None, class_names
     )
-    opener = kinds.get(found.place.kind).open
+    opener = kinds.get(files.place.kind).open
     assert opener is not None, "a place is of a kind that benchmarks can open"
-    return opener(found.path, how)
+    return opener(files.path, how)
 
 
 def where(spec: SetSpec, root: pathlib.Path) -> str:

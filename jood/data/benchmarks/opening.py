@@ -49,16 +49,18 @@ def made_by(make: Callable[..., Benchmark]) -> Callable[..., Benchmark]:
         options.pop("skip_corrupt", None)  # nothing is read from files
         if image_size is not None:
             options["image_size"] = image_size
-        made = dataclasses.replace(make(**options), name=spec.name)
+        benchmark = dataclasses.replace(make(**options), name=spec.name)
         if ood is not None:
-            made = dataclasses.replace(made, ood={name: made.ood[name] for name in ood})
+            asked_for = {name: benchmark.ood[name] for name in ood}
+            benchmark = dataclasses.replace(benchmark, ood=asked_for)
         if preprocessing is not None:
-            made = _fitted(made, choose_preprocessing.choose(spec, preprocessing))
+            chosen = choose_preprocessing.choose(spec, preprocessing)
+            benchmark = _fitted(benchmark, chosen)
         if ood_zoom == 1:
-            return made
-        magnified = Magnified.of(made.preprocessing, ood_zoom)
-        larger = {name: Fitted(source, magnified) for name, source in made.ood.items()}
-        return dataclasses.replace(made, ood=larger)
+            return benchmark
+        magnified = Magnified.of(benchmark.preprocessing, ood_zoom)
+        larger = {n: Fitted(s, magnified) for n, s in benchmark.ood.items()}
+        return dataclasses.replace(benchmark, ood=larger)
 
     return opened
 
@@ -76,15 +78,15 @@ def check_no_folder(
         )
 
 
-def _fitted(made: Benchmark, preprocessing: Preprocessing) -> Benchmark:
-    made = dataclasses.replace(made, preprocessing=preprocessing)
+def _fitted(benchmark: Benchmark, preprocessing: Preprocessing) -> Benchmark:
+    benchmark = dataclasses.replace(benchmark, preprocessing=preprocessing)
     if preprocessing.resize is None and preprocessing.crop is None:
-        return made
+        return benchmark
     return dataclasses.replace(
-        made,
-        id_train=Fitted(made.id_train, preprocessing),
-        id_test=Fitted(made.id_test, preprocessing),
-        ood={name: Fitted(source, preprocessing) for name, source in made.ood.items()},
+        benchmark,
+        id_train=Fitted(benchmark.id_train, preprocessing),
+        id_test=Fitted(benchmark.id_test, preprocessing),
+        ood={n: Fitted(s, preprocessing) for n, s in benchmark.ood.items()},
         image_size=choose_preprocessing.side(preprocessing),
     )
 
@@ -136,8 +138,8 @@ def open_benchmark(
     if absent:
         _LOG.warning("%s: OOD sets that are ABSENT: %s", spec.name, ", ".join(absent))
     if absent_shifted:
-        gone = ", ".join(absent_shifted)
-        _LOG.warning("%s: covariate-shifted sets that are ABSENT: %s", spec.name, gone)
+        sets = ", ".join(absent_shifted)
+        _LOG.warning("%s: covariate-shifted sets that are ABSENT: %s", spec.name, sets)
     return Benchmark(
         name=spec.name,
         id_train=opened.pop("id_train"),
@@ -216,7 +218,7 @@ def open_validation_sets(
 
 def _open_sets(
     spec: BenchmarkSpec,
-    present: Mapping[str, on_disk.Found],
+    present: Mapping[str, on_disk.SetFiles],
     preprocessing: Preprocessing,
     root: pathlib.Path,
     skip_corrupt: bool,

@@ -26,9 +26,9 @@ def parts(root: str | os.PathLike[str], paths: Iterable[str]) -> list[str]:
     split = [path.split("/") for path in paths]
     names = {pieces[0] for pieces in split}
     flat = {pieces[0] for pieces in split if len(pieces) < 3}
-    found = sorted(name for name in names - flat if name.lower() in _PARTS)
+    candidates = sorted(name for name in names - flat if name.lower() in _PARTS)
     # Beside train and val there may be images of no class; a class may be called train.
-    return found if len(found) > 1 or names == set(found) else []
+    return candidates if len(candidates) > 1 or names == set(candidates) else []
 
 
 def hint(

@@ -63,10 +63,10 @@ def detector(network: checkpoint.TrainedNetwork, reference: Reference) -> Detect
       ValueError: The scores are of other weights, or a detector would have to be
         fitted.
     """
-    if (found := network.source.get("sha256")) != reference.weights:
+    if (checksum := network.source.get("sha256")) != reference.weights:
         raise ValueError(
             f"the calibration scores are of weights with SHA-256 {reference.weights}, "
-            f"but these have {found}. Install jood[demo] again."
+            f"but these have {checksum}. Install jood[demo] again."
         )
     texts = reference.detectors.items()
     component = compose.bundle(**{n: detector_text.parse(text) for n, text in texts})

@@ -166,8 +166,8 @@ def _ranges_and_usual(
         def highest(stage: str) -> jax.Array:
             r = batch.sums[stage]
             both = jnp.stack([-r, r], axis=1)  # [B, 2, P, C]
-            found = jax.ops.segment_max(both, group, count + 1)[:-1]
-            return jnp.maximum(state["highest"][stage], found)
+            largest = jax.ops.segment_max(both, group, count + 1)[:-1]
+            return jnp.maximum(state["highest"][stage], largest)
 
         return {
             "highest": {stage: highest(stage) for stage in batch.sums},

@@ -226,8 +226,8 @@ def _ranges(heads: _Heads, name: str) -> Statistic:
         return jnp.stack([jnp.full(2, jnp.inf), jnp.full(2, -jnp.inf)], axis=-1)
 
     def update(state: jax.Array, acts: Activations, mask: jax.Array) -> jax.Array:
-        found = heads.each(acts, lambda logits: extremes(logits, mask))  # [r, 2]
-        perturbed = jnp.stack([found[:, 0].min(), found[:, 1].max()])
+        per_head = heads.each(acts, lambda logits: extremes(logits, mask))  # [r, 2]
+        perturbed = jnp.stack([per_head[:, 0].min(), per_head[:, 1].max()])
         batch = jnp.stack([extremes(acts.penultimate, mask), perturbed])
         return joined(state, batch)
 

@@ -42,13 +42,15 @@ def figure(paper: str, number: str) -> PaperFigure:
         raise ValueError(
             f"{paper} has no figure {number!r}; its figures: {', '.join(known)}."
         )
-    found = known[number]
-    if found.draw is None:
-        raise ValueError(f"{paper}, Figure {number}, is not drawn: {found.instead}.")
-    return found
+    paper_figure = known[number]
+    if paper_figure.draw is None:
+        raise ValueError(
+            f"{paper}, Figure {number}, is not drawn: {paper_figure.instead}."
+        )
+    return paper_figure
 
 
 def line(one: PaperFigure) -> str:
     """Returns a figure's line of the list."""
-    told = f"{', '.join(one.benchmarks)}" if one.draw else f"not drawn: {one.instead}"
-    return f"  {'F' + one.number:>3}  {one.title}\n       {told}"
+    state = f"{', '.join(one.benchmarks)}" if one.draw else f"not drawn: {one.instead}"
+    return f"  {'F' + one.number:>3}  {one.title}\n       {state}"

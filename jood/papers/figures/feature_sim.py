@@ -48,8 +48,8 @@ def _behind(
             )
             for label, text in filled.items()
         }
-        looked = viewer.detector, viewer.last, edits
-        return {"heatmaps": edited_maps.draw(inputs.shown(), *looked)}
+        view = viewer.detector, viewer.last, edits
+        return {"heatmaps": edited_maps.draw(inputs.shown(), *view)}
 
     return draw
 

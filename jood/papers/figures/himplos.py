@@ -28,14 +28,14 @@ def _weights(inputs: FigureInputs) -> dict[str, figure.Figure]:
         return acts.penultimate, acts.prediction, acts.kernel
 
     def features(source: Source, what: str) -> tuple[np.ndarray, ...]:
-        found, kernel = [], None
+        parts, kernel = [], None
         for batch in sharded(source, inputs.batch_size, what=what):
             feature, prediction, kernel = look(detector.variables, batch.image)
             label = prediction if batch.label is None else batch.label
             keep = np.asarray(batch.mask) > 0
             rows = jax.device_get((feature, prediction, label))
-            found.append(tuple(np.asarray(x)[keep] for x in rows))
-        joined = (np.concatenate(each) for each in zip(*found, strict=True))
+            parts.append(tuple(np.asarray(x)[keep] for x in rows))
+        joined = (np.concatenate(each) for each in zip(*parts, strict=True))
         return *joined, np.asarray(kernel)
 
     inside, _, labels, kernel = features(benchmark.id_test, "ID features")

@@ -17,8 +17,8 @@ _NETWORKS = (
 
 
 def _norms(inputs: FigureInputs) -> dict[str, figure.Figure]:
-    found = inputs.evaluate({results.NORM: "penultimate_norm()"})
-    return {"norms": plots.norm_distributions(found, results.NORM)}
+    norms = inputs.evaluate({results.NORM: "penultimate_norm()"})
+    return {"norms": plots.norm_distributions(norms, results.NORM)}
 
 
 def _heatmaps(inputs: FigureInputs) -> dict[str, figure.Figure]:

@@ -53,8 +53,8 @@ def distributions(name: str, text: str) -> Draw:
     """Returns a drawing of one detector's scores, a panel per OOD set."""
 
     def draw(inputs: FigureInputs) -> dict[str, figure.Figure]:
-        (found,) = inputs.evaluate({name: text}).values()
-        return {"distributions": plots.distributions(found, name)}
+        (scores,) = inputs.evaluate({name: text}).values()
+        return {"distributions": plots.distributions(scores, name)}
 
     return draw
 
@@ -85,9 +85,12 @@ def bars(paper: str, number: str, metric: str) -> Draw:
             if not ours:
                 continue
             keys = {given_networks.key(asked, row.trained) for row in asked.rows}
-            made = {makers[key].given.network.name for key in keys & makers.keys()}
+            network_names = {
+                makers[key].given.network.name for key in keys & makers.keys()
+            }
             some = ", the sets at hand" if cell[0] in part.dented else ""
-            here = f"jood: {inputs.benchmark_name}, {', '.join(sorted(made))}{some}"
+            listed = ", ".join(sorted(network_names))
+            here = f"jood: {inputs.benchmark_name}, {listed}{some}"
             there = f"paper: {part.title or table.title}"
             pictures[f"bars_{number}_{index + 1}"] = bars_lib.draw(
                 list(theirs),
@@ -110,9 +113,11 @@ def tsne(inputs: FigureInputs) -> dict[str, figure.Figure]:
     pictures = {}
     for label, network in inputs.networks.items():
         viewer = Viewer.of(inputs.detector(label), network.image_size)
-        taken = samples.take(inputs.benchmark, viewer, min(inputs.batch_size, 64))
+        samples_by_set = samples.take(
+            inputs.benchmark, viewer, min(inputs.batch_size, 64)
+        )
         names = inputs.benchmark.class_names
-        drawn = sample_plots.tsne(taken, class_names=names)
+        drawn = sample_plots.tsne(samples_by_set, class_names=names)
         if drawn is None:
             raise ValueError("all features are equal: there is no embedding.")
         if len(inputs.networks) > 1:

@@ -43,9 +43,9 @@ def _confidences(inputs: FigureInputs) -> dict[str, figure.Figure]:
 
 
 def _confidence(text: str) -> plots.Confidence:
-    found = confidence.of(text)
-    assert found is not None, text
-    return found
+    measure = confidence.of(text)
+    assert measure is not None, text
+    return measure
 
 
 def _confident_images(inputs: FigureInputs) -> dict[str, figure.Figure]:

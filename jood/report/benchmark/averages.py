@@ -58,31 +58,32 @@ def of_full_spectrum(
     groups = {_FULL + key: list(own) for key, own in benchmark.groups.items()}
     groups = groups or {_FULL + ALL: [*scored, *benchmark.absent]}
     here, away = len(benchmark.shifted), len(benchmark.absent_shifted)
-    told = f"{here} of {here + away} shifted" if away else ""
+    note = f"{here} of {here + away} shifted" if away else ""
     is_dented = not {*dented}.isdisjoint(benchmark.shifted)
-    return _marked(groups, scored, dented, told, is_dented)
+    return _marked(groups, scored, dented, note, is_dented)
 
 
 def _marked(
     groups: Mapping[str, Sequence[str]],
     scored: Sequence[str],
     dented: Collection[str],
-    told: str = "",
+    note: str = "",
     is_dented: bool = False,
 ) -> Averages:
     """What is scored of each group, under a name that says how much it is."""
-    found = {}
+    averages = {}
     for title, group in groups.items():
         part = [name for name in group if name in scored]
         if not part:
             continue
         marks = (
-            [f"{len(part)} of {len(group)}"] if len(part) < len(group) or told else []
+            [f"{len(part)} of {len(group)}"] if len(part) < len(group) or note else []
         )
-        marks += [told] if told else []
+        marks += [note] if note else []
         star = "*" if is_dented or not {*dented}.isdisjoint(part) else ""
-        found[f"{title} ({'; '.join(marks)}){star}" if marks else title + star] = part
-    return found
+        name = f"{title} ({'; '.join(marks)}){star}" if marks else title + star
+        averages[name] = part
+    return averages
 
 
 def kind(column: str) -> str:

@@ -43,17 +43,18 @@ def draw(
         return {n: (m.sum(-1), mean_absolute_deviation(m)) for n, m in maps.items()}
 
     ends = np.cumsum([len(batch) for batch in images.values()])[:-1]
-    found = jax.device_get(
+    by_label = jax.device_get(
         look(detector.variables, np.concatenate(list(images.values())))
     )
-    top = max(float(heat.max()) for heat, _ in found.values())
+    top = max(float(heat.max()) for heat, _ in by_label.values())
     rows = []
     for label in edits:  # jit sorts the keys of dicts
-        heat, scores = found[label]
+        heat, scores = by_label[label]
         maps = dict(zip(images, np.split(heat, ends), strict=True))
-        told = dict(zip(images, np.split(scores, ends), strict=True))
+        scores_by_set = dict(zip(images, np.split(scores, ends), strict=True))
         captions = {
-            name: [f"FS {s:.2f}" for s in values] for name, values in told.items()
+            name: [f"FS {s:.2f}" for s in values]
+            for name, values in scores_by_set.items()
         }
         rows.append(plots.HeatmapRow(label, maps, captions, top))
     return plots.heatmaps(images, rows)

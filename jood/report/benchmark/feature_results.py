@@ -27,19 +27,19 @@ def possible(
     return left, {name: text for name, text in why.items() if text}
 
 
-def table(found: Comparison) -> tables.Table:
+def table(comparison: Comparison) -> tables.Table:
     """Returns a comparison as a results table: the average, then the OOD sets."""
     values: dict[str, Any] = {}
-    for name, sets in found.evaluation.metrics().items():
+    for name, sets in comparison.evaluation.metrics().items():
         kinds = next(iter(sets.values()))
         mean = {k: float(np.mean([of[k] for of in sets.values()])) for k in kinds}
         values[name] = {tables.ALL: mean, **sets}
-    return tables.Table((values,), (found.evaluation.accuracy,), {}, {}, {})
+    return tables.Table((values,), (comparison.evaluation.accuracy,), {}, {}, {})
 
 
 def write(
     folder: str | os.PathLike[str],
-    found: Comparison,
+    comparison: Comparison,
     rows: Mapping[str, Row],
     features: str,
 ) -> str:
@@ -47,19 +47,21 @@ def write(
 
     Args:
       folder: the new folder: table.txt, .md, .tex, .csv, results.json, scores.npz.
-      found: result of `feature_files.compare`.
+      comparison: result of `feature_files.compare`.
       rows: the detectors by name.
       features: the folder of features, which the results name.
     """
-    built = table(found)
-    counts = {name: len(next(iter(s.values()))) for name, s in _sets(found).items()}
-    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    heading = tables.heading(built, f"Features of {features}: {told}.")
-    accuracy = found.evaluation.accuracy
+    built = table(comparison)
+    counts = {
+        name: len(next(iter(s.values()))) for name, s in _sets(comparison).items()
+    }
+    sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    heading = tables.heading(built, f"Features of {features}: {sizes}.")
+    accuracy = comparison.evaluation.accuracy
     run = {
         "configuration": {"features": features},
         "versions": provenance.versions(),
-        "detectors": dict(found.specs),
+        "detectors": dict(comparison.specs),
         "id_accuracy": [accuracy if np.isfinite(accuracy) else None],
         "metrics_by_seed": list(built.values),
     }
@@ -69,13 +71,13 @@ def write(
 
     sources = {name: row.sources for name, row in rows.items()}
     with atomic_files.atomic_folder(folder) as partial:
-        results.write_tables(partial, built, found.specs, as_text, run, sources)
+        results.write_tables(partial, built, comparison.specs, as_text, run, sources)
         arrays = {
-            f"{s}/{n}": v for s, of in _sets(found).items() for n, v in of.items()
+            f"{s}/{n}": v for s, of in _sets(comparison).items() for n, v in of.items()
         }
         np.savez(partial / SCORES, allow_pickle=False, **arrays)
     return as_text("simple")
 
 
-def _sets(found: Comparison) -> dict[str, dict[str, np.ndarray]]:
-    return {"test": found.evaluation.id_scores, **found.evaluation.ood_scores}
+def _sets(comparison: Comparison) -> dict[str, dict[str, np.ndarray]]:
+    return {"test": comparison.evaluation.id_scores, **comparison.evaluation.ood_scores}

@@ -50,10 +50,10 @@ def first_of_classes(source: Source, count: int) -> tuple[np.ndarray, list[int]]
 
     They are uint8 [n, H, W, 3] and n labels; without labels, the first images.
     """
-    found: dict[int, np.ndarray] = {}
+    images: dict[int, np.ndarray] = {}
     for index in range(len(source)):
         example = source[index]
-        found.setdefault(int(example.get("label", index)), example["image"])
-        if len(found) == count:
+        images.setdefault(int(example.get("label", index)), example["image"])
+        if len(images) == count:
             break
-    return np.stack(list(found.values())), list(found)
+    return np.stack(list(images.values())), list(images)

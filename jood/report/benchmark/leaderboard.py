@@ -46,9 +46,9 @@ def files(
       texts: The detectors' texts by row.
       configuration: The run's, as `jood.cli.evaluation_configuration` returns it.
     """
-    found: dict[str, str] = {}
+    contents: dict[str, str] = {}
     if not {"near", "far"} <= benchmark.groups.keys():
-        return found
+        return contents
     for name, full in (("leaderboard_ood.csv", False), ("leaderboard_fsood.csv", True)):
         columns = [
             averages.column(table.columns, group, full=full)
@@ -56,8 +56,8 @@ def files(
         ]
         if any(columns):
             accuracies = table.spectrum if full else table.accuracies
-            found[name] = _csv(table, texts, configuration, columns, accuracies)
-    return found
+            contents[name] = _csv(table, texts, configuration, columns, accuracies)
+    return contents
 
 
 def _csv(

@@ -72,7 +72,7 @@ def find(
         known = f"there are: {', '.join(evaluation.id_scores)}"
         raise ValueError(f"no detector {detector!r} in these results; {known}.")
     threshold = metrics.threshold_at_tpr(evaluation.id_scores[detector])
-    found = {}
+    by_set = {}
     for name, source in {ID: benchmark.id_test, **benchmark.ood}.items():
         scores = evaluation.scores(name, detector)
         order = extreme(scores, count, highest=name != ID)
@@ -81,7 +81,7 @@ def find(
         images = np.stack([np.asarray(e["image"]) for e in examples])
         view = viewer(images)
         answers = [None] * len(order) if view.prediction is None else view.prediction
-        found[name] = [
+        by_set[name] = [
             Mistake(
                 place=int(places[i]),
                 name=str(example.get("name", "")),
@@ -94,10 +94,10 @@ def find(
             )
             for i, example in enumerate(examples)
         ]
-    return found
+    return by_set
 
 
-def as_csv(found: Mapping[str, Sequence[Mistake]]) -> str:
+def as_csv(by_set: Mapping[str, Sequence[Mistake]]) -> str:
     """Returns a line per image: its place, its score and its predicted class."""
     header = ["set", "place", "name", "score", "wrong_side", "prediction", "label"]
     rows = [
@@ -110,14 +110,14 @@ def as_csv(found: Mapping[str, Sequence[Mistake]]) -> str:
             m.prediction,
             m.label,
         ]
-        for name, mistakes in found.items()
+        for name, mistakes in by_set.items()
         for m in mistakes
     ]
     return csv_text.joined(header, rows)
 
 
 def section(
-    found: Mapping[str, Sequence[Mistake]], detector: str, viewer: Viewer
+    by_set: Mapping[str, Sequence[Mistake]], detector: str, viewer: Viewer
 ) -> page.Section:
     """Returns the section of a row's mistakes by set, whose maps the viewer drew."""
     text = (
@@ -127,10 +127,10 @@ def section(
     )
     if viewer.labels:
         text += f" The heatmaps are {viewer.caption}, all on one colour scale."
-    plain = [m.maps[0] for every in found.values() for m in every if m.maps]
+    plain = [m.maps[0] for every in by_set.values() for m in every if m.maps]
     top = max((float(heatmap.max()) for heatmap in plain), default=0.0)
     blocks: list[page.Block] = [page.Text(text)]
-    for name, mistakes in found.items():
+    for name, mistakes in by_set.items():
         what = "ID test set, lowest scores" if name == ID else f"{name}, highest scores"
         cards = [_card(one, viewer.labels, top) for one in mistakes]
         blocks.append(page.Cards(what, cards))

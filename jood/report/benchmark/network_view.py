@@ -44,7 +44,7 @@ class Viewer:
     Attributes:
       detector: any detector with the network.
       k: TA's threshold.
-      told: words on how k was chosen, for captions; '' where it was given.
+      note: words on how k was chosen, for captions; '' where it was given.
       last: name of the last map; None for a network without maps.
       edited: name of the stage that TA edits; None if no map is before `last`.
     """
@@ -53,7 +53,7 @@ class Viewer:
     k: float
     last: str | None
     edited: str | None
-    told: str = ""
+    note: str = ""
 
     @classmethod
     def of(cls, detector: Detector, image_size: int, k: float = 0.2) -> Self:
@@ -82,8 +82,8 @@ class Viewer:
         values = compiling.run_once(look, self.detector.variables, images)
         quantile = max(0.0, float(np.quantile(values, SHARE)))
         k = float(f"{quantile:.2g}")  # as the caption has it
-        told = f", the {SHARE:g}-quantile of {stage} on the first ID images"
-        return dataclasses.replace(self, k=k, told=told)
+        note = f", the {SHARE:g}-quantile of {stage} on the first ID images"
+        return dataclasses.replace(self, k=k, note=note)
 
     def __call__(self, images: np.ndarray) -> NetworkView:
         """Returns the network's predictions and maps of the images."""
@@ -123,5 +123,5 @@ class Viewer:
         text = f"the last feature map, {self.last}, summed over channels"
         if self.edited is None:
             return text
-        edit = f"Threshold Activation on {self.edited} (k = {self.k:g}{self.told})"
+        edit = f"Threshold Activation on {self.edited} (k = {self.k:g}{self.note})"
         return f"{text}: without and with {edit}"

@@ -124,9 +124,9 @@ def finished(
     path = pathlib.Path(folder)
     if not path.exists():
         return None
-    found = json.loads((path / SUMMARY).read_text()) if path.is_dir() else {}
+    content = json.loads((path / SUMMARY).read_text()) if path.is_dir() else {}
     asked = {"configuration": dict(configuration), "detectors": dict(detectors)}
-    if {name: found.get(name) for name in asked} != asked:
+    if {name: content.get(name) for name in asked} != asked:
         raise FileExistsError(
             f"{path} holds results of another configuration or other detectors and is "
             "not overwritten. Choose another --workdir or delete that folder."

@@ -43,7 +43,7 @@ def take(
 
     look = compiling.jit(features_of)
 
-    found = {}
+    by_set = {}
     for name, source in {ID: benchmark.id_test, **benchmark.ood}.items():
         count = min(COUNT if name == ID else COUNT // len(benchmark.ood), len(source))
         chosen = np.arange(count) * len(source) // count
@@ -53,5 +53,5 @@ def take(
             rows = jax.device_get(Sample(features, batch.label))
             keep = np.asarray(batch.mask) > 0
             parts.append(jax.tree.map(lambda x, keep=keep: x[keep], rows))
-        found[name] = jax.tree.map(lambda *each: np.concatenate(each), *parts)
-    return found
+        by_set[name] = jax.tree.map(lambda *each: np.concatenate(each), *parts)
+    return by_set

@@ -93,7 +93,7 @@ def _caption(curve: Selection) -> str:
         f"how well each candidate separates ID images from others. {saw}"
         "Beside it, how far apart the scores lie: the difference of their means over "
         "their standard deviation. The star is the chosen candidate: "
-        f"{curve.rule.told}. A cross is one that no longer looks at the images."
+        f"{curve.rule.words}. A cross is one that no longer looks at the images."
     )
 
 

@@ -26,13 +26,20 @@ def as_csv(
     """
     header = ["detector", "spec", "values_from", "ood_set"]
     header += ["seeds", "id_accuracy_percent"]
-    told = {name: value_sources.written(of) for name, of in sources.items()}
+    values_from = {name: value_sources.written(of) for name, of in sources.items()}
     header += [f"{m}_{unit}" for m in metrics.COLUMNS for unit in ("percent", "std")]
     bounded = bootstrap.METRICS if table.draws else ()
     header += [f"{m}_{end}_percent" for m in bounded for end in ("low", "high")]
     accuracy = f"{100 * np.mean(table.accuracies):.2f}"
     rows = [
-        [name, specs[name], told.get(name, ""), column, len(table.values), accuracy]
+        [
+            name,
+            specs[name],
+            values_from.get(name, ""),
+            column,
+            len(table.values),
+            accuracy,
+        ]
         + [
             f"{value(name, column, metric):.2f}"
             for metric in metrics.COLUMNS

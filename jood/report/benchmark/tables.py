@@ -103,8 +103,8 @@ def build(
     full = averages_lib.of_full_spectrum(scored, benchmark, dented)
     by_seed = [one.metrics() for one in evaluations]
     spectrum = [one.full_spectrum() for one in evaluations] if full else []
-    found = [{n: {**_means(s[n], plain), **s[n]} for n in names} for s in by_seed]
-    for values, one in zip(found, spectrum, strict=False):
+    with_means = [{n: {**_means(s[n], plain), **s[n]} for n in names} for s in by_seed]
+    for values, one in zip(with_means, spectrum, strict=False):
         every = one.metrics()
         for n in names:
             values[n] = {**_means(every[n], full), **values[n]}
@@ -115,7 +115,7 @@ def build(
             for name in names:
                 bounds[name] = {**drawn[name], **bounds[name]}
     return Table(
-        tuple(found),
+        tuple(with_means),
         tuple(evaluation.accuracy for evaluation in evaluations),
         {**benchmark.absent, **benchmark.absent_shifted},
         benchmark.incomplete,
@@ -149,39 +149,39 @@ def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
     if table.absent:
         lines.append(f"ABSENT, not scored: {', '.join(table.absent)}.")
     if table.incomplete:
-        parts = [f"{name} {found}" for name, found in table.incomplete.items()]
+        parts = [f"{name} {remark}" for name, remark in table.incomplete.items()]
         lines.append(f"INCOMPLETE (*): {'; '.join(parts)}.")
     if table.skipped:
         parts = [f"{name} {len(images)}" for name, images in table.skipped.items()]
         lines.append(f"SKIPPED (*), images that cannot be read: {', '.join(parts)}.")
     if table.shifted:
-        told = spread(100 * np.array(table.spectrum), 2)
+        sentence = spread(100 * np.array(table.spectrum), 2)
         lines.append(
             f"Full-spectrum averages count {', '.join(table.shifted)} as ID; accuracy "
-            f"on ID and these {told} %."
+            f"on ID and these {sentence} %."
         )
-    told = _accuracy(table) if accuracy is None else accuracy
+    sentence = _accuracy(table) if accuracy is None else accuracy
     columns = metrics.shown()
     cells = " / ".join(column.name for column in columns)
     better = " / ".join("lower" if c.lower_is_better else "higher" for c in columns)
-    told += f"Cells: {cells} in %, ID positive; {better} is better."
+    sentence += f"Cells: {cells} in %, ID positive; {better} is better."
     if table.draws:
-        told += (
+        sentence += (
             f" Brackets: {100 * bootstrap.LEVEL:g} % interval, {table.draws:,} draws "
             "of the ID and OOD images (percentile bootstrap)."
         )
-    return "\n".join([*lines, told, *_warning(table)])
+    return "\n".join([*lines, sentence, *_warning(table)])
 
 
 def _warning(table: Table) -> list[str]:
     """A line on the rows that barely work on average, if there are any."""
     overall, most = _overall(table), 100 * (1 - comparison.BARELY)
     rows = [n for n in table.detectors if table.mean(n, overall, "FPR95") > most]
-    told = (
+    title = (
         f"BARELY WORKS HERE (catches less than {100 - most:.0f} % of the OOD images on "
         "average, with 5 % of the ID images called OOD): "
     )
-    return [f"{told}{', '.join(rows)}."] if rows else []
+    return [f"{title}{', '.join(rows)}."] if rows else []
 
 
 def _accuracy(table: Table) -> str:

@@ -57,11 +57,11 @@ def read(workdir: str | os.PathLike[str], objective: str) -> list[Run]:
             f"or more: jood finetune --workdir=... --objective='{objective}(...)'."
         )
     for name in runs[0].summary["configuration"]:
-        found = {json.dumps(r.summary["configuration"].get(name)) for r in runs}
-        if name != "objective" and len(found) > 1:
+        settings = {json.dumps(r.summary["configuration"].get(name)) for r in runs}
+        if name != "objective" and len(settings) > 1:
             raise ValueError(
                 f"the runs in {workdir} were made with different --{name}: "
-                f"{', '.join(sorted(found))}. Only the objective may differ: keep "
+                f"{', '.join(sorted(settings))}. Only the objective may differ: keep "
                 "other runs in a --workdir of their own."
             )
     return runs

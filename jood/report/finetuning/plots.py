@@ -85,13 +85,13 @@ def norm_heatmaps(benchmark: Benchmark, networks: Networks) -> figure.Figure:
 
     @jax.jit
     def norms(variables: Any, images: jax.Array) -> jax.Array:
-        seen, side = _look(one, variables, images)
-        return jnp.linalg.norm(seen.local, axis=-1).reshape(side)
+        outputs, side = _look(one, variables, images)
+        return jnp.linalg.norm(outputs.local, axis=-1).reshape(side)
 
     rows = []
     for label, network in networks.items():
-        found = {n: norms(network.variables, images) for n, images in shown.items()}
-        maps = {name: np.asarray(norm) for name, norm in found.items()}
+        by_set = {n: norms(network.variables, images) for n, images in shown.items()}
+        maps = {name: np.asarray(norm) for name, norm in by_set.items()}
         captions = {n: [f"mean {x.mean():.2g}" for x in m] for n, m in maps.items()}
         top = max(float(norm.max()) for norm in maps.values())
         rows.append(plots.HeatmapRow(label, maps, captions, top))
@@ -136,11 +136,11 @@ def confidences(
 def locality(benchmark: Benchmark, networks: Networks) -> figure.Figure:
     """Draws SSOD's Fig. 2 (a) and (b): where the true class is found with over 40 %."""
 
-    def found(p: jax.Array) -> Patches:
+    def confident(p: jax.Array) -> Patches:
         return Patches(inside=p > CONFIDENT, outside=jnp.zeros(p.shape, bool))
 
     tints = {"inside": (_OBJECT, f"true class over {CONFIDENT:.0%}")}
-    return _tinted(benchmark, networks, found, tints)
+    return _tinted(benchmark, networks, confident, tints)
 
 
 def patches(
@@ -169,10 +169,10 @@ def _tinted(
 
     @jax.jit
     def sampled(variables: Any) -> tuple[dict[str, jax.Array], jax.Array]:
-        seen, shape = _look(one, variables, images, labels)
-        p = probability(seen)
-        found = sample(p)._asdict()
-        return {kind: found[kind].reshape(shape) for kind in tints}, p.reshape(shape)
+        outputs, shape = _look(one, variables, images, labels)
+        p = probability(outputs)
+        by_kind = sample(p)._asdict()
+        return {kind: by_kind[kind].reshape(shape) for kind in tints}, p.reshape(shape)
 
     side = figures.WIDTH / IMAGES_SHOWN
     size = (side * len(images), (side + 0.15) * len(networks) + 0.1)
@@ -208,6 +208,8 @@ def _look(
     if network.preprocessing is not None:
         images = network.preprocessing(images)
     labels = jnp.zeros(len(images), jnp.int32) if labels is None else labels
-    seen, _ = look(network.model, variables, images, jnp.asarray(labels), train=False)
-    last = seen.acts.stages[max(seen.acts.stages)]
-    return seen, last.shape[:3]
+    outputs, _ = look(
+        network.model, variables, images, jnp.asarray(labels), train=False
+    )
+    last = outputs.acts.stages[max(outputs.acts.stages)]
+    return outputs, last.shape[:3]

@@ -181,8 +181,8 @@ def write(folder: str | os.PathLike[str], results: FinetuningResults) -> str:
     accuracies = {when: [one.accuracy for one in by_time[when]] for when in by_time}
     ratios = {when: [norm_ratios(one) for one in by_time[when]] for when in by_time}
     before, after = (tables.spread(100 * np.array(a), 2) for a in accuracies.values())
-    told = f"ID accuracy {before} % before, {after} % after {label}. "
-    heading = tables.heading(table, benchmark.protocol, told)
+    accuracy = f"ID accuracy {before} % before, {after} % after {label}. "
+    heading = tables.heading(table, benchmark.protocol, accuracy)
     run = folder_lib.summary(results, table, id_accuracy=accuracies, norm_ratios=ratios)
     sources = {name: results.sources.get(row, {}) for name, row in own.items()}
 

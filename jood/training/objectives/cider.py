@@ -133,25 +133,25 @@ def cider(
         start = {"direction": jnp.zeros([classes, width])}
         return {projection.COLLECTION: parts, COLLECTION: start}
 
-    def now(seen: TrainingPass) -> jax.Array:
-        before = seen.added[COLLECTION]["direction"]
-        u, y = projection.projected(seen), projection.labels_of_views(seen)
+    def now(outputs: TrainingPass) -> jax.Array:
+        before = outputs.added[COLLECTION]["direction"]
+        u, y = projection.projected(outputs), projection.labels_of_views(outputs)
         return moved(before, u, y, momentum)
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        prototypes, T = now(seen), values["temperature"]
-        u, y = projection.projected(seen), projection.labels_of_views(seen)
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        prototypes, T = now(outputs), values["temperature"]
+        u, y = projection.projected(outputs), projection.labels_of_views(outputs)
         apart = dispersion(prototypes, T)
         around = compactness(u, y, prototypes, T)
-        beside, one = projection.classifier_loss(seen), jnp.float32(1)
+        beside, one = projection.classifier_loss(outputs), jnp.float32(1)
         return values["lam"] * around + apart + beside, {
             "compactness": Part(around, one),
             "dispersion": Part(apart, one),
             "classifier_loss": Part(beside, one),
         }
 
-    def update(seen: TrainingPass) -> dict[str, object]:
-        return {COLLECTION: {"direction": jax.lax.stop_gradient(now(seen))}}
+    def update(outputs: TrainingPass) -> dict[str, object]:
+        return {COLLECTION: {"direction": jax.lax.stop_gradient(now(outputs))}}
 
     spec = component.call_spec("cider", **values, momentum=momentum, width=width)
     return Objective(

@@ -24,15 +24,15 @@ def softmax_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
-def classification_loss(seen: TrainingPass) -> jax.Array:
+def classification_loss(outputs: TrainingPass) -> jax.Array:
     """Returns the cross-entropy of a pass, float32 []; the term that all share."""
-    return softmax_cross_entropy(seen.acts.logits, seen.labels)
+    return softmax_cross_entropy(outputs.acts.logits, outputs.labels)
 
 
 def cross_entropy() -> Objective:
     """L = mean over the batch of -log p_y (LFF, Eq. 2)."""
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        return classification_loss(seen), {}
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        return classification_loss(outputs), {}
 
     return Objective(component.call_spec("cross_entropy"), loss)

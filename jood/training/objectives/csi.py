@@ -142,40 +142,42 @@ def csi(
         joint = projection.linear_layer(third, features, SHIFTS * classes)
         return {HEAD: head, JOINT: joint} if labelled else {HEAD: head}
 
-    def classifier_loss(seen: TrainingPass) -> jax.Array:
-        upright = jax.lax.stop_gradient(seen.acts.penultimate[: len(seen.labels)])
-        logits = linear(upright, seen.acts.kernel, seen.acts.bias)
-        return softmax_cross_entropy(logits, seen.labels)
+    def classifier_loss(outputs: TrainingPass) -> jax.Array:
+        upright = jax.lax.stop_gradient(outputs.acts.penultimate[: len(outputs.labels)])
+        logits = linear(upright, outputs.acts.kernel, outputs.acts.bias)
+        return softmax_cross_entropy(logits, outputs.labels)
 
-    def without_labels(seen: TrainingPass) -> tuple[jax.Array, jax.Array]:
-        head, features = seen.added[HEAD], seen.acts.penultimate
+    def without_labels(outputs: TrainingPass) -> tuple[jax.Array, jax.Array]:
+        head, features = outputs.added[HEAD], outputs.acts.penultimate
         u = unit(added_heads.mlp(head["projector"], features))
         shifts = jnp.tile(shift_labels(len(features) // 2), 2)
-        told = softmax_cross_entropy(
+        head_loss = softmax_cross_entropy(
             added_heads.linear(head["shift"], features), shifts
         )
-        return pair_loss(u, T), told
+        return pair_loss(u, T), head_loss
 
-    def with_labels(seen: TrainingPass) -> tuple[jax.Array, jax.Array]:
-        head, classes = seen.added[HEAD], seen.acts.kernel.shape[1]
-        u = unit(added_heads.mlp(head["projector"], seen.acts.penultimate))
+    def with_labels(outputs: TrainingPass) -> tuple[jax.Array, jax.Array]:
+        head, classes = outputs.added[HEAD], outputs.acts.kernel.shape[1]
+        u = unit(added_heads.mlp(head["projector"], outputs.acts.penultimate))
         first = len(u) // 2  # rows of a view
         shifts = shift_labels(first)
-        kinds = jnp.tile(seen.labels, SHIFTS) + classes * shifts
-        fixed = jax.lax.stop_gradient(seen.acts.penultimate[:first])
-        told = softmax_cross_entropy(added_heads.linear(head["shift"], fixed), shifts)
-        joint = added_heads.linear(seen.added[JOINT], fixed)
-        told += softmax_cross_entropy(joint, kinds)
-        return class_loss(u, jnp.tile(kinds, 2), T), told
+        kinds = jnp.tile(outputs.labels, SHIFTS) + classes * shifts
+        fixed = jax.lax.stop_gradient(outputs.acts.penultimate[:first])
+        head_loss = softmax_cross_entropy(
+            added_heads.linear(head["shift"], fixed), shifts
+        )
+        joint = added_heads.linear(outputs.added[JOINT], fixed)
+        head_loss += softmax_cross_entropy(joint, kinds)
+        return class_loss(u, jnp.tile(kinds, 2), T), head_loss
 
     terms = with_labels if labelled else without_labels
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        contrast, told = terms(seen)
-        beside, one = classifier_loss(seen), jnp.float32(1)
-        return lam * contrast + told + beside, {
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        contrast, head_loss = terms(outputs)
+        beside, one = classifier_loss(outputs), jnp.float32(1)
+        return lam * contrast + head_loss + beside, {
             "contrastive_loss": Part(contrast, one),
-            "head_loss": Part(told, one),
+            "head_loss": Part(head_loss, one),
             "classifier_loss": Part(beside, one),
         }
 

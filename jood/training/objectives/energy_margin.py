@@ -60,10 +60,10 @@ def energy_margin(
             f"{m_in=}, {m_out=}."
         )
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        count, logits = len(seen.labels), seen.acts.logits  # [B + M, K]
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        count, logits = len(outputs.labels), outputs.acts.logits  # [B + M, K]
         parts = margin_loss(logits[:count], logits[count:], m_in, m_out)
-        plain = softmax_cross_entropy(logits[:count], seen.labels)
+        plain = softmax_cross_entropy(logits[:count], outputs.labels)
         one = jnp.float32(1)
         return plain + lam * (parts[0] + parts[1]), {
             "energy_inside": Part(parts[0], one),

@@ -73,22 +73,24 @@ def godin(distance: Distance = "cosine") -> Objective:
         layer |= {"scale": jnp.ones(1), "offset": jnp.zeros(1)}
         return {HEAD: layer, STATISTICS: {"mean": jnp.zeros(1), "var": jnp.ones(1)}}
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        acts, head = seen.acts, seen.added[HEAD]
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        acts, head = outputs.acts, outputs.added[HEAD]
         statistics = batch_statistics(head, acts.penultimate)
         h = numerator(distance, acts.penultimate, acts.kernel, acts.bias)
         g = denominator(head, *statistics, acts.penultimate)
-        correct = jnp.sum(h.argmax(-1) == seen.labels, dtype=jnp.float32)
-        count = jnp.float32(len(seen.labels))
-        return softmax_cross_entropy(h / g[:, None], seen.labels), {
+        correct = jnp.sum(h.argmax(-1) == outputs.labels, dtype=jnp.float32)
+        count = jnp.float32(len(outputs.labels))
+        return softmax_cross_entropy(h / g[:, None], outputs.labels), {
             "accuracy": Part(correct, count),
             "denominator": Part(g.sum(), count),
         }
 
-    def update(seen: TrainingPass) -> dict[str, Any]:
-        features = jax.lax.stop_gradient(seen.acts.penultimate)
-        statistics = batch_statistics(seen.added[HEAD], features)
-        return {STATISTICS: running(seen.added[STATISTICS], *statistics, len(features))}
+    def update(outputs: TrainingPass) -> dict[str, Any]:
+        features = jax.lax.stop_gradient(outputs.acts.penultimate)
+        statistics = batch_statistics(outputs.added[HEAD], features)
+        return {
+            STATISTICS: running(outputs.added[STATISTICS], *statistics, len(features))
+        }
 
     text = f"godin(distance={distance!r})"
     return Objective(

@@ -79,14 +79,14 @@ def lff(
         """S, Eq. 5: background alone, of the shape of p."""
         return Patches(inside=jnp.zeros(p.shape, bool), outside=p < delta)
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        local = seen.locations()
-        p = seen.reference if frozen else probability(seen)
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        local = outputs.locations()
+        p = outputs.reference if frozen else probability(outputs)
         assert p is not None, "the state was made without the network at the start"
         chosen = sample(p).outside
         excess = local_feature_loss(local, chosen, mu)
-        total = classification_loss(seen) + lam * excess.mean
-        wrong = (seen.acts.prediction != seen.labels)[:, None]  # [B, 1]
+        total = classification_loss(outputs) + lam * excess.mean
+        wrong = (outputs.acts.prediction != outputs.labels)[:, None]  # [B, 1]
         in_wrong = (chosen & wrong).sum(dtype=jnp.float32)
         return total, {
             "background_excess": excess,

@@ -45,7 +45,7 @@ def logitnorm(tau: float = 0.04) -> Objective:
     arguments.check_positive("tau", tau)
     tau = float(tau)
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        return logit_norm_loss(seen.acts.logits, seen.labels, tau), {}
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        return logit_norm_loss(outputs.acts.logits, outputs.labels, tau), {}
 
     return Objective(component.call_spec("logitnorm", tau=tau), loss)

@@ -133,11 +133,11 @@ def mixoe(
             mixed, share = cut_mix(x, outliers, cut_box(centre, share, size))
         return jnp.concatenate([x, mixed]), share
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        count, logits = len(seen.labels), seen.acts.logits  # [2B, K]
-        targets = soft_labels(seen.labels, seen.drawn, logits.shape[-1])
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        count, logits = len(outputs.labels), outputs.acts.logits  # [2B, K]
+        targets = soft_labels(outputs.labels, outputs.drawn, logits.shape[-1])
         mixed = soft_cross_entropy(logits[count:], targets)
-        total = softmax_cross_entropy(logits[:count], seen.labels) + lam * mixed
+        total = softmax_cross_entropy(logits[:count], outputs.labels) + lam * mixed
         return total, {"mixed_loss": Part(mixed, jnp.float32(1))}
 
     values = {"lam": lam, "alpha": alpha, "beta": beta, "mix": mix}

@@ -105,13 +105,13 @@ def _of_file(path: str, classes: int) -> np.ndarray:
             f"{path} must give each of the {classes} classes, 0 to {classes - 1}, one "
             f"group; got labels {'; '.join(listed)}."
         )
-    found = np.array([g for _, g in sorted(pairs)], np.int32)
-    if sorted(set(found.tolist())) != list(range(found.max() + 1)):
+    groups = np.array([g for _, g in sorted(pairs)], np.int32)
+    if sorted(set(groups.tolist())) != list(range(groups.max() + 1)):
         raise ValueError(
             f"{path} must number its groups from 0 without a gap, got "
-            f"{sorted(set(found.tolist()))}."
+            f"{sorted(set(groups.tolist()))}."
         )
-    return found
+    return groups
 
 
 def mos(groups: int | str = 8, mixup: float = 0.1) -> Objective:
@@ -151,15 +151,15 @@ def mos(groups: int | str = 8, mixup: float = 0.1) -> Objective:
         mixed = share * x + (1 - share) * x[order]
         return mixed.astype(x.dtype), {"share": share, "labels": batch.label[order]}
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        head, group = seen.added[HEAD], seen.added[GROUPS]["group"]
-        others = linear(seen.acts.penultimate, head["kernel"], head["bias"])
-        parts = seen.acts.logits, others, group
-        share, second = seen.drawn["share"], seen.drawn["labels"]
-        first = group_loss(*parts, seen.labels).mean()
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        head, group = outputs.added[HEAD], outputs.added[GROUPS]["group"]
+        others = linear(outputs.acts.penultimate, head["kernel"], head["bias"])
+        parts = outputs.acts.logits, others, group
+        share, second = outputs.drawn["share"], outputs.drawn["labels"]
+        first = group_loss(*parts, outputs.labels).mean()
         total = share * first + (1 - share) * group_loss(*parts, second).mean()
-        correct = jnp.sum(answers(*parts) == seen.labels, dtype=jnp.float32)
-        return total, {"accuracy": Part(correct, jnp.float32(len(seen.labels)))}
+        correct = jnp.sum(answers(*parts) == outputs.labels, dtype=jnp.float32)
+        return total, {"accuracy": Part(correct, jnp.float32(len(outputs.labels)))}
 
     return Objective(
         component.call_spec("mos", groups=groups, mixup=mixup),

@@ -113,15 +113,15 @@ def npos(
             class_queues.COLLECTION: class_queues.empty(classes, queue, features),
         }
 
-    def prototypes(seen: TrainingPass) -> jax.Array:
-        before = seen.added[PROTOTYPES]["direction"]
-        u, y = projection.projected(seen), projection.labels_of_views(seen)
+    def prototypes(outputs: TrainingPass) -> jax.Array:
+        before = outputs.added[PROTOTYPES]["direction"]
+        u, y = projection.projected(outputs), projection.labels_of_views(outputs)
         return moved(before, u, y, momentum)
 
-    def pushed(seen: TrainingPass) -> dict[str, Any]:
-        before, labels = seen.added[class_queues.COLLECTION], seen.labels
-        every = projection.of_views(seen, labels)
-        return class_queues.pushed(before, seen.acts.penultimate, every)
+    def pushed(outputs: TrainingPass) -> dict[str, Any]:
+        before, labels = outputs.added[class_queues.COLLECTION], outputs.labels
+        every = projection.of_views(outputs, labels)
+        return class_queues.pushed(before, outputs.acts.penultimate, every)
 
     def sampled(rows: jax.Array, key: jax.Array) -> jax.Array:
         first, second = jax.random.split(key)
@@ -142,35 +142,37 @@ def npos(
             )[0]
 
         # One class at a time: the distances are R m x n.
-        found = jax.lax.map(of_class, (rows, jax.random.split(second, len(rows))))
-        return found.reshape(-1, rows.shape[-1])
+        outliers = jax.lax.map(of_class, (rows, jax.random.split(second, len(rows))))
+        return outliers.reshape(-1, rows.shape[-1])
 
-    def loss(seen: TrainingPass, key: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        layers, h = seen.added[COLLECTION], seen.acts.penultimate
-        before = seen.added[class_queues.COLLECTION]
-        u, y = projection.projected(seen), projection.labels_of_views(seen)
+    def loss(
+        outputs: TrainingPass, key: jax.Array
+    ) -> tuple[jax.Array, dict[str, Part]]:
+        layers, h = outputs.added[COLLECTION], outputs.acts.penultimate
+        before = outputs.added[class_queues.COLLECTION]
+        u, y = projection.projected(outputs), projection.labels_of_views(outputs)
 
         def active() -> jax.Array:
-            outside = jax.lax.stop_gradient(sampled(pushed(seen)["rows"], key))
+            outside = jax.lax.stop_gradient(sampled(pushed(outputs)["rows"], key))
             logits = (added_heads.mlp(layers, x)[:, 0] for x in (h, outside))
             return outlier_loss(*logits)
 
-        begun = class_queues.are_full(before) & (seen.epoch >= start)
-        told = jax.lax.cond(begun, active, lambda: jnp.float32(0))
-        now = prototypes(seen)
+        is_active = class_queues.are_full(before) & (outputs.epoch >= start)
+        outlier_term = jax.lax.cond(is_active, active, lambda: jnp.float32(0))
+        now = prototypes(outputs)
         apart, around = dispersion(now, T), compactness(u, y, now, T)
-        beside, one = projection.classifier_loss(seen), jnp.float32(1)
-        return disperse * apart + compact * around + lam * told + beside, {
+        beside, one = projection.classifier_loss(outputs), jnp.float32(1)
+        return disperse * apart + compact * around + lam * outlier_term + beside, {
             "compactness": Part(around, one),
             "dispersion": Part(apart, one),
             "classifier_loss": Part(beside, one),
-            "outlier_loss": Part(told, begun.astype(jnp.float32)),
+            "outlier_loss": Part(outlier_term, is_active.astype(jnp.float32)),
             "queue_filled": Part(class_queues.filled(before), one),
         }
 
-    def update(seen: TrainingPass) -> dict[str, Any]:
-        direction = jax.lax.stop_gradient(prototypes(seen))
-        queues = pushed(seen)
+    def update(outputs: TrainingPass) -> dict[str, Any]:
+        direction = jax.lax.stop_gradient(prototypes(outputs))
+        queues = pushed(outputs)
         return {PROTOTYPES: {"direction": direction}, class_queues.COLLECTION: queues}
 
     spec = component.call_spec(

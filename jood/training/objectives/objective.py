@@ -1,8 +1,8 @@
 """What an objective is: pure functions over a training-mode forward pass.
 
     images, drawn = objective.images(augmented, batch, key)
-    seen, batch_stats = look(model, variables, images, labels)
-    loss, parts = objective.loss(seen, key)
+    outputs, batch_stats = look(model, variables, images, labels)
+    loss, parts = objective.loss(outputs, key)
 
 An objective reads the record that detectors read (`jood.Activations`). The record below
 holds everything that jobs need to know about an objective.
@@ -59,11 +59,11 @@ class Objective(NamedTuple):
         consists of, by name, for the log.
       init: (key, D) or (key, D, K) -> collections beside the network's own, by name,
         such as {'ood_head': {'kernel': [D, 1], 'bias': [1]}}; `loss` finds them in
-        `seen.added`. Scores find those with '_head' in their name in `acts.heads`.
+        `outputs.added`. Scores find those with '_head' in their name in `acts.heads`.
       state: Names of the collections among them that the optimiser leaves alone.
       update: (pass over a batch) -> the next values of these, by name.
       images: (augmented, batch, key) -> the images [N, H, W, C] that the network is run
-        on, and what was drawn for them, a pytree that `loss` finds in `seen.drawn`.
+        on, and what was drawn for them, a pytree that `loss` finds in `outputs.drawn`.
         `augmented(key)` gives the ID batch, augmented and normalised, for each key
         another view of it; `augmented(key, images)` other uint8 images. The first B
         rows are the labelled ID images, of which the accuracy is taken. By default
@@ -72,7 +72,7 @@ class Objective(NamedTuple):
         without any; '' if it needs none. They are `batch.outliers`, uint8 [M, H, W, C].
       reference: (pass over the same images in evaluation mode, of the network that the
         run began with) -> what `loss` needs of it, a pytree that it finds in
-        `seen.reference`; no gradient. None runs no such pass.
+        `outputs.reference`; no gradient. None runs no such pass.
       sample: p_j(y) [B, HW] -> the locations that it takes for ID and for background,
         for pictures; by default those of SSOD with the paper's γ.
       validation: Scores to measure while training beside the usual ones, by name:
@@ -88,7 +88,7 @@ class Objective(NamedTuple):
     loss: Callable[[TrainingPass, jax.Array], tuple[jax.Array, dict[str, Part]]]
     init: Callable[..., Mapping[str, Any]] = lambda key, width: {}
     state: tuple[str, ...] = ()
-    update: Callable[[TrainingPass], Mapping[str, Any]] = lambda seen: {}
+    update: Callable[[TrainingPass], Mapping[str, Any]] = lambda outputs: {}
     images: Callable[[Augmented, Any, jax.Array], tuple[Any, Any]] = one_view
     outliers: str = ""
     reference: Callable[[TrainingPass], Any] | None = None

@@ -41,11 +41,11 @@ def outlier_exposure(lam: float = 0.5) -> Objective:
     arguments.check_at_least("lam", lam, 0)
     lam = float(lam)
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        count = len(seen.labels)
-        logits = seen.acts.logits.astype(jnp.float32)  # [B + M, K]
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        count = len(outputs.labels)
+        logits = outputs.acts.logits.astype(jnp.float32)  # [B + M, K]
         exposed = uniform_cross_entropy(logits[count:])
-        total = softmax_cross_entropy(logits[:count], seen.labels) + lam * exposed
+        total = softmax_cross_entropy(logits[:count], outputs.labels) + lam * exposed
         return total, {"outlier_loss": Part(exposed, jnp.float32(1))}
 
     return Objective(

@@ -43,23 +43,23 @@ def unit(x: jax.Array) -> jax.Array:
     return x / optax.safe_norm(x, 1e-12, axis=-1, keepdims=True)
 
 
-def projected(seen: TrainingPass) -> jax.Array:
+def projected(outputs: TrainingPass) -> jax.Array:
     """U = z / ‖z‖₂ of all images, float32 [N, P]."""
-    return unit(added_heads.mlp(seen.added[COLLECTION], seen.acts.penultimate))
+    return unit(added_heads.mlp(outputs.added[COLLECTION], outputs.acts.penultimate))
 
 
-def of_views(seen: TrainingPass, values: jax.Array) -> jax.Array:
+def of_views(outputs: TrainingPass, values: jax.Array) -> jax.Array:
     """Values [B] of all N images, view after view: [v; v] of two."""
-    return jnp.tile(values, len(seen.acts.penultimate) // len(values))
+    return jnp.tile(values, len(outputs.acts.penultimate) // len(values))
 
 
-def labels_of_views(seen: TrainingPass) -> jax.Array:
+def labels_of_views(outputs: TrainingPass) -> jax.Array:
     """Returns y of all N images, int32 [N]."""
-    return of_views(seen, seen.labels)
+    return of_views(outputs, outputs.labels)
 
 
-def classifier_loss(seen: TrainingPass) -> jax.Array:
+def classifier_loss(outputs: TrainingPass) -> jax.Array:
     """Cross-entropy of the network's classifier on features without gradient."""
-    features = jax.lax.stop_gradient(seen.acts.penultimate)
-    logits = activations.linear(features, seen.acts.kernel, seen.acts.bias)
-    return softmax_cross_entropy(logits, labels_of_views(seen))
+    features = jax.lax.stop_gradient(outputs.acts.penultimate)
+    logits = activations.linear(features, outputs.acts.kernel, outputs.acts.bias)
+    return softmax_cross_entropy(logits, labels_of_views(outputs))

@@ -136,15 +136,17 @@ def ssod(
     def sample(p: jax.Array) -> Patches:
         return sample_patches(p, gamma)
 
-    def loss(seen: TrainingPass, key: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        assert seen.acts.ood_head is not None, "the state was made without `init`"
-        patches = sample(probability(seen))
-        logit = seen.acts.ood_head.logit(seen.locations())  # [B, HW]
+    def loss(
+        outputs: TrainingPass, key: jax.Array
+    ) -> tuple[jax.Array, dict[str, Part]]:
+        assert outputs.acts.ood_head is not None, "the state was made without `init`"
+        patches = sample(probability(outputs))
+        logit = outputs.acts.ood_head.logit(outputs.locations())  # [B, HW]
         ood_loss = balanced(logit, patches, key)
         labelled = patches.inside | patches.outside
         correct = ((logit > 0) == patches.inside).astype(jnp.float32)
         size = jnp.float32(logit.size)
-        return classification_loss(seen) + alpha * ood_loss, {
+        return classification_loss(outputs) + alpha * ood_loss, {
             "ood_loss": Part(ood_loss, jnp.float32(1)),
             "ood_accuracy": _masked(correct, labelled),
             "id_share": Part(patches.inside.sum(dtype=jnp.float32), size),

@@ -92,10 +92,10 @@ def supcon(
         parts = projection.mlp_layers(key, features, features, width)
         return {projection.COLLECTION: parts}
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        kinds = projection.of_views(seen, _KINDS[positives](seen.labels))
-        pull = contrastive_loss(projection.projected(seen), same(kinds), temperature)
-        beside = projection.classifier_loss(seen)
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        kinds = projection.of_views(outputs, _KINDS[positives](outputs.labels))
+        pull = contrastive_loss(projection.projected(outputs), same(kinds), temperature)
+        beside = projection.classifier_loss(outputs)
         one = jnp.float32(1)
         return pull + beside, {
             "contrastive_loss": Part(pull, one),

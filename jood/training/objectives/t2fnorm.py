@@ -45,10 +45,10 @@ def t2fnorm(tau: float = 0.1) -> Objective:
     arguments.check_positive("tau", tau)
     tau = float(tau)
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        acts = seen.acts
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        acts = outputs.acts
         logits = normalised_logits(acts.penultimate, acts.kernel, acts.bias, tau)
-        return softmax_cross_entropy(logits, seen.labels), {}
+        return softmax_cross_entropy(logits, outputs.labels), {}
 
     own = {"T2FNorm": f"t2f_scale(tau={tau})|msp()"}
     return Objective(component.call_spec("t2fnorm", tau=tau), loss, rows=own)

@@ -95,8 +95,8 @@ def read_anchors(path: str, classes: int) -> np.ndarray:
         )
     form = f"one array [K, P] with K = {classes}, a text embedding for each class"
     try:
-        found = np.load(pathlib.Path(path).expanduser())
-        arrays = [found] if isinstance(found, np.ndarray) else [found[k] for k in found]
+        file = np.load(pathlib.Path(path).expanduser())
+        arrays = [file] if isinstance(file, np.ndarray) else [file[k] for k in file]
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"cannot read anchors from {path}: {str(error).rstrip('.')}. Expected a "
@@ -180,24 +180,24 @@ def tagfog(
         x = x * layers["hidden"]["scale"][None] + layers["hidden"]["offset"][None]
         return projection.unit(added_heads.linear(layers["output"], jax.nn.relu(x)))
 
-    def loss(seen: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        layers, acts = seen.added[COLLECTION], seen.acts
-        texts = projection.unit(seen.added[ANCHORS]["text"])
+    def loss(outputs: TrainingPass, _: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
+        layers, acts = outputs.added[COLLECTION], outputs.acts
+        texts = projection.unit(outputs.added[ANCHORS]["text"])
         h, classes = acts.penultimate, len(texts)
-        fake = jnp.full(len(seen.labels) * fakes, classes, seen.labels.dtype)
-        labels = projection.of_views(seen, jnp.concatenate([seen.labels, fake]))
+        fake = jnp.full(len(outputs.labels) * fakes, classes, outputs.labels.dtype)
+        labels = projection.of_views(outputs, jnp.concatenate([outputs.labels, fake]))
         logits = jnp.concatenate(
             [linear(h, acts.kernel, acts.bias), added_heads.linear(layers["fake"], h)],
             axis=-1,
         )  # [N, K + 1]
         u = projected(layers, h)
         plain = softmax_cross_entropy(logits, labels)
-        told = text_loss(u, texts, labels, temperatures[0])
+        text_term = text_loss(u, texts, labels, temperatures[0])
         pull = contrastive_loss(u, same(labels), temperatures[1])
         one = jnp.float32(1)
-        return plain + alpha * told + beta * pull, {
+        return plain + alpha * text_term + beta * pull, {
             "classifier_loss": Part(plain, one),
-            "text_loss": Part(told, one),
+            "text_loss": Part(text_term, one),
             "contrastive_loss": Part(pull, one),
         }
 

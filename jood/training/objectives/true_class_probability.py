@@ -30,8 +30,8 @@ def true_class_probability(
     return jnp.exp(true - jax.nn.logsumexp(logits, axis=-1))
 
 
-def probability(seen: TrainingPass) -> jax.Array:
+def probability(outputs: TrainingPass) -> jax.Array:
     """Returns p_j(y) of a pass, float32 [B, HW]."""
     return true_class_probability(
-        seen.locations(), seen.acts.kernel, seen.acts.bias, seen.labels
+        outputs.locations(), outputs.acts.kernel, outputs.acts.bias, outputs.labels
     )

@@ -131,9 +131,9 @@ def vos(
         queues = class_queues.empty(classes, queue, width)
         return {COLLECTION: layer, class_queues.COLLECTION: queues}
 
-    def pushed(seen: TrainingPass) -> dict[str, Any]:
-        before = seen.added[class_queues.COLLECTION]
-        return class_queues.pushed(before, seen.acts.penultimate, seen.labels)
+    def pushed(outputs: TrainingPass) -> dict[str, Any]:
+        before = outputs.added[class_queues.COLLECTION]
+        return class_queues.pushed(before, outputs.acts.penultimate, outputs.labels)
 
     def outliers(rows: jax.Array, key: jax.Array) -> jax.Array:
         means, factor = gaussians(rows)
@@ -144,23 +144,25 @@ def vos(
             return least_likely(mean, factor, noise, select)
 
         # One class at a time: all draws at once are K x m x D.
-        found = jax.lax.map(of_class, (means, jax.random.split(key, len(means))))
-        return found.reshape(-1, means.shape[1])  # [K select, D]
+        virtual = jax.lax.map(of_class, (means, jax.random.split(key, len(means))))
+        return virtual.reshape(-1, means.shape[1])  # [K select, D]
 
-    def loss(seen: TrainingPass, key: jax.Array) -> tuple[jax.Array, dict[str, Part]]:
-        acts, layer = seen.acts, seen.added[COLLECTION]
-        before = seen.added[class_queues.COLLECTION]
+    def loss(
+        outputs: TrainingPass, key: jax.Array
+    ) -> tuple[jax.Array, dict[str, Part]]:
+        acts, layer = outputs.acts, outputs.added[COLLECTION]
+        before = outputs.added[class_queues.COLLECTION]
 
         def active() -> jax.Array:
-            virtual = outliers(pushed(seen)["rows"], key)
+            virtual = outliers(pushed(outputs)["rows"], key)
             logits = activations.linear(virtual, acts.kernel, acts.bias)
             return regulariser(acts.logits, logits, layer)
 
-        begun = class_queues.are_full(before) & (seen.epoch >= start)
-        told = jax.lax.cond(begun, active, lambda: jnp.float32(0))
+        is_active = class_queues.are_full(before) & (outputs.epoch >= start)
+        outlier_term = jax.lax.cond(is_active, active, lambda: jnp.float32(0))
         one = jnp.float32(1)
-        return classification_loss(seen) + lam * told, {
-            "virtual_outliers": Part(told, begun.astype(jnp.float32)),
+        return classification_loss(outputs) + lam * outlier_term, {
+            "virtual_outliers": Part(outlier_term, is_active.astype(jnp.float32)),
             "queue_filled": Part(class_queues.filled(before), one),
         }
 
@@ -170,7 +172,7 @@ def vos(
         loss,
         init=init,
         state=(class_queues.COLLECTION,),
-        update=lambda seen: {class_queues.COLLECTION: pushed(seen)},
+        update=lambda outputs: {class_queues.COLLECTION: pushed(outputs)},
         rows={"Energy": "energy()"},
         advice=class_queues.advice,
     )

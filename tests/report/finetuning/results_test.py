@@ -135,14 +135,14 @@ def test_patches_are_drawn_where_they_are_sampled(networks):
     images, labels = heatmaps.first_of_classes(benchmark.id_test, 8)
     assert len(images) == 8
     assert sorted(labels) == list(range(8))
-    seen, _ = look(
+    outputs, _ = look(
         before.model,
         before.variables,
         benchmark.preprocessing(images),
         np.array(labels),
         train=False,
     )
-    p = np.asarray(probability(seen))
+    p = np.asarray(probability(outputs))
     low, high = np.quantile(p, [0.3, 0.7])
 
     def sample(p):
@@ -165,14 +165,14 @@ def test_the_locality_is_where_the_true_class_has_forty_percent(networks, monkey
     benchmark, (before, _) = networks
     monkeypatch.setattr(plots, "CONFIDENT", 0.125)  # of a network that knows nothing
     images, labels = heatmaps.first_of_classes(benchmark.id_test, 8)
-    seen, _ = look(
+    outputs, _ = look(
         before.model,
         before.variables,
         benchmark.preprocessing(images),
         np.array(labels),
         train=False,
     )
-    mask = np.asarray(probability(seen)) > 0.125
+    mask = np.asarray(probability(outputs)) > 0.125
     assert mask.any()
     assert not mask.all()
     for number, axis in enumerate(plots.locality(benchmark, {"net": before}).axes):

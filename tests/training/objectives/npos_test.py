@@ -144,12 +144,12 @@ def test_outliers_begin_at_their_epoch_with_full_queues(epoch, filled):
     for selection in boundary_outliers.SELECTIONS:
         text = SMALL.format(selection)
         objective = objectives.parse(text)
-        seen = example(text, epoch, filled)
-        found[selection], parts = jax.jit(objective.loss)(seen, jax.random.key(1))
+        outputs = example(text, epoch, filled)
+        found[selection], parts = jax.jit(objective.loss)(outputs, jax.random.key(1))
         begun = filled and epoch >= 2
         assert parts["outlier_loss"].count == begun
     assert (found["published"] != found["intended"]) == begun
-    after = jax.jit(objective.update)(seen)
+    after = jax.jit(objective.update)(outputs)
     assert after.keys() == set(objective.state)
     norms = np.linalg.norm(after["prototypes"]["direction"], axis=-1)
     np.testing.assert_allclose(norms, 1.0, rtol=1e-5)

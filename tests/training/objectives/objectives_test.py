@@ -37,7 +37,7 @@ def example(scale=1.0, seed=0):
     return local, kernel, bias, labels, head
 
 
-def seen_of(local, kernel, bias, labels, head=None, reference=None):
+def outputs_of(local, kernel, bias, labels, head=None, reference=None):
     """What a pass over a network with these local features gives."""
     local = jnp.asarray(local, jnp.float32)
     acts = activations.Activations.of(
@@ -87,11 +87,11 @@ def test_the_probabilities_carry_no_gradient():
 
 
 def test_without_local_features_the_objective_says_why():
-    seen = seen_of(*example()).replace(local=None, why_not="so")
-    objectives.cross_entropy().loss(seen, KEY)
+    outputs = outputs_of(*example()).replace(local=None, why_not="so")
+    objectives.cross_entropy().loss(outputs, KEY)
     for name in ("lff", "ssod"):
         with pytest.raises(ValueError, match="needs local features, but so"):
-            objectives.parse(name).loss(seen, KEY)
+            objectives.parse(name).loss(outputs, KEY)
 
 
 # LFF
@@ -101,7 +101,7 @@ def test_without_local_features_the_objective_says_why():
 def test_lff_is_equations_5_to_7(delta, mu):
     local, kernel, bias, labels, _ = example()
     objective = objectives.lff(delta=delta, mu=mu, lam=0.7, reference="current")
-    loss, parts = jax.jit(objective.loss)(seen_of(local, kernel, bias, labels), KEY)
+    loss, parts = jax.jit(objective.loss)(outputs_of(local, kernel, bias, labels), KEY)
     expected, count = reference.lff(local, kernel, bias, labels, delta, mu)
     assert 0 < count < B * HW
     plain = cross_entropy_of(local, kernel, bias, labels)
@@ -121,8 +121,8 @@ def test_lff_takes_background_where_its_reference_does_not_find_the_class(of):
     local, kernel, bias, labels, _ = example()
     other = np.random.default_rng(7).uniform(size=(B, HW)).astype(np.float32)
     objective = objectives.lff(delta=0.3, mu=0.5, reference=of)
-    seen = seen_of(local, kernel, bias, labels, reference=jnp.asarray(other))
-    _, parts = jax.jit(objective.loss)(seen, KEY)
+    outputs = outputs_of(local, kernel, bias, labels, reference=jnp.asarray(other))
+    _, parts = jax.jit(objective.loss)(outputs, KEY)
     p = np.array(reference.true_class_probability(local, kernel, bias, labels))
     chosen = (other if of == "start" else p) < 0.3
     excess = np.maximum(np.linalg.norm(local, axis=-1) - 0.5, 0)[chosen].sum()
@@ -133,7 +133,7 @@ def test_lff_takes_background_where_its_reference_does_not_find_the_class(of):
 
 def test_what_lff_asks_of_the_start_network_is_its_probability():
     local, kernel, bias, labels, _ = example()
-    asked = objectives.lff().reference(seen_of(local, kernel, bias, labels))
+    asked = objectives.lff().reference(outputs_of(local, kernel, bias, labels))
     expected = reference.true_class_probability(local, kernel, bias, labels)
     np.testing.assert_allclose(asked, expected, rtol=1e-5)
 
@@ -142,8 +142,8 @@ def test_without_background_lff_is_cross_entropy_with_finite_gradients():
     local, kernel, bias, labels, _ = example()
 
     def loss(local):
-        seen = seen_of(local, kernel, bias, labels)
-        return objectives.lff(1e-9, reference="current").loss(seen, KEY)[0]
+        outputs = outputs_of(local, kernel, bias, labels)
+        return objectives.lff(1e-9, reference="current").loss(outputs, KEY)[0]
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.float32(local))
     plain = cross_entropy_of(local, kernel, bias, labels)
@@ -209,9 +209,9 @@ def test_resampling_draws_equally_many_of_either_kind_in_each_image():
 
 def ood_part(balance, gamma=0.8, **options):
     local, kernel, bias, labels, head = example(scale=1.5)
-    seen = seen_of(local, kernel, bias, labels, head)
+    outputs = outputs_of(local, kernel, bias, labels, head)
     objective = objectives.ssod(gamma=gamma, balance=balance, **options)
-    loss, parts = jax.jit(objective.loss)(seen, KEY)
+    loss, parts = jax.jit(objective.loss)(outputs, KEY)
     return float(loss), jax.device_get(parts), (local, kernel, bias, labels, head)
 
 
@@ -293,8 +293,8 @@ def test_without_patches_ssod_is_cross_entropy_with_finite_gradients(balance):
     local, kernel, bias, labels, head = example(scale=0.01)  # p = 1/3 everywhere
 
     def loss(local):
-        seen = seen_of(local, kernel, 0 * bias, labels, head)
-        return objectives.ssod(gamma=0.95, balance=balance).loss(seen, KEY)[0]
+        outputs = outputs_of(local, kernel, 0 * bias, labels, head)
+        return objectives.ssod(gamma=0.95, balance=balance).loss(outputs, KEY)[0]
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.float32(local))
     plain = cross_entropy_of(local, kernel, 0 * bias, labels)
@@ -307,8 +307,8 @@ def test_both_terms_reach_the_network():
 
     def extra(local, weights):
         given = {**head, "kernel": weights}
-        seen = seen_of(local, kernel, bias, labels, given)
-        return objectives.ssod(gamma=0.6).loss(seen, KEY)[1]["ood_loss"].total
+        outputs = outputs_of(local, kernel, bias, labels, given)
+        return objectives.ssod(gamma=0.6).loss(outputs, KEY)[1]["ood_loss"].total
 
     gradients = jax.grad(extra, argnums=(0, 1))(
         jnp.float32(local), jnp.float32(head["kernel"])
@@ -389,8 +389,10 @@ def test_the_logits_of_all_locations_are_held_at_most_once(name):
     objective = objectives.parse(name)
 
     def loss(local, kernel, head):
-        seen = seen_of(local, kernel, np.zeros(classes), np.zeros(batch, int), head)
-        return objective.loss(seen, KEY)[0]
+        outputs = outputs_of(
+            local, kernel, np.zeros(classes), np.zeros(batch, int), head
+        )
+        return objective.loss(outputs, KEY)[0]
 
     shapes = (
         jax.ShapeDtypeStruct((batch, locations, width), jnp.float32),
@@ -420,8 +422,8 @@ def registry(monkeypatch):
 def halved(share: float = 0.5) -> objectives.Objective:
     whole = objectives.cross_entropy()
 
-    def loss(seen, key):
-        return share * whole.loss(seen, key)[0], {}
+    def loss(outputs, key):
+        return share * whole.loss(outputs, key)[0], {}
 
     return objectives.Objective(f"halved(share={share})", loss)
 

@@ -20,8 +20,8 @@ def joined(objective, labels):
 
     def loss(features_in, features_out, W, b):
         features = jnp.concatenate([features_in, features_out])
-        seen = TrainingPass(Activations.of(features, W.T, b), labels, None)
-        return objective.loss(seen, None)
+        outputs = TrainingPass(Activations.of(features, W.T, b), labels, None)
+        return objective.loss(outputs, None)
 
     return loss
 

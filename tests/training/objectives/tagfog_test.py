@@ -131,8 +131,8 @@ def test_the_objective_joins_its_terms_over_views_of_images_and_fakes(tmp_path):
     )
     labels = np.array([2, 0, 1])
     acts = Activations.of(h, kernel)
-    seen = TrainingPass(acts, jnp.asarray(labels), None, added=collections)
-    loss, _ = jax.jit(objective.loss)(seen, jax.random.key(0))
+    outputs = TrainingPass(acts, jnp.asarray(labels), None, added=collections)
+    loss, _ = jax.jit(objective.loss)(outputs, jax.random.key(0))
 
     layers = jax.tree.map(np.asarray, collections["tagfog"])
     every = np.tile([2, 0, 1, 3, 3, 3, 3, 3, 3], 2)  # 3 is a fake

@@ -128,20 +128,20 @@ def example(filled=True, epoch=2.0):
 @pytest.mark.slow
 @pytest.mark.parametrize(("filled", "epoch"), [(True, 1.9), (False, 2.0), (True, 2.0)])
 def test_the_regulariser_begins_at_its_epoch_with_full_queues(filled, epoch):
-    objective, seen = objectives.parse(SMALL), example(filled, epoch)
-    plain = compiled.run(softmax_cross_entropy, seen.acts.logits, seen.labels)
-    loss, parts = jax.jit(objective.loss)(seen, jax.random.key(1))
+    objective, outputs = objectives.parse(SMALL), example(filled, epoch)
+    plain = compiled.run(softmax_cross_entropy, outputs.acts.logits, outputs.labels)
+    loss, parts = jax.jit(objective.loss)(outputs, jax.random.key(1))
     begun = filled and epoch >= 2
     assert parts["virtual_outliers"].count == begun
     assert (loss > plain) == begun
     assert parts["queue_filled"].total == filled
-    after = jax.jit(objective.update)(seen)["class_queues"]
+    after = jax.jit(objective.update)(outputs)["class_queues"]
     assert class_queues.are_full(after)
 
 
 def test_other_keys_draw_other_outliers():
-    objective, seen = objectives.parse(SMALL), example()
-    loss = jax.jit(lambda key: objective.loss(seen, key)[0])
+    objective, outputs = objectives.parse(SMALL), example()
+    loss = jax.jit(lambda key: objective.loss(outputs, key)[0])
     assert loss(jax.random.key(1)) != loss(jax.random.key(2))
 
 
@@ -154,8 +154,8 @@ def held(text, classes, width=64, batch=8):
         acts = Activations.of(features, kernel)
         given = {"vos": layer, "class_queues": queues}
         labels = jnp.zeros(batch, int)
-        seen = TrainingPass(acts, labels, None, added=given, epoch=jnp.float32(9))
-        return objective.loss(seen, jax.random.key(0))[0]
+        outputs = TrainingPass(acts, labels, None, added=given, epoch=jnp.float32(9))
+        return objective.loss(outputs, jax.random.key(0))[0]
 
     arrays = (jnp.zeros((batch, width)), jnp.zeros((width, classes)))
     given = (*arrays, collections["vos"], collections["class_queues"])

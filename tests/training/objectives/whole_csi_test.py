@@ -76,8 +76,8 @@ def test_csi_with_labels(golden_training_dir):
             return TrainingPass(acts, given["labels"], None, added=added)
 
         beside = ["head_loss", "classifier_loss"]
-        seen = check(objective, given, group, ["simclr"], make, beside)
-        parts = jax.jit(objective.loss)(seen, jax.random.key(0))[1]
+        outputs = check(objective, given, group, ["simclr"], make, beside)
+        parts = jax.jit(objective.loss)(outputs, jax.random.key(0))[1]
         both = heads["loss_rot"] + heads["loss_joint"]
         golden.close(parts["head_loss"].total, both, f"heads of {group}", 2e-5)
         golden.close(parts["classifier_loss"].total, heads["loss_ce"], group, 2e-5)

@@ -68,8 +68,8 @@ def test_godin(golden_training_dir):
         inner = {"h_b": given["h_b_inner"], **given}
         names = {n.removeprefix("grad_") for n in given if n.startswith("grad_")}
         objective = objectives.godin(group)
-        seen = check(objective, inner, group, names - {"g_b"}, make)
-        after = jax.jit(objective.update)(seen)["godin_head_stats"]
+        outputs = check(objective, inner, group, names - {"g_b"}, make)
+        after = jax.jit(objective.update)(outputs)["godin_head_stats"]
         for name, value in after.items():
             golden.close(value, given[f"bn_running_{name}_after"], f"{name} of {group}")
 
@@ -98,9 +98,9 @@ def test_vos(golden_training_dir, monkeypatch):
             return of_head(given, added=added)(features, W, b)
 
         inputs = (*HEAD, "energy_W", "lr_weight", "lr_bias")
-        seen = check(objective, given, group, inputs, make)
+        outputs = check(objective, given, group, inputs, make)
         if "queue_after" in given:
-            after = jax.jit(objective.update)(seen)["class_queues"]
+            after = jax.jit(objective.update)(outputs)["class_queues"]
             after = compiled.run(class_queues.in_order, after)
             golden.close(after, given["queue_after"], f"queue of {group}")
 
@@ -146,8 +146,8 @@ def test_npos(golden_training_dir, monkeypatch):
         names = {n.removeprefix("grad_") for n in given if n.startswith("grad_")}
         inputs = names - {"normed_features"}
         beside = ("classifier_loss",)
-        seen = check(objective, given, group, inputs, make, beside)
-        after = jax.jit(objective.update)(seen)
+        outputs = check(objective, given, group, inputs, make, beside)
+        after = jax.jit(objective.update)(outputs)
         golden.close(after["prototypes"]["direction"], given["prototypes_after"], group)
 
 
@@ -170,8 +170,8 @@ def test_cider(golden_training_dir):
         def make(z, given=given, before=before):
             return of_views(given, z, prototypes=before)
 
-        seen = check(objective, given, group, ["z"], make, ["classifier_loss"])
-        after = jax.jit(objective.update)(seen)["prototypes"]["direction"]
+        outputs = check(objective, given, group, ["z"], make, ["classifier_loss"])
+        after = jax.jit(objective.update)(outputs)["prototypes"]["direction"]
         golden.close(after, given["prototypes_after"], f"prototypes of {group}")
 
 
