@@ -5,6 +5,7 @@ JOOD_SITE names the folder that Sphinx wrote; .ci/run sets it after it has built
 
 import functools
 import http.server
+import importlib
 import os
 import pathlib
 import re
@@ -116,6 +117,14 @@ def test_formulas_are_drawn_without_a_script(open_page, name):
         assert box["height"] > 5
         assert "\\" not in formula.text_content()
     assert "$$" not in shown.locator("article").inner_text()
+
+
+def test_a_formula_with_an_unknown_command_is_refused():
+    pytest.importorskip("latex2mathml", reason="needs the extra jood[docs]")
+    formulas = importlib.import_module("formulas")
+    assert "<mfrac>" in formulas.mathml(r"\frac{1}{n}", "inline")
+    with pytest.raises(ValueError, match="expected commands that MathML has"):
+        formulas.mathml(r"\nosuch{n}", "block")
 
 
 @pytest.mark.slow
