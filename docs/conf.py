@@ -13,6 +13,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import matplotlib
+
 from jood.version import VERSION
 
 project, author = "jood", "The jood authors"
@@ -28,6 +30,7 @@ include_patterns = [
     "CONTRIBUTING.md",
 ]
 extensions = [
+    "formulas",  # docs/formulas.py
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -43,6 +46,7 @@ nb_merge_streams = True
 autosummary_generate = True
 autodoc_default_options = {"members": True, "show-inheritance": False}
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # xp=jnp, not the path of a module on this machine
 autodoc_typehints = "none"  # shapes and types stand in Args
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
@@ -51,18 +55,30 @@ napoleon_use_ivar = True
 # A name that jood offers stands on two pages: its own module's and jood's.
 suppress_warnings = ["ref.python"]
 
+html_math_renderer = "mathml"
 html_theme = "sphinx_book_theme"
 html_title = "jood"
-html_static_path = [str(pathlib.Path(__file__).parent / "_static")]
+html_static_path = [
+    str(pathlib.Path(__file__).parent / "_static"),
+    matplotlib.get_data_path() + "/fonts/ttf/DejaVuSerif.ttf",  # site.css: formulas
+]
 html_css_files = ["site.css"]
 html_additional_pages = {"index": "redirect.html"}  # to root_doc
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_theme_options = {
     "show_toc_level": 2,
     "home_page_in_toc": True,
     "collapse_navigation": True,  # else each page lists all modules: twice the time
 }
 
+# python -m sphinx -b linkcheck -c docs . build/links, where there is a network
+linkcheck_ignore = [r"http://127\.0\.0\.1"]
+linkcheck_anchors = False  # GitHub's are made by a script
+linkcheck_timeout = 20
+linkcheck_retries = 2
+
 _CODE = re.compile(r"(`+)([^`]+)\1")
+_PICTURE = re.compile(r'(<img\b[^>]*\bsrc="([^"]+)"[^>]*>)')
 _SPECIAL = re.compile(r"(?<!\\)([*|])")
 
 
@@ -95,6 +111,15 @@ def _inline(line: str) -> str:
     return out
 
 
+def _link_pictures(
+    app: object, page: str, template: str, context: dict, tree: object
+) -> None:
+    """Makes each picture of a page a link to its file, at full size."""
+    if body := context.get("body"):
+        context["body"] = _PICTURE.sub(r'<a class="picture" href="\2">\1</a>', body)
+
+
 def setup(app: object) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _as_rst, priority=900)
+    app.connect("html-page-context", _link_pictures)

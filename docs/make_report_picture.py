@@ -21,7 +21,10 @@ def main(report: str, picture: str) -> None:
     address = pathlib.Path(report).resolve().as_uri()
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        page = browser.new_page(viewport={"width": 1560, "height": 1000})
+        page = browser.new_page(
+            viewport={"width": 800, "height": 1020},  # as wide as the text of the site
+            device_scale_factor=2,
+        )
         page.goto(address)
         page.add_style_tag(
             content=f"section:not({_SHOWN}) {{ display: none }}"

@@ -129,6 +129,12 @@ def test_jobs_and_scripts_that_pages_name_exist():
         assert not gone, page.name
 
 
+def test_every_job_stands_on_the_page_of_jobs():
+    page = (ROOT / "docs" / "jobs.md").read_text()
+    rows = re.findall(r"^\| `jood (\w+)` \|", page, flags=re.MULTILINE)
+    assert sorted(rows) == sorted({*command.jobs(), "cite", "recipes"})
+
+
 @pytest.mark.slow
 def test_every_command_has_flags_of_its_job():
     by_job = _by_job(_shown())
