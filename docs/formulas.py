@@ -13,14 +13,14 @@ def mathml(formula: str, display: str) -> str:
     """Returns TeX as MathML.
 
     Args:
-        formula: TeX without dollar signs.
-        display: `inline` or `block`.
+      formula: TeX without dollar signs.
+      display: `inline` or `block`.
 
     Returns:
-        One `<math>` element.
+      One `<math>` element.
 
     Raises:
-        ValueError: A command that the converter does not know.
+      ValueError: A command that the converter does not know.
     """
     text = converter.convert(formula, display=display)
     if "\\" in text:
