@@ -89,8 +89,10 @@ class PreprocessedNetwork:
         edits: Sequence[EditPath] = (),
     ) -> Activations:
         """Returns what `observe` returns, for a compiled program: faster on CPUs."""
-        images, options = self._normalised(images), {"edits": edits, "taps": self.taps}
-        return observe_in_chunks(self.model, variables, images, **options)
+        images = self._normalised(images)
+        return observe_in_chunks(
+            self.model, variables, images, edits=edits, taps=self.taps
+        )
 
     def asked_by(
         self,
