@@ -163,7 +163,7 @@ def main(argv: list[str]) -> None:
         cli.would(
             f"score {network.name} of {', '.join(networks)} on {benchmark.name}: "
             + ", ".join(f"{name} {len(source):,}" for name, source in sets.items()),
-            *cli.data_origin(benchmark.name, _DATA_DIR.value).values(),
+            *cli.would_read(benchmark.name, _DATA_DIR.value),
             f"compare {len(rows)} detectors: {', '.join(rows)}",
             *cli.described({name: named[name] for name in detectors}),
             f"write {_OUTPUT.value}",

@@ -84,7 +84,7 @@ def main(argv: list[str]) -> None:
                 for name, sweep in chosen.items()
             ),
             *(f"around {value}: {source}" for value, source in usual.items()),
-            *cli.data_origin(benchmark.name, _DATA_DIR.value).values(),
+            *cli.would_read(benchmark.name, _DATA_DIR.value),
             f"on {benchmark.name} with {', '.join(benchmark.ood)}",
             f"write {_OUTPUT.value}",
         )

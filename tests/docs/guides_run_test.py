@@ -27,9 +27,10 @@ MEASURING = (ROOT / "tests" / "launch" / "measuring_test.py").read_text()
 NOT_HERE = {
     # What other checks run.
     "quickstart$": ".ci/run does, as the README's command",
+    "cite ": "references_test.py",
     "convert --weights=ViT-B_16.npz": "vit_finetuning_test.py does, with a tiny ViT",
-    "train --flagfile=recipe:fort_": "vit_finetuning_test.py does, on another set",
-    "evaluate --checkpoint=runs/fort": "vit_finetuning_test.py does, on another set",
+    "train --flagfile=recipe:fort_": "ImageNet; vit_finetuning_test.py, on digits",
+    "evaluate --checkpoint=runs/fort": "ImageNet; vit_finetuning_test.py, on digits",
     # What no machine of ours can do.
     "score_ray --address=auto": "a Ray cluster of 64 GPUs",
     "train --cluster": "a SLURM cluster or a TPU pod, with ImageNet",
@@ -41,27 +42,29 @@ NOT_HERE = {
     "finetune --checkpoint$": "a flag",
     "fit --thresholds": "a flag",
     "score --fdr": "a flag",
-    "cite ": "references_test.py",
     "evaluate --help$": "job_help_test.py does, for every job",
     "evaluate --which": "a flag",
     "score_ray --price_per_hour": "a flag",
 }
-# Beginnings of lines that start none of jood's jobs.
+# Beginnings of lines that start none of jood's jobs, and what runs them.
 OTHER_LINES = {
-    "#": "a comment",
-    "python3 -m venv": ".ci/run makes environments",
-    "pip install": ".ci/run installs every extra",
-    "for objective in": "the shell's",
-    "done": "the shell's",
-    "python docs/make_": "tests/docs has a test of each page that a script writes",
-    "python detector.zip": "tests/launch/export_and_serve_test.py",
-    "unzip detector.zip": "tests/launch/export_and_serve_test.py",
-    "curl --data-binary": "tests/launch/export_and_serve_test.py",
-    "ray start": "a cluster",
-    "JOOD_GOLDEN=golden python docs/make_peers.py": "tests/docs/peers_test.py",
+    "#": "nothing: a comment",
+    "for ": "the shell; its lines are run for each word",
+    "done": "the shell",
+    "python3 -m venv": ".ci/run, in fresh environments",
+    "pip install": ".ci/run, which installs every extra",
+    "python docs/make_demo_photographs.py": "guide_world.py calls it",
+    "python docs/make_demo_calibration.py": "nobody: 1,000 photographs, a long time",
+    "python docs/make_scaling.py": "scaling_page_test.py compares what it gives",
+    "python docs/make_results.py": "results_test.py compares what it gives",
+    "JOOD_GOLDEN=golden python docs/make_peers.py": "peers_test.py calls it",
+    "python detector.zip": "exporting_test.py runs such a file",
+    "unzip detector.zip": "exporting_test.py extracts the loader",
+    "curl --data-binary": "export_and_serve_test.py sends a request",
+    "ray start": "nobody: a cluster",
 }
-# Small networks in the place of those whose weights nobody here has, and of words that
-# stand for one of several.
+# Small networks in the place of large ones, whose weights nobody here has, and what is
+# meant by words that stand for something.
 INSTEAD = {
     "--model=clip_vit_b16": "--model=clip_small",
     "--model=clip_vit_l14": "--model=clip_small",
@@ -77,17 +80,6 @@ LONG = ("train", "finetune", "quickstart", "serve", "score_ray", "demo")
 DRY = "dry run, nothing is written. It would:"
 
 
-def _here(page):
-    """The (job, arguments) of a page that are run here."""
-    return [
-        (job, arguments)
-        for job, arguments in commands.of_guide(GUIDES[page])
-        if page != FOLDERS_PAGE
-        and not job.startswith("measure_")
-        and not any(_begins(job, arguments, text) for text in NOT_HERE)
-    ]
-
-
 def _begins(job, arguments, text):
     line = " ".join([job, *arguments])
     return line == text[:-1] if text.endswith("$") else line.startswith(text)
@@ -98,6 +90,25 @@ def _is_dry(job, arguments):
         return False
     on_real_sets = "--data_dir=data" in arguments or "--checkpoint=runs/a" in arguments
     return job in LONG or (job in ("evaluate", "reproduce") and on_real_sets)
+
+
+def _here():
+    """The (job, arguments) that are run here, by page; a dry one once for all pages."""
+    found, dry = {}, []
+    for page, text in GUIDES.items():
+        for job, arguments in commands.of_guide(text):
+            listed = any(_begins(job, arguments, start) for start in NOT_HERE)
+            if listed or job.startswith("measure_") or page == FOLDERS_PAGE:
+                continue
+            if _is_dry(job, arguments):
+                if (job, arguments) in dry:
+                    continue
+                dry.append((job, arguments))
+            found.setdefault(page, []).append((job, arguments))
+    return found
+
+
+HERE = _here()
 
 
 def _output(arguments):
@@ -125,13 +136,14 @@ def world(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in GUIDES if _here(page)])
+@pytest.mark.parametrize("page", HERE)
 def test_the_commands_of_a_page_run_in_its_order(page, world, tmp_path):
     place, skipped = tmp_path / "workspace", []
-    asked = _here(page)
-    written = [_output(a) for job, a in asked if not _is_dry(job, a) and _output(a)]
+    written = [
+        _output(a) for job, a in HERE[page] if not _is_dry(job, a) and _output(a)
+    ]
     guide_world.copy(world, place, without=written)
-    for job, arguments in asked:
+    for job, arguments in HERE[page]:
         lacking = guide_world.missing(job, arguments)
         if lacking:
             skipped.append(f"{job} {' '.join(arguments)}: {lacking}")
@@ -139,6 +151,16 @@ def test_the_commands_of_a_page_run_in_its_order(page, world, tmp_path):
             _run(job, arguments, place)
     if skipped:
         pytest.skip("; ".join(skipped))
+
+
+def test_every_command_is_run_or_listed():
+    ran = [asked for commands_of_page in HERE.values() for asked in commands_of_page]
+    for page, text in GUIDES.items():
+        for job, arguments in commands.of_guide(text):
+            listed = [start for start in NOT_HERE if _begins(job, arguments, start)]
+            measures = [job] if job.startswith("measure_") else []
+            here = [job] if (job, arguments) in ran or page == FOLDERS_PAGE else []
+            assert len([*listed, *measures, *here]) == 1, (page, job, arguments)
 
 
 def test_commands_stand_in_blocks_that_are_read():

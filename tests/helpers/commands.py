@@ -19,7 +19,8 @@ _START = re.compile(
 _LOOP = re.compile(r"^for (\w+) in (.*?); do\n(.*?)^done$", re.DOTALL | re.MULTILINE)
 # A page's blocks, and what stands in its prose as one command with flags.
 _PARTS = re.compile(
-    r"^```(?P<kind>\w*)\n(?P<block>.*?)^```|`(?P<prose>jood \w+ [^`]*)`", re.DOTALL | re.M
+    r"^```(?P<kind>\w*)\n(?P<block>.*?)^```|`(?P<prose>jood \w+ [^`]*)`",
+    re.DOTALL | re.M,
 )
 _END = {"&&", "||", "|", ";", "&", ">", "done"}
 
