@@ -272,14 +272,6 @@ def data_origin(benchmark: str, data_dir: str | None) -> dict[str, str]:
     return on_disk.origin(data_dir) if reads else {}
 
 
-def would_read(benchmark: str, data_dir: str | None) -> list[str]:
-    """Returns the lines for `would` about the folder of a benchmark's data, if any."""
-    origin = data_origin(benchmark, data_dir)
-    if not origin:
-        return []
-    return [f"read {origin['data_dir']} (from {origin['data_dir_from']})"]
-
-
 def evaluation_configuration(
     benchmark: benchmarks.Benchmark,
     network: checkpoint.TrainedNetwork,

@@ -88,10 +88,7 @@ def test_the_data_s_folder_and_who_named_it_are_told(monkeypatch, tmp_path):
     }
     given = cli.data_origin("cifar10", str(tmp_path / "a"))
     assert given == {"data_dir": str(tmp_path / "a"), "data_dir_from": "--data_dir"}
-    told = [f"read {tmp_path / 'a'} (from --data_dir)"]
-    assert cli.would_read("cifar10", str(tmp_path / "a")) == told
     assert cli.data_origin("digits", None) == {}
-    assert cli.would_read("digits", None) == []
     monkeypatch.delenv("JOOD_DATA_DIR")
     assert cli.data_origin("cifar10", None) == {}
 

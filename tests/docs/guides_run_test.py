@@ -126,6 +126,8 @@ def _run(job, arguments, place):
     assert (DRY in printed) == dry, printed
     if output and dry and job != "serve":
         assert output in printed.partition(DRY)[2], printed
+        told = f"data_dir: {place / 'data'}\n" in printed
+        assert told == (job == "evaluate" and "--data_dir=data" in given), printed
     elif output and not dry:
         assert (place / output).exists()
 
