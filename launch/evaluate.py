@@ -160,10 +160,11 @@ def main(argv: list[str]) -> None:
     if _DRY_RUN.value:
         sets = {"fit on": benchmark.id_train, "ID": benchmark.id_test}
         sets |= {**benchmark.shifted, **benchmark.ood}
+        origin = cli.data_origin(benchmark.name, _DATA_DIR.value)
         cli.would(
             f"score {network.name} of {', '.join(networks)} on {benchmark.name}: "
             + ", ".join(f"{name} {len(source):,}" for name, source in sets.items()),
-            *cli.data_origin(benchmark.name, _DATA_DIR.value).values(),
+            *(f"{name}: {value}" for name, value in origin.items()),
             f"compare {len(rows)} detectors: {', '.join(rows)}",
             *cli.described({name: named[name] for name in detectors}),
             f"write {_OUTPUT.value}",

@@ -73,6 +73,7 @@ def main(argv: list[str]) -> None:
     chosen = _with_values({name: sweeps[name] for name in _SWEEPS.value})
     usual = paper_sweeps.usual_values(benchmark.name, network.name)
     if _DRY_RUN.value:
+        origin = cli.data_origin(benchmark.name, _DATA_DIR.value)
         cli.would(
             *(
                 f"sweep {name}: {row} = {text}"
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> None:
                 for name, sweep in chosen.items()
             ),
             *(f"around {value}: {source}" for value, source in usual.items()),
-            *cli.data_origin(benchmark.name, _DATA_DIR.value).values(),
+            *(f"{name}: {value}" for name, value in origin.items()),
             f"on {benchmark.name} with {', '.join(benchmark.ood)}",
             f"write {_OUTPUT.value}",
         )

@@ -184,6 +184,7 @@ def main(argv: list[str]) -> None:
         preprocessing=_preprocessing(network),
         class_names=None if network is None or config.new_head else network.class_names,
         skip_corrupt=_CORRUPT.value == "skip",
+        in_memory=not _DRY_RUN.value,
     )
     if _DRY_RUN.value:
         steps = len(data.train) // config.batch_size

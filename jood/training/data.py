@@ -69,6 +69,7 @@ def open_data(
     preprocessing: Preprocessing | None = None,
     class_names: Sequence[str] | None = None,
     skip_corrupt: bool = False,
+    in_memory: bool = True,
 ) -> TrainingData:
     """Opens the training set of a run.
 
@@ -82,13 +83,15 @@ def open_data(
       class_names: The order of the labels in folders of the user's own; None for
         that of their names.
       skip_corrupt: Whether another image stands for one that cannot be read.
+      in_memory: Whether small images are all read now, so that they are decoded once.
 
     Raises:
       FileNotFoundError: The training set is not there, or the outliers are not.
       ValueError: It has no labels, or a folder of data is given that is not read; or
         the outliers are images of the benchmark's OOD sets.
     """
-    data = _open_id(config, data_dir, preprocessing, class_names, skip_corrupt)
+    keep = in_memory and not skip_corrupt and config.image_size <= IN_MEMORY_SIZE
+    data = _open_id(config, data_dir, preprocessing, class_names, skip_corrupt, keep)
     return with_outliers(data, config, data_dir, skip_corrupt)
 
 
@@ -122,6 +125,7 @@ def _open_id(
     preprocessing: Preprocessing | None,
     class_names: Sequence[str] | None,
     skip_corrupt: bool,
+    keep: bool,
 ) -> TrainingData:
     """The ID images of `open_data`."""
     if config.images:
@@ -130,7 +134,7 @@ def _open_id(
                 f"--data_dir={os.fspath(data_dir)} is for benchmarks, and "
                 f"--images={config.images} are your own: leave one of them out."
             )
-        return _of_folders(config, preprocessing, class_names, skip_corrupt)
+        return _of_folders(config, preprocessing, class_names, skip_corrupt, keep)
     spec, size = benchmarks.describe(config.benchmark), config.image_size
     if benchmarks.is_embedded(config.benchmark):
         benchmark = benchmarks.get(
@@ -146,7 +150,7 @@ def _open_id(
         source, names = opening.open_training_set(
             spec, data_dir, fit, skip_corrupt=skip_corrupt
         )
-        return _kept(source, size, skip_corrupt), names
+        return sources.materialise(source) if keep else source, names
 
     whole, names = opened(fitted)
     cropped = augmentation.crops(config.augment)
@@ -164,6 +168,7 @@ def _of_folders(
     preprocessing: Preprocessing | None,
     class_names: Sequence[str] | None,
     skip_corrupt: bool,
+    keep: bool,
 ) -> TrainingData:
     """The folders that a configuration names."""
     size = config.image_size
@@ -182,7 +187,7 @@ def _of_folders(
 
     def kept(source: ImageFolder) -> Source:
         given = Skipping(source) if skip_corrupt else source
-        return _kept(given, size, skip_corrupt)
+        return sources.materialise(given) if keep else given
 
     folder, other = opened(fitted)
     whole = kept(folder)
@@ -199,12 +204,6 @@ def _of_folders(
         config.hold_out,
         (config.images, config.validation),
     )
-
-
-def _kept(source: Source, size: int, skip_corrupt: bool) -> Source:
-    """Small images in memory, so that they are decoded once; others as they are."""
-    in_memory = size <= IN_MEMORY_SIZE and not skip_corrupt
-    return sources.materialise(source) if in_memory else source
 
 
 def of_benchmark(benchmark: benchmarks.Benchmark, held_out: int = 0) -> TrainingData:

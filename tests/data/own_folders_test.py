@@ -74,7 +74,8 @@ def test_an_image_is_id_or_ood(photos):
 
 
 def open_data(photos, images="train", validation="val", **options):
-    given = {name: options.pop(name) for name in ("data_dir",) if name in options}
+    of_the_call = ("data_dir", "in_memory")
+    given = {name: options.pop(name) for name in of_the_call if name in options}
     config = config_lib.TrainConfig(
         images=str(photos / images),
         validation=validation and str(photos / validation),
@@ -100,6 +101,13 @@ def test_a_run_trains_on_the_folders_that_its_configuration_names(photos):
         open_data(photos, data_dir=photos)
     with pytest.raises(ValueError, match=r"are in both .* nothing is valid"):
         open_data(photos, validation="train")
+
+
+def test_images_need_not_be_read_when_a_run_is_opened(photos):
+    (photos / "train" / "dog" / "0000.png").write_bytes(b"damaged")
+    assert len(open_data(photos, in_memory=False).train) == 40
+    with pytest.raises(ValueError, match=r"0000\.png"):
+        open_data(photos)
 
 
 def test_a_configuration_names_folders_or_a_benchmark():

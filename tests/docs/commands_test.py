@@ -57,6 +57,12 @@ def test_commands_are_read_as_a_shell_reads_them():
         ("train", ["--a=1", "--b=c d"]),
         ("fit", ["--f"]),
     ]
+    loop = "for x in a b; do\n    jood fit --f=$x \\\n        --g\ndone\njood score"
+    assert list(commands.of_lines(loop)) == [
+        ("fit", ["--f=a", "--g"]),
+        ("fit", ["--f=b", "--g"]),
+        ("score", []),
+    ]
 
 
 # Flags of pytest, Ray, OpenOOD's scripts, SLURM, gcloud, TensorBoard and XLA.

@@ -11,6 +11,7 @@ from PIL import Image
 import pytest
 
 import jood
+from jood.evaluation import synthetic_outliers
 from jood.weights import checkpoint
 
 pytestmark = pytest.mark.slow
@@ -101,10 +102,12 @@ def test_convolutions_and_products_by_themselves(measure):
     assert all(row["times"] >= 1 and row["GFLOP/s"] > 0 for row in products)
 
 
-def test_an_evaluation_against_its_forward_passes(measure, tmp_path):
+@pytest.fixture
+def network(tmp_path):
+    """The folder of a network of the digits, with random weights."""
     images = np.zeros((1, 32, 32, 3), np.float32)
     model = jood.models.create("resnet_small", 8)
-    network = checkpoint.TrainedNetwork(
+    trained = checkpoint.TrainedNetwork(
         model=model,
         variables=jax.jit(model.init)(jax.random.key(0), images),
         name="resnet_small",
@@ -113,12 +116,12 @@ def test_an_evaluation_against_its_forward_passes(measure, tmp_path):
         image_size=32,
         source={"file": "own"},
     )
-    checkpoint.save(tmp_path / "network", network)
-    flags = (
-        f"--checkpoint={tmp_path / 'network'}",
-        "--benchmark=digits_tiny",
-        "--ood=uniform",
-    )
+    checkpoint.save(tmp_path / "network", trained)
+    return tmp_path / "network"
+
+
+def test_an_evaluation_against_its_forward_passes(measure, network):
+    flags = (f"--checkpoint={network}", "--benchmark=digits_tiny", "--ood=uniform")
     rest = ("--detectors=msp,fs_ta", "--batch_size=64", "--runs=1")
     what, rows = measure("evaluate", *flags, *rest)
     assert what.startswith("2 detectors, resnet_small, digits_tiny, ")
@@ -126,6 +129,24 @@ def test_an_evaluation_against_its_forward_passes(measure, tmp_path):
     assert by("what", rows)["evaluate"]["x network"] > 1
     refused = run("evaluate", *flags, "--detectors=odin", ok=False)
     assert "odin: run(s) the network again" in refused
+
+
+def test_what_each_kind_of_synthetic_images_chooses(network, tmp_path):
+    printed = run(
+        "selection",
+        f"--checkpoint={network}",
+        "--benchmark=digits_tiny",
+        "--ood=near",
+        "--images=10",
+        "--batch_size=10",
+        f"--output={tmp_path / 'selection'}",
+    )
+    assert "resnet_small on digits_tiny, 10 images per set" in printed
+    table = (tmp_path / "selection" / "selection.md").read_text()
+    for kind in (*synthetic_outliers.KINDS, "blur + jigsaw + mixed"):
+        assert f"{kind} " in table
+    content = json.loads((tmp_path / "selection" / "candidates.json").read_text())
+    assert len(content) == 3
 
 
 def test_a_quickstart(measure):

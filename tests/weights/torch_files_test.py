@@ -7,6 +7,9 @@ import struct
 import sys
 import zipfile
 
+from helpers import torch_archive
+from helpers.torch_archive import body
+from helpers.torch_archive import tensor
 from helpers.torch_oracle import torch_or_skip
 import numpy as np
 import pytest
@@ -20,34 +23,14 @@ MATRIX = NUMBERS.reshape(2, 3)
 DATA = NUMBERS.tobytes()
 
 
-def body(value):
-    """A value as the instructions that put it on the stack."""
-    return pickle.dumps(value, 2)[2:-1]
-
-
-def tensor(kind="FloatStorage", size=6, offset=0, shape=(2, 3), strides=(3, 1)):
-    """A tensor as PyTorch pickles it."""
-    storage = (
-        b"(" + body("storage") + f"ctorch\n{kind}\n".encode() + body("0")
-        + body("cuda:0") + body(size) + b"tQ"
-    )  # fmt: skip
-    view = body(offset) + body(shape) + body(strides) + b"\x89"
-    hooks = b"ccollections\nOrderedDict\n)R"
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + view + hooks + b"tR"
-
-
 def state_dict(value):
     """A pickled {'a': value}."""
     return b"\x80\x02}" + body("a") + value + b"s."
 
 
-def archive(path, content, data=DATA, order=b"little", **options):
-    """Writes the format of today, which is a zip archive."""
-    with zipfile.ZipFile(path, "w", **options) as file:
-        file.writestr("net/data.pkl", content)
-        file.writestr("net/byteorder", order)
-        file.writestr("net/data/0", data)
-    return path
+def archive(path, content, data=DATA, **options):
+    """Writes the format of today."""
+    return torch_archive.archive(path, content, data, **options)
 
 
 def single(path, content, data=DATA, count=6, little=True):
@@ -226,6 +209,14 @@ def test_files_of_torch_are_read_as_torch_reads_them(tmp_path, new):
         value = found[outer][inner] if inner else found[outer]
         assert value.dtype == expected.detach().numpy().dtype, name
         np.testing.assert_array_equal(value, expected.detach().numpy())
+
+
+def test_several_tensors_of_one_storage(tmp_path):
+    arrays = {"a": MATRIX, "b": NUMBERS[:1], "c": MATRIX.T + 7}
+    found = torch_files.load(torch_archive.write(tmp_path / "net.pth", arrays))
+    assert list(found) == list(arrays)
+    for name, expected in arrays.items():
+        np.testing.assert_array_equal(found[name], expected)
 
 
 def test_bfloat16(tmp_path):
