@@ -200,7 +200,7 @@ def main(argv: list[str]) -> None:
         first = first or fitted
         evaluations.append(result)
     assert first is not None
-    benchmark_results = BenchmarkResults(
+    summary = BenchmarkResults(
         evaluations=evaluations,
         detector=first,
         benchmark=benchmark,
@@ -212,9 +212,7 @@ def main(argv: list[str]) -> None:
         draws=_BOOTSTRAP.value,
         seed=_SEED.value,
     )
-    printed = atomic_files.kept(
-        lambda path: results.write(path, benchmark_results), _OUTPUT.value
-    )
+    printed = atomic_files.kept(lambda to: results.write(to, summary), _OUTPUT.value)
     for name, curve in curves.items():
         kinds = " and ".join(curve.kinds)
         print(f"\n{name}: {curve.method}, on {kinds}\n{curve.text()}")
