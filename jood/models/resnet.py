@@ -213,7 +213,7 @@ _FIELDS = {
     "resnet50_d8": _R50 | _DILATED | {"stem": "deep"},
     "fcn_r50_d8": _R50 | _DILATED | {"stem": "deep", "decoder": 512},
     # For the embedded benchmark. At 32 px the last map is 4x4, and two CPU cores train
-    # it in two minutes; the second keeps 8x8 locations, at about a quarter of that.
+    # it in half a minute; the second keeps 8x8 locations, at about a quarter of that.
     "resnet_small": _SMALL | {"stem": "strided"},
     "resnet_small_8x8": _SMALL | {"stem": "cifar"},
 }
