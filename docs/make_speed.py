@@ -37,7 +37,7 @@ devices](../scaling.md) is computed from the same numbers.
 **Where XLA is the limit.** `jood measure_products` times every convolution and matrix product of a network as a program of XLA by
 itself. Of the networks that miss their aim these alone take seven eighths of the time or more. If all else were free, the networks of
 CIFAR would still miss it and ViT-B/16 would just reach it: it takes faster products than XLA's. KNN's search takes as
-long as XLA's bare product. Half of the quickstart is its training.
+long as XLA's bare product. Nearly half of the quickstart is its training.
 [ONNX Runtime](../deployment.md) was measured, too.
 
 **Where the time of an evaluation goes.** On DenseNet-100 all forward detectors take 1.5 times as long as the runs of the network
