@@ -30,9 +30,7 @@ def main(report: str, picture: str) -> None:
             content=f"section:not({_SHOWN}) {{ display: none }}"
             f"#results tbody tr:nth-child(n + {_ROWS + 1}),"
             f"#results [scope=colgroup]:nth-child(n + {_GROUPS + 2}),"
-            f"#results tr:not(:first-child) > :nth-child(n + {2 * _GROUPS + 2}),"
-            f"#results tbody td:nth-child(n + {2 * _GROUPS + 2})"
-            "{ display: none }"
+            f"#results tr > :nth-child(n + {2 * _GROUPS + 2}) {{ display: none }}"
         )
         page.locator("#results").evaluate("section => section.scrollIntoView()")
         page.screenshot(path=picture)

@@ -32,7 +32,7 @@ from jood.training import state as state_lib
 from jood.training.config import DTYPES
 from jood.training.config import TrainConfig
 
-# Small batches learn the digits in fewer epochs: one minute in all on two cores.
+# Small batches learn the digits in fewer epochs: about a minute on two cores.
 _DEFAULT = TrainConfig(epochs=6, batch_size=32, learning_rate=0.05)
 # Scores for networks of another objective, beside those that go with it.
 _USUAL = {

@@ -176,9 +176,8 @@ def test_accumulated_gradients_are_the_mean_of_the_parts():
         given = PREPROCESSING(jnp.asarray(rows.image)), jnp.asarray(rows.label)
         outputs, updated = look(MODEL, {**trained, "batch_stats": stats}, *given)
         before, _ = look(MODEL, state.start, *given, train=False)
-        return ALL.loss(outputs.replace(reference=ALL.reference(before)), key)[
-            0
-        ], updated
+        outputs = outputs.replace(reference=ALL.reference(before))
+        return ALL.loss(outputs, key)[0], updated
 
     # By hand: the parts one after the other, each with its own batch statistics.
     gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -223,9 +222,8 @@ def test_bfloat16_computes_with_float32_parameters():
         functools.partial(look, model), state.variables, images, labels
     )
     assert outputs.acts.stages["C5"].dtype == jnp.bfloat16
-    assert {outputs.locations().dtype, outputs.acts.logits.dtype} == {
-        jnp.dtype("float32")
-    }
+    dtypes = {outputs.locations().dtype, outputs.acts.logits.dtype}
+    assert dtypes == {jnp.dtype("float32")}
 
 
 @pytest.mark.slow

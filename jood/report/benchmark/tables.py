@@ -155,10 +155,10 @@ def heading(table: Table, protocol: str, accuracy: str | None = None) -> str:
         parts = [f"{name} {len(images)}" for name, images in table.skipped.items()]
         lines.append(f"SKIPPED (*), images that cannot be read: {', '.join(parts)}.")
     if table.shifted:
-        sentence = spread(100 * np.array(table.spectrum), 2)
+        spectrum = spread(100 * np.array(table.spectrum), 2)
         lines.append(
             f"Full-spectrum averages count {', '.join(table.shifted)} as ID; accuracy "
-            f"on ID and these {sentence} %."
+            f"on ID and these {spectrum} %."
         )
     sentence = _accuracy(table) if accuracy is None else accuracy
     columns = metrics.shown()
@@ -177,11 +177,11 @@ def _warning(table: Table) -> list[str]:
     """A line on the rows that barely work on average, if there are any."""
     overall, most = _overall(table), 100 * (1 - comparison.BARELY)
     rows = [n for n in table.detectors if table.mean(n, overall, "FPR95") > most]
-    title = (
+    beginning = (
         f"BARELY WORKS HERE (catches less than {100 - most:.0f} % of the OOD images on "
         "average, with 5 % of the ID images called OOD): "
     )
-    return [f"{title}{', '.join(rows)}."] if rows else []
+    return [f"{beginning}{', '.join(rows)}."] if rows else []
 
 
 def _accuracy(table: Table) -> str:
