@@ -42,7 +42,7 @@ long as XLA's bare product. Nearly half of the quickstart is its training.
 
 **Where the time of an evaluation goes.** On DenseNet-100 all forward detectors take 1.5 times as long as the runs of the network
 that they need, if both are compiled with the same options (*cost densenet100 cifar* below), so a whole `jood evaluate` cannot come
-to 1.15 times those runs. Imports, compilation, tables and pictures take about a minute and a half, however many the images are.
+to 1.15 times those runs. The rest is imports, compilation, tables and pictures, which do not grow with the images.
 """  # noqa: E501  # lines of a page
 
 
