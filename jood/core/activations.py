@@ -150,7 +150,7 @@ class Activations(struct.PyTreeNode):
         if ood_head is not None:
             ood_head = ood_head_lib.checked(ood_head, penultimate.shape[1])
         if labels is not None:
-            labels = check_labels(labels, len(penultimate), classes)
+            labels = jnp.asarray(check_labels(labels, len(penultimate), classes))
         logits, prediction = _answers(penultimate, kernel, bias)
         record = cls(
             stages=given_arrays.maps(stages, penultimate.shape[0]),
@@ -273,8 +273,8 @@ def _answers(
     return logits, jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
-def check_labels(labels: Any, size: int, classes: int) -> jax.Array:
-    """Returns labels as int32 [B]; raises ValueError if one is not in [0, K)."""
+def check_labels(labels: Any, size: int, classes: int) -> np.ndarray:
+    """Returns host labels as int32 [B]; raises ValueError if one is not in [0, K)."""
     labels = np.asarray(labels)
     if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
         actual = f"{labels.dtype} {labels.shape}"
@@ -285,7 +285,7 @@ def check_labels(labels: Any, size: int, classes: int) -> jax.Array:
             f"labels must lie in [0, {classes}), one per class of the head; label "
             f"{labels[wrong[0]]} at index {wrong[0]} does not ({wrong.size} of {size})."
         )
-    return jnp.asarray(labels, jnp.int32)
+    return labels.astype(np.int32)
 
 
 def _as_float32(array: Any, what: str) -> jax.Array:
