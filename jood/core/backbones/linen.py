@@ -15,6 +15,7 @@ from jood.core.activations import Activations
 from jood.core.backbones import blocks
 from jood.core.backbones import linen_checks
 from jood.core.backbones import parts
+from jood.core.backbones import winograd
 from jood.core.backbones.edited_runs import EditPath
 from jood.core.backbones.protocol import Kind
 from jood.core.backbones.protocol import Taps
@@ -49,7 +50,9 @@ def forward(
         module_path = context.module.path
         if module_path == head_path:
             head_inputs.append(args[0])
-        output = call(*args, **kwargs)
+        output = winograd.convolved(context.module, args, variables)
+        if output is None:
+            output = call(*args, **kwargs)
         for edit in path:
             if stage_of.get(module_path) == edit.stage:
                 output = edit.rewrite(output).astype(output.dtype)
@@ -137,4 +140,5 @@ KIND = Kind(
     blocks=_blocks,
     lacks=_lacks,
     text=repr,
+    shared=winograd.filters,
 )

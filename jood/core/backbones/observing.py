@@ -159,11 +159,13 @@ def measured_in_chunks(
     if count == 1:
         return whole(), None
     kind.check(model, variables, taps)
-    paths = prefixes(edits)
+    paths, shared = prefixes(edits), kind.shared(variables)
 
     def rows(variables: Any, chunk: jax.Array) -> tuple[list[Any], M]:
+        # Outside of what the loop holds: filters that are not used are not computed.
+        given = {**variables, **shared}
         records = {
-            path: kind.forward(model, variables, chunk, path, taps) for path in paths
+            path: kind.forward(model, given, chunk, path, taps) for path in paths
         }
         if any(z.ndim == 3 for z in records[()].stages.values()):  # [B, L, C]
             raise _TokensError

@@ -54,6 +54,8 @@ class Kind(NamedTuple):
         '' if nothing is known to be missing before it runs.
       text: model -> what distinguishes it from others of its class, for cache keys.
       weights: (model, variables) -> its own arrays by name, for a fingerprint.
+      shared: variables -> what is computed of them once for all chunks of a batch, by
+        collection; its `forward` takes it among the variables, but can do without.
       bound: reason why its program cannot be exported; '' if it can.
     """
 
@@ -67,6 +69,7 @@ class Kind(NamedTuple):
     lacks: Callable[[Any, Taps, Component], str]
     text: Callable[[Any], str]
     weights: Callable[[Any, Variables], Mapping[str, Any]] = lambda _, v: own_arrays(v)
+    shared: Callable[[Variables], Variables] = lambda _: {}
     bound: str = ""
 
 
