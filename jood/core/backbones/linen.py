@@ -39,6 +39,8 @@ def forward(
       The record, and the collections that the pass changed: with `train`, where the
       model is called with train=True, batch statistics too.
     """
+    variables = dict(variables)
+    grids, params = variables.pop(winograd.COLLECTION, {}), variables.get("params", {})
     paths = taps.stages or {name: name for name in parts.USUAL_STAGES}
     stage_of = {tuple(path.split("/")): name for name, path in paths.items()}
     head_path = None if taps.head is None else tuple(taps.head.split("/"))
@@ -50,7 +52,7 @@ def forward(
         module_path = context.module.path
         if module_path == head_path:
             head_inputs.append(args[0])
-        output = winograd.convolved(context.module, args, variables)
+        output = winograd.convolved(context.module, args, params, grids)
         if output is None:
             output = call(*args, **kwargs)
         for edit in path:

@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jood.core.backbones import parts
+
 COLLECTION = "winograd"  # of transformed filters by the module's path, in variables
 # From so many channels, and locations times their square, fewer products pay for the
 # transformations: `jood measure_forward` of ResNet-18, ResNet-50 and WideResNet-28-10.
@@ -34,7 +36,8 @@ Grid = Sequence[Sequence[Any]]  # of arrays: entry (i, j) of each tile, say
 def filters(variables: Mapping[str, Any]) -> dict[str, dict[str, Grid]]:
     """Returns the `transformed` kernels that are wide enough, by their module's path.
 
-    All of them, whatever the stride: XLA leaves out what is not used.
+    A collection that is not for Flax, since its names are paths. Kernels of any stride
+    are in it: XLA leaves out what is not used.
     """
     leaves = jax.tree_util.tree_leaves_with_path(variables.get("params", {}))
     named = {tuple(getattr(k, "key", "") for k in path): leaf for path, leaf in leaves}
@@ -53,17 +56,26 @@ def transformed(kernel: jax.Array) -> Grid:
 
 
 def convolved(
-    module: nn.Module, inputs: Sequence[Any], variables: Mapping[str, Any]
+    module: nn.Module,
+    inputs: Sequence[Any],
+    params: Mapping[str, Any],
+    grids: Mapping[str, Grid],
 ) -> jax.Array | None:
     """Returns what a module gives, if it is a convolution that this suits, else None.
 
     Args:
       module: Any module, bound, about to be called.
       inputs: Its arguments.
-      variables: The network's, with those of `filters`; without, nothing suits.
+      params: The network's parameters.
+      grids: The `transformed` kernels by their module's path; see `filters`.
     """
-    u = variables.get(COLLECTION, {}).get("/".join(module.path))
-    if u is None or type(module) is not nn.Conv or not _suits(module, *inputs):
+    u = grids.get("/".join(module.path))
+    if u is None or type(module) is not nn.Conv or len(inputs) != 1:
+        return None
+    kernel: Any = module.get_variable("params", "kernel")
+    if kernel is not parts.descend(params, (*module.path, "kernel")):
+        return None  # another one, that WeightNorm has made of it, say
+    if not _suits(module, inputs[0]):
         return None
     y = convolve(inputs[0], u)
     if module.use_bias:

@@ -56,18 +56,20 @@ class Network(nn.Module):
 
     options: dict
     features: int = 64
+    wrapped: bool = False
 
     @nn.compact
     def __call__(self, x):
         x = nn.Conv(64, (1, 1), name="widen")(x)
         options = {"kernel_size": (3, 3), **self.options}
-        x = nn.relu(nn.Conv(self.features, name="C5", **options)(x))
+        convolve = nn.Conv(self.features, name="C5", **options)
+        x = nn.relu((nn.WeightNorm(convolve) if self.wrapped else convolve)(x))
         return nn.Dense(3, name="head")(x.mean((1, 2)))
 
 
-def convolutions(options, size=16, features=64):
+def convolutions(options, size=16, features=64, wrapped=False):
     """How many 3x3 convolutions are left, and features in chunks and of all at once."""
-    network = Network(options, features)
+    network = Network(options, features, wrapped)
     images = jax.random.normal(jax.random.key(0), (32, size, size, 3))
     assert chunks.number(images.shape) > 1
     variables = network.init(jax.random.key(1), images[:1])
@@ -117,3 +119,9 @@ def test_another_stays(options, size, features):
     assert left == 2
     exact = {"rtol": 1e-5, "atol": 1e-5} if "dtype" not in options else {"rtol": 1e-2}
     np.testing.assert_allclose(ours, whole, **exact)
+
+
+def test_a_kernel_that_a_wrapper_changes_is_not_taken_for_its_own():
+    left, ours, whole = convolutions({}, wrapped=True)
+    assert left == 2
+    np.testing.assert_allclose(ours, whole, rtol=1e-5, atol=1e-5)
