@@ -41,9 +41,9 @@ long as XLA's bare product. Nearly half of the quickstart is its training.
 [ONNX Runtime](../deployment.md) was measured, too.
 
 **Fewer products.** In a batch that is cut into chunks, a 3x3 convolution of 64 channels or more takes 16 products for each tile of
-2x2 outputs in place of 36 (Winograd's), so WideResNet-28-10 is faster than plain convolutions at the processor's peak. Narrow
-networks, as ResNet-20, and maps with an odd side, as the last of ResNet-50, stay as they were. Logits agree with PyTorch's as
-before (the last column below). The network became faster, the detectors on it did not, so the ratio of both on ResNet-50 rose
+2x2 outputs in place of 36 (Winograd's), in any Linen network that has it as `nn.Conv`. So WideResNet-28-10 is faster than plain
+convolutions at the processor's peak. Narrow networks, as ResNet-20, and maps with an odd side, as the last of ResNet-50, stay as
+they were. Logits agree with PyTorch's as before (the last column below). The network became faster, the detectors on it did not, so the ratio of both on ResNet-50 rose
 from 1.23x to 1.27x.
 
 **Where the time of an evaluation goes.** On DenseNet-100 all forward detectors take 1.5 times as long as the runs of the network
