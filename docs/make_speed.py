@@ -43,8 +43,8 @@ long as XLA's bare product. Nearly half of the quickstart is its training.
 **Fewer products.** In a batch that is cut into chunks, a 3x3 convolution of 64 channels or more takes 16 products for each tile of
 2x2 outputs in place of 36 (Winograd's), in any Linen network that has it as `nn.Conv`. So WideResNet-28-10 is faster than plain
 convolutions at the processor's peak. Narrow networks, as ResNet-20, and maps with an odd side, as the last of ResNet-50, stay as
-they were. Logits agree with PyTorch's as before (the last column below). The network became faster, the detectors on it did not, so the ratio of both on ResNet-50 rose
-from 1.23x to 1.27x.
+they were. Logits agree with PyTorch's as before (the last column below). Detectors take as long as before, so their share of
+ResNet-50's shorter time is larger.
 
 **Where the time of an evaluation goes.** On DenseNet-100 all forward detectors take 1.5 times as long as the runs of the network
 that they need, if both are compiled with the same options (*cost densenet100 cifar* below), so a whole `jood evaluate` cannot come

@@ -274,7 +274,7 @@ def _answers(
 
 
 def check_labels(labels: Any, size: int, classes: int) -> np.ndarray:
-    """Returns host labels as int32 [B]; raises ValueError if one is not in [0, K)."""
+    """Returns them as NumPy's int32 [B]; raises ValueError if one is not in [0, K)."""
     labels = np.asarray(labels)
     if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
         actual = f"{labels.dtype} {labels.shape}"

@@ -26,14 +26,14 @@ from jood.core.backbones import parts
 
 COLLECTION = "winograd"  # of transformed filters by the module's path, in variables
 # From so many channels, and locations times their square, fewer products pay for the
-# transformations: `jood measure_forward` of ResNet-18, ResNet-50 and WideResNet-28-10.
+# transformations: `jood measure_forward` of ResNet-50 and WideResNet-28-10.
 _FEWEST_CHANNELS = 64
 _FEWEST_PRODUCTS = 1 << 20
 
 Grid = Sequence[Sequence[Any]]  # of arrays: entry (i, j) of each tile, say
 
 
-def filters(variables: Mapping[str, Any]) -> dict[str, dict[str, Grid]]:
+def filters(variables: Mapping[str, Any]) -> dict[str, dict[tuple[str, ...], Grid]]:
     """Returns the `transformed` kernels that are wide enough, by their module's path.
 
     A collection that is not for Flax, since its names are paths. Kernels of any stride
@@ -43,7 +43,7 @@ def filters(variables: Mapping[str, Any]) -> dict[str, dict[str, Grid]]:
     named = {tuple(getattr(k, "key", "") for k in path): leaf for path, leaf in leaves}
     return {
         COLLECTION: {
-            "/".join(path[:-1]): transformed(kernel)
+            path[:-1]: transformed(kernel)
             for path, kernel in named.items()
             if path[-1] == "kernel" and _is_wide(kernel)
         }
@@ -59,7 +59,7 @@ def convolved(
     module: nn.Module,
     inputs: Sequence[Any],
     params: Mapping[str, Any],
-    grids: Mapping[str, Grid],
+    grids: Mapping[tuple[str, ...], Grid],
 ) -> jax.Array | None:
     """Returns what a module gives, if it is a convolution that this suits, else None.
 
@@ -69,7 +69,7 @@ def convolved(
       params: The network's parameters.
       grids: The `transformed` kernels by their module's path; see `filters`.
     """
-    u = grids.get("/".join(module.path))
+    u = grids.get(module.path)
     if u is None or type(module) is not nn.Conv or len(inputs) != 1:
         return None
     kernel: Any = module.get_variable("params", "kernel")

@@ -35,7 +35,7 @@ def embedding(samples: Mapping[str, Sample], seed: int = 0) -> np.ndarray | None
     largest = float(np.abs(features).max())
     features = features / largest  # only neighbours matter; squares may not overflow
     perplexity = min(30.0, (len(features) - 1) / 3)
-    # Half of the usual steps: of 800 points the picture is the same, a second sooner.
+    # Half of the usual steps: by then 800 points have found their clusters.
     tsne = manifold.TSNE(
         perplexity=perplexity, init="pca", random_state=seed, max_iter=500
     )
