@@ -11,6 +11,8 @@ dies is started again, and the same command resumes a job that was stopped.
 docs/deployment.md shows how this runs on a cluster and what it costs.
 """
 
+from collections.abc import Iterator
+import itertools
 import os
 import time
 from typing import Any
@@ -90,38 +92,37 @@ def main(argv: list[str]) -> None:
 
     plugins, folder = flags.FLAGS.plugins, os.getcwd()
 
+    @ray.remote(
+        num_cpus=_CPUS.value,
+        num_gpus=_GPUS.value,
+        max_restarts=-1,
+        max_task_retries=-1,
+    )
     class Worker:
-        """What each process of Ray's pool runs."""
+        """A process of Ray's, which it starts again, with its shard, if it dies."""
 
-        def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        def is_up(self) -> None:
+            """Answers as soon as the cluster has a place for this worker."""
+
+        def score(self, number: int) -> dict[str, Any]:
             try:
                 extensions.load(plugins, folder)  # workers start in other folders
-                return cluster_job.score(job, row["shard"])
+                return cluster_job.score(job, number)
             except (ValueError, OSError) as error:  # shown without Ray's traces
                 return {"error": str(error)}
 
     cores = None if _ADDRESS.value else _WORKERS.value * _CPUS.value
-    worker: Any = Worker  # Ray's types know functions only
     ray.init(_ADDRESS.value, num_cpus=cores, include_dashboard=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
     began, images = time.perf_counter(), 0
     try:
-        if missing:
-            rows = [{"shard": number} for number in missing]
-            # A block a shard, so that Ray hands them out one by one.
-            shards = ray.data.from_items(rows, override_num_blocks=len(rows))
-            outcomes = shards.map(
-                worker,
-                compute=ray.data.ActorPoolStrategy(size=_WORKERS.value),
-                num_cpus=_CPUS.value,
-                num_gpus=_GPUS.value,
-            )
-            with progress.bar("score", len(rows), unit="shards") as shown:
-                for counts in outcomes.iter_rows():
-                    if "error" in counts:
-                        raise ValueError(counts["error"])
-                    images += counts["images"]
-                    shown.update(1)
+        with progress.bar("score", len(missing), unit="shards") as shown:
+            count = min(_WORKERS.value, len(missing))
+            workers = [Worker.remote() for _ in range(count)]  # type: ignore[attr-defined]
+            for counts in _outcomes(workers, missing):
+                if "error" in counts:
+                    raise ValueError(counts["error"])
+                images += counts["images"]
+                shown.update(1)
     finally:
         ray.shutdown()
     seconds = time.perf_counter() - began
@@ -134,6 +135,25 @@ def main(argv: list[str]) -> None:
             cost = _PRICE.value / 3600 / rate * 1e6
             print(f"at {_PRICE.value} per hour a million images cost {cost:.2f}")
     print(f"written to {job.output}")
+
+
+def _outcomes(workers: list[Any], numbers: list[int]) -> Iterator[dict[str, Any]]:
+    """Yields the shards' counts as they come; whoever is idle takes the next shard.
+
+    A worker for which the cluster has no place yet gets none.
+    """
+    import ray
+
+    left, busy = iter(numbers), {worker.is_up.remote(): worker for worker in workers}
+    done = 0
+    while done < len(numbers):
+        [answer], _ = ray.wait(list(busy))
+        worker, counts = busy.pop(answer), ray.get(answer)
+        for number in itertools.islice(left, 1):
+            busy[worker.score.remote(number)] = worker
+        if counts is not None:
+            done += 1
+            yield counts
 
 
 if __name__ == "__main__":
