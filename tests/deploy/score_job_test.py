@@ -1,37 +1,23 @@
-"""Scoring into a folder: every row right, nothing lost, nothing half-written."""
+"""Scoring into a folder: every row, picture and page is right."""
 
-import csv
-import dataclasses
 import json
-import logging
-import os
 import pathlib
 import re
-import shutil
-import tarfile
 
 from helpers import brightness
+from helpers.scored_folder import LEVELS
+from helpers.scored_folder import page_of
+from helpers.scored_folder import run
+from helpers.scored_folder import table
 import numpy as np
 from pyarrow import parquet
 import pytest
 
 import jood
-from jood.data import inputs as inputs_lib
-from jood.deploy import finished_scores
 from jood.deploy import requirements
 from jood.deploy import score_job
-from jood.deploy import table as table_lib
-from jood.detector import streaming
 from jood.detector.calibration import Calibration
 from jood.report import figures
-
-LEVELS = list(range(0, 250, 5))  # 50 images
-SAVE_PICTURES = figures.save_pictures
-FILES = {"scores.csv", "summary.json"} | {
-    f"{name}.{suffix}"
-    for name in ("histograms", "timeline")
-    for suffix in ("png", "pdf")
-}
 
 
 @pytest.fixture(autouse=True)
@@ -46,28 +32,14 @@ def images(tmp_path):
     return brightness.folder(tmp_path / "images", LEVELS)
 
 
-def run(
-    images,
-    target,
-    detector=None,
-    batch_size=4,
-    identity="one",
-    configuration=None,
-    **fields,
-):
-    detector = detector or brightness.detector()
-    inputs = inputs_lib.open_inputs(
-        str(images), requirements.preprocessing_of(detector)
-    )
-    config = score_job.ScoreConfig(str(target), batch_size, **fields)
-    return score_job.run(
-        detector, inputs, config, identity=identity, configuration=configuration
-    )
+SAVE_PICTURES = figures.save_pictures
 
 
-def table(folder):
-    with (folder / "scores.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+FILES = {"scores.csv", "summary.json"} | {
+    f"{name}.{suffix}"
+    for name in ("histograms", "timeline")
+    for suffix in ("png", "pdf")
+}
 
 
 def test_the_folder_holds_table_summary_and_pictures(images, tmp_path, monkeypatch):
@@ -137,10 +109,6 @@ def test_bad_images_have_a_row_with_the_reason_and_the_others_their_scores(
     assert read["path"].to_pylist() == [r["path"] for r in rows]
 
 
-def page_of(folder):
-    return (folder / "report.html").read_text()
-
-
 def test_the_page_shows_the_ends_the_threshold_and_what_failed(images, tmp_path):
     (images / "0017.png").write_text("no image")
     run(images, tmp_path / "out", report=True)
@@ -207,69 +175,6 @@ def test_a_folder_of_bad_images_only_is_listed_not_scored(tmp_path):
     assert len(table(tmp_path / "out")) == 3
 
 
-def stop_after(monkeypatch, batches, error):
-    """Makes the source fail when so many batches were scored."""
-    whole = streaming.scored
-
-    def scored(*arguments, **options):
-        for count, part in enumerate(whole(*arguments, **options)):
-            if count == batches:
-                raise error
-            yield part
-
-    monkeypatch.setattr(score_job.streaming, "scored", scored)
-
-
-def count_scored(monkeypatch):
-    """Counts the images that the detector is asked."""
-    seen = []
-    whole = streaming.scored
-
-    def scored(*arguments, **options):
-        for part in whole(*arguments, **options):
-            seen.extend(range(part.first, part.first + len(part.readable)))
-            yield part
-
-    monkeypatch.setattr(score_job.streaming, "scored", scored)
-    return seen
-
-
-@pytest.mark.parametrize("batches", [0, 1, 2, 5, 12])
-def test_an_interrupted_job_goes_on_and_gives_the_same_table(
-    images, tmp_path, monkeypatch, batches
-):
-    run(images, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        stop_after(patch, batches, KeyboardInterrupt())
-        kept = batches // 2 * 8
-        says = f"interrupted: {kept} of 50" if kept else "nothing is written"
-        with pytest.raises(KeyboardInterrupt, match=says):
-            run(images, tmp_path / "out")
-    assert (tmp_path / "out.partial").exists() == (kept > 0)
-    assert not (tmp_path / "out").exists()
-    with monkeypatch.context() as patch:
-        seen = count_scored(patch)
-        run(images, tmp_path / "out")
-    assert seen == list(range(kept, 50))
-    one, other = (tmp_path / n / "scores.csv" for n in ("whole", "out"))
-    assert one.read_bytes() == other.read_bytes()
-    assert not list(tmp_path.glob("*.partial"))
-
-
-def test_bad_images_after_an_interruption_keep_their_place(
-    images, tmp_path, monkeypatch
-):
-    for index in (3, 21):
-        (images / f"{index:04}.png").write_text("no image")
-    with monkeypatch.context() as patch:
-        stop_after(patch, 4, KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt, match="16 of 50"):
-            run(images, tmp_path / "out")
-    run(images, tmp_path / "out")
-    errors = [row["error"] != "" for row in table(tmp_path / "out")]
-    assert np.flatnonzero(errors).tolist() == [3, 21]
-
-
 def test_an_image_at_the_threshold_is_in_distribution(images, tmp_path):
     batch = np.stack([brightness.gray(level) for level in LEVELS])
     own = brightness.detector().calibrate([batch], tpr=0.9)  # γ is a score of theirs
@@ -279,80 +184,6 @@ def test_an_image_at_the_threshold_is_in_distribution(images, tmp_path):
     assert at
     assert {row["is_ood"] for row in at} == {"false"}
     assert sum(row["is_ood"] == "true" for row in rows) == 4  # of 5 / 51 at most
-
-
-def test_a_job_that_died_while_writing_its_table_scores_nothing_again(
-    images, tmp_path, monkeypatch
-):
-    with monkeypatch.context() as patch:
-        patch.setattr(score_job.table, "write_csv", _full)
-        with pytest.raises(OSError, match="All images are scored and kept in") as error:
-            run(images, tmp_path / "out")
-    assert "No space left" in str(error.value)
-    assert {path.name for path in tmp_path.iterdir()} == {"images", "out.partial"}
-    seen = count_scored(monkeypatch)
-    assert run(images, tmp_path / "out").images == 50
-    assert seen == []
-
-
-def _full(*_, **__):
-    raise OSError(28, "No space left on device")
-
-
-def test_a_full_disk_keeps_what_was_written_before(images, tmp_path, monkeypatch):
-    written = []
-    whole = parquet.write_table
-
-    def write_table(table, path):
-        if len(written) == 3:
-            _full()
-        written.append(path)
-        return whole(table, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(parquet, "write_table", write_table)
-        with pytest.raises(OSError, match=r"000003.parquet: No space left.*is kept"):
-            run(images, tmp_path / "out")
-    partial = tmp_path / "out.partial"
-    files = [path for path in partial.rglob("*") if path.is_file()]
-    assert sorted(path.name for path in files) == [
-        *(f"part-{number:06}.parquet" for number in range(3)),
-        "plan.json",
-    ]
-    seen = count_scored(monkeypatch)
-    run(images, tmp_path / "out")
-    assert seen == list(range(24, 50))
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"identity": "two"}, "the detector"),
-        ({"batch_size": 2}, "the batch size"),
-        ({"detector": brightness.detector(tpr=0.8)}, "the TPR"),
-        ("image", "the images"),
-    ],
-    ids=lambda value: str(value)[:12],
-)
-def test_another_job_does_not_go_on_with_these_parts(
-    images, tmp_path, monkeypatch, change, named
-):
-    with monkeypatch.context() as patch:
-        stop_after(patch, 4, KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt):
-            run(images, tmp_path / "out")
-    if change == "image":
-        brightness.folder(images, [7])
-        change = {}
-    with pytest.raises(FileExistsError, match=f"differs from this one in {named}"):
-        run(images, tmp_path / "out", **change)
-
-
-def test_an_error_before_the_first_part_leaves_nothing_behind(images, tmp_path):
-    bad = brightness.detector(calibration=Calibration(0.9, {"x": np.arange(9.0)}))
-    with pytest.raises(KeyError):
-        run(images, tmp_path / "out", bad)
-    assert {path.name for path in tmp_path.iterdir()} == {"images"}
 
 
 def test_an_image_that_is_listed_twice_counts_twice(images, tmp_path):
@@ -369,79 +200,6 @@ def test_an_image_that_is_listed_twice_counts_twice(images, tmp_path):
 def test_bad_options_are_refused_before_hours_of_work(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         score_job.ScoreConfig(str(tmp_path / "out"), **options)
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def test_a_finished_job_is_done_and_another_does_not_overwrite_it(
-    images, tmp_path, monkeypatch, caplog
-):
-    (images / "0003.png").write_text("no image")
-    first = run(images, tmp_path / "out")
-    before = content(tmp_path / "out")
-    (tmp_path / "out.partial").mkdir()  # it was killed before it had tidied up
-    (tmp_path / "out.partial" / "plan.json").write_text("{}")
-    seen = count_scored(monkeypatch)
-    with caplog.at_level(logging.INFO, "jood"):
-        again = run(images, tmp_path / "out", workers=0)
-    assert "this job is done already" in caplog.text
-    assert again == dataclasses.replace(first, scores={})
-    assert seen == []
-    assert content(tmp_path / "out") == before
-    assert not (tmp_path / "out.partial").exists()
-    finished_scores.check_new(tmp_path / "out")
-    for other in ({"identity": "two"}, {"batch_size": 2}, {"window": 9}):
-        with pytest.raises(FileExistsError, match="exists already"):
-            run(images, tmp_path / "out", **other)
-    (tmp_path / "out" / "summary.json").write_text("{}")
-    with pytest.raises(FileExistsError, match="exists already"):
-        finished_scores.check_new(tmp_path / "out")
-    assert not list(tmp_path.glob("*.partial"))
-
-
-def meanwhile(monkeypatch, what):
-    """Does something after the first batch."""
-    whole = streaming.scored
-
-    def scored(*arguments, **options):
-        for count, part in enumerate(whole(*arguments, **options)):
-            yield part
-            if not count:
-                what()
-
-    monkeypatch.setattr(score_job.streaming, "scored", scored)
-
-
-def test_of_two_jobs_on_one_output_the_second_is_told(images, tmp_path, monkeypatch):
-    told = []
-
-    def second():
-        with pytest.raises(
-            OSError, match=r"another process is scoring into .*out\.par"
-        ):
-            run(images, tmp_path / "out")
-        told.append(True)
-
-    with monkeypatch.context() as patch:
-        meanwhile(patch, second)
-        assert run(images, tmp_path / "out").images == 50
-    assert told
-    assert not list(tmp_path.glob("*.partial"))
-
-
-def test_results_that_appear_meanwhile_are_not_overwritten(
-    images, tmp_path, monkeypatch
-):
-    def other():
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "thesis.tex").write_text("...")
-
-    meanwhile(monkeypatch, other)
-    with pytest.raises(FileExistsError, match="exists already"):
-        run(images, tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
 
 def test_a_bundle_has_columns_for_each_detector(images, tmp_path):
@@ -475,93 +233,6 @@ def test_a_bundle_has_columns_for_each_detector(images, tmp_path):
         r["score"] for r in table(tmp_path / "single")
     ]
     assert rows[0]["class"] in ("0", "1")  # no names are known
-
-
-def test_names_of_any_kind_survive_the_table(tmp_path):
-    names = ['a, "b"\nc', "h\räß", "bad\udcff", "", "=1+1"]
-    detector = brightness.detector()
-    output = detector.run(np.stack([brightness.gray(i) for i in range(5)]))
-    scored = streaming.Scored(
-        0, np.ones(5, bool), {"score": output.scores}, output.prediction, None, {}
-    )
-    rows = table_lib.of_batch(scored, names, detector.calibration, ("x\r1", "y"))
-    safe = ['a, "b"\nc', "h\räß", "bad\\xff", "", "./=1+1"]
-    assert rows["path"].to_pylist() == safe
-    assert rows["is_ood"].to_pylist() == [True] * 5
-    table_lib.write_csv(tmp_path / "scores.csv", rows.schema, [rows, rows])
-    found = table(tmp_path)
-    assert [row["path"] for row in found] == 2 * safe
-    assert [row["class"] for row in found] == 2 * rows["class"].to_pylist()
-    assert "x\r1" in {row["class"] for row in found}
-
-
-NAMES = ['a, "b"\nc.png', "a\rb.png", os.fsdecode(b"caf\xe9.png"), "=1+1.png"]
-
-
-def test_names_of_any_kind_reach_every_file(images, tmp_path, monkeypatch):
-    """From a folder of no better name, too, in the folder where the job runs."""
-    root = (images / "0000.png").parent.rename(tmp_path / os.fsdecode(b"d\xe9"))
-    for name in NAMES:
-        shutil.copy(root / "0000.png", root / name)
-    monkeypatch.chdir(root)
-    shown = {'a, "b"\nc.png', "a\rb.png", "caf\\xe9.png", "./=1+1.png"}
-    for where, folder in ((".", ""), (str(root), f"{tmp_path}/d\\xe9/")):
-        out = tmp_path / f"out{len(folder)}"
-        how = {"parquet": True, "report": True, "configuration": {"images": where}}
-        run(where, out, **how)
-        found = [row["path"] for row in table(out)]
-        expected = {folder + n.removeprefix("./" if folder else "") for n in shown}
-        assert expected < set(found)
-        assert len(found) == len(LEVELS) + len(NAMES)
-        read = parquet.read_table(out / "scores.parquet")
-        assert read["path"].to_pylist() == found
-        assert "caf\\xe9.png" in page_of(out)
-
-
-def test_a_tar_file_may_hold_and_have_any_name(images, tmp_path):
-    path = tmp_path / os.fsdecode(b"t\xe9.tar")
-    with tarfile.open(path, "w") as tar:
-        for name in NAMES:
-            tar.add(images / "0000.png", name)
-    assert not run(path, tmp_path / "out", report=True).failed
-    found = [row["path"] for row in table(tmp_path / "out")]
-    safe = [name.replace("\udce9", "\\xe9") for name in NAMES]
-    assert found == [f"{tmp_path}/t\\xe9.tar/{name}" for name in safe]
-
-
-def test_archives_that_are_broken_have_a_row_at_the_end(images, tmp_path, monkeypatch):
-    with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for index in range(20):
-            tar.add(images / f"{index:04}.png", f"{index}.png")
-    content = (tmp_path / "a.tar").read_bytes()
-    (tmp_path / "b.tar").write_bytes(content[: len(content) // 2])
-    (tmp_path / "c.tar").write_text("no archive")
-    run(tmp_path / "*.tar", tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        stop_after(patch, 4, KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt, match="16 of "):
-            run(tmp_path / "*.tar", tmp_path / "out")
-    results = run(tmp_path / "*.tar", tmp_path / "out", parquet=True, report=True)
-    one, other = (tmp_path / n / "scores.csv" for n in ("whole", "out"))
-    assert one.read_bytes() == other.read_bytes()
-    rows = table(tmp_path / "out")
-    broken = [row for row in rows if row["error"]]
-    assert broken == rows[-2:]
-    assert [pathlib.Path(row["path"]).name for row in broken] == ["b.tar", "c.tar"]
-    assert {row["threshold"] for row in broken} == {""}
-    assert [path for path, _ in results.failed] == [row["path"] for row in broken]
-    assert results.images == len(rows)
-    shown = page_of(tmp_path / "out")
-    assert f"{len(rows) - 2} images are scored" in shown
-    assert "c.tar" in shown.split("What could not be read</h2>")[1]
-
-
-def test_a_folder_of_another_kind_is_not_taken_for_an_interrupted_job(images, tmp_path):
-    (tmp_path / "out.partial").mkdir()
-    (tmp_path / "out.partial" / "thesis.tex").write_text("...")
-    with pytest.raises(FileExistsError, match=r"it has no plan\.json"):
-        run(images, tmp_path / "out")
-    assert (tmp_path / "out.partial" / "thesis.tex").exists()
 
 
 def test_another_tpr_moves_the_threshold_as_far_as_the_calibration_allows():
