@@ -1,6 +1,8 @@
-"""Measures what all post-hoc detectors cost together, against the network alone.
+r"""Measures what all post-hoc detectors cost together, against the network alone.
 
     jood measure_cost
+    jood measure_cost --model=densenet100_cifar --image_size=32 --batch_size=128 \
+        --classes=10 --benchmark=cifar10
 
 Prints the ratio of one bundle of all --detectors (by default all methods that need no
 gradient of the network) to the forward passes that its distinct stage edits need, as
@@ -37,6 +39,9 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images per batch.", lower_
 _CLASSES = flags.DEFINE_integer("classes", 1000, "K.", lower_bound=2)
 _BANK = flags.DEFINE_integer("bank", 50_000, "Rows of KNN's bank.", lower_bound=1001)
 _DETECTORS = cli.define_detectors("forward")
+_BENCHMARK = cli.define_benchmark(
+    "imagenet", "Benchmark whose values of the detectors are taken, such as KNN's k."
+)
 _RUNS = flags.DEFINE_integer("runs", 7, "Runs of which medians are taken.")
 _OUTPUT = cli.define_output(required=False, help=measuring.OUTPUT)
 
@@ -51,7 +56,7 @@ def main(argv: list[str]) -> None:
     model = jood.models.create(_MODEL.value, classes)
     images = jax.random.normal(jax.random.key(0), (_BATCH_SIZE.value, size, size, 3))
     variables = _with_ood_head(jax.jit(model.init)(jax.random.key(1), images[:1]))
-    rows = cli.detectors(_DETECTORS.value, "imagenet", _MODEL.value)
+    rows = cli.detectors(_DETECTORS.value, _BENCHMARK.value, _MODEL.value)
     parts = {name: row.component for name, row in rows.items()}
     preflight.check_forward(parts)
     parts, _ = preflight.possible(parts, model, variables)
@@ -96,9 +101,9 @@ def main(argv: list[str]) -> None:
     for row, own in zip(table, memory, strict=False):  # of whole programs alone
         row |= {"MB": own, "memory x one run": own / memory[0]}
     what = (
-        f"{len(parts)} detectors, {_MODEL.value} at {size} px, batch {len(images)}, "
-        f"{classes} classes; network: the {len(edited_runs.prefixes(bundle.edits))} "
-        "runs that they need"
+        f"{len(parts)} detectors with {_BENCHMARK.value}'s values, {_MODEL.value} at "
+        f"{size} px, batch {len(images)}, {classes} classes; network: the "
+        f"{len(edited_runs.prefixes(bundle.edits))} runs that they need"
     )
     measuring.report(what, table, _OUTPUT.value)
 
