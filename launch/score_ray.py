@@ -112,12 +112,13 @@ def main(argv: list[str]) -> None:
                 return {"error": str(error)}
 
     cores = None if _ADDRESS.value else _WORKERS.value * _CPUS.value
+    worker: Any = Worker  # Ray's types take a decorated class for a function
     ray.init(_ADDRESS.value, num_cpus=cores, include_dashboard=False)
     began, images = time.perf_counter(), 0
     try:
         with progress.bar("score", len(missing), unit="shards") as shown:
             count = min(_WORKERS.value, len(missing))
-            workers = [Worker.remote() for _ in range(count)]  # type: ignore[attr-defined]
+            workers = [worker.remote() for _ in range(count)]
             for counts in _outcomes(workers, missing):
                 if "error" in counts:
                     raise ValueError(counts["error"])

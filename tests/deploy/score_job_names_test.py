@@ -15,21 +15,10 @@ import numpy as np
 from pyarrow import parquet
 import pytest
 
-from jood.deploy import score_job
 from jood.deploy import table as table_lib
 from jood.detector import streaming
 
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    """Shards of two batches; and no pictures, which take most of the time."""
-    monkeypatch.setattr(score_job, "SHARD_BATCHES", 2)
-    monkeypatch.setattr(score_job.figures, "save_pictures", lambda *_: None)
-
-
-@pytest.fixture
-def images(tmp_path):
-    return brightness.folder(tmp_path / "images", LEVELS)
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 def test_names_of_any_kind_survive_the_table(tmp_path):

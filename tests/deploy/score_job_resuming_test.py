@@ -4,7 +4,6 @@ import dataclasses
 import logging
 
 from helpers import brightness
-from helpers.scored_folder import LEVELS
 from helpers.scored_folder import run
 from helpers.scored_folder import stop_after
 from helpers.scored_folder import table
@@ -17,17 +16,7 @@ from jood.deploy import score_job
 from jood.detector import streaming
 from jood.detector.calibration import Calibration
 
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    """Shards of two batches; and no pictures, which take most of the time."""
-    monkeypatch.setattr(score_job, "SHARD_BATCHES", 2)
-    monkeypatch.setattr(score_job.figures, "save_pictures", lambda *_: None)
-
-
-@pytest.fixture
-def images(tmp_path):
-    return brightness.folder(tmp_path / "images", LEVELS)
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 def count_scored(monkeypatch):

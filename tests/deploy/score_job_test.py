@@ -19,22 +19,8 @@ from jood.deploy import score_job
 from jood.detector.calibration import Calibration
 from jood.report import figures
 
-
-@pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    """Shards of two batches; and no pictures, which take most of the time."""
-    monkeypatch.setattr(score_job, "SHARD_BATCHES", 2)
-    monkeypatch.setattr(score_job.figures, "save_pictures", lambda *_: None)
-
-
-@pytest.fixture
-def images(tmp_path):
-    return brightness.folder(tmp_path / "images", LEVELS)
-
-
+pytestmark = pytest.mark.usefixtures("small_shards")
 SAVE_PICTURES = figures.save_pictures
-
-
 FILES = {"scores.csv", "summary.json"} | {
     f"{name}.{suffix}"
     for name in ("histograms", "timeline")

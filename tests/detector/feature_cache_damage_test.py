@@ -175,7 +175,7 @@ def _start(cache, pause):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_users_compile")  # as the other processes do
-def test_killed_then_two_processes_at_once_then_a_thirdreads(tmp_path):
+def test_killed_then_two_processes_at_once_then_a_third_reads(tmp_path):
     victim = _start(tmp_path, 0.1)
     while len(list(tmp_path.glob("*/*/*.npz"))) < 6:
         assert victim.poll() is None, victim.communicate()[1]

@@ -84,7 +84,7 @@ def test_edited_runs_lie_beside_the_plain_run_and_share_it(filled):
     ],
     ids=["map", "network"],
 )
-def test_what_is_not_kept_runs_the_network_which_fills_thesmall_cache(tmp_path, read):
+def test_what_is_not_kept_runs_the_network_which_fills_the_cache(tmp_path, read):
     expected, count = fit(reads(read))
     for _ in range(2):
         actual, again = fit(reads(read), cache=tmp_path)
@@ -95,7 +95,7 @@ def test_what_is_not_kept_runs_the_network_which_fills_thesmall_cache(tmp_path, 
     chex.assert_trees_all_close(kept, fit(ONE)[0], rtol=1e-6)
 
 
-def test_a_component_without_passes_opens_nosmall_cache(tmp_path):
+def test_a_component_without_passes_opens_no_cache(tmp_path):
     fit("energy()", cache=tmp_path / "never")
     assert not (tmp_path / "never").exists()
 
@@ -128,7 +128,7 @@ def test_features_are_those_of_the_network_with_its_edits(tmp_path, cached):
 
 
 @pytest.mark.slow
-def test_sharded_batches_fill_what_one_devicereads(tmp_path):
+def test_sharded_batches_fill_what_one_device_reads(tmp_path):
     mesh = sharding.data_mesh()
     assert mesh.devices.size == 2
 
@@ -219,7 +219,7 @@ def test_a_source_that_is_shorter_than_a_partial_cache_is_refused(tmp_path):
     assert cache.count is None
 
 
-def test_given_activations_need_nosmall_cache(tmp_path):
+def test_given_activations_need_no_cache(tmp_path):
     acts = jood.Activations.of(np.ones((2, 3), "f"), np.ones((3, 2), "f"))
     with pytest.raises(ValueError, match="without a network"):
         jood.fit(jood.parse(ONE), [acts], cache=small_cache(tmp_path))
